@@ -1,0 +1,83 @@
+"""The agent protocol: what every algorithm offers to the harness, and all that the harness asks of it.
+
+Shape letters: K seed, N lane. An agent always trains K seeds; a single run is K = 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+State = dict[str, Any]  # nested dicts of tensors that lead with K, ints and strings; nothing else
+
+
+class Step(NamedTuple):
+    """One tick of every seed k < K and lane n < N."""
+
+    obs: Tensor  # [K, N, *obs]
+    next_obs: Tensor  # [K, N, *obs], the true successor, never a reset observation
+    action: Tensor  # [K, N] int64 | [K, N, D] int64 (multi-discrete) | [K, N, act] float32
+    reward: Tensor  # [K, N] float32, the agent's reward (scaled, shaped, clipped)
+    terminated: Tensor  # [K, N] bool
+    truncated: Tensor  # [K, N] bool
+    valid: Tensor  # [K, N] bool; False where a lane waits or its seed has ended
+    memo: dict[str, Tensor]  # what act() asked to remember
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an agent may know about its task before the first step."""
+
+    obs_space: spaces.Box  # of one lane; flattened where the raw space is discrete, tuple or dict
+    action_space: spaces.Space  # Discrete, MultiDiscrete or Box
+    budget: int  # environment steps per seed; schedules need the horizon
+    extras: Mapping[str, Any] = field(default_factory=dict)  # tabular model, demonstrations, ...
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of an algorithm that can be taken out or put in.
+
+    ``on`` and ``off`` are overrides of the algorithm's config. ``off`` names what *replaces* the
+    component, for instance epsilon-greedy exploration where noisy networks are taken out.
+    """
+
+    name: str  # as tables print it: "Rainbow - multi-step"
+    paper: str
+    on: Mapping[str, Any]
+    off: Mapping[str, Any]
+
+
+class Agent(Protocol):
+    """Built as ``Agent(config, spec, seeds, device)``; ``config`` is the agent's own ``Config``."""
+
+    Config: ClassVar[type]  # dataclass; holds at least ``agent``, ``lanes`` and ``reset``
+    COMPONENTS: ClassVar[tuple[Component, ...]]
+    max_seeds: ClassVar[int | None]  # None = any number; 1 = does not batch
+    interacts: ClassVar[bool]  # False: only update() is called; metrics then carry "consumed"
+
+    def __init__(
+        self, config: Any, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None: ...
+
+    @classmethod
+    def unsupported(cls, config: Any, spec: Spec) -> str | None:
+        """Say in one clause why this task is impossible for this agent, or None if it is not."""
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions for ``obs [K, N, *obs]`` (evaluation uses another N) and a memo for ``Step``."""
+
+    def observe(self, step: Step) -> None:
+        """Store one tick; learn nothing."""
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due."""
+
+    def state(self) -> State:
+        """Return all that the agent's future depends on."""
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""

@@ -1,0 +1,85 @@
+"""Random streams keyed by (seed, purpose): draw j of seed s never depends on how many seeds train together.
+
+Draws are made in blocks. Block ``b`` of a stream comes from a Philox generator whose key is hashed
+from (seed, purpose) and whose counter starts at ``b * 2**192``, so a stream's state is two integers
+and a checkpoint restores it exactly (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+"""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_BLOCK_VALUES = 16_384  # values a seed draws at once; bounds both the cost per draw and the memory
+
+
+def generator(seed: int, purpose: str, *key: int, block: int = 0) -> np.random.Generator:
+    """Return the generator of one (seed, purpose, *key) stream, positioned at ``block``.
+
+    Args:
+        seed: the run's seed, >= 0.
+        purpose: what the draws are for ("init", "act", "replay", "noise", "env", "eval", ...).
+        key: further integers that split the purpose (a lane, a layer).
+        block: which block of 2**192 values to start at.
+    """
+    philox_key = np.random.SeedSequence([seed, crc32(purpose.encode()), *key]).generate_state(
+        2, np.uint64
+    )
+    return np.random.Generator(np.random.Philox(key=philox_key, counter=[0, 0, 0, block]))
+
+
+class Draws:
+    """An endless sequence of arrays ``[K, *shape]``, one per call, from one purpose of K seeds.
+
+    Args:
+        seeds: the K seeds.
+        purpose: name of the stream; two ``Draws`` of one agent need two purposes.
+        shape: shape of a draw per seed.
+        kind: "uniform" in [0, 1) or "normal" (standard).
+        device: where the draws are wanted; a block is moved there at once.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        purpose: str,
+        shape: Sequence[int],
+        kind: str = "uniform",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seeds, self.purpose, self.shape, self.kind = tuple(seeds), purpose, tuple(shape), kind
+        self.device = torch.device(device)
+        self.per_block = max(1, _BLOCK_VALUES // max(1, int(np.prod(self.shape))))
+        self.block, self.offset = -1, self.per_block
+        self._values: tuple[Tensor, ...] = ()
+
+    def __call__(self) -> Tensor:
+        """Return the next draw, ``[K, *shape]`` float32."""
+        if self.offset >= self.per_block:
+            self._fill(self.block + 1)
+            self.offset = 0
+        value = self._values[self.offset]
+        self.offset += 1
+        return value
+
+    def _fill(self, block: int) -> None:
+        self.block = block
+        values = np.empty((len(self.seeds), self.per_block, *self.shape), np.float32)
+        for k, seed in enumerate(self.seeds):
+            draw = generator(seed, self.purpose, block=block)
+            fill = draw.random if self.kind == "uniform" else draw.standard_normal
+            fill(dtype=np.float32, out=values[k])
+        tensor = torch.from_numpy(np.ascontiguousarray(values.swapaxes(0, 1))).to(self.device)
+        self._values = tensor.unbind(0)
+
+    def state(self) -> dict[str, int]:
+        """Return the position in the stream."""
+        return {"block": self.block, "offset": self.offset}
+
+    def load(self, state: dict[str, int]) -> None:
+        """Continue from a position that ``state`` returned."""
+        if state["block"] >= 0:
+            self._fill(state["block"])
+        self.block, self.offset = state["block"], state["offset"]

@@ -1,0 +1,1 @@
+"""The harness: everything around an agent."""

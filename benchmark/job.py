@@ -1,0 +1,33 @@
+"""A job: the seeds of one (variant, environment) cell, trained together in one process."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.schema import Variant
+
+
+@dataclass
+class Job:
+    """All that a worker process needs; plain data, so that any executor can ship it.
+
+    Attributes:
+        study: name of the study ("adhoc" outside one).
+        study_dir: absolute path of ``results/<study>``.
+        job_id: folder name under ``jobs/``; readable slug and hash.
+        algo: preset name; env: conf/env name; variant: see schema.
+        config: resolved plain dict with the keys ``algo``, ``env``, ``evaluation``, ``budget``,
+            ``log_every``, ``checkpoint_every``, ``device``, ``threads``, ``tracking``; no ``seed``.
+        tuned: name of the tuned file that was loaded, or None.
+        seeds: the K seeds, and run_ids: the K run folders, in the same order.
+    """
+
+    study: str
+    study_dir: str
+    job_id: str
+    algo: str
+    env: str
+    variant: Variant
+    config: dict[str, Any]
+    tuned: str | None
+    seeds: list[int]
+    run_ids: list[str]

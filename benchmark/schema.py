@@ -1,0 +1,119 @@
+"""The run folder's contract between the harness, which writes it, and the analysis, which reads it.
+
+This module imports nothing of Prism. Layout::
+
+    results/<study>/plan.json                 Plan: every planned run
+    results/<study>/runs/<run_id>/run.json    RunRecord: what was run
+                                  status.json   Status: how far it got
+                                  metrics.jsonl one JSON object per line; the truth
+                                  metrics.parquet the same rows, written when the run finishes
+                                  timing.jsonl  {"global_step", "wall", "cpu"} seconds since the job began
+                                  weights.pt    final weights
+                                  error.txt     why the run failed, if it did
+
+Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what
+was known at that step; a missing value is null or absent, never zero.
+"""
+
+from typing import Any, TypedDict
+
+SCHEMA_VERSION = 1
+
+STEP = "global_step"
+TRAIN_RETURN = "train/return"  # mean raw return of the training episodes that ended since the last row
+TRAIN_LENGTH = "train/length"
+TRAIN_EPISODES = "train/episodes"  # how many those were
+EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
+EVAL_LENGTH = "eval/length"
+FINAL_RETURN = "final/return"  # mean of the final evaluation: the "score at the end"; last row only
+FINAL_LENGTH = "final/length"
+
+PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
+FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"
+STATES = (PLANNED, RUNNING, FINISHED, FAILED, INTERRUPTED, SKIPPED)
+
+# kinds of a variant
+PRESET = "preset"  # an algorithm preset as it is
+LEAVE_ONE_OUT = "leave_one_out"  # "Rainbow - double"
+ADD_ONE_IN = "add_one_in"  # "DQN + n-step"
+SWEEP = "sweep"  # a swept hyper-parameter: "DQN, lr=0.001"
+
+
+class Variant(TypedDict):
+    """How one column of a table differs from the algorithm it belongs to."""
+
+    label: str  # what tables print
+    kind: str  # PRESET | LEAVE_ONE_OUT | ADD_ONE_IN | SWEEP
+    base: str  # label of the agent without any component ("DQN"); own label where there is none
+    full: str  # label of the agent with all components ("Rainbow"); own label where there is none
+    on: list[str]  # components switched on, of those the algorithm declares
+    off: list[str]
+    component: str | None  # the one that LEAVE_ONE_OUT removed or ADD_ONE_IN added
+    overrides: dict[str, Any]  # config keys that make the variant, dotted, without "algo."
+
+
+class PlannedRun(TypedDict):
+    """One cell of the plan: one seed of one variant on one environment."""
+
+    run_id: str
+    job_id: str
+    variant: Variant
+    algo: str  # preset name
+    env: str  # conf/env name
+    seed: int
+    budget: int
+    protocol: str
+
+
+class Skipped(TypedDict):
+    """An incompatible pair that the plan left out."""
+
+    algo: str
+    env: str
+    label: str
+    reason: str
+
+
+class Plan(TypedDict):
+    """``plan.json``."""
+
+    schema: int
+    study: str
+    runs: list[PlannedRun]
+    skipped: list[Skipped]
+
+
+class RunRecord(TypedDict):
+    """``run.json``."""
+
+    schema: int
+    run_id: str
+    job_id: str
+    study: str
+    variant: Variant
+    algo: str
+    env: str
+    seed: int
+    budget: int
+    config: dict[str, Any]  # resolved: {"algo", "env", "evaluation", "budget", ...}
+    scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
+    protocol: str  # hash of the evaluation side
+    protocol_facts: dict[str, Any]  # what the hash covers
+    code: str  # hash of algos/ and benchmark/
+    git: str | None
+    versions: dict[str, str]
+    tuned: str | None  # name of the tuned file used
+    pack: dict[str, Any]  # {"seeds", "device", "threads"} of the job
+
+
+class Status(TypedDict):
+    """``status.json``."""
+
+    state: str  # one of STATES
+    reason: str | None  # one line, where the state needs one
+    global_step: int
+    budget: int
+    attempts: int
+    exit_code: int | None
+    wandb: str | None  # "offline" | "online" | "disabled" | "lost: <why>"
+    updated: float  # unix seconds
