@@ -1,0 +1,208 @@
+"""Who a run is (ids and hashes) and where it lies (the run folder's small files)."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import benchmark.schema as schema
+from benchmark.agents import agent_class
+from benchmark.envs.config import EnvConfig
+from benchmark.job import Job
+
+_ROOT = Path(__file__).resolve().parent.parent
+# Names, scores and the budget's source say nothing about what is computed.
+_NOT_IDENTITY = {"name", "label", "random_score", "reference_score", "score_source", "budget"}
+# The distributions whose version can change what an environment does, by a part of its id.
+_SIMULATORS = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE": "ale-py"}
+_MUJOCO = re.compile(r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d")
+_VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
+
+
+def slug(text: str) -> str:
+    """Return ``text`` in lower case with only letters, digits, dots and single hyphens."""
+    return re.sub(r"-+", "-", re.sub(r"[^a-z0-9.]+", "-", text.lower())).strip("-")
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of a JSON-able value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _differing(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of ``config`` that differ from ``defaults``, nested dicts entry by entry."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in _NOT_IDENTITY:
+            continue
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
+            value = _differing(value, default)
+            if value:
+                out[key] = value
+        elif value != default:
+            out[key] = value
+    return out
+
+
+def _defaults(config_class: type) -> dict[str, Any]:
+    """Return a dataclass's defaults; a field without one has no entry."""
+    out = {}
+    for f in dataclasses.fields(config_class):
+        if f.default is not dataclasses.MISSING:
+            out[f.name] = f.default
+        elif f.default_factory is not dataclasses.MISSING:
+            value = f.default_factory()
+            out[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    return out
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes two runs the same experiment: only what differs from the code's defaults.
+
+    So a new config field with a default changes no id, and neither does the place, the device or the
+    company in which a run is computed.
+    """
+    algo = config["algo"]
+    return {
+        "agent": algo["agent"],
+        "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
+        "env": _differing(config["env"], _defaults(EnvConfig)),
+        "evaluation": dict(config["evaluation"]),
+        "budget": config["budget"],
+    }
+
+
+def run_id(config: Mapping[str, Any], algo: str, env: str, seed: int) -> str:
+    """Return a run's id: readable, and equal only for runs of the same experiment and seed."""
+    return f"{slug(algo)}-{slug(env)}-s{seed}-{digest([identity(config), algo, seed])}"
+
+
+def job_id(config: Mapping[str, Any], algo: str, env: str, seeds: Sequence[int]) -> str:
+    """Return the id of a job, the seeds of one cell trained together."""
+    return f"{slug(algo)}-{slug(env)}-k{len(seeds)}-{digest([identity(config), algo, *seeds])}"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def protocol(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the hash of the evaluation side of a run, and the facts that it covers.
+
+    Scores of different protocols are not comparable. Training wrappers are not part of it.
+    """
+    env, evaluation = config["env"], config["evaluation"]
+    facts: dict[str, Any] = {
+        "env": env["id"],
+        "kwargs": dict(env.get("kwargs") or {}),
+        "horizon": env.get("horizon"),
+        "episodes": evaluation["episodes"],
+        "periodic_episodes": evaluation["periodic_episodes"],
+        "evaluation_seed": evaluation["seed"],
+        "gymnasium": _version("gymnasium"),
+    }
+    for part, distribution in _SIMULATORS.items():
+        if part in env["id"]:
+            facts[distribution] = _version(distribution)
+    if _MUJOCO.match(env["id"]):
+        facts["mujoco"] = _version("mujoco")
+    return digest(facts), facts
+
+
+@cache
+def code_hash() -> str:
+    """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/."""
+    sha = hashlib.sha256()
+    for package in ("algos", "benchmark"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            sha.update(str(path.relative_to(_ROOT)).encode())
+            sha.update(path.read_bytes())
+    return sha.hexdigest()[:12]
+
+
+@cache
+def git_sha() -> str | None:
+    """Return the checkout's commit, with ``+`` behind it if files differ from it; None outside git."""
+    try:
+        head, dirty = (
+            subprocess.run(
+                ["git", "-C", str(_ROOT), *args], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty else "")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or None if there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def read_status(run_dir: Path) -> schema.Status | None:
+    """Return a run's status, or None if it never began."""
+    return read_json(run_dir / "status.json")
+
+
+def run_dir(job: Job, run: str) -> Path:
+    """Return the folder of one run of a job."""
+    return Path(job.study_dir) / "runs" / run
+
+
+def job_dir(job: Job) -> Path:
+    """Return the folder of a job: its checkpoint, heartbeat and log."""
+    return Path(job.study_dir) / "jobs" / job.job_id
+
+
+def run_record(job: Job, k: int) -> schema.RunRecord:
+    """Return what ``run.json`` says of seed ``k`` of a job."""
+    env = job.config["env"]
+    protocol_hash, facts = protocol(job.config)
+    return schema.RunRecord(
+        schema=schema.SCHEMA_VERSION,
+        run_id=job.run_ids[k],
+        job_id=job.job_id,
+        study=job.study,
+        variant=job.variant,
+        algo=job.algo,
+        env=job.env,
+        seed=job.seeds[k],
+        budget=job.config["budget"],
+        config={key: value for key, value in job.config.items() if key != "tracking"},
+        scores={"random": env.get("random_score"), "reference": env.get("reference_score")},
+        protocol=protocol_hash,
+        protocol_facts=facts,
+        code=code_hash(),
+        git=git_sha(),
+        versions={name: _version(name) for name in _VERSIONS},
+        tuned=job.tuned,
+        pack={
+            "seeds": job.seeds,
+            "device": job.config["device"],
+            "threads": job.config["threads"],
+        },
+    )
