@@ -7,7 +7,7 @@ This module imports nothing of Prism. Layout::
                                   status.json   Status: how far it got
                                   metrics.jsonl one JSON object per line; the truth
                                   metrics.parquet the same rows, written when the run finishes
-                                  timing.jsonl  {"global_step", "wall", "cpu"} seconds since the job began
+                                  timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
                                   weights.pt    final weights
                                   error.txt     why the run failed, if it did
 
@@ -20,7 +20,7 @@ from typing import Any, TypedDict
 SCHEMA_VERSION = 1
 
 STEP = "global_step"
-TRAIN_RETURN = "train/return"  # mean raw return of the training episodes that ended since the last row
+TRAIN_RETURN = "train/return"  # mean raw return of the episodes that ended since the last row
 TRAIN_LENGTH = "train/length"
 TRAIN_EPISODES = "train/episodes"  # how many those were
 EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation

@@ -1,4 +1,4 @@
-"""The agent protocol: what every algorithm offers to the harness, and all that the harness asks of it.
+"""The agent protocol: what every algorithm offers to the harness, and all that it is asked for.
 
 Shape letters: K seed, N lane. An agent always trains K seeds; a single run is K = 1.
 """
@@ -68,7 +68,7 @@ class Agent(Protocol):
         """Say in one clause why this task is impossible for this agent, or None if it is not."""
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions for ``obs [K, N, *obs]`` (evaluation uses another N) and a memo for ``Step``."""
+        """Choose actions for ``obs [K, N, *obs]`` (evaluation: another N) and a memo for ``Step``."""
 
     def observe(self, step: Step) -> None:
         """Store one tick; learn nothing."""

@@ -1,8 +1,9 @@
-"""Random streams keyed by (seed, purpose): draw j of seed s never depends on how many seeds train together.
+"""Random streams keyed by (seed, purpose): draw j of a seed never depends on the other seeds.
 
 Draws are made in blocks. Block ``b`` of a stream comes from a Philox generator whose key is hashed
 from (seed, purpose) and whose counter starts at ``b * 2**192``, so a stream's state is two integers
-and a checkpoint restores it exactly (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+and a checkpoint restores it exactly (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
+2, 3").
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,25 @@
+"""One thread per process: the suite runs on as many workers as there are cores."""
+
+import os
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ["MPLBACKEND"] = "agg"
+os.environ["SDL_VIDEODRIVER"] = "dummy"
+os.environ["WANDB_MODE"] = "offline"  # a developer's login must not receive test runs
+os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Return the folder of published numbers beside the checkout, or skip the test."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the reference data is not beside this checkout")
+    return folder
