@@ -68,7 +68,7 @@ class Agent(Protocol):
         """Say in one clause why this task is impossible for this agent, or None if it is not."""
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions for ``obs [K, N, *obs]`` (evaluation: another N) and a memo for ``Step``."""
+        """Choose actions for ``obs [K, N, *obs]`` (evaluation: another N) and a ``Step`` memo."""
 
     def observe(self, step: Step) -> None:
         """Store one tick; learn nothing."""
