@@ -1,0 +1,18 @@
+"""Environments: building them, stepping K seeds x N lanes of them, wrappers, and our own ids.
+
+Importing this package registers the ids below; their modules are imported when one is made.
+"""
+
+import gymnasium
+
+MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+PROBES = ("ConstantTruncated", "ConstantTerminated", "Chain", "Identity", "Roulette", "Raises", "NaN")
+
+for _game in MINATAR_GAMES:
+    gymnasium.register(
+        f"Prism/MinAtar{_game.title().replace('_', '')}-v0",
+        entry_point="benchmark.envs.minatar:MinAtar",
+        kwargs={"game": _game},
+    )
+for _probe in PROBES:
+    gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"benchmark.envs.probes:{_probe}")

@@ -1,0 +1,157 @@
+"""Tiny environments whose values are known, for tests of agents and of the harness.
+
+Each isolates one mechanism: bootstrapping at a truncation, the sum at a termination, credit over
+two steps, dependence on the observation, sampling bias, a crash, a non-finite number.
+"""
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+Outcome = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
+
+
+class _Probe(gymnasium.Env[np.ndarray, int]):
+    """Two actions and one number in [0, 1] to look at; ``t`` counts the steps of the episode."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(self, actions: int = 2) -> None:
+        self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Discrete(actions)
+        self.t = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observe(), {}
+
+    def observe(self) -> np.ndarray:
+        return np.ones(1, np.float32)
+
+
+class ConstantTruncated(_Probe):
+    """Reward ``r`` at every step, cut by a time limit ``T``: the value is r / (1 - gamma)."""
+
+    def __init__(self, r: float = 1.0, T: int = 5) -> None:
+        super().__init__()
+        self.r, self.T = r, T
+
+    def step(self, action: int) -> Outcome:
+        """Pay ``r``; truncate after ``T`` steps."""
+        self.t += 1
+        return self.observe(), self.r, False, self.t >= self.T, {}
+
+
+class ConstantTerminated(ConstantTruncated):
+    """Reward ``r`` until the episode terminates after ``T`` steps; the observation is t / T.
+
+    The value at t is r (1 - gamma^(T - t)) / (1 - gamma).
+    """
+
+    def step(self, action: int) -> Outcome:
+        """Pay ``r``; terminate after ``T`` steps."""
+        self.t += 1
+        return self.observe(), self.r, self.t >= self.T, False, {}
+
+    def observe(self) -> np.ndarray:
+        """Return the share of the episode that has passed."""
+        return np.full(1, self.t / self.T, np.float32)
+
+
+class Chain(_Probe):
+    """Two steps, observed as 0 and then 1; only the second pays ``r``: the values are gamma r and r."""
+
+    def __init__(self, r: float = 1.0) -> None:
+        super().__init__()
+        self.r = r
+
+    def step(self, action: int) -> Outcome:
+        """Pay at the second step, which terminates."""
+        self.t += 1
+        last = self.t == 2
+        return self.observe(), self.r * last, last, False, {}
+
+    def observe(self) -> np.ndarray:
+        """Return which of the two states this is; the terminal one looks like the second."""
+        return np.full(1, min(self.t, 1), np.float32)
+
+
+class Identity(_Probe):
+    """The observation is a random one-hot vector; naming its index pays 1, anything else 0."""
+
+    def __init__(self, actions: int = 2, T: int = 10) -> None:
+        super().__init__(actions)
+        self.observation_space = spaces.Box(0.0, 1.0, (actions,), np.float32)
+        self.T, self.target = T, 0
+
+    def step(self, action: int) -> Outcome:
+        """Compare the action with what was shown; terminate after ``T`` steps."""
+        self.t += 1
+        reward = float(action == self.target)
+        return self.observe(), reward, self.t >= self.T, False, {}
+
+    def observe(self) -> np.ndarray:
+        """Draw and show the next target."""
+        shown = np.zeros(int(self.action_space.n), np.float32)  # type: ignore[attr-defined]
+        self.target = int(self.np_random.integers(len(shown)))
+        shown[self.target] = 1.0
+        return shown
+
+
+class Roulette(_Probe):
+    """One step: action 0 leaves (pays 0), each other bets: 35 with probability 1/37, else -1.
+
+    A bet is worth -1/37 = -0.027; replay that favours large errors without correcting for it
+    believes in the wins.
+    """
+
+    def __init__(self, bets: int = 1) -> None:
+        super().__init__(bets + 1)
+
+    def step(self, action: int) -> Outcome:
+        """Spin once; every episode is one step."""
+        won = self.np_random.integers(37) == 0
+        return self.observe(), 0.0 if action == 0 else 35.0 if won else -1.0, True, False, {}
+
+
+class Raises(ConstantTruncated):
+    """Raises at step ``n`` of an episode whose seed is a multiple of ``every``."""
+
+    def __init__(self, n: int = 3, every: int = 1, T: int = 5) -> None:
+        super().__init__(T=T)
+        self.n, self.every, self.hit = n, every, True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Decide from the seed whether this episode will break."""
+        self.hit = seed is None or seed % self.every == 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: int) -> Outcome:
+        """Pay 1 until the break."""
+        if self.hit and self.t + 1 == self.n:
+            raise RuntimeError(f"broke at step {self.n}")
+        return super().step(action)
+
+
+class NaN(ConstantTruncated):
+    """Emits NaN at step ``n``, in the observation or (``where="reward"``) in the reward."""
+
+    def __init__(self, n: int = 3, where: str = "obs", T: int = 5) -> None:
+        super().__init__(T=T)
+        self.n, self.where = n, where
+
+    def step(self, action: int) -> Outcome:
+        """Pay 1; break one number at step ``n``."""
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.t == self.n and self.where == "obs":
+            obs = np.full(1, np.nan, np.float32)
+        elif self.t == self.n:
+            reward = float("nan")
+        return obs, reward, terminated, truncated, info

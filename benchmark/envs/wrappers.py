@@ -1,0 +1,222 @@
+"""Wrappers: fresh episodes, observations as arrays, actions as the agent sends them, rewards."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from benchmark.envs.config import EnvWrappers
+from benchmark.envs.shaping import POTENTIALS
+from benchmark.errors import ConfigError
+
+Outcome = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
+Start = tuple[Any, dict[str, Any]]
+
+RAW_REWARD = "raw_reward"  # where ``info`` keeps the environment's own reward under TrainingReward
+
+
+class Fresh(gymnasium.Wrapper):
+    """Build a new environment for every episode; for those whose reset forgets to forget."""
+
+    def __init__(self, build: Callable[[], gymnasium.Env]) -> None:
+        super().__init__(build())
+        self._build = build
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        """Begin an episode that owes nothing to earlier ones."""
+        self.env.close()
+        self.env = self._build()
+        return self.env.reset(seed=seed, options=options)
+
+
+def _bounds(space: spaces.Box, reshape: Callable[[np.ndarray], np.ndarray], dtype: Any) -> spaces.Box:
+    return spaces.Box(reshape(space.low).astype(dtype), reshape(space.high).astype(dtype), dtype=dtype)
+
+
+def _reshaper(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
+    """Return how an observation array becomes a vector or a channel-first image."""
+    shape = space.shape
+    if space.dtype == np.uint8 and len(shape) == 2:
+        return lambda frame: frame[None]
+    if space.dtype == np.uint8 and len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] > 4:
+        return lambda frame: np.moveaxis(frame, -1, 0)
+    if len(shape) in (1, 3):
+        return lambda array: array
+    return np.ravel
+
+
+def encoding(space: spaces.Space) -> tuple[Callable[[Any], np.ndarray], spaces.Box]:
+    """Return how observations of ``space`` become arrays, and the space of the results.
+
+    Images keep their type, uint8 or bool, as ``[C, H, W]``; a discrete observation becomes one-hot;
+    everything else becomes one float32 vector.
+
+    Raises:
+        ConfigError: observations of this space have no fixed length (graphs, sequences, text).
+    """
+    if isinstance(space, spaces.Box):
+        reshape = _reshaper(space)
+        image = len(space.shape) in (2, 3) and space.dtype in (np.uint8, np.bool_)
+        dtype = space.dtype if image else np.float32
+        return lambda obs: reshape(np.asarray(obs, dtype)), _bounds(space, reshape, dtype)
+    if isinstance(space, spaces.Discrete):
+        one_hot, start = np.eye(int(space.n), dtype=np.float32), int(space.start)
+        return lambda obs: one_hot[obs - start].copy(), spaces.Box(0.0, 1.0, (int(space.n),))
+    if not space.is_np_flattenable:
+        raise ConfigError(f"env.id: observations of type {type(space).__name__} are not supported")
+    flat = spaces.flatten_space(space)
+    assert isinstance(flat, spaces.Box)  # what np_flattenable means
+    return (
+        lambda obs: np.asarray(spaces.flatten(space, obs), np.float32),
+        _bounds(flat, np.ravel, np.float32),
+    )
+
+
+class Encode(gymnasium.ObservationWrapper):
+    """Turn observations into arrays as ``encoding`` says."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.observation, self.observation_space = encoding(env.observation_space)  # type: ignore[method-assign]
+
+
+class Stack(gymnasium.ObservationWrapper):
+    """Join the last ``n`` observations along their first axis, oldest first."""
+
+    def __init__(self, env: gymnasium.Env, n: int) -> None:
+        super().__init__(env)
+        self._last: deque[np.ndarray] = deque(maxlen=n)
+        space = env.observation_space
+        assert isinstance(space, spaces.Box)  # Encode has seen to it
+        low, high = (np.concatenate([bound] * n) for bound in (space.low, space.high))
+        self.observation_space = spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        """Begin with the first observation repeated."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._last.extend([obs] * (self._last.maxlen or 1))
+        return np.concatenate(self._last), info
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Add the newest observation and drop the oldest."""
+        self._last.append(observation)
+        return np.concatenate(self._last)
+
+
+class History(gymnasium.Wrapper):
+    """Show the last ``n`` observations and the ``n - 1`` actions between them as one vector.
+
+    ``[o_{t-n+1}, ..., o_t, a_{t-n+1}, ..., a_{t-1}]``, zeros before the episode's start; discrete
+    actions are one-hot.
+    """
+
+    def __init__(self, env: gymnasium.Env, n: int) -> None:
+        super().__init__(env)
+        assert env.observation_space.shape is not None  # Encode has seen to it
+        self._obs_zero = np.zeros(math.prod(env.observation_space.shape), np.float32)
+        self._action_zero = np.zeros(spaces.flatdim(env.action_space), np.float32)
+        self._obs: deque[np.ndarray] = deque(maxlen=n)
+        self._actions: deque[np.ndarray] = deque(maxlen=n - 1)
+        size = n * self._obs_zero.size + (n - 1) * self._action_zero.size
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        """Begin with an empty past."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._obs.extend([self._obs_zero] * (self._obs.maxlen or 1))
+        self._actions.extend([self._action_zero] * (self._actions.maxlen or 1))
+        return self._view(obs), info
+
+    def step(self, action: Any) -> Outcome:
+        """Step, and remember the action and what followed."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self._actions.append(np.asarray(spaces.flatten(self.action_space, action), np.float32))
+        return self._view(obs), reward, terminated, truncated, info
+
+    def _view(self, obs: np.ndarray) -> np.ndarray:
+        self._obs.append(np.ravel(obs).astype(np.float32))
+        return np.concatenate([*self._obs, *self._actions])
+
+
+class FromZero(gymnasium.ActionWrapper):
+    """Let discrete actions count from 0 where the environment's begin elsewhere."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, spaces.Discrete)
+        self._start = int(env.action_space.start)
+        self.action_space = spaces.Discrete(int(env.action_space.n))
+
+    def action(self, action: int) -> int:
+        """Shift by the first action."""
+        return action + self._start
+
+
+class Clip(gymnasium.ActionWrapper):
+    """Cut continuous actions to the environment's box, whose space stays as it is."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, spaces.Box)
+        self._low, self._high = env.action_space.low, env.action_space.high
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """Cut; a fresh array, since environments keep it."""
+        cut: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
+        return cut
+
+
+class TrainingReward(gymnasium.Wrapper):
+    """Clip, delay, scale and shape the reward, in this order; ``info`` keeps the raw one.
+
+    Shaping adds gamma * Phi(s') - Phi(s), with Phi = 0 where the episode terminates and Phi(s') kept
+    where it is cut (Ng et al. 1999): only so the optimal policy stays what it was.
+
+    Args:
+        env: the environment with its time limit.
+        config: the reward side of it.
+        gamma: the discount of the algorithm that learns from it.
+    """
+
+    def __init__(self, env: gymnasium.Env, config: EnvWrappers, gamma: float) -> None:
+        super().__init__(env)
+        self._clip = math.inf if config.reward_clip is None else config.reward_clip
+        self._scale, self._delay, self._gamma = config.reward_scale, config.delay_reward, gamma
+        self._phi = POTENTIALS[config.shaping].of if config.shaping is not None else None
+        self._unpaid = self._potential = 0.0
+
+    @classmethod
+    def wanted(cls, config: EnvWrappers) -> bool:
+        """Return whether any of the reward side is on."""
+        return (
+            config.reward_scale != 1.0
+            or config.reward_clip is not None
+            or config.shaping is not None
+            or config.delay_reward
+        )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        """Begin an episode: nothing is owed, and the first state has its potential."""
+        start = self.env.reset(seed=seed, options=options)
+        self._unpaid = 0.0
+        if self._phi is not None:
+            self._potential = self._phi(self.env.unwrapped)
+        return start
+
+    def step(self, action: Any) -> Outcome:
+        """Step, and return the agent's reward."""
+        obs, raw, terminated, truncated, info = self.env.step(action)
+        reward = min(max(float(raw), -self._clip), self._clip)
+        if self._delay:
+            self._unpaid += reward
+            reward = self._unpaid if terminated or truncated else 0.0
+        reward *= self._scale
+        if self._phi is not None:
+            successor = 0.0 if terminated else self._phi(self.env.unwrapped)
+            reward += self._gamma * successor - self._potential
+            self._potential = successor
+        return obs, reward, terminated, truncated, {**info, RAW_REWARD: raw}

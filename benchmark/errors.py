@@ -1,0 +1,24 @@
+"""What a user's mistake looks like: one line that names the key and the nearest valid names."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConfigError(ValueError):
+    """Bad input, found before the first step; the message is one line and names the key."""
+
+
+def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that does not exist.
+
+    Args:
+        key: the config key that holds the name ("env.id").
+        name: what was given.
+        known: the valid names; those nearest to ``name`` are listed.
+    """
+    names = sorted(known)
+    folded = {other.lower(): other for other in reversed(names)}
+    close = [folded[match] for match in get_close_matches(str(name).lower(), folded, cutoff=0.5)]
+    if not close and len(names) <= 12:
+        close = names
+    return ConfigError(f"{key}: unknown {name!r}" + (f"; nearest: {', '.join(close)}" * bool(close)))
