@@ -1,0 +1,64 @@
+# Commands of this repository; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+WORKERS ?= auto
+STUDY ?= quickstart
+PY := .venv/bin/python
+STAMP := .venv/installed
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help .venv demo test slow learn bench lint format types check report clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z.]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv: $(STAMP)  ## build .venv from requirements.lock (PYTHON=python3.12 chooses the interpreter)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Prism needs Python 3.11 or later, $(PYTHON) is not; try: make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(PY) || { echo "building .venv (once)"; $(PYTHON) -m venv .venv; }
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
+	  -e . --config-settings editable_mode=compat
+	@touch $@
+
+demo: $(STAMP)  ## run the quickstart study on all cores and report it (five minutes on two cores)
+	$(PY) -m benchmark study=quickstart
+	$(PY) -m analysis report results/quickstart
+
+report: $(STAMP)  ## report a study that has run (STUDY=quickstart)
+	$(PY) -m analysis report results/$(STUDY)
+
+test: $(STAMP)  ## run the default tests
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) --dist worksteal
+
+slow: $(STAMP)  ## run the tests that take minutes
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m slow
+
+learn: $(STAMP)  ## train to the scores that algos/README.md promises (an hour or more)
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m learn
+
+bench: $(STAMP)  ## measure speed, alone and against a peer
+	$(PY) -m benchmark.bench
+
+lint: $(STAMP)  ## check style, format and spelling
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m codespell_lib
+
+format: $(STAMP)  ## put the code into its format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(STAMP)  ## check types
+	$(PY) -m mypy
+
+check: lint types test  ## all that a change must pass
+
+clean:  ## remove caches; results and .venv stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
