@@ -22,7 +22,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _NOT_IDENTITY = {"name", "label", "random_score", "reference_score", "score_source", "budget"}
 # The distributions whose version can change what an environment does, by a part of its id.
 _SIMULATORS = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE": "ale-py"}
-_MUJOCO = re.compile(r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d")
+_MUJOCO = re.compile(
+    r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d"
+)
 _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
 
 

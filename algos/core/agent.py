@@ -42,13 +42,15 @@ class Component:
     """A part of an algorithm that can be taken out or put in.
 
     ``on`` and ``off`` are overrides of the algorithm's config. ``off`` names what *replaces* the
-    component, for instance epsilon-greedy exploration where noisy networks are taken out.
+    component, for instance epsilon-greedy exploration where noisy networks are taken out. A
+    ``foundation`` is part of even the plainest agent: it is studied only where it is named.
     """
 
     name: str  # as tables print it: "Rainbow - multi-step"
     paper: str
     on: Mapping[str, Any]
     off: Mapping[str, Any]
+    foundation: bool = False
 
 
 class Agent(Protocol):
@@ -77,7 +79,23 @@ class Agent(Protocol):
         """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due."""
 
     def state(self) -> State:
-        """Return all that the agent's future depends on."""
+        """Return all that the agent's future depends on; ``["policy"]`` is what greedy acting needs."""
 
     def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
+        """Continue from what ``state`` returned; from its "policy" alone, only acting works."""
+
+
+def group_members(state: State, members: int) -> State:
+    """Turn tensors ``[K * members, ...]`` into ``[K, members, ...]``, so that they lead with K."""
+    return {
+        key: group_members(x, members) if isinstance(x, dict) else x.unflatten(0, (-1, members))
+        for key, x in state.items()
+    }
+
+
+def ungroup_members(state: State) -> State:
+    """Undo ``group_members``."""
+    return {
+        key: ungroup_members(x) if isinstance(x, dict) else x.flatten(0, 1)
+        for key, x in state.items()
+    }

@@ -13,21 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Member = int | tuple[int, ...]  # a seed, or (seed, index) for one of several networks of a seed
+
 _BLOCK_VALUES = 16_384  # values a seed draws at once; bounds both the cost per draw and the memory
 
 
-def generator(seed: int, purpose: str, *key: int, block: int = 0) -> np.random.Generator:
+def generator(member: Member, purpose: str, *key: int, block: int = 0) -> np.random.Generator:
     """Return the generator of one (seed, purpose, *key) stream, positioned at ``block``.
 
     Args:
-        seed: the run's seed, >= 0.
+        member: the run's seed, >= 0, with further integers that split its streams if it is a tuple.
         purpose: what the draws are for ("init", "act", "replay", "noise", "env", "eval", ...).
         key: further integers that split the purpose (a lane, a layer).
         block: which block of 2**192 values to start at.
     """
-    philox_key = np.random.SeedSequence([seed, crc32(purpose.encode()), *key]).generate_state(
-        2, np.uint64
-    )
+    seed, *split = member if isinstance(member, tuple) else (member,)
+    sequence = np.random.SeedSequence([seed, crc32(purpose.encode()), *split, *key])
+    philox_key = sequence.generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=philox_key, counter=[0, 0, 0, block]))
 
 
@@ -35,7 +37,7 @@ class Draws:
     """An endless sequence of arrays ``[K, *shape]``, one per call, from one purpose of K seeds.
 
     Args:
-        seeds: the K seeds.
+        seeds: the K members that draw.
         purpose: name of the stream; two ``Draws`` of one agent need two purposes.
         shape: shape of a draw per seed.
         kind: "uniform" in [0, 1) or "normal" (standard).
@@ -44,7 +46,7 @@ class Draws:
 
     def __init__(
         self,
-        seeds: Sequence[int],
+        seeds: Sequence[Member],
         purpose: str,
         shape: Sequence[int],
         kind: str = "uniform",

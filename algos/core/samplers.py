@@ -1,0 +1,189 @@
+"""Which starts of a ring are learned from, and with what weight.
+
+A sampler offers ``sample(beta) -> index [K, B], weight [K, B]`` and ``update(index, priority)``.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from algos.core.nets import per_seed
+from algos.core.replay import Ring
+from algos.core.rng import Draws
+
+_FAN = 16  # children per node: few levels, and one node is one cache line or two
+
+
+class Uniform:
+    """Every start alike (Lin 1992)."""
+
+    def __init__(self, ring: Ring, seeds: Sequence[int], batch: int) -> None:
+        self.ring = ring
+        self.draws = Draws(seeds, "replay", (batch,), device=ring.obs.device)
+        self._ones = torch.ones(len(seeds), batch, device=ring.obs.device)
+
+    def sample(self, beta: float) -> tuple[Tensor, Tensor]:
+        """Return ``[K, B]`` places and weights of one."""
+        # float64: a product with float32 draws would round up to the bound itself
+        offset = (self.draws().double() * len(self.ring)).long()
+        return (offset + self.ring.oldest) % self.ring.size, self._ones
+
+    def update(self, index: Tensor, priority: Tensor) -> None:
+        """Ignore priorities."""
+
+    def state(self) -> dict:
+        """Return the stream's position."""
+        return {"draws": self.draws.state()}
+
+    def load(self, state: dict) -> None:
+        """Continue from what ``state`` returned."""
+        self.draws.load(state["draws"])
+
+
+class Latest:
+    """Only the newest complete starts: learning without replay."""
+
+    def __init__(self, ring: Ring, seeds: Sequence[int]) -> None:
+        self.ring = ring
+        self._ones = torch.ones(len(seeds), ring.lanes, device=ring.obs.device)
+
+    def sample(self, beta: float) -> tuple[Tensor, Tensor]:
+        """Return the newest start of each lane, ``[K, N]``, and weights of one."""
+        return self.ring.latest(), self._ones
+
+    def update(self, index: Tensor, priority: Tensor) -> None:
+        """Ignore priorities."""
+
+    def state(self) -> dict:
+        """Return nothing: there is nothing to remember."""
+        return {}
+
+    def load(self, state: dict) -> None:
+        """Continue from what ``state`` returned."""
+
+
+class SumTree:
+    """K trees of partial sums over ``size`` leaves each, in float64; level 0 is the leaves."""
+
+    def __init__(self, k: int, size: int, device: torch.device | str = "cpu") -> None:
+        self.levels: list[Tensor] = []
+        while not self.levels or size > 1:
+            size = -(-size // _FAN) * _FAN
+            self.levels.append(torch.zeros(k, size, dtype=torch.float64, device=device))
+            size //= _FAN
+
+    def set(self, index: Tensor, value: Tensor) -> None:
+        """Set the leaves ``index [K, M]`` to ``value [K, M]`` and every sum above them."""
+        self.levels[0].scatter_(1, index, value)
+        for below, above in zip(self.levels, self.levels[1:], strict=False):
+            index = index // _FAN
+            above.scatter_(1, index, self._children(below, index).sum(-1))
+
+    @staticmethod
+    def _children(level: Tensor, node: Tensor) -> Tensor:
+        k = torch.arange(len(level), device=level.device).unsqueeze(1)
+        return level.unflatten(1, (-1, _FAN))[k, node]  # [K, M, FAN]
+
+    def total(self) -> Tensor:
+        """Return the sum of all leaves, ``[K]``."""
+        return self.levels[-1].sum(-1)
+
+    def get(self, index: Tensor) -> Tensor:
+        """Return leaves ``[K, M]``."""
+        return self.levels[0].gather(1, index)
+
+    def find(self, mass: Tensor) -> Tensor:
+        """Return the leaf in whose part of the running sum each ``mass [K, M]`` lies.
+
+        A leaf of value zero is never returned unless all are zero.
+        """
+        node = torch.zeros_like(mass, dtype=torch.int64)
+        for level in reversed(self.levels):
+            sums = self._children(level, node).cumsum(-1)
+            # Rounding must not carry the mass beyond the last child that has any.
+            mass = torch.minimum(mass, sums[..., -1] * (1 - 1e-15))
+            child = (sums <= mass.unsqueeze(-1)).sum(-1).clamp_(max=_FAN - 1)
+            before = torch.where(child > 0, self._pick(sums, child - 1), 0.0)
+            mass = mass - before
+            node = node * _FAN + child
+        return node
+
+    @staticmethod
+    def _pick(sums: Tensor, child: Tensor) -> Tensor:
+        return sums.gather(-1, child.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+
+
+class Prioritized:
+    """Proportional prioritised replay (Schaul et al. 2016, algorithm 1 and section 3.3).
+
+    P(i) is proportional to priority_i^alpha, new starts get the largest priority so far, draws are
+    stratified over B equal parts of the mass, and weights (count P(i))^-beta are divided by the
+    largest of the batch. All seeds share one tree structure.
+
+    Args:
+        alpha: 0 is uniform.
+        eps: added to every priority, so that none is zero.
+    """
+
+    def __init__(
+        self, ring: Ring, seeds: Sequence[int], batch: int, alpha: float, eps: float = 1e-6
+    ) -> None:
+        self.ring, self.alpha, self.eps = ring, alpha, eps
+        device = ring.obs.device
+        self.draws = Draws(seeds, "replay", (batch,), device=device)
+        self.tree = SumTree(len(seeds), ring.size, device)
+        self.largest = torch.ones(len(seeds), 1, dtype=torch.float64, device=device)
+        self.entered = 0  # running number of the first start that is not in the tree
+        self.left = 0  # running number of the first start that has not been taken out
+        self._strata = torch.arange(batch, dtype=torch.float64, device=device)
+
+    def _follow_ring(self) -> None:
+        """Put starts that became complete into the tree, and take overwritten ones out.
+
+        Done at the next sample: the largest priority has not changed in between.
+        """
+        oldest = self.ring.oldest
+        end = oldest + len(self.ring)
+        # A place that a new start has taken over meanwhile is not emptied.
+        gone = max(self.left, end - self.ring.size)
+        out = torch.arange(min(gone, oldest), oldest, device=self.largest.device) % self.ring.size
+        new = torch.arange(max(self.entered, oldest), end, device=self.largest.device)
+        index = torch.cat([out, new % self.ring.size]).expand(len(self.largest), -1)
+        value = torch.zeros(index.shape, dtype=torch.float64, device=self.largest.device)
+        value[:, len(out) :] = self.largest
+        self.tree.set(index, value)
+        self.entered, self.left = end, oldest
+
+    def sample(self, beta: float) -> tuple[Tensor, Tensor]:
+        """Return ``[K, B]`` places and importance weights."""
+        self._follow_ring()
+        total = self.tree.total().unsqueeze(1)
+        mass = (self._strata + self.draws()) / len(self._strata) * total
+        index = self.tree.find(mass)
+        probability = self.tree.get(index) / total
+        weight = per_seed(lambda p: p.pow(-beta), probability * len(self.ring))
+        return index, (weight / weight.amax(1, keepdim=True)).float()
+
+    def update(self, index: Tensor, priority: Tensor) -> None:
+        """Set the priorities ``[K, B]`` of what was just learned from."""
+        raised = per_seed(lambda p: p.pow(self.alpha), priority.double() + self.eps)
+        self.largest = torch.maximum(self.largest, raised.amax(1, keepdim=True))
+        self.tree.set(index, raised)
+
+    def state(self) -> dict:
+        """Return the tree's leaves, the largest priority and the stream's position."""
+        counters = {"entered": self.entered, "left": self.left, "draws": self.draws.state()}
+        return {"leaves": self.tree.levels[0], "largest": self.largest} | counters
+
+    def load(self, state: dict) -> None:
+        """Continue from what ``state`` returned."""
+        leaves = state["leaves"].to(self.largest.device)
+        every = torch.arange(leaves.shape[1], device=leaves.device).expand(len(leaves), -1)
+        self.tree.set(every, leaves)
+        self.largest = state["largest"].to(self.largest.device)
+        self.entered, self.left = state["entered"], state["left"]
+        self.draws.load(state["draws"])
+
+
+Sampler = Uniform | Latest | Prioritized

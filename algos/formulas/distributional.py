@@ -1,0 +1,71 @@
+"""Distributional targets and losses. All functions act on any leading axes; Z is last."""
+
+import torch
+from torch import Tensor
+
+
+def categorical_projection(
+    r_t: Tensor, discount_t: Tensor, probs_t: Tensor, v_min: float, v_max: float
+) -> Tensor:
+    """Project the distribution of ``r_t + discount_t * z`` onto the fixed support.
+
+    Bellemare et al. 2017, algorithm 1: each shifted atom is clipped to ``[v_min, v_max]`` and its
+    mass split between its two neighbours in proportion to nearness.
+
+    Args:
+        r_t: ``[...]``; discount_t: ``[...]``; probs_t: ``[..., Z]``, summing to 1.
+
+    Returns:
+        Probabilities ``[..., Z]``.
+    """
+    atoms = probs_t.shape[-1]
+    support = torch.linspace(v_min, v_max, atoms, dtype=probs_t.dtype, device=probs_t.device)
+    shifted = (r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support).clamp(v_min, v_max)
+    position = ((shifted - v_min) * ((atoms - 1) / (v_max - v_min))).clamp(0, atoms - 1)
+    low = position.floor()
+    upper_share = position - low
+    low_index = low.long()
+    high_index = (low_index + 1).clamp(max=atoms - 1)
+    projected = torch.zeros_like(probs_t)
+    projected.scatter_add_(-1, low_index, probs_t * (1 - upper_share))
+    return projected.scatter_add_(-1, high_index, probs_t * upper_share)
+
+
+def clipped_share(r_t: Tensor, discount_t: Tensor, probs_t: Tensor, v_min: float, v_max: float):
+    """Return the probability mass ``[...]`` that the projection clips at the support's ends."""
+    support = torch.linspace(v_min, v_max, probs_t.shape[-1], device=probs_t.device)
+    shifted = r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support.to(probs_t.dtype)
+    return (probs_t * ((shifted < v_min) | (shifted > v_max))).sum(-1)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return ``-sum_z target log softmax(logits)``, ``[..., Z] -> [...]``."""
+    return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def entropy(probs: Tensor) -> Tensor:
+    """Return ``-sum_z p log p`` with 0 log 0 = 0, ``[..., Z] -> [...]``."""
+    return torch.special.entr(probs).sum(-1)
+
+
+def quantile_huber(quantiles: Tensor, target: Tensor, kappa: float) -> Tensor:
+    """Return the quantile Huber loss (Dabney et al. 2018, eq. 9 and 10).
+
+    The i-th quantile stands at tau_i = (2i - 1) / 2N. ``kappa = 0`` gives the pinball loss.
+
+    Args:
+        quantiles: ``[..., N]`` predicted.
+        target: ``[..., M]`` samples of the target distribution; no gradient flows.
+
+    Returns:
+        ``[...]``: sum over i of the mean over j.
+    """
+    n = quantiles.shape[-1]
+    tau = (torch.arange(n, dtype=quantiles.dtype, device=quantiles.device) + 0.5) / n
+    error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # [..., N, M]
+    magnitude = error.abs()
+    if kappa > 0:
+        clipped = magnitude.clamp(max=kappa)
+        magnitude = clipped * (magnitude - 0.5 * clipped) / kappa
+    weight = (tau.unsqueeze(-1) - (error < 0).to(error.dtype)).abs()
+    return (weight * magnitude).mean(-1).sum(-1)
