@@ -1,0 +1,1 @@
+"""Turns run folders into curves, comparisons and component studies; reads files, never trains."""

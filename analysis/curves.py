@@ -1,0 +1,188 @@
+"""Learning curves and scores of runs: aligned without stretching, a run ends where its rows end.
+
+The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of the
+curve over the training: the trapezoid sum from the run's first value to its last, divided by that
+distance, so it has the unit of a return.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats
+from analysis.load import Data
+from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
+
+FINAL, AUC = "final", "auc"
+NAMES = {FINAL: "score at the end", AUC: "area under the curve"}
+CURVE_NAMES = {
+    EVAL_RETURN: "evaluation return (greedy, raw reward)",
+    TRAIN_RETURN: "training return (raw reward)",
+}
+THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as Rainbow's Figure 2
+CURVE_REPETITIONS = 500
+CURVE_POINTS = 50
+_COVERED = 0.9  # share of the budget that a curve must span for its area to count
+
+Points = dict[str, tuple[stats.Array, stats.Array]]
+
+
+def curve_metric(data: Data) -> str:
+    """Return the metric of the curves: periodic evaluations if every scored run has two, else training."""
+    if EVAL_RETURN in data.metrics:
+        counts = data.metrics.groupby("run_id", observed=False)[EVAL_RETURN].count()
+        if counts.reindex(data.scored.run_id).min() >= 2:
+            return EVAL_RETURN
+    return TRAIN_RETURN
+
+
+def points(data: Data, metric: str) -> Points:
+    """Return (steps, values) of every run that enters the curves; missing values are left out."""
+    runs = data.runs[(data.runs.excluded == "") | data.runs.partial]
+    if metric not in data.metrics:
+        return {}
+    rows = data.metrics[["run_id", STEP, metric]].dropna()
+    rows = rows[rows.run_id.isin(runs.run_id)]
+    return {
+        str(run_id): (run[STEP].to_numpy(float), run[metric].to_numpy(float))
+        for run_id, run in rows.groupby("run_id", observed=True)
+    }
+
+
+def scores(data: Data, metric: str) -> pd.DataFrame:
+    """Return one row per scored run with its score at the end and its AUC (NaN, noted, if uncovered)."""
+    found = points(data, metric)
+    frame = data.scored.copy()
+    frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
+    short = frame.run_id[frame[AUC].isna()]
+    if len(short):
+        data.notes.append(
+            f"no AUC for {len(short)} runs whose {metric} spans less than {_COVERED:.0%} "
+            f"of the budget: {', '.join(short[:5])}{' ...' if len(short) > 5 else ''}"
+        )
+    return frame
+
+
+def _cells(frame: pd.DataFrame) -> Iterable[tuple[str, int]]:
+    return zip(frame.run_id, frame.budget, strict=True)
+
+
+def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
+    if curve is None or curve[0][-1] - curve[0][0] < _COVERED * budget:
+        return float("nan")
+    steps, values = curve
+    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
+
+
+def align(curves: list[tuple[stats.Array, stats.Array]], grid: stats.Array) -> stats.Array:
+    """Return ``[runs, grid]``: values interpolated between a run's rows, NaN before and after them."""
+    return np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
+
+
+def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
+    """Return the steps of the runs where they share them, else as many even ones as the longest has."""
+    longest = max(curves, key=lambda curve: len(curve[0]))[0]
+    if all(np.isin(steps, longest).all() for steps, _ in curves):
+        return longest
+    ends = np.concatenate([steps[[0, -1]] for steps, _ in curves])
+    return np.linspace(ends.min(), ends.max(), len(longest))
+
+
+def learning_curves(data: Data, metric: str) -> pd.DataFrame:
+    """Return mean, Student interval and n per environment, label and step.
+
+    Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the limits
+    are NaN: two runs give no band worth drawing.
+    """
+    found, parts = points(data, metric), []
+    for (env, label), runs in data.runs.groupby(["env", "label"], sort=False):
+        curves = [found[run_id] for run_id in runs.run_id if run_id in found]
+        if not curves:
+            continue
+        grid = _grid(curves)
+        centre, low, high, n = stats.band(align(curves, grid).T)
+        wide = n >= 3
+        columns = {"step": grid, "mean": centre, "n": n}
+        columns |= {"low": np.where(wide, low, np.nan), "high": np.where(wide, high, np.nan)}
+        parts.append(pd.DataFrame({"env": env, "label": label, **columns})[n > 0])
+    columns = ["env", "label", "step", "mean", "low", "high", "n"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, list[stats.Array]]]:
+    """Return shares of the budget ``[G]``, and per label one ``[runs, G]`` of scores per environment.
+
+    Only scored runs, only environments with a random and a reference score (two at least, else
+    nothing), and only labels with a finished run on each of those; what is left out is noted.
+    """
+    found, scored = points(data, metric), data.scored
+    known = scored[scored.random.notna() & scored.reference.notna()]
+    envs = list(dict.fromkeys(known.env))
+    if len(envs) < 2:
+        return np.array([]), {}
+    left_out = [env for env in data.envs if env not in envs]
+    if left_out:
+        _note(data, f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
+    spans = np.array([found[i][0][[0, -1]] / budget for i, budget in _cells(known) if i in found])
+    shares = np.linspace(spans[:, 0].max(), spans[:, 1].min(), CURVE_POINTS)  # all runs have values
+    curves: dict[str, list[stats.Array]] = {}
+    for label in data.labels:
+        cells = [known[(known.label == label) & (known.env == env)] for env in envs]
+        cells = [cell[cell.run_id.isin(list(found))] for cell in cells]
+        if all(len(cell) for cell in cells):
+            curves[label] = [_normalised(cell, found, shares) for cell in cells]
+        else:
+            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
+    return shares, curves
+
+
+def _note(data: Data, text: str) -> None:
+    if text not in data.notes:
+        data.notes.append(text)
+
+
+def _normalised(cell: pd.DataFrame, found: Points, shares: stats.Array) -> stats.Array:
+    """Return ``[runs, G]`` normalised scores at the given shares of the budget."""
+    rows = []
+    for run in cell.itertuples():
+        steps, values = found[run.run_id]
+        score = stats.normalise(values, run.random, run.reference)
+        rows.append(np.interp(shares * run.budget, steps, score))
+    return np.stack(rows)
+
+
+def aggregate_curves(
+    data: Data, metric: str, rng: np.random.Generator | int = stats.SEED
+) -> pd.DataFrame:
+    """Return median and IQM of the normalised score over environments, with bootstrap intervals.
+
+    Columns ``label, share, statistic, value, low, high, n``; ``share`` of the budget.
+    """
+    shares, curves = normalised_curves(data, metric)
+    rng, rows = np.random.default_rng(rng), []
+    for label, envs in curves.items():
+        n = min(len(runs) for runs in envs)
+        for name, statistic in (("median", stats.median), ("IQM", stats.iqm)):
+            for g, share in enumerate(shares):
+                point = stats.bootstrap(
+                    statistic, [runs[:, g] for runs in envs], repetitions=CURVE_REPETITIONS, rng=rng
+                )
+                rows.append((label, share, name, point.value, point.low, point.high, n))
+    return pd.DataFrame(
+        rows, columns=["label", "share", "statistic", "value", "low", "high", "n"]
+    )
+
+
+def above_reference(data: Data, metric: str) -> pd.DataFrame:
+    """Return how many environments lie above each of ``THRESHOLDS`` over time (mean over runs)."""
+    shares, curves = normalised_curves(data, metric)
+    rows = [
+        (label, threshold, share, count)
+        for label, envs in curves.items()
+        for threshold in THRESHOLDS
+        for share, count in zip(
+            shares, (np.stack([runs.mean(0) for runs in envs]) > threshold).sum(0), strict=True
+        )
+    ]
+    return pd.DataFrame(rows, columns=["label", "threshold", "share", "count"])

@@ -1,0 +1,133 @@
+"""The report of a study: one self-contained page, the same in Markdown, and all tables and figures."""
+
+import base64
+from collections import Counter
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from analysis import curves, stats, tables
+from analysis.ablation import ablate
+from analysis.load import Data
+from analysis.verdict import Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a report lies, and what it says in short."""
+
+    page: Path
+    tables: list[tables.Table]
+    verdicts: list[Verdict]
+
+
+def write(data: Data, out: Path, command: str) -> Report:
+    """Write ``index.html``, ``report.md``, ``tables/`` and ``figures/`` into ``out``.
+
+    Args:
+        data: the loaded studies, with at least one scored run.
+        out: folder to write to; its old report is replaced.
+        command: the command line that makes this report again.
+    """
+    from analysis import plots  # seaborn takes a second to import
+
+    metric = curves.curve_metric(data)
+    scores = curves.scores(data, metric)
+    ablation = ablate(data, scores)
+    main = tables.ablation_tables(ablation)
+    said = verdicts(ablation)
+    raw = tables.score_table(data, scores, normalised=False)
+    normalised = tables.score_table(data, scores, normalised=True)
+    kept = {
+        "main": main,
+        "scores": [table for table in (raw, normalised) if table],
+        "completeness": tables.completeness_table(data),
+        "excluded": tables.excluded_table(data),
+    }
+    for name in ("tables", "figures"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for old in (out / name).iterdir():
+            old.unlink()
+    figures = []
+    for plot in plots.figures(data, scores, ablation, metric):
+        plot.save(out / "figures")
+        figures.append({"name": plot.name, "caption": plot.caption})
+    rest = [kept["completeness"], kept["excluded"]]
+    for table in [*main, *kept["scores"], *filter(None, rest)]:
+        for ending, text in (
+            ("md", table.markdown()),
+            ("csv", table.csv()),
+            ("tex", table.latex()),
+            ("html", table.html()),
+        ):
+            (out / "tables" / f"{table.name}.{ending}").write_text(text)
+    facts = {
+        "data": data,
+        "counts": data.counts(),
+        "verdicts": said,
+        "figures": figures,
+        "metric": curves.CURVE_NAMES[metric],
+        "provenance": provenance(data),
+        "command": command,
+        "level": f"{stats.LEVEL:.0%}",
+        "few": int(data.scored.groupby(["env", "label"]).size().min()) < stats.SMALL_N,
+        **kept,
+    }
+    environment = _templates(out)
+    for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
+        (out / name).write_text(environment.get_template(template).render(facts))
+    return Report(out / "index.html", main, said)
+
+
+def _templates(out: Path) -> jinja2.Environment:
+    """Return the templates; HTML is escaped, Markdown is not."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(files(__package__))),
+        autoescape=lambda name: (name or "").endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def picture(name: str) -> str:
+        content = (out / "figures" / f"{name}.svg").read_bytes()
+        return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
+
+    environment.globals["picture"] = picture
+    environment.filters["table"] = lambda table: Markup(table.html())
+    return environment
+
+
+def provenance(data: Data) -> list[tuple[str, str]]:
+    """Return what the scored runs were made with; several values are all named, with their counts."""
+    records = [data.records[run_id] for run_id in data.scored.run_id]
+
+    def each(values: list[Any]) -> str:
+        counts = Counter(str(value) for value in values)
+        if len(counts) == 1:
+            return next(iter(counts))
+        return ", ".join(f"{value} ({n} runs)" for value, n in counts.most_common())
+
+    rows = [
+        ("code", each([record.get("code") for record in records])),
+        ("git commit", each([record.get("git") for record in records])),
+    ]
+    for env in dict.fromkeys(data.scored.env):
+        here = [record for record in records if record["env"] == env]
+        rows.append((f"protocol on {env}", each([record.get("protocol") for record in here])))
+        for fact in here[0].get("protocol_facts", {}):
+            values = [record.get("protocol_facts", {}).get(fact) for record in here]
+            rows.append((f"{env}: {fact}", each(values)))
+    names = sorted({name for record in records for name in record.get("versions", {})})
+    for name in names:
+        rows.append((name, each([record.get("versions", {}).get(name) for record in records])))
+    packs = [record.get("pack", {}) for record in records]
+    rows.append(("device", each([pack.get("device") for pack in packs])))
+    rows.append(("threads", each([pack.get("threads") for pack in packs])))
+    rows.append(("seeds trained together", each([len(pack.get("seeds", [])) for pack in packs])))
+    rows.append(("tuned settings", each([record.get("tuned") or "none" for record in records])))
+    return rows

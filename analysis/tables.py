@@ -1,0 +1,361 @@
+"""Tables: built once as strings and numbers, rendered as text, Markdown, CSV, LaTeX and HTML."""
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats
+from analysis.ablation import COMPARISON
+from analysis.curves import AUC, FINAL, NAMES
+from analysis.load import Data
+from benchmark.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
+
+DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
+_MARK = "†"
+AUC_TITLE = "AUC"
+_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {DASH: "--", _MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be printed.
+
+    Attributes:
+        name: file name without its ending.
+        title: caption.
+        header: column titles.
+        rows: cells; numbers of one column have the same decimals and are padded to line up.
+        frame: the same numbers, unrounded, for the CSV file.
+        bold: (row, column) of a best value that a test supports.
+        marked: (row, column) of the largest drop or gain.
+        notes: what the caption must add.
+        words: the columns that hold text; they are left-aligned, the others right-aligned.
+    """
+
+    name: str
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    frame: pd.DataFrame
+    bold: set[tuple[int, int]] = field(default_factory=set)
+    marked: set[tuple[int, int]] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    words: tuple[int, ...] = (0,)
+
+    def text(self, columns: int | None = None) -> str:
+        """Render for a terminal, all columns or the first few."""
+        cells = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
+        header, *rows = (row[:columns] for row in (self.header, *cells))
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if j in self.words else cell.rjust(width)
+                for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in [header, ["-" * width for width in widths], *rows]
+        ]
+        return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
+
+    def markdown(self) -> str:
+        """Render as a GitHub table."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
+            return f"**{text}**" if (i, j) in self.bold else text
+
+        rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
+        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._cells(cell)]]
+        return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
+
+    def latex(self) -> str:
+        """Render as a booktabs table."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = _latex(text.strip(), numeric=j not in self.words) + _latex(self._dagger(i, j).strip())
+            return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
+
+        rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
+        notes = " ".join(_latex(note) for note in self.notes)
+        align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
+        return "\n".join(
+            [
+                r"% needs \usepackage{booktabs}",
+                r"\begin{table}",
+                rf"\caption{{{_latex(self.title)}. {notes}}}",
+                rf"\begin{{tabular}}{{{align}}}",
+                r"\toprule",
+                " & ".join(map(_latex, self.header)) + r" \\",
+                r"\midrule",
+                *rows,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def html(self) -> str:
+        """Render for the page; all text is escaped, padding becomes figure spaces."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = html.escape(text + self._dagger(i, j))
+            if j in self.words:
+                return f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
+            text = re.sub(r"-(?=\d)", "\u2212", text).replace(" ", "\u2007")
+            style = [name for name in ("bold", "marked") if (i, j) in getattr(self, name)]
+            return f"<td class='{' '.join(style)}'>{text}</td>" if style else f"<td>{text}</td>"
+
+        head = "".join(
+            f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
+            for j, title in enumerate(self.header)
+        )
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
+        notes = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in self.notes)
+        return (
+            f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
+            f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div>{notes}</figure>"
+        )
+
+    def csv(self) -> str:
+        """Render the unrounded numbers."""
+        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+
+    def _cells(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
+        return [
+            [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
+        ]
+
+    def _dagger(self, i: int, j: int) -> str:
+        if not any(column == j for _, column in self.marked):
+            return ""
+        return _MARK if (i, j) in self.marked else " "
+
+
+def _latex(text: str, numeric: bool = False) -> str:
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    return re.sub(r"-(?=\d)", "$-$", escaped) if numeric else escaped
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Return the decimals that suit a column: none for thousands, up to three for fractions."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=1.0)
+    return 0 if largest >= 10_000 else 1 if largest >= 100 else 2 if largest >= 1 else 3
+
+
+def spans(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float], scale: float = 1
+) -> list[str]:
+    """Return "value [low, high]" cells that line up; a dash where there is no value."""
+    places = decimals(values) if scale == 1 else 0
+
+    def column(numbers: Sequence[float]) -> list[str]:
+        rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
+        cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
+        width = max(map(len, cells), default=0)
+        return [cell.rjust(width) for cell in cells]
+
+    cells = [
+        f"{value} [{low}, {high}]" if math.isfinite(number) else value
+        for number, value, low, high in zip(
+            values, column(values), column(lows), column(highs), strict=True
+        )
+    ]
+    width = max(map(len, cells), default=0)
+    return [cell.ljust(width) for cell in cells]
+
+
+def ablation_tables(table: pd.DataFrame) -> list[Table]:
+    """Return one table per environment and section of ``ablation.ablate``'s table."""
+    if table.empty:
+        return []
+    keys = ["env", "section", "base", "full"]
+    groups = [group for _, group in table.groupby(keys, sort=False, dropna=False)]
+    return [_ablation_table(group, _name(group, groups)) for group in groups]
+
+
+def _name(group: pd.DataFrame, groups: list[pd.DataFrame]) -> str:
+    first = group.iloc[0]
+    parts = [first.section, first.env]
+    same = [g for g in groups if (g.iloc[0].section, g.iloc[0].env) == (first.section, first.env)]
+    return _slug("-".join(parts + ([first.full] if len(same) > 1 else [])))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _ablation_table(group: pd.DataFrame, name: str) -> Table:
+    first = group.iloc[0]
+    word, against = {
+        LEAVE_ONE_OUT: ("drop", first.full),
+        ADD_ONE_IN: ("gain", first.base),
+        COMPARISON: ("behind", "the best"),
+    }[first.section]
+    title = {
+        LEAVE_ONE_OUT: f"{first.env}: components taken out of {first.full}, one at a time",
+        ADD_ONE_IN: f"{first.env}: components put into {first.base}, one at a time",
+        COMPARISON: f"{first.env}: comparison",
+    }[first.section]
+    by = {metric: rows.reset_index(drop=True) for metric, rows in group.groupby("metric")}
+    final = by[FINAL]
+    sizes = [f"{n}/{planned}" for n, planned in zip(final.n, final.planned, strict=True)]
+    ranks = ["" if math.isnan(rank) else f"{rank:.0f}" for rank in final["rank"]]
+    header, columns = ["agent", "n", "rank"], [list(final.label), sizes, ranks]
+    bold: set[tuple[int, int]] = set()
+    marked: set[tuple[int, int]] = set()
+    for metric, short in ((FINAL, "score at the end"), (AUC, AUC_TITLE)):
+        rows = by[metric]
+        bold |= {(i, len(header)) for i in np.flatnonzero(rows.leads)}
+        marked |= {(i, len(header) + 1) for i in np.flatnonzero(rows.strongest)}
+        header += [short, word, "Holm p"]
+        columns += [
+            spans(rows["mean"], rows.low, rows.high),
+            spans(rows.effect, rows.effect_low, rows.effect_high),
+            [_p(p) for p in rows.p_holm],
+        ]
+        if first.section != COMPARISON:
+            header.append("% of gap")
+            columns.append(spans(rows["share"], rows.share_low, rows.share_high, scale=100))
+    return Table(
+        name=name,
+        title=title,
+        header=header,
+        rows=[list(row) for row in zip(*columns, strict=True)],
+        frame=group.drop(columns=["note", "method"]),
+        bold=bold,
+        marked=marked,
+        notes=_ablation_notes(group, word, str(against)),
+    )
+
+
+def _p(p: float) -> str:
+    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _ablation_notes(group: pd.DataFrame, word: str, against: str) -> list[str]:
+    first = group.iloc[0]
+    sides = {"drop": f"{against} minus the agent", "gain": f"the agent minus {against}"}
+    level = f"{stats.LEVEL:.0%}"
+    notes = [
+        f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
+        f"{sides.get(word, f'{against} minus the agent')} [{level} Welch interval, not corrected]; "
+        f"p: Welch's test, Holm's correction over this column."
+    ]
+    if word == "behind":
+        notes.append("The best is chosen after the fact, which flatters it.")
+    else:
+        notes.append(
+            f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller interval]. "
+            f"{_MARK} largest {word}."
+        )
+    refused = group[(group.component != "") & (group.share_note != "") & group["share"].isna()]
+    for (metric, reason), rows in refused.groupby(["metric", "share_note"], sort=False):
+        notes.append(f"No % of gap for the {NAMES[metric]} ({len(rows)} rows): {reason}.")
+    for note, rows in group[group.metric == FINAL].groupby("note", sort=False):
+        if note and note != "the reference itself":
+            notes.append(f"{', '.join(rows.label)}: {note}.")
+    return notes
+
+
+def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | None:
+    """Return the table labels x environments of scores at the end; None where it would be empty.
+
+    The normalised one adds IQM, median and mean over all environments, with bootstrap intervals,
+    for the labels that have a finished run on each.
+    """
+    if normalised:
+        scores = scores[scores.random.notna() & scores.reference.notna()]
+        final = stats.normalise(scores[FINAL], scores.random, scores.reference)
+        scores = scores.assign(**{FINAL: final})
+    envs = [env for env in data.envs if env in set(scores.env)]
+    if not envs:
+        return None
+    cells = {
+        env: [
+            scores.loc[(scores.env == env) & (scores.label == label), FINAL].to_numpy(float)
+            for label in data.labels
+        ]
+        for env in envs
+    }
+    estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval]."]
+    if normalised and len(envs) > 1:
+        for name, statistic in (("IQM", stats.iqm), ("median", stats.median), ("mean", stats.mean)):
+            estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
+        notes.append(f"{estimates['IQM'][0].method or 'Stratified bootstrap'} for IQM, median, mean.")
+    if normalised:
+        notes.append("0 is the random agent, 1 the reference of each environment.")
+    columns = {
+        name: spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
+        for name, column in estimates.items()
+    }
+    frame = pd.DataFrame(
+        [
+            {"label": label, "env": name, "mean": e.value, "low": e.low, "high": e.high, "n": e.n[0]}
+            for name, column in estimates.items()
+            for label, e in zip(data.labels, column, strict=True)
+            if e.n
+        ]
+    )
+    return Table(
+        name="scores-normalised" if normalised else "scores",
+        title=f"{'Normalised score' if normalised else 'Score'} at the end",
+        header=["agent", *columns],
+        rows=[list(row) for row in zip(data.labels, *columns.values(), strict=True)],
+        frame=frame,
+        notes=notes,
+    )
+
+
+def _over(statistic: Callable[..., stats.Array], row: Sequence[stats.Array]) -> stats.Estimate:
+    """Bootstrap over environments; nothing where one has no run, for the set would differ."""
+    if not all(len(x) for x in row):
+        return stats.Estimate(np.nan, np.nan, np.nan, (), "")
+    return stats.bootstrap(statistic, row)
+
+
+def completeness_table(data: Data) -> Table:
+    """Return scored / planned runs per label and environment."""
+    sizes = {(label, env): data.size(label, env) for label in data.labels for env in data.envs}
+    rows = [
+        [label, *("/".join(map(str, sizes[label, env])) for env in data.envs)]
+        for label in data.labels
+    ]
+    frame = pd.DataFrame(
+        [(label, env, n, planned) for (label, env), (n, planned) in sizes.items()],
+        columns=["label", "env", "scored", "planned"],
+    )
+    gaps = {
+        (i, j + 1)
+        for i, label in enumerate(data.labels)
+        for j, env in enumerate(data.envs)
+        if sizes[label, env][0] < sizes[label, env][1]
+    }
+    title = "Runs that enter the scores, of those planned"
+    notes = [f"{_MARK} some planned runs are not in."] if gaps else []
+    header = ["agent", *data.envs]
+    return Table("completeness", title, header, rows, frame, marked=gaps, notes=notes)
+
+
+def excluded_table(data: Data) -> Table | None:
+    """Return every planned run that does not enter the scores, with the reason."""
+    runs = data.runs[data.runs.excluded != ""]
+    if runs.empty:
+        return None
+    rows = [
+        [run.run_id, run.label, run.env, str(run.seed), f"{run.global_step}/{run.budget}", why]
+        for run, why in zip(runs.itertuples(), runs.excluded, strict=True)
+    ]
+    unfinished = int((runs.state != FINISHED).sum())
+    title = f"{len(runs)} planned runs do not enter the scores ({unfinished} of them not finished)"
+    header = ["run", "agent", "environment", "seed", "steps", "why"]
+    columns = ["run_id", "label", "env", "seed", "global_step", "budget", "state", "excluded"]
+    return Table("excluded", title, header, rows, runs[columns], words=(0, 1, 2, 5))

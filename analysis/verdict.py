@@ -1,0 +1,138 @@
+"""The component study in words: one sentence per component, and one per component over environments."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import stats
+from analysis.ablation import COMPARISON
+from analysis.curves import AUC, FINAL, NAMES
+from benchmark.schema import LEAVE_ONE_OUT
+
+_ALPHA = 1 - stats.LEVEL
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence and what it rests on."""
+
+    env: str  # empty where it speaks of all environments
+    label: str
+    kind: str  # "worse" | "better" | "none" | "unknown": what happens without the component
+    text: str
+
+
+def number(value: float) -> str:
+    """Return a number with about three significant digits and no exponent."""
+    size = abs(value)
+    return f"{value:.{0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 0.1 else 4}f}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return ``[low, high]``."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def outcome(row: pd.Series) -> str:
+    """Return "worse" (or "better") where the label scores detectably below (above) its reference."""
+    if pd.isna(row.p_holm):
+        return "unknown"
+    if row.p_holm >= _ALPHA:
+        return "none"
+    drop = row.effect if row.section in (LEAVE_ONE_OUT, COMPARISON) else -row.effect
+    return "worse" if drop > 0 else "better"
+
+
+def verdicts(table: pd.DataFrame) -> list[Verdict]:
+    """Return the sentences of a table from ``ablation.ablate``, largest effect first."""
+    if table.empty:
+        return []
+    found = list(_over_environments(table))
+    for _, section in table.groupby(["env", "section", "base", "full"], sort=False, dropna=False):
+        by_label = {label: rows.set_index("metric") for label, rows in section.groupby("label")}
+        final = section[section.metric == FINAL].sort_values("effect", ascending=False)
+        for row in final.itertuples():
+            if row.component:
+                found.append(_of_component(by_label[row.label]))
+            elif row.section == COMPARISON and row.label != row.reference:
+                found.append(_of_comparison(by_label[row.label].loc[FINAL]))
+    return found
+
+
+def _of_component(by_metric: pd.DataFrame) -> Verdict:
+    row, area = by_metric.loc[FINAL], by_metric.loc[AUC]
+    does = "removing" if row.section == LEAVE_ONE_OUT else f"adding to {row.base}"
+    if outcome(row) == outcome(area) == "none":
+        text = (
+            f"makes no detectable difference to the {NAMES[FINAL]} ({_blind(row)}) "
+            f"or the {NAMES[AUC]} ({_blind(area)})"
+        )
+    else:
+        text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
+    return Verdict(row.env, row.label, outcome(row), f"{does} {row.component} {text}.")
+
+
+def _clause(row: pd.Series, name: str) -> str:
+    """Return "lowers the score at the end by 60.4 [41.2, 79.6] (...)"."""
+    kind = outcome(row)
+    if kind == "unknown":
+        return f"cannot be judged on the {name}: {row.note or 'too few runs'}"
+    if kind == "none":
+        return f"makes no detectable difference to the {name} ({_blind(row)})"
+    verb = "lowers" if kind == "worse" else "raises"
+    facts = [_p(row.p_holm)]
+    if not pd.isna(row.share):
+        facts.append(f"{abs(row.share):.0%} of the distance from {row.base} to {row.full}")
+    if row.strongest:
+        facts.append("largest " + ("drop" if row.section == LEAVE_ONE_OUT else "gain"))
+    span = f"{number(abs(row.effect))} {interval(*_turned(row))}"
+    return f"{verb} the {name} by {span} ({', '.join(facts)})"
+
+
+def _blind(row: pd.Series) -> str:
+    """Say what was measured where nothing was detected, and what could have been."""
+    word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
+    text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
+    if row.p < _ALPHA:
+        text += f", p = {row.p:.3f} before and {row.p_holm:.3f} after Holm's correction"
+    return f"{text}; n = {row.n} could only have seen an effect above {number(row.visible)}"
+
+
+def _turned(row: pd.Series) -> tuple[float, float]:
+    """Return the limits of the effect's size."""
+    if row.effect >= 0:
+        return row.effect_low, row.effect_high
+    return -row.effect_high, -row.effect_low
+
+
+def _p(value: float) -> str:
+    return "Holm p < 0.001" if value < 0.001 else f"Holm p = {value:.3f}"
+
+
+def _of_comparison(row: pd.Series) -> Verdict:
+    kind = outcome(row)
+    span = f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}"
+    text = {
+        "worse": f"{row.label} ends {span} below {row.reference} ({_p(row.p_holm)}).",
+        "none": f"{row.label} is not told apart from {row.reference} (behind by {span}; n = {row.n} "
+        f"could only have seen an effect above {number(row.visible)}).",
+    }.get(kind, f"{row.label} cannot be compared with {row.reference}: {row.note}.")
+    return Verdict(row.env, row.label, kind, text)
+
+
+def _over_environments(table: pd.DataFrame) -> Iterator[Verdict]:
+    """Yield "removing multi-step hurts on 3 and helps on 0 of 4 environments"."""
+    rows = table[(table.metric == FINAL) & (table.component != "")]
+    for (section, label), group in rows.groupby(["section", "label"], sort=False):
+        if len(group) < 2:
+            continue
+        kinds = group.apply(outcome, axis=1)
+        worse, better = int((kinds == "worse").sum()), int((kinds == "better").sum())
+        does = "removing" if section == LEAVE_ONE_OUT else f"adding to {group.base.iloc[0]}"
+        text = (
+            f"{does} {group.component.iloc[0]} hurts on {worse} and helps on {better} of {len(group)} "
+            f"environments; on the others it makes no detectable difference."
+        )
+        kind = "worse" if worse > better else "better" if better > worse else "none"
+        yield Verdict("", str(label), kind, text)

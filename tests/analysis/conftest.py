@@ -1,0 +1,168 @@
+"""Writes synthetic study folders in the run store's schema, with known effects."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import schema
+
+BUDGET, ROWS = 10_000, 20
+COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")
+# Score at the end on env "lake"; "pond" has half of it. Only multi-step and noisy matter.
+TRUTH = {"DQN": 20.0, "Rainbow": 100.0, "multi-step": 40.0, "noisy": 70.0}
+
+
+def variant(label: str, kind: str = schema.PRESET, **more: Any) -> dict[str, Any]:
+    """Return a variant of the DQN family, or of a label that stands alone."""
+    ends = {"base": "DQN", "full": "Rainbow"}
+    blank = {"on": [], "off": [], "component": None, "overrides": {}}
+    return {"label": label, "kind": kind, **ends, **blank, **more}
+
+
+def rainbow_variants() -> list[tuple[dict[str, Any], float]]:
+    """Return DQN, Rainbow and Rainbow without each component, with the true scores."""
+    found = [(variant("DQN"), TRUTH["DQN"]), (variant("Rainbow"), TRUTH["Rainbow"])]
+    for part in COMPONENTS:
+        one = variant(f"Rainbow - {part}", schema.LEAVE_ONE_OUT, component=part, off=[part])
+        found.append((one, TRUTH.get(part, TRUTH["Rainbow"])))
+    return found
+
+
+class StudyWriter:
+    """Builds ``results/<name>`` run by run; ``plan()`` writes the plan at the end."""
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        self.folder, self.rng = folder, np.random.default_rng(seed)
+        self.planned: list[dict[str, Any]] = []
+
+    def run(
+        self,
+        one: dict[str, Any],
+        env: str,
+        seed: int,
+        score: float,
+        *,
+        state: str = schema.FINISHED,
+        until: float = 1.0,
+        noise: float = 5.0,
+        parquet: bool = True,
+        scores: tuple[float | None, float | None] = (0.0, 100.0),
+        **record: Any,
+    ) -> Path:
+        """Write one run that rises linearly to ``score`` (plus its seed's noise)."""
+        slug = one["label"].lower().replace(" ", "").replace(",", "-")
+        run_id = f"{slug}-{env}-s{seed}"
+        plan = {
+            "run_id": run_id,
+            "job_id": f"{slug}-{env}",
+            "variant": one,
+            "algo": slug.split("-")[0],
+            "env": env,
+            "seed": seed,
+            "budget": record.get("budget", BUDGET),
+            "protocol": "p1",
+        }
+        self.planned.append(plan)
+        path = self.folder / "runs" / run_id
+        if state == "missing":
+            return path
+        path.mkdir(parents=True)
+        end = score + noise * self.rng.normal()
+        facts = {
+            "schema": 1,
+            **plan,
+            "study": self.folder.name,
+            "config": {"algo": {"lanes": 1, **one["overrides"]}, "env": {"id": env}},
+            "scores": {"random": scores[0], "reference": scores[1]},
+            "protocol_facts": {"env": env, "episodes": 10},
+            "code": "c0de",
+            "git": "abc",
+            "versions": {"torch": "2.13.0"},
+            "tuned": None,
+            "pack": {"seeds": [0, 1], "device": "cpu", "threads": 1},
+            **record,
+        }
+        (path / "run.json").write_text(json.dumps(facts))
+        rows = self._rows(end, until, state)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (path / "metrics.jsonl").write_text(text)
+        if parquet and state == schema.FINISHED:
+            pd.DataFrame(rows).to_parquet(path / "metrics.parquet")
+        status = {
+            "state": state,
+            "reason": "ValueError: loss is NaN" if state == schema.FAILED else None,
+            "global_step": rows[-1][schema.STEP],
+            "budget": plan["budget"],
+            "attempts": 1,
+            "exit_code": 0,
+            "wandb": "offline",
+            "updated": 1.7e9,
+        }
+        (path / "status.json").write_text(json.dumps(status))
+        return path
+
+    def _rows(self, end: float, until: float, state: str) -> list[dict[str, Any]]:
+        rows = []
+        for k in range(1, round(ROWS * until) + 1):
+            value = end * k / ROWS
+            train = value + self.rng.normal()
+            row = {schema.STEP: k * BUDGET // ROWS, schema.TRAIN_RETURN: train}
+            rows.append(row | {schema.EVAL_RETURN: value, "loss/td": None if k == 1 else 0.5})
+        if state == schema.FINISHED:
+            rows[-1][schema.FINAL_RETURN] = end
+        return rows
+
+    def plan(self) -> Path:
+        """Write ``plan.json`` and return the study's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        skipped = [{"algo": "dqn", "env": "pendulum", "label": "DQN", "reason": "continuous"}]
+        content = {"schema": 1, "study": self.folder.name, "runs": self.planned}
+        (self.folder / "plan.json").write_text(json.dumps(content | {"skipped": skipped}))
+        return self.folder
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Callable[[str], StudyWriter]:
+    """Return a maker of study writers under one results folder."""
+    return lambda name: StudyWriter(tmp_path / "results" / name)
+
+
+def write_rainbow(study: StudyWriter, seeds: int = 10, envs: tuple[str, ...] = ("lake",)) -> Path:
+    """Write a complete leave-one-out study."""
+    for env in envs:
+        for one, score in rainbow_variants():
+            for seed in range(seeds):
+                study.run(one, env, seed, score if env == "lake" else score / 2)
+    return study.plan()
+
+
+@pytest.fixture(scope="session")
+def rainbow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete study: eight agents, two environments, ten seeds."""
+    folder = tmp_path_factory.mktemp("results") / "rainbow"
+    return write_rainbow(StudyWriter(folder), envs=("lake", "pond"))
+
+
+@pytest.fixture
+def broken(writer: Callable[[str], StudyWriter]) -> Path:
+    """A study with a failed, a missing, a running and two interrupted runs, and a stray folder."""
+    study = writer("broken")
+    for one, score in rainbow_variants()[:3]:
+        for seed in range(5):
+            study.run(one, "lake", seed, score)
+    full = variant("Rainbow")
+    study.run(full, "lake", 5, 100, state=schema.FAILED, until=0.5)
+    study.run(full, "lake", 6, 100, state="missing")
+    study.run(full, "lake", 7, 100, state=schema.RUNNING, until=0.7)
+    study.run(full, "lake", 8, 100, state=schema.INTERRUPTED, until=0.3)
+    torn = study.run(full, "lake", 9, 100, state=schema.INTERRUPTED, until=0.4)
+    with (torn / "metrics.jsonl").open("a") as file:
+        file.write('{"global_step": 4500, "train/ret')
+    folder = study.plan()
+    (folder / "runs" / "stale-of-another-grid").mkdir()
+    return folder
