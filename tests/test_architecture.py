@@ -1,0 +1,254 @@
+"""The rules of the house, read from the syntax trees; each is shown able to fail."""
+
+import ast
+import fnmatch
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("algos", "analysis", "benchmark", "conf", "hydra_plugins")
+SKIPPED = {".venv", ".git", "results", "build", "dist"}
+
+# module pattern -> what it may import of ours; the first match counts, and a package its own parts
+ALLOWED = {
+    "algos.formulas*": [],
+    "algos.core*": ["algos.formulas"],
+    "algos.*": ["algos.core", "algos.formulas"],
+    "benchmark*": ["algos.core.agent", "algos.core.rng"],
+    "analysis*": ["benchmark.schema"],
+    "hydra_plugins*": ["benchmark"],
+    "conf*": [],
+}
+FORMULAS_IMPORT = {"torch", "numpy", "math", "typing", "collections", "dataclasses", "functools"}
+LIMITED = {  # third-party package -> modules that may import it
+    "hydra": [f"benchmark.{m}" for m in ("cli", "config", "grid", "launch*")] + ["hydra_plugins*"],
+    "omegaconf": ["benchmark*", "hydra_plugins*"],
+    "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
+    "gymnasium": ["benchmark.envs*"],
+    "wandb": ["benchmark.tracking.wandb", "analysis.load"],
+}
+GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
+DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")
+DRAWS = (*(f"{m}.{d}" for m in ("torch", "functional", "F") for d in DRAWS), "normal_", "uniform_")
+FILE_LINES, FUNCTION_LINES = 400, 60
+
+
+def sources(*folders: str) -> Iterator[tuple[str, str]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), path.read_text()
+
+
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(path: str, tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted name of everything imported, ``from a import b`` as ``a.b``."""
+    package = module_of(path).split(".")[: None if path.endswith("__init__.py") else -1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, parent: str) -> bool:
+    return name == parent or name.startswith(parent + ".")
+
+
+def family(module: str) -> str:
+    """Return the part of the house a module may use freely: algos.dqn, benchmark, ..."""
+    parts = module.split(".")
+    return ".".join(parts[:2] if parts[0] == "algos" else parts[:1])
+
+
+def bad_imports(path: str, text: str) -> Iterator[str]:
+    module = module_of(path)
+    allowed = next((v for k, v in ALLOWED.items() if fnmatch.fnmatch(module, k)), [])
+    for name in imports(path, ast.parse(text)):
+        top = name.split(".")[0]
+        if top in OURS:
+            legal = any(within(name, parent) for parent in [family(module), *allowed])
+        elif family(module) == "algos.formulas":
+            legal = top in FORMULAS_IMPORT
+        elif top in LIMITED and not within(name, "gymnasium.spaces"):
+            legal = any(fnmatch.fnmatch(module, pattern) for pattern in LIMITED[top])
+        else:
+            legal = True
+        if not legal:
+            yield f"{path} imports {name}"
+
+
+def cycles(files: list[tuple[str, str]]) -> Iterator[str]:
+    modules = {module_of(path) for path, _ in files}
+    graph: dict[str, set[str]] = {}
+    for path, text in files:
+        names = list(imports(path, ast.parse(text)))
+        found = {n if n in modules else n.rpartition(".")[0] for n in names}
+        graph[module_of(path)] = (found & modules) - {module_of(path)}
+    try:
+        list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        yield " -> ".join(error.args[1])
+
+
+def code_lines(text: str, node: ast.AST) -> int:
+    """Count the lines of a node without blank lines, comments and docstrings."""
+    docstrings = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+            docstrings.update(range(part.lineno, part.end_lineno + 1))
+    first = getattr(node, "lineno", 1)
+    lines = text.splitlines()[first - 1 : getattr(node, "end_lineno", None)]
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") and number not in docstrings
+        for number, line in enumerate(lines, first)
+    )
+
+
+def too_long(path: str, text: str) -> Iterator[str]:
+    tree = ast.parse(text)
+    if (lines := code_lines(text, tree)) > FILE_LINES:
+        yield f"{path} has {lines} lines of code"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and (n := code_lines(text, node)) > FUNCTION_LINES:
+            yield f"{path}: {node.name} has {n} lines of code"
+
+
+def global_random(path: str, text: str) -> Iterator[str]:
+    for call in ast.walk(ast.parse(text)):
+        if isinstance(call, ast.Call):
+            name = ast.unparse(call.func)
+            draws = name.endswith(DRAWS) and "generator" not in {k.arg for k in call.keywords}
+            unseeded = name.endswith("random.default_rng") and not (call.args or call.keywords)
+            if name.startswith(GLOBAL_RANDOM) or draws or unseeded:
+                yield f"{path}:{call.lineno} draws without a stream: {ast.unparse(call)}"
+
+
+def syncs_in_update(path: str, text: str) -> Iterator[str]:
+    """Find what waits for the device in ``update`` or a method it calls on self."""
+    for cls in ast.walk(ast.parse(text)):
+        if not isinstance(cls, ast.ClassDef):
+            continue
+        methods = {node.name: node for node in cls.body if isinstance(node, ast.FunctionDef)}
+        reached, queue = set(), ["update"]
+        while queue:
+            name = queue.pop()
+            if name in methods and name not in reached:
+                reached.add(name)
+                calls = [n for n in ast.walk(methods[name]) if isinstance(n, ast.Call)]
+                for called in (ast.unparse(call.func) for call in calls):
+                    queue.append(called.removeprefix("self."))
+                    if called.endswith((".item", ".tolist", ".cpu", ".numpy")):
+                        yield f"{path}: {cls.name}.{name} calls {called}()"
+
+
+def idle_comparisons(path: str, text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare | ast.BoolOp):
+            yield f"{path}:{node.lineno} compares without assert: {ast.unparse(node)}"
+
+
+def layout(root: Path) -> Iterator[str]:
+    if (root / "hydra_plugins" / "__init__.py").exists():
+        yield "hydra_plugins is a namespace package: Hydra's own plug-ins live there too"
+    for path in (root / "conf").rglob("*"):
+        if path.is_file() and path.suffix == ".py" and path.read_text().strip():
+            yield f"{path.relative_to(root)}: conf holds YAML and no logic"
+    for test in (root / "tests").rglob("test_*.py"):
+        folder = test.parent.relative_to(root / "tests").as_posix()
+        if not any((root / part / folder).is_dir() for part in (".", "benchmark", "algos")):
+            yield f"{test.relative_to(root)} mirrors no folder"
+
+
+FILE_RULES = {  # rule -> (folders it covers, a path and a text that break it)
+    bad_imports: (OURS, "algos/dqn/x.py", "from algos.tabular import y"),
+    too_long: (OURS, "benchmark/x.py", "def f():\n" + "    a = 1\n" * 60),
+    global_random: ((*OURS, "tests"), "tests/x.py", "import torch\ntorch.manual_seed(0)"),
+    syncs_in_update: (
+        ("algos",),
+        "algos/x.py",
+        "class A:\n def update(self): self.f()\n def f(self): return self.loss.item()",
+    ),
+    idle_comparisons: ((*OURS, "tests"), "tests/x.py", "a == b"),
+}
+
+
+@pytest.mark.parametrize("rule", FILE_RULES, ids=lambda rule: rule.__name__)
+def test_rule_holds(rule):
+    folders = FILE_RULES[rule][0]
+    assert [line for file in sources(*folders) for line in rule(*file)] == []
+
+
+@pytest.mark.parametrize("rule", FILE_RULES, ids=lambda rule: rule.__name__)
+def test_rule_can_fail(rule):
+    _, path, text = FILE_RULES[rule]
+    assert len(list(rule(path, text))) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "np.random.seed(0)",
+        "random.random()",
+        "torch.randn(3)",
+        "weight.uniform_(-1, 1)",
+        "np.random.default_rng()",
+        "torch.nn.functional.dropout(x)",
+    ],
+)
+def test_draws_without_a_stream_are_found(call):
+    assert len(list(global_random("algos/x.py", call))) == 1
+    assert not list(global_random("algos/x.py", "torch.randn(3, generator=g); stream.normal(3)"))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("algos/formulas/x.py", "import scipy"),
+        ("algos/formulas/x.py", "from algos.core import nets"),
+        ("algos/core/x.py", "from ..dqn import dqn"),
+        ("algos/core/x.py", "import gymnasium as gym"),
+        ("algos/dqn/x.py", "import wandb"),
+        ("algos/dqn/x.py", "from benchmark import schema"),
+        ("benchmark/x.py", "from algos.core import nets"),
+        ("benchmark/x.py", "def f():\n    import algos.dqn.dqn"),
+        ("benchmark/runner.py", "from hydra import compose"),
+        ("algos/dqn/x.py", "from omegaconf import OmegaConf"),
+        ("analysis/x.py", "from benchmark.store import read_json"),
+    ],
+)
+def test_forbidden_imports_are_found(path, text):
+    assert len(list(bad_imports(path, text))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("algos/core/x.py", "from gymnasium import spaces"),
+        ("algos/dqn/x.py", "from algos.core.rng import Draws\nfrom algos.dqn import config"),
+        ("benchmark/launch/x.py", "import hydra\nfrom algos.core.agent import Spec"),
+        ("analysis/x.py", "from benchmark.schema import STEP\nfrom . import load"),
+    ],
+)
+def test_allowed_imports_are_not(path, text):
+    assert list(bad_imports(path, text)) == []
+
+
+def test_no_cycles():
+    assert list(cycles(list(sources(*OURS)))) == []
+    assert list(cycles([("a/x.py", "from a import y"), ("a/y.py", "import a.x")])) != []
+
+
+def test_layout(tmp_path):
+    assert list(layout(ROOT)) == []
+    for name in ("hydra_plugins/__init__.py", "conf/x.py", "tests/nowhere/test_x.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("x = 1")
+    assert len(list(layout(tmp_path))) == 3
