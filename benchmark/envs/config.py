@@ -44,12 +44,17 @@ class EnvConfig:
     budget: int = 100_000  # environment steps per seed
     # time limit in steps, applied as a truncation; null keeps the registered one, if any
     horizon: int | None = None
-    # rebuild the environment at every reset: for those whose reset leaves traces of earlier episodes
+    # rebuild the environment at every reset: where a reset leaves traces of earlier episodes
     fresh: bool = False
     random_score: float | None = None  # mean return of uniformly random actions
     reference_score: float | None = None  # the return that counts as 1 after normalisation
     score_source: str = ""  # where both come from
     wrappers: EnvWrappers = field(default_factory=EnvWrappers)
+
+
+def from_dict(values: dict[str, Any]) -> EnvConfig:
+    """Return the config that a resolved plain dict describes."""
+    return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 
 def registered(config: EnvConfig) -> EnvSpec:

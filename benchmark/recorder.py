@@ -1,0 +1,175 @@
+"""Writes the run folders of a job: rows as they come, and how each run ended, at once."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import benchmark.schema as schema
+from benchmark import checkpoint, store
+from benchmark.job import Job
+from benchmark.tracking.files import Rows
+from benchmark.tracking.wandb import WandbMirror
+
+Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
+
+
+class RunWriter:
+    """One run folder.
+
+    Args:
+        resume_at: step of the checkpoint that the run goes on from, None for a new run. Later rows
+            are dropped: they will be computed again.
+    """
+
+    def __init__(self, job: Job, k: int, resume_at: int | None) -> None:
+        self.folder = store.run_dir(job, job.run_ids[k])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = store.read_status(self.folder)
+        self._attempts = (before["attempts"] if before else 0) + 1
+        self._budget, self.state, self.step = job.config["budget"], schema.RUNNING, resume_at or 0
+        record = store.run_record(job, k)
+        store.write_json(self.folder / "run.json", record)
+        (self.folder / "error.txt").unlink(missing_ok=True)
+        (self.folder / "metrics.parquet").unlink(missing_ok=True)
+        self._metrics = Rows(self.folder / "metrics.jsonl")
+        self._timing = Rows(self.folder / "timing.jsonl")
+        for rows in (self._metrics, self._timing):
+            rows.truncate_to(-1 if resume_at is None else resume_at)
+        tracking = job.config["tracking"]
+        self._mirror = WandbMirror(
+            record, self.folder, tracking["wandb"], tracking["project"], tracking["entity"]
+        )
+        self._write_status(None, None)
+
+    def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
+        """Append one row; the local file first, the mirror after it."""
+        self.step = step
+        stored = self._metrics.write({schema.STEP: step} | row)
+        self._timing.write({schema.STEP: step} | timing)
+        self._mirror.log(stored)
+
+    def end(self, state: str, reason: str | None = None, details: str | None = None) -> None:
+        """Close the folder with a final state; a failure also leaves ``error.txt``."""
+        if self.state != schema.RUNNING:
+            return
+        self.state = state
+        if state == schema.FAILED:
+            (self.folder / "error.txt").write_text((details or reason or "unknown") + "\n")
+        if state == schema.FINISHED:
+            self._metrics.finish()
+        self._metrics.close()
+        self._timing.close()
+        exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
+        self._mirror.finish(state, exit_code)
+        self._write_status(reason, exit_code)
+
+    def _write_status(self, reason: str | None, exit_code: int | None) -> None:
+        status = schema.Status(
+            state=self.state,
+            reason=reason,
+            global_step=self.step,
+            budget=self._budget,
+            attempts=self._attempts,
+            exit_code=exit_code,
+            wandb=self._mirror.status,
+            updated=time.time(),
+        )
+        store.write_json(self.folder / "status.json", status)
+
+
+class Recorder:
+    """The K run folders of a job, and the heartbeat that progress displays read."""
+
+    def __init__(self, job: Job, resume_at: int | None, spent: tuple[float, float]) -> None:
+        self._job, self._began = job, (time.monotonic() - spent[0], time.process_time() - spent[1])
+        self.runs = [RunWriter(job, k, resume_at) for k in range(len(job.seeds))]
+        self._latest: dict[str, float | None] = {}
+        self._beat(resume_at or 0)
+
+    @property
+    def live(self) -> list[int]:
+        """Return the indices of the seeds that have not ended."""
+        return [k for k, run in enumerate(self.runs) if run.state == schema.RUNNING]
+
+    def spent(self) -> tuple[float, float]:
+        """Return wall-clock and CPU seconds since the job began, earlier attempts included."""
+        return time.monotonic() - self._began[0], time.process_time() - self._began[1]
+
+    def write(self, step: int, columns: Columns) -> None:
+        """Append a row to every live run; a NaN is left out where no seed has a value."""
+        wall, cpu = self.spent()
+        present = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+        for k in self.live:
+            row = {name: float(values[k]) for name, values in present.items()}
+            self.runs[k].write(step, row, {"wall": wall, "cpu": cpu})
+        for name in (schema.TRAIN_RETURN, schema.EVAL_RETURN):
+            if name in present:
+                self._latest[name] = float(np.nanmean(present[name]))
+        self._beat(step)
+
+    def fail(self, k: int, reason: str, details: str | None = None) -> None:
+        """End one seed's run; the others go on."""
+        self.runs[k].end(schema.FAILED, reason, details)
+
+    def end(self, state: str, reason: str | None = None, details: str | None = None) -> None:
+        """End every run that is still live."""
+        for run in self.runs:
+            run.end(state, reason, details)
+
+    def save_weights(self, k: int, policy: dict[str, Any]) -> None:
+        """Write what greedy acting needs of one seed."""
+        checkpoint.save(self.runs[k].folder / "weights.pt", checkpoint.take_seed(policy, k))
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every run by its id."""
+        return {Path(run.folder).name: run.state for run in self.runs}
+
+    def _beat(self, step: int) -> None:
+        beat = {
+            "global_step": step,
+            "budget": self._job.config["budget"],
+            "wall": self.spent()[0],
+            "seeds": len(self.live),
+            "train_return": self._latest.get(schema.TRAIN_RETURN),
+            "eval_return": self._latest.get(schema.EVAL_RETURN),
+            "time": time.time(),
+            "pid": os.getpid(),
+        }
+        store.write_json(store.job_dir(self._job) / "heartbeat.json", beat)
+
+
+class Meter:
+    """Sums of metrics ``[K]`` on the device between two rows."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Add one update's metrics."""
+        for name, value in metrics.items():
+            if name in self._sums:
+                self._sums[name].add_(value)
+                self._counts[name] += 1
+            else:
+                self._sums[name], self._counts[name] = value.clone(), 1
+
+    def drain(self) -> Columns:
+        """Return the means since the last call."""
+        means = {name: (s / self._counts[name]).cpu().numpy() for name, s in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums and counts."""
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from what ``state`` returned."""
+        self._sums = {name: s.to(device) for name, s in state["sums"].items()}
+        self._counts = dict(state["counts"])
