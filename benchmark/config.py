@@ -1,0 +1,271 @@
+"""Configuration: schemas, composition, and every check before anything runs."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from benchmark.agents import agent_class
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.config import validate as validate_env
+from benchmark.errors import ConfigError, unknown
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+# Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
+AGENTS = {"dqn": "algos.dqn.dqn:DQN"}
+# What a job carries; the other keys of Root say where and how a sweep runs.
+JOB_KEYS = (
+    *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
+    *("device", "threads", "tracking"),
+)
+STALE = ("refuse", "rerun", "keep")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+_AT_LEAST = {
+    **{"budget": 1, "threads": 1, "log_every": 1, "checkpoint_every": 0},
+    **{"evaluation.episodes": 1, "evaluation.periodic_episodes": 1},
+    **{"evaluation.every": 0, "evaluation.seed": 0},
+}
+
+
+@dataclass
+class Evaluation:
+    """How agents are scored: greedy episodes on environments of their own."""
+
+    episodes: int = 20  # of the final evaluation: the "score at the end"
+    periodic_episodes: int = 5
+    every: int | None = (
+        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
+    )
+    seed: int = 12345  # the same episodes for every algorithm
+
+
+@dataclass
+class Tracking:
+    """Where metrics are mirrored to; the files of the run folder are always written."""
+
+    wandb: str = "auto"  # auto | online | offline | disabled
+    project: str = "prism"
+    entity: str | None = None
+
+
+@dataclass
+class Root:
+    """Every key of the command line, beside those of ``algo`` and ``env``."""
+
+    algo: Any = MISSING
+    env: Any = MISSING
+    seed: Any = 0  # 3 | [0, 1, 2] | range(0,10)
+    components: Any = "preset"  # see benchmark/grid.py
+    grid: Any = None  # of a study: one mapping of lists, or several; see benchmark/grid.py
+    budget: int = II("env.budget")  # environment steps per seed
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    tracking: Tracking = field(default_factory=Tracking)
+    log_every: int | None = None  # steps between rows of metrics; null = budget / 200
+    checkpoint_every: float = 60.0  # seconds; 0 = never
+    device: str = "cpu"
+    threads: int = 1  # of one job
+    results: str = "results"
+    name: str = "adhoc"  # the study's folder under results/
+    stale: str = "refuse"  # finished runs of other code: refuse | rerun | keep
+    strict: bool = False  # refuse a grid with an impossible pair instead of skipping it
+    dry_run: bool = False  # print the plan and stop
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of an error's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(group="schema", name="root", node=Root)
+    store.store(group="schema", name="env", node=EnvConfig)
+    agents = AGENTS | {entry.name: entry.value for entry in entry_points(group="prism.agents")}
+    for name, path in agents.items():
+        store.store(group="schema", name=name, node=agent_class(path).Config)
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Open Hydra's compose API on ``conf/``; an outer Hydra application is put back on leaving."""
+    _register()
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+@cache
+def options(group: str) -> tuple[str, ...]:
+    """Return the names that a config group offers; needs a session."""
+    loader = GlobalHydra.instance().config_loader()
+    return tuple(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
+
+
+@cache
+def _composed(choices: tuple[str, ...]) -> DictConfig:
+    try:
+        config = compose("config", overrides=list(choices))
+    except MissingConfigException as error:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        raise unknown(group, name, error.options or ()) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error.__cause__ or error)) from None  # type: ignore[arg-type]
+    if not OmegaConf.is_missing(config, "algo"):
+        schema = OmegaConf.structured(agent_class(config.algo.get("agent")).Config)
+        with _key("algo", schema):
+            config.algo = OmegaConf.merge(schema, config.algo)
+    OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
+    return config
+
+
+def composed(*choices: str) -> DictConfig:
+    """Return the config of some group choices ("algo=dqn", "env=cartpole", ...), safe to change.
+
+    An agent from outside is held to its dataclass even where its YAML names no schema.
+
+    Raises:
+        ConfigError: an unknown choice, or a file with a key or value that its schema refuses.
+    """
+    return deepcopy(_composed(choices))
+
+
+@contextmanager
+def _key(key: str, node: Any) -> Iterator[None]:
+    """Turn what OmegaConf or a dataclass raises into one line that names ``key``."""
+    try:
+        yield
+    except ConfigKeyError as error:
+        wrong = error.full_key or key
+        raise unknown_key(wrong, node) from None
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        inner = getattr(error, "full_key", None)
+        prefix = inner if inner and inner.startswith(key) else key
+        separator = ": " if prefix == inner or "." in prefix else "."
+        raise ConfigError(f"{prefix}{separator}{one_line(error)}") from None
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[str]:
+    if OmegaConf.is_dict(node):
+        for key in node:
+            yield f"{prefix}{key}"
+            if not (OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)):
+                yield from _flat(node[key], f"{prefix}{key}.")
+
+
+def unknown_key(key: str, config: DictConfig) -> ConfigError:
+    """Return the one-line error for a key that ``config`` does not have; names the nearest."""
+    names = list(_flat(config))
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+    last = key.rpartition(".")[2]
+    near += [n for n in names if n.rpartition(".")[2] == last and n not in near]
+    return ConfigError(
+        f"{key}: no such key" + (f"; nearest: {', '.join(near[:3])}" if near else "")
+    )
+
+
+def assign(config: DictConfig, key: str, value: Any) -> None:
+    """Set one dotted key of a composed config.
+
+    Raises:
+        ConfigError: there is no such key, or it takes another type.
+    """
+    if key.partition(".")[0] not in Root.__dataclass_fields__:  # the composed root is an open dict
+        raise unknown_key(key, config)
+    try:
+        OmegaConf.update(config, key, value, merge=True)
+        OmegaConf.select(config, key)
+    except (ConfigKeyError, AttributeError):
+        raise unknown_key(key, config) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {one_line(error)}") from None
+
+
+def require(config: DictConfig) -> None:
+    """Raise ConfigError if the algorithm or the environment lacks a mandatory value."""
+    missing = OmegaConf.missing_keys(
+        OmegaConf.create({key: config[key] for key in ("algo", "env")})
+    )
+    if missing:
+        raise ConfigError(f"{min(missing)} is missing")
+
+
+def build(config: DictConfig, key: str) -> Any:
+    """Return the dataclass that ``config[key]`` describes; its own checks run here.
+
+    Raises:
+        ConfigError: a value that the dataclass refuses, named with ``key`` in front.
+    """
+    with _key(key, config):
+        return OmegaConf.to_object(config[key])
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Check a cell's config and return the plain dict that a job carries.
+
+    Raises:
+        ConfigError: the first value that is out of range.
+    """
+    with _key("config", config):
+        plain = to_dict(config)
+    for key, least in _AT_LEAST.items():
+        value = _select(plain, key)
+        if value is not None and value < least:
+            raise ConfigError(f"{key}={value} must be at least {least}")
+    lanes = plain["algo"].get("lanes", 1)
+    if plain["budget"] < lanes:
+        raise ConfigError(f"budget={plain['budget']} must be at least algo.lanes={lanes}")
+    if plain["tracking"]["wandb"] not in WANDB_MODES:
+        raise unknown("tracking.wandb", plain["tracking"]["wandb"], WANDB_MODES)
+    check_device(plain["device"])
+    validate_env(build(config, "env"))
+    return {key: plain[key] for key in JOB_KEYS}
+
+
+def to_dict(node: DictConfig) -> dict[str, Any]:
+    """Return a config as plain data, references to other keys followed."""
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _select(plain: Mapping[str, Any], key: str) -> Any:
+    value: Any = plain
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def check_device(name: str) -> None:
+    """Raise ConfigError unless torch can compute on the device called ``name``."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise unknown("device", name, ("cpu", "cuda", "cuda:0", "mps")) from None
+    available = device.type == "cpu" or (
+        (device.index or 0) < torch.cuda.device_count()
+        if device.type == "cuda"
+        else device.type == "mps" and torch.backends.mps.is_available()
+    )
+    if not available:
+        raise ConfigError(f"device={name} is not available on this machine; use device=cpu")

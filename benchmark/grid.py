@@ -1,0 +1,279 @@
+"""Grids: from a command line or a study to jobs.
+
+A grid is a product of axes; a study's ``grid`` is one such mapping or a list of them, their union::
+
+    # @package _global_
+    name: rainbow_ablation
+    seed: range(0,10)                       # any config key may stand in a study
+    grid:
+      - {algo: [dqn, rainbow], env: [acrobot, cartpole]}
+      - {algo: rainbow, env: acrobot, components: [leave_one_out, none]}
+      - {algo: dqn, env: acrobot, algo.lr: [1e-3, 1e-4]}
+
+The values of an axis are a list, one value, or Hydra's grammar in a string ("range(0,10)"). A key
+on the command line replaces the axis of that name in every grid. The seeds of a cell form one job.
+
+The axis ``components`` makes variants from what an algorithm declares in ``COMPONENTS``:
+``preset`` (as it is), ``leave_one_out`` (each that is on, taken out: "Rainbow - double"),
+``add_one_in`` (each that is off, put in: "DQN + double"), ``none`` (all taken out: "Rainbow -
+all"), ``-double`` and ``+double`` (that one). A component's switch is the first key of its ``off``;
+it is off where the config holds that value. ``base`` and ``full`` of a variant are the labels of
+the presets of the same agent with no and with every component; "<full> - all" without a base.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from algos.core.agent import Spec
+from benchmark import config as cfg
+from benchmark import schema, store, variants
+from benchmark.agents import agent_class
+from benchmark.envs.make import make_spec
+from benchmark.errors import ConfigError, unknown
+from benchmark.job import Job
+
+Axes = dict[str, list[Any]]  # key -> its values
+
+_GROUPS = ("algo", "env", "study", "tracking", "tuned")
+_ONCE = ("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid")
+_NOT_LABELLED = ("algo", "env", "env.id", "seed", "components")
+
+
+@dataclass
+class Cell:
+    """One variant on one environment, without its seeds."""
+
+    algo: str
+    env: str
+    variant: schema.Variant
+    config: dict[str, Any]
+    tuned: str | None
+
+    def job(self, study: str, study_dir: Path, runs: Sequence[tuple[int, str]]) -> Job:
+        """Return the job that trains these (seed, run_id) of the cell together."""
+        seeds, run_ids = [seed for seed, _ in runs], [run for _, run in runs]
+        job_id = store.job_id(self.config, self.algo, self.env, seeds)
+        return Job(study, str(study_dir), job_id, **vars(self), seeds=seeds, run_ids=run_ids)
+
+
+@dataclass
+class Sweep:
+    """What one command plans: its jobs, and the pairs that it cannot run."""
+
+    study: str
+    study_dir: Path
+    stale: str
+    dry_run: bool
+    jobs: list[Job] = field(default_factory=list)
+    skipped: list[schema.Skipped] = field(default_factory=list)
+
+
+@cache
+def sweep(overrides: tuple[str, ...]) -> Sweep:
+    """Return the sweep that command-line ``overrides`` describe, every cell checked.
+
+    Raises:
+        ConfigError: the first mistake, in one line that names the key and the nearest valid names.
+    """
+    with cfg.session():
+        given = _parse(overrides)
+        choices = tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
+        root = cfg.composed(*choices)
+        for key, values in given.items():
+            if key in _ONCE and len(values) > 1:
+                raise ConfigError(f"{key} takes one value, got {values}")
+            if key in _ONCE and key not in _GROUPS:
+                cfg.assign(root, key, values[0])
+        if root.stale not in cfg.STALE:
+            raise unknown("stale", root.stale, cfg.STALE)
+        plan = Sweep(
+            study=root.name,
+            study_dir=Path(root.results).absolute() / root.name,
+            stale=root.stale,
+            dry_run=root.dry_run,
+        )
+        _fill(plan, _grids(root, given), choices, root.strict)
+        return plan
+
+
+def _parse(overrides: Sequence[str]) -> Axes:
+    """Read ``key=value`` words in Hydra's grammar; the hydra.* ones are not ours."""
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    axes: Axes = {}
+    for word in overrides:
+        try:
+            override = parser.parse_overrides([word])[0]
+        except HydraException as error:
+            raise ConfigError(f"cannot read {word!r}: {cfg.one_line(error)}") from None
+        if override.is_hydra_override():
+            continue
+        if override.type is not OverrideType.CHANGE or override.package is not None:
+            raise ConfigError(f"{word}: a key can be set (key=value), not added or deleted")
+        axes[override.key_or_group] = _values(override)
+    return axes
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            raise ConfigError(f"{override.input_line}: list the values, an interval has none")
+        values = list(override.sweep_iterator())
+        return [Override._convert_value(value) for value in values]
+    return [override.value()]
+
+
+def _grids(root: DictConfig, given: Axes) -> list[Axes]:
+    """Return the axes of every grid: the study's, then the command line's over them."""
+    grids = root.grid if OmegaConf.is_list(root.grid) else [root.grid or {}]
+    fixed = {"seed": root.seed, "components": root.components, "tuned": True}
+    own = {key: values for key, values in given.items() if key not in _ONCE}
+    parser = OverridesParser.create()
+    out = []
+    for grid in grids:
+        axes: Axes = {}
+        for key, value in {**fixed, **grid}.items():
+            if OmegaConf.is_list(value):
+                axes[key] = [OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for v in value]
+            elif isinstance(value, str):
+                axes[key] = _values(parser.parse_override(f"{key}={value}"))
+            else:
+                axes[key] = [value]
+        out.append({**axes, **own})
+    return out
+
+
+def seeds(values: Iterable[Any]) -> list[int]:
+    """Return the distinct seeds that a ``seed`` axis names, in order."""
+    out: list[int] = []
+    for value in values:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            out.extend(seeds(value))
+        elif isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+            raise ConfigError(f"seed={value} must be a whole number from 0 to 2147483647")
+        else:
+            out.append(value)
+    return list(dict.fromkeys(out))
+
+
+def _fill(plan: Sweep, grids: list[Axes], choices: tuple[str, ...], strict: bool) -> None:
+    """Add the jobs of every grid to ``plan``; what several grids ask for is planned once."""
+    taken: dict[str, str] = {}  # run_id -> run_id, and "label|env|seed" -> run_id
+    for axes in grids:
+        for group in ("algo", "env"):
+            if group not in axes:
+                names = ", ".join(cfg.options(group))
+                raise ConfigError(f"{group} is missing; choose from: {names}")
+        wanted = seeds(axes.pop("seed"))
+        swept = {key for key, values in axes.items() if len(values) > 1}
+        for values in itertools.product(*axes.values()):
+            for cell in _cells(dict(zip(axes, values, strict=True)), swept, choices):
+                if isinstance(cell, Cell):
+                    plan.jobs.extend(_pack(plan, cell, wanted, taken))
+                elif cell not in plan.skipped:
+                    plan.skipped.append(cell)
+    if plan.skipped and (strict or not plan.jobs):
+        first = plan.skipped[0]
+        raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
+
+
+def _pack(plan: Sweep, cell: Cell, wanted: list[int], taken: dict[str, str]) -> Iterator[Job]:
+    """Yield the jobs that train ``wanted`` seeds of a cell, without the runs already planned."""
+    label, new = cell.variant["label"], []
+    for seed in wanted:
+        run = store.run_id(cell.config, cell.algo, cell.env, seed)
+        if run in taken:
+            continue
+        if taken.setdefault(f"{label}|{cell.env}|{seed}", run) != run:
+            raise ConfigError(
+                f"two different cells would both be called {label!r} on {cell.env}; "
+                "let the grids of a study differ in the algorithm, the components or a swept key"
+            )
+        taken[run] = run
+        new.append((seed, run))
+    size = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
+    for start in range(0, len(new), size):
+        yield cell.job(plan.study, plan.study_dir, new[start : start + size])
+
+
+def _cells(
+    point: dict[str, Any], swept: set[str], choices: tuple[str, ...]
+) -> Iterator[Cell | schema.Skipped]:
+    """Yield the variants of one point of a grid, or why one of them cannot be."""
+    algo, env, word = str(point["algo"]), str(point["env"]), str(point["components"])
+    pair = _pair(algo, env, point["tuned"], choices)
+    by_hand = {k: v for k, v in point.items() if k not in (*_GROUPS, "components")}
+    named = {
+        key: value
+        for key, value in point.items()
+        if (key in swept or key.startswith(("algo.", "env."))) and key not in _NOT_LABELLED
+    }
+    preset = _assigned(pair, {}, by_hand)
+    agent = agent_class(preset.algo.agent)
+    found = variants.changes(agent, preset.algo, word)
+    if not found:
+        label, reason = variants.label(preset.algo), f"components={word} changes nothing in it"
+        yield schema.Skipped(algo=algo, env=str(preset.env.name), label=label, reason=reason)
+    for change in found:
+        config = _assigned(pair, change.values, by_hand)
+        base, full = variants.family(preset.algo.agent)
+        variant = variants.describe(
+            change,
+            agent,
+            config.algo,
+            cfg.composed(*_pair(base, env, point["tuned"], choices)).algo if base else None,
+            variants.label(cfg.composed(f"algo={full}").algo) if full else None,
+            named,
+        )
+        plain = cfg.resolved(config)
+        impossible = agent.unsupported(cfg.build(config, "algo"), _spec(config))
+        if impossible:
+            name, label = str(config.env.name), variant["label"]
+            yield schema.Skipped(algo=algo, env=name, label=label, reason=impossible)
+        else:
+            yield Cell(
+                algo, str(config.env.name), variant, plain, _tuned(algo, env, point["tuned"])
+            )
+
+
+def _assigned(pair: tuple[str, ...], values: Axes, by_hand: Axes) -> DictConfig:
+    """Return a pair's config with a variant's values and, over them, those set by hand."""
+    config = cfg.composed(*pair)
+    for key, value in {**{f"algo.{key}": v for key, v in values.items()}, **by_hand}.items():
+        cfg.assign(config, key, value)
+    cfg.require(config)
+    return config
+
+
+def _pair(algo: str, env: str, tuned: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
+    name = _tuned(algo, env, tuned)
+    return (f"algo={algo}", f"env={env}", *([f"tuned={name}"] if name else ()), *choices)
+
+
+def _tuned(algo: str, env: str, tuned: Any) -> str | None:
+    """Return the file of conf/tuned to load: the pair's own if there is one, or the one named."""
+    if isinstance(tuned, bool):
+        name = f"{algo}_{env}"
+        return name if tuned and name in cfg.options("tuned") else None
+    if tuned not in cfg.options("tuned"):
+        raise unknown("tuned", tuned, ["true", "false", *cfg.options("tuned")])
+    return str(tuned)
+
+
+def _spec(config: DictConfig) -> Spec:
+    return _spec_of(OmegaConf.to_yaml(config.env, resolve=True), config.budget)
+
+
+@cache
+def _spec_of(env: str, budget: int) -> Spec:
+    """Return a spec, made once for the many cells of an environment; ``env`` is its config."""
+    return make_spec(cfg.build(OmegaConf.create({"env": OmegaConf.create(env)}), "env"), budget)

@@ -1,0 +1,55 @@
+"""A worker process: one job, its output in a file, stopped when its driver dies."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmark.job import Job
+
+Run = Callable[[Job], object]  # what a job does; runner.run_job
+
+GRACE = 30.0  # seconds that a job has for its checkpoint after the driver has died
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def limit_threads(threads: int) -> None:
+    """Let this process compute with so many threads."""
+    import torch
+
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    torch.set_num_threads(threads)
+
+
+def work(run: Run, job: Job, log: Path) -> None:
+    """Run a job in this process: the target of a fork server's child.
+
+    Args:
+        run: the job's function.
+        job: what to run.
+        log: file that takes the output of Python and of C code, and a traceback if there is one.
+    """
+    os.setsid()  # Ctrl-C reaches the driver alone, which asks the workers to stop
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable()
+    threading.Thread(target=_stop_with_driver, daemon=True).start()
+    limit_threads(job.config["threads"])
+    run(job)
+
+
+def _stop_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
