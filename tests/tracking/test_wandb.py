@@ -139,7 +139,7 @@ def test_a_killed_service_stops_the_mirror_not_the_training(start, tmp_path, cap
 
 
 def kill_core() -> None:
-    listing = subprocess.check_output(["ps", "-e", "-o", "pid=,ppid=,args="], text=True)
+    listing = subprocess.check_output(["ps", "-e", "-ww", "-o", "pid=,ppid=,args="], text=True)
     cores = [line.split() for line in listing.splitlines() if "wandb-core" in line]
     (pid,) = [int(fields[0]) for fields in cores if int(fields[1]) == os.getpid()]
     os.kill(pid, signal.SIGKILL)
