@@ -21,4 +21,6 @@ def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
     close = [folded[match] for match in get_close_matches(str(name).lower(), folded, cutoff=0.5)]
     if not close and len(names) <= 12:
         close = names
-    return ConfigError(f"{key}: unknown {name!r}" + (f"; nearest: {', '.join(close)}" * bool(close)))
+    return ConfigError(
+        f"{key}: unknown {name!r}" + (f"; nearest: {', '.join(close)}" * bool(close))
+    )

@@ -6,7 +6,15 @@ Importing this package registers the ids below; their modules are imported when 
 import gymnasium
 
 MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
-PROBES = ("ConstantTruncated", "ConstantTerminated", "Chain", "Identity", "Roulette", "Raises", "NaN")
+PROBES = (
+    "ConstantTruncated",
+    "ConstantTerminated",
+    "Chain",
+    "Identity",
+    "Roulette",
+    "Raises",
+    "NaN",
+)
 
 for _game in MINATAR_GAMES:
     gymnasium.register(
@@ -14,5 +22,6 @@ for _game in MINATAR_GAMES:
         entry_point="benchmark.envs.minatar:MinAtar",
         kwargs={"game": _game},
     )
+gymnasium.register("Prism/Atari-v0", entry_point="benchmark.envs.atari:atari")
 for _probe in PROBES:
     gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"benchmark.envs.probes:{_probe}")

@@ -1,4 +1,4 @@
-"""The actions since each lane's episode began: with the episode's seed, an environment's whole state."""
+"""The actions since each lane's episode began: with its seed, an environment's whole state."""
 
 import numpy as np
 from gymnasium import spaces
@@ -16,7 +16,9 @@ class ActionLog:
 
     def __init__(self, lanes: int, space: spaces.Space) -> None:
         byte = isinstance(space, spaces.Discrete) and space.n <= 256
-        self._rows = np.empty((1024, lanes, *(space.shape or ())), np.uint8 if byte else space.dtype)
+        self._rows = np.empty(
+            (1024, lanes, *(space.shape or ())), np.uint8 if byte else space.dtype
+        )
         self._type = space.dtype
         self._first = 0  # tick of the first row
         self._size = 0
@@ -45,7 +47,7 @@ class ActionLog:
         self._rows, self._first, self._size = rows, oldest, len(kept)
 
     def episodes(self, lengths: np.ndarray) -> np.ndarray:
-        """Return the first ``lengths [L]`` actions of the running episodes, ``[L, T, *act]``, padded."""
+        """Return the first ``lengths [L]`` actions of each episode, ``[L, T, *act]``, padded."""
         out = np.zeros((len(lengths), int(lengths.max()), *self._rows.shape[2:]), self._rows.dtype)
         for lane, length in enumerate(lengths.tolist()):
             start = int(self._start[lane]) - self._first

@@ -3,6 +3,7 @@
 import logging
 from copy import copy
 from functools import cache, partial
+from importlib import import_module
 
 import gymnasium
 import numpy as np
@@ -82,9 +83,7 @@ def _build(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     if str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
         _tame_mujoco()
     try:
-        return gymnasium.make(
-            bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs
-        )
+        return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"env.id: {config.id} cannot be built: {reason}") from error
@@ -109,7 +108,7 @@ def _is_plain(space: spaces.Space) -> bool:
 def _tame_mujoco() -> None:
     """Send MuJoCo's warnings to the log, each once; by default they litter the working folder."""
     try:
-        import mujoco
+        mujoco = import_module("mujoco")
     except ImportError:
         return  # building the environment will say so
     mujoco.set_mju_user_warning(cache(partial(_log.warning, "mujoco: %s")))

@@ -31,7 +31,7 @@ def _rules(game: str) -> ModuleType:
     return module
 
 
-class MinAtar(gymnasium.Env[np.ndarray, int]):
+class MinAtar(gymnasium.Env):
     """One MinAtar game (Young and Tian 2019); observations ``[C, 10, 10]`` bool.
 
     Args:
@@ -83,7 +83,7 @@ class MinAtar(gymnasium.Env[np.ndarray, int]):
         observation: np.ndarray = np.moveaxis(self._game.state(), -1, 0)
         return observation
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
+    def render(self) -> np.ndarray:
         """Return the frame ``[80, 80, 3]`` uint8, one grey level per channel, the last on top."""
         frame = self._observe()
         level = (frame * np.arange(1, len(frame) + 1)[:, None, None]).max(0) * (255 // len(frame))

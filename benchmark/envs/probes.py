@@ -4,7 +4,7 @@ Each isolates one mechanism: bootstrapping at a truncation, the sum at a termina
 two steps, dependence on the observation, sampling bias, a crash, a non-finite number.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,10 +13,8 @@ from gymnasium import spaces
 Outcome = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
 
 
-class _Probe(gymnasium.Env[np.ndarray, int]):
+class _Probe(gymnasium.Env):
     """Two actions and one number in [0, 1] to look at; ``t`` counts the steps of the episode."""
-
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
     def __init__(self, actions: int = 2) -> None:
         self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
@@ -64,7 +62,7 @@ class ConstantTerminated(ConstantTruncated):
 
 
 class Chain(_Probe):
-    """Two steps, observed as 0 and then 1; only the second pays ``r``: the values are gamma r and r."""
+    """Two steps, observed as 0 and then 1; only the second pays: the values are gamma r and r."""
 
     def __init__(self, r: float = 1.0) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ def _tip_height(env: Any) -> float:
 
 def _pendulum_height(env: Any) -> float:
     """Height of the pendulum, in [-1, 1], times 100."""
-    return 100 * math.cos(env.state[0])
+    return 100 * math.cos(float(env.state[0]))
 
 
 def _goal_distance(env: Any) -> float:
@@ -57,7 +57,7 @@ def _goal_distance(env: Any) -> float:
         rows, columns = env.shape
         goal_row, goal_column = rows - 1, columns - 1
     row, column = divmod(int(env.s), columns)
-    return -float(abs(row - goal_row) + abs(column - goal_column)) / (rows + columns)
+    return -float((abs(row - goal_row) + abs(column - goal_column)) / (rows + columns))
 
 
 POTENTIALS = {

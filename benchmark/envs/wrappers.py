@@ -33,8 +33,12 @@ class Fresh(gymnasium.Wrapper):
         return self.env.reset(seed=seed, options=options)
 
 
-def _bounds(space: spaces.Box, reshape: Callable[[np.ndarray], np.ndarray], dtype: Any) -> spaces.Box:
-    return spaces.Box(reshape(space.low).astype(dtype), reshape(space.high).astype(dtype), dtype=dtype)
+def _bounds(
+    space: spaces.Box, reshape: Callable[[np.ndarray], np.ndarray], dtype: Any
+) -> spaces.Box:
+    return spaces.Box(
+        reshape(space.low).astype(dtype), reshape(space.high).astype(dtype), dtype=dtype
+    )
 
 
 def _reshaper(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
@@ -81,7 +85,11 @@ class Encode(gymnasium.ObservationWrapper):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self.observation, self.observation_space = encoding(env.observation_space)  # type: ignore[method-assign]
+        self._encode, self.observation_space = encoding(env.observation_space)
+
+    def observation(self, observation: Any) -> np.ndarray:
+        """Return the observation as an array."""
+        return self._encode(observation)
 
 
 class Stack(gymnasium.ObservationWrapper):
@@ -93,7 +101,7 @@ class Stack(gymnasium.ObservationWrapper):
         space = env.observation_space
         assert isinstance(space, spaces.Box)  # Encode has seen to it
         low, high = (np.concatenate([bound] * n) for bound in (space.low, space.high))
-        self.observation_space = spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+        self.observation_space = spaces.Box(low, high, dtype=space.dtype)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
         """Begin with the first observation repeated."""
@@ -173,8 +181,8 @@ class Clip(gymnasium.ActionWrapper):
 class TrainingReward(gymnasium.Wrapper):
     """Clip, delay, scale and shape the reward, in this order; ``info`` keeps the raw one.
 
-    Shaping adds gamma * Phi(s') - Phi(s), with Phi = 0 where the episode terminates and Phi(s') kept
-    where it is cut (Ng et al. 1999): only so the optimal policy stays what it was.
+    Shaping adds gamma * Phi(s') - Phi(s), with Phi = 0 where the episode terminates and Phi(s')
+    kept where it is cut (Ng et al. 1999): only so the optimal policy stays what it was.
 
     Args:
         env: the environment with its time limit.
