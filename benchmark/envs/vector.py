@@ -311,7 +311,7 @@ class SeedVecEnv:
 
 def _rows(grid: np.ndarray) -> np.ndarray:
     """View ``[K, N, ...]`` as ``[L, ...]``."""
-    return grid.reshape(-1, *grid.shape[2:])
+    return grid.reshape(grid.shape[0] * grid.shape[1], *grid.shape[2:])
 
 
 def _finite(values: np.ndarray) -> bool:
