@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from benchmark.config import CONF
+from benchmark.config import CONF, register
 from benchmark.errors import ConfigError
 from benchmark.grid import Sweep, sweep
 from benchmark.launch.report import summary, table
@@ -123,6 +123,7 @@ def _hydra_main(config: DictConfig) -> None:
 
 
 def _enter_hydra(words: list[str]) -> None:
+    register()
     before = sys.argv
     sys.argv = ["benchmark", *words]
     try:

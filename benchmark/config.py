@@ -91,7 +91,8 @@ def one_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _register() -> None:
+def register() -> None:
+    """Tell Hydra the schemas; once more does no harm."""
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=Root)
     store.store(group="schema", name="env", node=EnvConfig)
@@ -103,7 +104,7 @@ def _register() -> None:
 @contextmanager
 def session() -> Iterator[None]:
     """Open Hydra's compose API on ``conf/``; an outer Hydra application is put back on leaving."""
-    _register()
+    register()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -203,11 +204,10 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
 
 def require(config: DictConfig) -> None:
     """Raise ConfigError if the algorithm or the environment lacks a mandatory value."""
-    missing = OmegaConf.missing_keys(
-        OmegaConf.create({key: config[key] for key in ("algo", "env")})
-    )
-    if missing:
-        raise ConfigError(f"{min(missing)} is missing")
+    for key in _flat(config):
+        node, _, last = key.rpartition(".")
+        if node and OmegaConf.is_missing(OmegaConf.select(config, node), last):
+            raise ConfigError(f"{key} is missing: set it on the command line")
 
 
 def build(config: DictConfig, key: str) -> Any:

@@ -1,8 +1,8 @@
 """Evaluation: greedy episodes on environments and streams of their own; training does not notice.
 
-Every lane plays one episode that was assigned in advance: to take the first episodes to finish would
-favour short ones. The episodes' seeds come from ``evaluation.seed``, so every algorithm and every
-training seed meets the same episodes.
+Every lane plays one episode that was assigned in advance: to take the first episodes to finish
+would favour short ones. The episodes' seeds come from ``evaluation.seed``, so every algorithm and
+every training seed meets the same episodes.
 """
 
 from pathlib import Path

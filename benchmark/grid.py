@@ -22,6 +22,7 @@ the presets of the same agent with no and with every component; "<full> - all" w
 """
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -38,6 +39,7 @@ from algos.core.agent import Spec
 from benchmark import config as cfg
 from benchmark import schema, store, variants
 from benchmark.agents import agent_class
+from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
 from benchmark.errors import ConfigError, unknown
 from benchmark.job import Job
@@ -270,10 +272,10 @@ def _tuned(algo: str, env: str, tuned: Any) -> str | None:
 
 
 def _spec(config: DictConfig) -> Spec:
-    return _spec_of(OmegaConf.to_yaml(config.env, resolve=True), config.budget)
+    return _spec_of(json.dumps(cfg.to_dict(config.env)), config.budget)
 
 
 @cache
 def _spec_of(env: str, budget: int) -> Spec:
     """Return a spec, made once for the many cells of an environment; ``env`` is its config."""
-    return make_spec(cfg.build(OmegaConf.create({"env": OmegaConf.create(env)}), "env"), budget)
+    return make_spec(from_dict(json.loads(env)), budget)

@@ -52,7 +52,7 @@ def run_job(job: Job) -> dict[str, str]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM has asked to stop; a second one kills."""
+    """Yield a function that tells whether SIGINT or SIGTERM came; a second one kills."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -40,7 +40,7 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def _differing(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of ``config`` that differ from ``defaults``, nested dicts entry by entry."""
+    """Return the entries of ``config`` that differ from ``defaults``, nested ones one by one."""
     out: dict[str, Any] = {}
     for key, value in config.items():
         if key in _NOT_IDENTITY:
@@ -70,8 +70,8 @@ def _defaults(config_class: type) -> dict[str, Any]:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes two runs the same experiment: only what differs from the code's defaults.
 
-    So a new config field with a default changes no id, and neither does the place, the device or the
-    company in which a run is computed.
+    So a new config field with a default changes no id, and neither does the place, the device or
+    the company in which a run is computed.
     """
     algo = config["algo"]
     return {
@@ -136,7 +136,7 @@ def code_hash() -> str:
 
 @cache
 def git_sha() -> str | None:
-    """Return the checkout's commit, with ``+`` behind it if files differ from it; None outside git."""
+    """Return the checkout's commit, ``+`` behind it if files differ from it; None outside git."""
     try:
         head, dirty = (
             subprocess.run(

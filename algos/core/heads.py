@@ -29,7 +29,8 @@ class NetShape:
         conv: ``(channels, kernel, stride)`` of each convolution, for images only.
         dueling: separate streams for value and advantage (Wang et al. 2016).
         noisy: whether the head's layers are noisy; sigma0: their initial noise.
-        norm: "none", "layer" or "batch", before each hidden layer's ReLU; dropout: its rate, behind it.
+        norm: "none", "layer" or "batch", before each hidden layer's ReLU.
+        dropout: rate of the dropout behind it.
         batch: B while learning, which fixes the shape of dropout's masks.
         obs_scale: what observations are divided by (255 for frames).
     """
@@ -94,7 +95,7 @@ class QNetwork(nn.Module):
             layers.append(LayerNorm(len(self._seeds), n_out))
         elif self.shape.norm == "batch":
             layers.append(BatchNorm(len(self._seeds), n_out))
-        layers.append(nn.ReLU())
+        layers.append(nn.ReLU(inplace=True))
         if self.shape.dropout > 0:
             index = sum(isinstance(m, Dropout) for m in self.modules())
             purpose = f"dropout/{self._name}/{index}"
@@ -109,11 +110,12 @@ class QNetwork(nn.Module):
         return nn.Sequential(hidden, self._linear(n_hidden, n_out, self.shape.noisy))
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Return the values of every action."""
         x = obs if obs.dtype == torch.float32 else obs.float()
         if self.shape.obs_scale != 1:
             x = x / self.shape.obs_scale
         for conv in self.convs:
-            x = conv(x).relu()
+            x = conv(x).relu_()
         x = x.flatten(2)
         for layer in self.torso:
             x = layer(x)

@@ -1,8 +1,8 @@
 """Stacked layers: K networks of one shape as one module, each seed's result as if it were alone.
 
-Every parameter leads with K. A matrix product whose width or batch is 1 takes another kernel, whose
-last bit depends on K, so such a dimension is padded to 2. Convolutions loop over the seeds: on a CPU
-that is faster than a grouped convolution, and bit-equal.
+Every parameter leads with K. A matrix product whose width or batch is 1 takes another kernel,
+whose last bit depends on K, so such a dimension is padded to 2. Convolutions loop over the seeds: on a
+CPU that is faster than a grouped convolution, and bit-equal.
 """
 
 import math
@@ -25,6 +25,7 @@ class InitStream:
         self._generators = [generator(seed, purpose) for seed in seeds]
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
+        """Return the next draws, ``[K, *shape]``."""
         draws = [g.random(tuple(shape), dtype=np.float32) for g in self._generators]
         return torch.from_numpy(np.stack(draws)).mul_(2).sub_(1)
 
@@ -48,6 +49,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(init((max(n_out, 2),)) * bound)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         return self._affine(x, self.weight, self.bias)
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -61,10 +63,12 @@ class Linear(nn.Module):
 
 
 class NoisyLinear(Linear):
-    """Affine maps with factorised Gaussian noise on weights and biases (Fortunato et al. 2018, eq. 9-11).
+    """Affine maps with factorised Gaussian noise on weights and biases.
 
-    ``w = mu + sigma * f(e_in) f(e_out)^T`` with ``f(x) = sign(x) sqrt(|x|)``; mu from U(-1/sqrt(in),
-    1/sqrt(in)), sigma = ``sigma0 / sqrt(in)``. ``resample`` draws new noise; ``mean`` acts without.
+    Fortunato et al. 2018, equations 9 to 11:
+    ``w = mu + sigma * f(e_in) f(e_out)^T`` with ``f(x) = sign(x) sqrt(|x|)``; mu is drawn from
+    U(-1/sqrt(in), 1/sqrt(in)), sigma begins at ``sigma0 / sqrt(in)``. ``resample`` draws new noise;
+    ``mean`` acts without any.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class NoisyLinear(Linear):
         self.noise = (e.sign() * e.abs().sqrt()).to(self.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         if self.mean:
             return self._affine(x, self.weight, self.bias)
         e_in, e_out = self.noise.split(self._widths, dim=1)
@@ -110,6 +115,7 @@ class Conv2d(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         seeds = zip(x.unbind(0), self.weight.unbind(0), self.bias.unbind(0), strict=True)
         return torch.stack([F.conv2d(xk, w, b, self.stride) for xk, w, b in seeds])
 
@@ -123,6 +129,7 @@ class LayerNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(k, 1, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         return torch.addcmul(self.shift, F.layer_norm(x, x.shape[-1:]), self.scale)
 
 
@@ -141,6 +148,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(k, 1, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         if self.training:
             # One reduction per seed: over all seeds at once its order would depend on K.
             pairs = [torch.var_mean(xk, 0, correction=0) for xk in x.unbind(0)]
@@ -165,6 +173,7 @@ class Dropout(nn.Module):
         self.draws = Draws(seeds, purpose, shape)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
         if not self.training:
             return x
         keep = self.draws().to(x.device) >= self.p

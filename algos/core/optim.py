@@ -1,7 +1,6 @@
 """Optimisers over one flat buffer ``[K, D]`` that the parameters of K networks are views of.
 
-A stock optimiser has one step count for all seeds, which is wrong as soon as some seeds skip an
-update; here ``step`` and ``mask`` are per seed, gradients are clipped per seed, and an update costs
+A stock optimiser has one step count for all seeds, which is wrong as soon as some skip an update; here ``step`` and ``mask`` are per seed, gradients are clipped per seed, and an update costs
 a handful of operations whatever the number of layers. Only products, sums and square roots are used:
 they give every seed the same bits whatever K is (``pow`` on short rows does not).
 """
@@ -133,7 +132,7 @@ class FlatOptimizer:
             data.addcdiv_(grad, variance.sqrt_().add_(self.eps), value=-self.lr)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the optimiser's memory, each tensor leading with K; the parameters are not its own."""
+        """Return the memory of past gradients; the parameters are not the optimiser's own."""
         return {"powers": self.powers} | {f"moment{i}": m for i, m in enumerate(self.moments)}
 
     def load(self, state: dict[str, Tensor]) -> None:

@@ -27,8 +27,8 @@ class Exploration:
 class DQNConfig:
     """Every setting of the family; steps are environment steps of one seed.
 
-    The defaults are CleanRL's for classic control (dqn.py: 120-84 network, batch 128, an update every
-    10 steps), so that presets state only what makes them themselves.
+    The defaults are CleanRL's for classic control (dqn.py: 120-84 network, batch 128, an update
+    every 10 steps), so that presets state only what makes them themselves.
     """
 
     agent: str = "algos.dqn.dqn:DQN"

@@ -1,9 +1,9 @@
 """Deep Q-learning and its extensions: one agent, its parts chosen by the config.
 
-DQN (Mnih et al. 2015), Double DQN (van Hasselt et al. 2016), deep double Q-learning with two networks
-(van Hasselt 2010), prioritised replay (Schaul et al. 2016), dueling networks (Wang et al. 2016),
-multi-step targets, C51 (Bellemare et al. 2017), QR-DQN (Dabney et al. 2018), noisy networks (Fortunato
-et al. 2018), Rainbow (Hessel et al. 2018).
+DQN (Mnih et al. 2015), Double DQN (van Hasselt et al. 2016), deep double Q-learning with two
+networks (van Hasselt 2010), prioritised replay (Schaul et al. 2016), dueling networks (Wang et al.
+2016), multi-step targets, C51 (Bellemare et al. 2017), QR-DQN (Dabney et al. 2018), noisy networks
+(Fortunato et al. 2018), Rainbow (Hessel et al. 2018).
 
 Deviations from the papers:
 - Noisy layers are those of the head (the last hidden layer and the output), as with Rainbow's
@@ -153,7 +153,7 @@ class DQN:
         return metrics
 
     def _crossed(self, every: int) -> bool:
-        """Whether a multiple of ``every`` steps lies between this update's tick and the one before."""
+        """Whether a multiple of ``every`` steps lies between the last update's tick and this one."""
         before = (
             self.steps - max(1, self.config.train_every // self.config.lanes) * self.config.lanes
         )
@@ -196,7 +196,7 @@ class DQN:
         return self.value.mean(predicted).mean(-1)
 
     def _coin(self) -> Tensor | None:
-        """Return which of the two networks of each seed learns, ``[2K]``; None where there is one."""
+        """Return which network of each seed learns, ``[2K]``; None where there is only one."""
         if self.twins == 1:
             return None
         heads = self.coin_draws() < 0.5

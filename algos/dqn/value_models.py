@@ -1,4 +1,4 @@
-"""What the last axis of a value network means: a number, a categorical distribution, or quantiles.
+"""What the last axis of a value network means: a number, a distribution on atoms, or quantiles.
 
 A model offers ``atoms`` (Z), ``mean``, ``target`` and ``loss``; nothing else in DQN knows which it is.
 """
@@ -22,7 +22,7 @@ class ValueModel(Protocol):
         """Return expected values, ``[..., Z] -> [...]``."""
 
     def target(self, reward: Tensor, discount: Tensor, out: Tensor) -> Tensor:
-        """Return the target of ``reward + discount * next``, with ``out [..., Z]`` of the next state."""
+        """Return the learning target; ``out [..., Z]`` is the network's output for the next state."""
 
     def loss(self, out: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss per sample and its priority, both ``[...]``."""
@@ -32,7 +32,7 @@ class ValueModel(Protocol):
 
 
 class Scalar:
-    """An action value; the priority is the absolute TD error (Mnih et al. 2015; Schaul et al. 2016)."""
+    """An action value (Mnih et al. 2015); the priority is |TD error| (Schaul et al. 2016)."""
 
     atoms = 1
 

@@ -31,7 +31,9 @@ def categorical_projection(
     return projected.scatter_add_(-1, high_index, probs_t * upper_share)
 
 
-def clipped_share(r_t: Tensor, discount_t: Tensor, probs_t: Tensor, v_min: float, v_max: float):
+def clipped_share(
+    r_t: Tensor, discount_t: Tensor, probs_t: Tensor, v_min: float, v_max: float
+) -> Tensor:
     """Return the probability mass ``[...]`` that the projection clips at the support's ends."""
     support = torch.linspace(v_min, v_max, probs_t.shape[-1], device=probs_t.device)
     shifted = r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support.to(probs_t.dtype)

@@ -38,8 +38,8 @@ class Progress:
         planned = sum(len(job.seeds) for job in self.sweep.jobs)
         todo = sum(len(job.seeds) for job in self.jobs)
         self.say(
-            f"{self.sweep.study}: {planned} runs planned, {planned - todo} finished before, "
-            f"{todo} to do in {len(self.jobs)} jobs"
+            f"{self.sweep.study}: {plural(planned, 'run')} planned, {planned - todo} finished "
+            f"before, {todo} to do in {plural(len(self.jobs), 'job')}"
         )
         for pair in self.sweep.skipped:
             self.say(f"skipped  {pair['label']} on {pair['env']}: {pair['reason']}")
@@ -123,7 +123,12 @@ def line(job: Job, beat: Mapping[str, Any]) -> str:
 
 def name(job: Job) -> str:
     """Return what a job is called in progress and failures."""
-    return f"{job.variant['label']} on {job.env} x {len(job.seeds)} seeds"
+    return f"{job.variant['label']} on {job.env} x {plural(len(job.seeds), 'seed')}"
+
+
+def plural(n: int, noun: str) -> str:
+    """Return "1 seed" or "2 seeds"."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def work(job: Job) -> int:
