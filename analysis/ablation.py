@@ -1,7 +1,7 @@
-"""The component study: what each part of an algorithm contributes, with intervals and corrected tests.
+"""The component study: what each part of an algorithm contributes, with corrected tests.
 
-Per environment and metric there are up to three sections. ``leave_one_out`` compares everything with
-the full agent (drop = full - x), ``add_one_in`` with the base agent (gain = x - base), and
+Per environment and metric there are up to three sections. ``leave_one_out`` compares everything
+with the full agent (drop = full - x), ``add_one_in`` with the base agent (gain = x - base), and
 ``comparison`` compares labels that belong to no component study with the best of them (behind =
 best - x; the best is chosen after the fact, which flatters it). Drops and gains are also given as a
 share of full - base, where that difference is told apart from 0.
@@ -11,7 +11,7 @@ environment and one metric. Components come from each run's ``variant``; no agen
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -46,10 +46,11 @@ def ablate(data: Data, scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A frame with the columns ``env, section, base, full, metric, label, component, n, planned,
-        mean, low, high, method, rank, reference, effect, effect_low, effect_high, p, p_holm, family,
-        visible, share, share_low, share_high, share_note, strongest, leads, note``. ``effect`` is the
-        drop, gain or distance behind; ``visible`` the effect that this n finds with 80 % power;
-        ``leads`` marks a highest mean that the test tells apart from the runner-up.
+        mean, low, high, rank, reference, effect, effect_low, effect_high, p, p_holm, family,
+        visible, share, share_low, share_high, share_note, strongest, leads, note``. ``effect`` is
+        the drop, gain or distance behind; ``visible`` the effect that n finds with 80 % power;
+        ``strongest`` marks the largest drop or gain that is told apart from 0, ``leads`` a highest
+        mean that the test tells apart from the runner-up.
     """
     rows = [
         row
@@ -69,9 +70,11 @@ def _sections(data: Data) -> Iterator[Section]:
         for base, full in data.families:
             family = here[(here.base == base) & (here.full == full)]
             for kind in (LEAVE_ONE_OUT, ADD_ONE_IN):
-                parts = family.component[family.kind == kind].to_dict()
+                mine = family[(family.kind == kind) & family.component.notna()]
+                parts = dict(zip(map(str, mine.index), map(str, mine.component), strict=True))
                 if parts:
-                    members = [x for x in labels if x in {base, full, *parts}]
+                    others = set(family.index[family.kind == kind])  # "Rainbow - all"
+                    members = [x for x in labels if x in {base, full, *parts, *others}]
                     placed |= set(members)
                     yield Section(env, kind, base, full, members, parts)
         rest = [label for label in labels if label not in placed]
@@ -95,7 +98,6 @@ class _Cell:
         best = max(self.means, key=self.means.__getitem__, default=None)
         pick = {LEAVE_ONE_OUT: section.full, ADD_ONE_IN: section.base, COMPARISON: best}
         self.reference = pick[section.kind]
-        self.sign = -1 if section.kind == ADD_ONE_IN else 1
 
     def rows(self) -> list[dict[str, object]]:
         """Return the finished rows of this cell."""
@@ -105,7 +107,12 @@ class _Cell:
         effects = {label: self._effect(label) for label in self.section.labels}
         adjusted = dict(zip(tested, stats.holm([effects[x].p for x in tested]), strict=True))
         family = sum(not np.isnan(p) for p in adjusted.values())
-        sizes = {x: effects[x].value for x in self.section.components if effects[x].value > 0}
+        alpha = 1 - stats.LEVEL
+        sizes = {
+            x: effects[x].value
+            for x in self.section.components
+            if effects[x].value > 0 and adjusted[x] < alpha
+        }
         strongest = max(sizes, key=sizes.__getitem__, default=None)
         leader = self._leader()
         return [
@@ -125,23 +132,26 @@ class _Cell:
 
     def _effect(self, label: str) -> stats.Difference:
         """Return reference - label (drop, behind), or label - reference (gain)."""
-        pair = (self._group(self.reference), self._group(label))
+        reference, other = self._group(self.reference), self._group(label)
         if label == self.reference:
-            n = len(pair[0])
-            return stats.Difference(np.nan, np.nan, np.nan, (n, n), "", "the reference itself")
-        return stats.welch(*pair[:: self.sign])
+            n = len(other)
+            return stats.Difference(np.nan, np.nan, np.nan, (n, n), "")
+        if self.section.kind == ADD_ONE_IN:
+            return stats.welch(other, reference)
+        return stats.welch(reference, other)
 
     def _share(self, label: str, effect: stats.Difference) -> stats.Estimate:
         section, nothing = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
             return nothing
+        if section.base == section.full:
+            return replace(nothing, note="the base agent is the full agent")
         full, base = self._group(section.full), self._group(section.base)
         whole = stats.welch(full, base)
         if np.isnan(whole.p):
-            return stats.Estimate(np.nan, np.nan, np.nan, (), "", "full or base has under two runs")
+            return replace(nothing, note="full or base has under two runs")
         if whole.value < 0:
-            reason = "the base agent is not below the full agent"
-            return stats.Estimate(np.nan, np.nan, np.nan, (), "", reason)
+            return replace(nothing, note="the base agent is not below the full agent")
         shared = full if section.kind == LEAVE_ONE_OUT else base
         return stats.share(effect, whole, float(np.var(shared, ddof=1)) / len(shared))
 
@@ -171,7 +181,6 @@ class _Cell:
             "mean": score.value,
             "low": score.low,
             "high": score.high,
-            "method": score.method,
             "rank": above + 1 if label in self.means else np.nan,
             "reference": self.reference,
             "effect": effect.value,

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Analyse study folders.")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis", description="Analyse study folders."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser(
         "report",
@@ -31,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("studies", nargs="+", type=Path, help="folders results/<study>")
     report.add_argument(
-        "--out", type=Path, help="folder of the report (default: <study>/report; needed for several)"
+        "--out",
+        type=Path,
+        help="folder of the report (default: <study>/report; needed for several)",
     )
     report.add_argument(
         "--partial",
@@ -55,8 +59,8 @@ def _report(options: argparse.Namespace) -> None:
     if data.scored.empty:
         why = next(iter(data.runs.excluded))
         raise AnalysisError(f"no run to score: {line}; the first: {data.runs.run_id[0]}: {why}")
+    from analysis.curves import FINAL
     from analysis.report import write  # late: bad input is answered at once
-    from analysis.tables import AUC_TITLE
 
     words = [*map(str, options.studies)]
     words += ["--out", str(options.out)] if options.out else []
@@ -65,7 +69,8 @@ def _report(options: argparse.Namespace) -> None:
     report = write(data, out, f"python -m analysis report {shlex.join(words)}")
     print(f"runs: {line}\n")
     for table in report.tables:
-        print(table.text(table.header.index(AUC_TITLE)), end="\n\n")
+        if (table.frame.metric == FINAL).all():
+            print(table.text(), end="\n\n")
     for verdict in report.verdicts:
         print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
     for note in data.notes:

@@ -1,8 +1,8 @@
 """Learning curves and scores of runs: aligned without stretching, a run ends where its rows end.
 
-The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of the
-curve over the training: the trapezoid sum from the run's first value to its last, divided by that
-distance, so it has the unit of a return.
+The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of
+the curve over the training: the trapezoid sum from the run's first value to its last, divided by
+that distance, so it has the unit of a return.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ Points = dict[str, tuple[stats.Array, stats.Array]]
 
 
 def curve_metric(data: Data) -> str:
-    """Return the metric of the curves: periodic evaluations if every scored run has two, else training."""
+    """Return the curves' metric: evaluations if every scored run has two, else training."""
     if EVAL_RETURN in data.metrics:
         counts = data.metrics.groupby("run_id", observed=False)[EVAL_RETURN].count()
         if counts.reindex(data.scored.run_id).min() >= 2:
@@ -51,7 +51,7 @@ def points(data: Data, metric: str) -> Points:
 
 
 def scores(data: Data, metric: str) -> pd.DataFrame:
-    """Return one row per scored run with its score at the end and its AUC (NaN, noted, if uncovered)."""
+    """Return the scored runs with score at the end and AUC (NaN, noted, if not covered)."""
     found = points(data, metric)
     frame = data.scored.copy()
     frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
@@ -76,12 +76,12 @@ def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
 
 
 def align(curves: list[tuple[stats.Array, stats.Array]], grid: stats.Array) -> stats.Array:
-    """Return ``[runs, grid]``: values interpolated between a run's rows, NaN before and after them."""
+    """Return ``[runs, grid]``: interpolated between a run's rows, NaN before and after them."""
     return np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
 
 
 def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
-    """Return the steps of the runs where they share them, else as many even ones as the longest has."""
+    """Return the steps that the runs share, else as many even ones as the longest has."""
     longest = max(curves, key=lambda curve: len(curve[0]))[0]
     if all(np.isin(steps, longest).all() for steps, _ in curves):
         return longest
@@ -92,26 +92,27 @@ def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
 def learning_curves(data: Data, metric: str) -> pd.DataFrame:
     """Return mean, Student interval and n per environment, label and step.
 
-    Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the limits
-    are NaN: two runs give no band worth drawing.
+    Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the
+    limits are NaN: two runs give no band worth drawing.
     """
     found, parts = points(data, metric), []
-    for (env, label), runs in data.runs.groupby(["env", "label"], sort=False):
+    for cell, runs in data.runs.groupby(["env", "label"], sort=False):
         curves = [found[run_id] for run_id in runs.run_id if run_id in found]
         if not curves:
             continue
         grid = _grid(curves)
         centre, low, high, n = stats.band(align(curves, grid).T)
-        wide = n >= 3
-        columns = {"step": grid, "mean": centre, "n": n}
-        columns |= {"low": np.where(wide, low, np.nan), "high": np.where(wide, high, np.nan)}
-        parts.append(pd.DataFrame({"env": env, "label": label, **columns})[n > 0])
-    columns = ["env", "label", "step", "mean", "low", "high", "n"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+        low, high = (np.where(n >= 3, limit, np.nan) for limit in (low, high))
+        env, label = cell
+        columns = {"env": env, "label": label, "step": grid}
+        columns |= {"mean": centre, "low": low, "high": high, "n": n}
+        parts.append(pd.DataFrame(columns)[n > 0])
+    order = ["env", "label", "step", "mean", "low", "high", "n"]
+    return pd.concat(parts, ignore_index=True)[order] if parts else pd.DataFrame(columns=order)
 
 
 def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, list[stats.Array]]]:
-    """Return shares of the budget ``[G]``, and per label one ``[runs, G]`` of scores per environment.
+    """Return shares of the budget ``[G]``, and per label one ``[runs, G]`` per environment.
 
     Only scored runs, only environments with a random and a reference score (two at least, else
     nothing), and only labels with a finished run on each of those; what is left out is noted.
@@ -145,10 +146,10 @@ def _note(data: Data, text: str) -> None:
 def _normalised(cell: pd.DataFrame, found: Points, shares: stats.Array) -> stats.Array:
     """Return ``[runs, G]`` normalised scores at the given shares of the budget."""
     rows = []
-    for run in cell.itertuples():
-        steps, values = found[run.run_id]
-        score = stats.normalise(values, run.random, run.reference)
-        rows.append(np.interp(shares * run.budget, steps, score))
+    for run in cell.to_dict("records"):
+        steps, values = found[run["run_id"]]
+        score = stats.normalise(values, run["random"], run["reference"])
+        rows.append(np.interp(shares * run["budget"], steps, score))
     return np.stack(rows)
 
 
@@ -169,20 +170,21 @@ def aggregate_curves(
                     statistic, [runs[:, g] for runs in envs], repetitions=CURVE_REPETITIONS, rng=rng
                 )
                 rows.append((label, share, name, point.value, point.low, point.high, n))
-    return pd.DataFrame(
-        rows, columns=["label", "share", "statistic", "value", "low", "high", "n"]
-    )
+    return pd.DataFrame(rows, columns=["label", "share", "statistic", "value", "low", "high", "n"])
 
 
 def above_reference(data: Data, metric: str) -> pd.DataFrame:
-    """Return how many environments lie above each of ``THRESHOLDS`` over time (mean over runs)."""
+    """Return how many environments lie above each of ``THRESHOLDS`` over time (mean over runs).
+
+    Columns ``label, threshold, share, count, of``.
+    """
     shares, curves = normalised_curves(data, metric)
     rows = [
-        (label, threshold, share, count)
+        (label, threshold, share, count, len(envs))
         for label, envs in curves.items()
         for threshold in THRESHOLDS
         for share, count in zip(
             shares, (np.stack([runs.mean(0) for runs in envs]) > threshold).sum(0), strict=True
         )
     ]
-    return pd.DataFrame(rows, columns=["label", "threshold", "share", "count"])
+    return pd.DataFrame(rows, columns=["label", "threshold", "share", "count", "of"])

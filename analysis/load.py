@@ -1,4 +1,4 @@
-"""Study folders -> two tidy frames; every planned run is in them, and nothing is dropped in silence."""
+"""Study folders -> two tidy frames: every planned run is in them, none is dropped in silence."""
 
 import difflib
 import json
@@ -72,8 +72,10 @@ class Data:
     def counts(self) -> dict[str, int]:
         """Return how many runs were planned, and how many are in each state."""
         states = self.runs.state.value_counts()
-        counts = {"planned": len(self.runs)} | {state: int(states.get(state, 0)) for state in STATES}
-        counts |= {state: int(n) for state, n in states.items() if state not in counts}
+        counts = {"planned": len(self.runs)} | {
+            state: int(states.get(state, 0)) for state in STATES
+        }
+        counts |= {str(state): int(n) for state, n in states.items() if state not in counts}
         return counts | {"scored": len(self.scored)}
 
     def size(self, label: str, env: str) -> tuple[int, int]:
@@ -152,7 +154,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 def _row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
     """Return the row of ``Data.runs`` for one planned run."""
     variant, record, frame = planned["variant"], run.record, run.frame
-    finals = frame[schema.FINAL_RETURN].dropna() if schema.FINAL_RETURN in frame else []
+    finals = frame.get(schema.FINAL_RETURN, pd.Series(dtype=float)).dropna()
     scores = record.get("scores") or {}
     return {
         "run_id": planned["run_id"],
@@ -192,25 +194,21 @@ def _why_excluded(planned: dict[str, Any], run: Run) -> str:
         return f"finished without {schema.FINAL_RETURN}"
     if not np.isfinite(frame[schema.FINAL_RETURN].dropna()).all():
         return f"{schema.FINAL_RETURN} is not finite"
-    last, lanes = int(frame[schema.STEP].iloc[-1]), _lanes(run.record)
-    if abs(last - budget) >= lanes:
-        return f"finished, but its rows end at step {last} of {budget}"
+    steps = frame[schema.STEP].tolist()
+    if steps[-1] < budget:
+        return f"finished, but its rows end at step {steps[-1]} of {budget}"
+    if len(steps) > 1 and steps[-2] >= budget:
+        return f"it has rows behind the end of its budget, up to step {steps[-1]} of {budget}"
     return ""
-
-
-def _lanes(record: dict[str, Any]) -> int:
-    """Return the steps of one tick: a run may end that much beside its budget."""
-    algo = record.get("config", {}).get("algo", {})
-    return max(1, int(algo.get("lanes") or 1))
 
 
 def _stack(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Concatenate the frames of all runs under one categorical ``run_id``."""
-    codes = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames.values()])
     filled = [frame for frame in frames.values() if len(frame)]
     metrics = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({schema.STEP: []})
-    metrics.insert(0, "run_id", pd.Categorical.from_codes(codes, categories=list(frames)))
-    return metrics
+    lengths = [len(frame) for frame in frames.values()]
+    names = pd.Series(np.repeat(list(frames), lengths), dtype="category")
+    return pd.concat([names.rename("run_id"), metrics], axis=1)
 
 
 def _check_comparable(data: Data, force: bool) -> None:
@@ -222,16 +220,21 @@ def _check_comparable(data: Data, force: bool) -> None:
             values = sorted(map(str, runs[key].unique()))
             if len(values) > 1:
                 problems.append(f"{env} has runs of {len(values)} {key}s ({', '.join(values)})")
-    cells = scored.groupby(["label", "env", "seed"]).run_id.agg(list)
-    problems += [
-        f"{label} on {env}, seed {seed}, has {len(ids)} runs ({', '.join(ids)})"
-        for (label, env, seed), ids in cells[cells.map(len) > 1].items()
-    ]
+    for cell, runs in scored.groupby(["label", "env", "seed"], sort=False):
+        if len(runs) > 1:
+            problems.append(f"{cell} has {len(runs)} runs ({', '.join(runs.run_id)})")
     problems += _mixed_configs(data)
     if problems and not force:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise AnalysisError(f"runs that cannot be compared: {problems[0]}{more}; --force mixes them")
+        raise AnalysisError(
+            f"runs that cannot be compared: {problems[0]}{more}; --force mixes them"
+        )
     data.notes.extend(f"forced: {problem}" for problem in problems)
+    everything = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
+    for row in everything.drop_duplicates("label").to_dict("records"):
+        if row["overrides"] != "{}":
+            also = row["overrides"]
+            data.notes.append(f"{row['label']} is not {row['base']}: it differs in {also}")
     codes = sorted(scored.code.unique())
     if len(codes) > 1:
         data.notes.append(f"the runs were made by {len(codes)} versions of the code: {codes}")

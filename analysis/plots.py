@@ -1,100 +1,29 @@
 """Figures of a study: Rainbow's four, curves per environment, every run's score, sensitivity.
 
-One label has one colour and one place in the order through every figure of a report: the full agent
-black, the base agent grey, the others from a colour-blind-safe palette. Captions state n, the
-interval and what is not drawn.
+Captions state n, the interval and its method, and what is not drawn.
 """
 
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis import curves as cv
 from analysis import stats
 from analysis.load import Data
+from analysis.style import RC, Plot, Style, columns, legend, panels, styles
 from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, SWEEP
-
-FORMATS = ("svg", "png", "pdf")
-_WIDTH = 7.0  # inches: a text width
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-_RC = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.linewidth": 0.8,
-    "grid.linewidth": 0.5,
-    "grid.color": "#e4e4e4",
-    "svg.hashsalt": "prism",  # equal input, equal bytes
-    "pdf.fonttype": 42,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-}
-
-
-@dataclass(frozen=True)
-class Style:
-    """How one label is drawn, in every figure."""
-
-    color: Any
-    dash: Any
-    width: float
-
-
-@dataclass
-class Plot:
-    """A figure with its file name and caption."""
-
-    name: str
-    figure: Figure
-    caption: str
-
-    def save(self, folder: Path) -> None:
-        """Write the figure in every format of ``FORMATS``, without a date."""
-        for ending in FORMATS:
-            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-            with mpl.rc_context(_RC):
-                self.figure.savefig(folder / f"{self.name}.{ending}", metadata=metadata)
-        plt.close(self.figure)
-
-
-def styles(data: Data) -> dict[str, Style]:
-    """Return the style of every label, in the order of the report."""
-    full, base = ({pair[i] for pair in data.families} for i in (1, 0))
-    palette = [c for i, c in enumerate(sns.color_palette("colorblind")) if i != 7]  # 7 is grey
-    out, k = {}, 0
-    for label in data.labels:
-        if label in full:
-            out[label] = Style("black", "-", 2.2)
-        elif label in base:
-            out[label] = Style("#8c8c8c", "-", 2.2)
-        else:
-            dash = _DASHES[k // len(palette) % len(_DASHES)]
-            out[label] = Style(palette[k % len(palette)], dash, 1.5)
-            k += 1
-    return out
 
 
 def figures(data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str) -> Iterator[Plot]:
-    """Yield every figure that the study has data for; what is left out is noted in ``data.notes``."""
-    sns.set_theme(style="ticks", rc=_RC)
+    """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
+    sns.set_theme(style="ticks", rc=RC)
     look, by_env = styles(data), cv.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.families for name in pair}
@@ -115,7 +44,9 @@ def figures(data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str) 
         elif len(data.envs) == 1 and labels:
             yield _curves(data, by_env, labels, look, metric, f"curves-{name}", title)
     if len(data.envs) > 1:
-        yield _curves(data, by_env, data.labels, look, metric, "curves-per-environment", "all agents")
+        yield _curves(
+            data, by_env, data.labels, look, metric, "curves-per-environment", "all agents"
+        )
     if aggregate.empty:
         data.notes.append(
             "no count of environments above a share of the reference over time: it needs two "
@@ -129,41 +60,8 @@ def figures(data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str) 
     yield from _sensitivity(data, scores)
 
 
-def _panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list[Axes]]:
-    columns = min(count, most)
-    rows = math.ceil(count / columns)
-    width = _WIDTH if columns > 1 else _WIDTH * 0.72
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(width, height * rows + 0.5), squeeze=False, layout="constrained"
-    )
-    axes = list(grid.flat)
-    for axis in axes[count:]:
-        axis.set_visible(False)
-    for axis in axes:
-        axis.grid(True)
-        sns.despine(ax=axis)
-    return figure, axes[:count]
-
-
-def _legend(figure: Figure, axis: Axes, count: int) -> None:
-    """Put one legend for all panels: below where there are many labels, else at the side."""
-    handles, labels = {}, []
-    for panel in figure.axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    labels = list(handles)
-    side = count == 1
-    figure.legend(
-        list(handles.values()),
-        labels,
-        loc="outside right center" if side else "outside lower center",
-        ncols=1 if side else max(1, min(3, len(labels))),
-        frameon=False,
-    )
-
-
-def _line(axis: Axes, frame: pd.DataFrame, columns: Sequence[str], style: Style, name: str) -> None:
-    x, y, low, high = (frame[column].to_numpy(float) for column in columns)
+def _line(axis: Axes, frame: pd.DataFrame, keys: Sequence[str], style: Style, name: str) -> None:
+    x, y, low, high = (frame[key].to_numpy(float) for key in keys)
     axis.plot(x, y, color=style.color, ls=style.dash, lw=style.width, label=name)
     axis.fill_between(x, low, high, color=style.color, alpha=0.13, lw=0)
 
@@ -178,7 +76,7 @@ def _curves(
     title: str,
 ) -> Plot:
     """Draw learning curves, one panel per environment (Rainbow's figures 1, 3 and per game)."""
-    figure, axes = _panels(len(data.envs), height=3.4 if len(data.envs) == 1 else 2.2)
+    figure, axes = panels(len(data.envs), height=3.4 if len(data.envs) == 1 else 2.2)
     one = len(data.envs) == 1
     thin: list[str] = []
     for axis, env in zip(axes, data.envs, strict=True):
@@ -195,9 +93,9 @@ def _curves(
         axis.set_xlabel("environment steps")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.xaxis.set_major_locator(MaxNLocator(5))
-    for axis in axes[:: 3 if not one else 1]:
+    for axis in axes[:: columns(len(axes))]:
         axis.set_ylabel("return")
-    _legend(figure, axes[0], len(axes))
+    legend(figure, len(axes))
     caption = (
         f"Learning curves, {title}: {cv.CURVE_NAMES[metric]}, mean over runs with the pointwise "
         f"{stats.LEVEL:.0%} Student interval. {_sizes(frame[frame.label.isin(labels)])}"
@@ -212,16 +110,19 @@ def _curves(
 def _sizes(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No run."
-    sizes = frame.groupby(["env", "label"]).n.max()
+    return f"n = {_range(frame.groupby(['env', 'label']).n.max())} runs per curve."
+
+
+def _range(sizes: pd.Series) -> str:
     low, high = int(sizes.min()), int(sizes.max())
-    return f"n = {low} runs per curve." if low == high else f"n = {low} to {high} runs per curve."
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _aggregate(
     frame: pd.DataFrame, labels: list[str], look: dict[str, Style], name: str, title: str
 ) -> Plot:
     """Draw median and IQM of the normalised score over environments (Rainbow's figures 1 and 3)."""
-    figure, axes = _panels(2, height=2.8)
+    figure, axes = panels(2, height=2.8)
     for axis, statistic in zip(axes, ("median", "IQM"), strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.statistic == statistic)]
@@ -231,7 +132,7 @@ def _aggregate(
         axis.set_title(f"{statistic} over environments", loc="left")
         axis.set_xlabel("share of the budget")
     axes[0].set_ylabel("normalised score")
-    _legend(figure, axes[0], 2)
+    legend(figure, 2)
     caption = (
         f"Normalised score over environments, {title} (0 random, 1 reference), with the pointwise "
         f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({cv.CURVE_REPETITIONS} "
@@ -242,25 +143,26 @@ def _aggregate(
 
 def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
     """Draw the number of environments above a share of the reference score (Rainbow's figure 2)."""
-    figure, axes = _panels(len(cv.THRESHOLDS), height=2.2, most=2)
+    total = frame["of"].iloc[0]
+    figure, axes = panels(len(cv.THRESHOLDS), height=2.2, most=2)
     for axis, threshold in zip(axes, cv.THRESHOLDS, strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.threshold == threshold)]
             if len(rows):
                 style = look[label]
                 x, y = rows["share"], rows["count"]
-                axis.plot(x, y, color=style.color, ls=style.dash, lw=style.width, label=label)
+                axis.step(x, y, color=style.color, ls=style.dash, lw=style.width, label=label)
         axis.set_title(f"above {threshold:.0%} of the reference", loc="left")
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylim(bottom=-0.1)
+        axis.set_ylim(-0.04 * total, 1.04 * total)
     for axis in axes[-2:]:
         axis.set_xlabel("share of the budget")
     for axis in axes[::2]:
         axis.set_ylabel("environments")
-    _legend(figure, axes[0], len(axes))
+    legend(figure, len(axes))
     caption = (
         "Number of environments on which an agent's mean normalised score lies above a share of "
-        "the reference score, over time."
+        f"the reference score, over time, of {total}."
     )
     return Plot("environments-above", figure, caption)
 
@@ -269,9 +171,9 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
     """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
     rows = table[table.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
-    panels = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
-    figure, axes = _panels(len(panels), height=0.27 * len(labels) + 0.7, most=2)
-    for axis, (env, metric) in zip(axes, panels, strict=True):
+    cells = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
+    figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
+    for axis, (env, metric) in zip(axes, cells, strict=True):
         here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
         for y, label in enumerate(labels):
             if label in here.index and math.isfinite(here.effect[label]):
@@ -285,17 +187,15 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
     sections = [word[section] for section in dict.fromkeys(rows.section)]
     for axis in axes[-2:]:
         axis.set_xlabel(" or ".join(sections))
-    low, high = rows.n.min(), rows.n.max()
     caption = (
         f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
-        f"{stats.LEVEL:.0%} Welch interval (n = {low if low == high else f'{low} to {high}'} runs per "
-        "agent; not corrected for the number of comparisons). Filled: told apart from 0 after "
-        "Holm's correction."
+        f"{stats.LEVEL:.0%} Welch interval (n = {_range(rows.n)} runs per agent; not corrected for "
+        "the number of comparisons). Filled: told apart from 0 after Holm's correction."
     )
     return Plot("contributions", figure, caption)
 
 
-def _bar(axis: Axes, y: int, row: pd.Series, style: Style) -> None:
+def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
     solid = row.p_holm < 1 - stats.LEVEL
     axis.barh(
         y,
@@ -311,7 +211,7 @@ def _bar(axis: Axes, y: int, row: pd.Series, style: Style) -> None:
 
 def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
     """Draw every run's score at the end beside the mean and its interval."""
-    figure, axes = _panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
+    figure, axes = panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
     for k, (axis, env) in enumerate(zip(axes, data.envs, strict=True)):
         for y, label in enumerate(data.labels):
             x = scores.loc[(scores.env == env) & (scores.label == label), cv.FINAL]
@@ -322,21 +222,20 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
             axis.scatter(x, y + spread, s=11, color=color, alpha=0.55, lw=0)
             axis.plot([mean.low, mean.high], [y, y], color=color, lw=2.4)
             axis.plot(mean.value, y, "|", color=color, ms=13, mew=2.4)
-        axis.set_yticks(range(len(data.labels)), data.labels if k % 3 == 0 else [])
+        axis.set_yticks(range(len(data.labels)), data.labels if k % columns(len(axes)) == 0 else [])
         axis.set_ylim(len(data.labels) - 0.4, -0.6)
         axis.set_title(env, loc="left")
         axis.set_xlabel("score at the end")
-    sizes = scores.groupby(["env", "label"]).size()
-    low, high = sizes.min(), sizes.max()
+    sizes = _range(scores.groupby(["env", "label"]).size())
     caption = (
-        f"Score at the end of every scored run (n = {low if low == high else f'{low} to {high}'} per "
-        f"agent), with the mean and its {stats.LEVEL:.0%} Student interval."
+        f"Score at the end of every scored run (n = {sizes} per agent), with the mean and "
+        f"its {stats.LEVEL:.0%} Student interval."
     )
     return Plot("runs", figure, caption)
 
 
 def _sensitivity(data: Data, scores: pd.DataFrame) -> Iterator[Plot]:
-    """Draw score and AUC against a swept number, other overrides held, one panel per environment."""
+    """Draw score and AUC against a swept number, other overrides held, per environment."""
     swept = scores[scores.kind == SWEEP]
     settings = swept.overrides.map(json.loads)
     keys = sorted({key for setting in settings for key, x in setting.items() if _is_number(x)})
@@ -360,11 +259,11 @@ def _is_number(value: object) -> bool:
 
 def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     envs = [env for env in data.envs if env in set(rows.env)]
-    panels = [(env, metric) for env in envs for metric in (cv.FINAL, cv.AUC)]
-    figure, axes = _panels(len(panels), height=2.3, most=2)
+    cells = [(env, metric) for env in envs for metric in (cv.FINAL, cv.AUC)]
+    figure, axes = panels(len(cells), height=2.3, most=2)
     settings = list(dict.fromkeys(zip(rows.algo, rows.rest, strict=True)))
     palette = sns.color_palette("colorblind", len(settings))
-    for axis, (env, metric) in zip(axes, panels, strict=True):
+    for axis, (env, metric) in zip(axes, cells, strict=True):
         for color, (algo, rest) in zip(palette, settings, strict=True):
             here = rows[(rows.env == env) & (rows.algo == algo) & (rows.rest == rest)]
             groups = here.dropna(subset=[metric]).groupby("x")[metric]
@@ -388,7 +287,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     for axis in axes[-2:]:
         axis.set_xlabel(key)
     if len(settings) > 1:
-        _legend(figure, axes[0], len(axes))
+        legend(figure, len(axes))
     caption = (
         f"Sensitivity to {key}: mean over runs with the {stats.LEVEL:.0%} Student interval "
         "(no bar where n = 1)."

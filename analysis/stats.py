@@ -1,10 +1,11 @@
-"""Statistics of runs: point estimates, intervals and tests; seeded, vectorised, numpy and scipy only.
+"""Statistics of runs: estimates, intervals and tests; seeded, vectorised, numpy and scipy only.
 
-The run is the unit. A group of runs is ``Samples``: one array per task (environment), ``[..., runs]``,
-so that tasks may hold different numbers of runs and a bootstrap may lead with its repetitions.
+The run is the unit. A group of runs is ``Samples``: one array ``[..., runs]`` per task
+(environment), so that tasks may hold different numbers of runs and a bootstrap may lead with its
+repetitions.
 
-Which interval where. A mean carries a Student interval and a difference of two means a Welch interval,
-at every n. Measured coverage in % of nominal 95 % intervals, at n = 5 / 10 runs a group
+Which interval where. A mean carries a Student interval and a difference of two means a Welch
+interval, at every n. Measured coverage in % of nominal 95 % intervals, at n = 5 / 10 runs a group
 (``tests/analysis/test_stats.py`` measures it again):
 
 =================================  =========  =========  =========
@@ -71,7 +72,7 @@ def tasks(matrix: Array) -> list[Array]:
 
 
 def normalise(score: Array, random: Array, reference: Array) -> Array:
-    """Return ``(score - random) / (reference - random)``: 0 is the random agent, 1 the reference."""
+    """Return ``(score - random) / (reference - random)``: 0 is random, 1 the reference."""
     return (score - random) / (reference - random)
 
 
@@ -88,8 +89,9 @@ def median(samples: Samples) -> Array:
 def iqm(samples: Samples) -> Array:
     """Return the interquartile mean over all runs of all tasks.
 
-    A quarter of the scores, rounded down, is cut from either end, as ``scipy.stats.trim_mean(x, 0.25)``
-    does (Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice", section 4.3).
+    A quarter of the scores, rounded down, is cut from either end, as
+    ``scipy.stats.trim_mean(x, 0.25)`` does (Agarwal et al. 2021, "Deep RL at the edge of the
+    statistical precipice", section 4.3).
     """
     scores = np.sort(np.concatenate(samples, axis=-1), axis=-1)
     cut = scores.shape[-1] // 4
@@ -167,7 +169,8 @@ def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDAr
 
 def mean_interval(x: Array, level: float = LEVEL) -> Estimate:
     """Estimate the mean of one group of runs with a Student t-interval."""
-    centre, low, high, n = (part.item() for part in band(np.asarray(x, float), level))
+    centre, low, high = (float(part) for part in band(np.asarray(x, float), level)[:3])
+    n = len(x)
     note = {0: "no run", 1: "one run: no interval"}.get(n, "")
     if n > 1 and low == high:
         note = "all runs are equal"

@@ -11,13 +11,12 @@ import pandas as pd
 
 from analysis import stats
 from analysis.ablation import COMPARISON
-from analysis.curves import AUC, FINAL, NAMES
+from analysis.curves import FINAL, NAMES
 from analysis.load import Data
 from benchmark.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 
 DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
 _MARK = "†"
-AUC_TITLE = "AUC"
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {DASH: "--", _MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
@@ -49,17 +48,16 @@ class Table:
     notes: list[str] = field(default_factory=list)
     words: tuple[int, ...] = (0,)
 
-    def text(self, columns: int | None = None) -> str:
-        """Render for a terminal, all columns or the first few."""
-        cells = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
-        header, *rows = (row[:columns] for row in (self.header, *cells))
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    def text(self) -> str:
+        """Render for a terminal."""
+        rows = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
+        widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
         lines = [
             "  ".join(
                 cell.ljust(width) if j in self.words else cell.rjust(width)
                 for j, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
-            for row in [header, ["-" * width for width in widths], *rows]
+            for row in [self.header, ["-" * width for width in widths], *rows]
         ]
         return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
 
@@ -78,7 +76,9 @@ class Table:
         """Render as a booktabs table."""
 
         def cell(text: str, i: int, j: int) -> str:
-            text = _latex(text.strip(), numeric=j not in self.words) + _latex(self._dagger(i, j).strip())
+            text = _latex(text.strip(), numeric=j not in self.words) + _latex(
+                self._dagger(i, j).strip()
+            )
             return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
 
         rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
@@ -107,7 +107,9 @@ class Table:
         def cell(text: str, i: int, j: int) -> str:
             text = html.escape(text + self._dagger(i, j))
             if j in self.words:
-                return f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
+                return (
+                    f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
+                )
             text = re.sub(r"-(?=\d)", "\u2212", text).replace(" ", "\u2007")
             style = [name for name in ("bold", "marked") if (i, j) in getattr(self, name)]
             return f"<td class='{' '.join(style)}'>{text}</td>" if style else f"<td>{text}</td>"
@@ -117,7 +119,7 @@ class Table:
             for j, title in enumerate(self.header)
         )
         body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
-        notes = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in self.notes)
+        notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
         return (
             f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
             f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
@@ -151,12 +153,13 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def spans(
-    values: Sequence[float], lows: Sequence[float], highs: Sequence[float], scale: float = 1
+    values: Iterable[float], lows: Iterable[float], highs: Iterable[float], scale: float = 1
 ) -> list[str]:
     """Return "value [low, high]" cells that line up; a dash where there is no value."""
+    values = list(values)
     places = decimals(values) if scale == 1 else 0
 
-    def column(numbers: Sequence[float]) -> list[str]:
+    def column(numbers: Iterable[float]) -> list[str]:
         rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
         cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
         width = max(map(len, cells), default=0)
@@ -173,66 +176,41 @@ def spans(
 
 
 def ablation_tables(table: pd.DataFrame) -> list[Table]:
-    """Return one table per environment and section of ``ablation.ablate``'s table."""
+    """Return one table per environment, section and metric of ``ablation.ablate``'s table."""
     if table.empty:
         return []
-    keys = ["env", "section", "base", "full"]
-    groups = [group for _, group in table.groupby(keys, sort=False, dropna=False)]
-    return [_ablation_table(group, _name(group, groups)) for group in groups]
+    keys = ["env", "section", "base", "full", "metric"]
+    groups = table.groupby(keys, sort=False, dropna=False)
+    return [_ablation_table(group.reset_index(drop=True)) for _, group in groups]
 
 
-def _name(group: pd.DataFrame, groups: list[pd.DataFrame]) -> str:
-    first = group.iloc[0]
-    parts = [first.section, first.env]
-    same = [g for g in groups if (g.iloc[0].section, g.iloc[0].env) == (first.section, first.env)]
-    return _slug("-".join(parts + ([first.full] if len(same) > 1 else [])))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _ablation_table(group: pd.DataFrame, name: str) -> Table:
-    first = group.iloc[0]
-    word, against = {
-        LEAVE_ONE_OUT: ("drop", first.full),
-        ADD_ONE_IN: ("gain", first.base),
-        COMPARISON: ("behind", "the best"),
+def _ablation_table(rows: pd.DataFrame) -> Table:
+    first = rows.iloc[0]
+    word, title = {
+        LEAVE_ONE_OUT: ("drop", f"components taken out of {first.full}, one at a time"),
+        ADD_ONE_IN: ("gain", f"components put into {first.base}, one at a time"),
+        COMPARISON: ("behind", "comparison with the best"),
     }[first.section]
-    title = {
-        LEAVE_ONE_OUT: f"{first.env}: components taken out of {first.full}, one at a time",
-        ADD_ONE_IN: f"{first.env}: components put into {first.base}, one at a time",
-        COMPARISON: f"{first.env}: comparison",
-    }[first.section]
-    by = {metric: rows.reset_index(drop=True) for metric, rows in group.groupby("metric")}
-    final = by[FINAL]
-    sizes = [f"{n}/{planned}" for n, planned in zip(final.n, final.planned, strict=True)]
-    ranks = ["" if math.isnan(rank) else f"{rank:.0f}" for rank in final["rank"]]
-    header, columns = ["agent", "n", "rank"], [list(final.label), sizes, ranks]
-    bold: set[tuple[int, int]] = set()
-    marked: set[tuple[int, int]] = set()
-    for metric, short in ((FINAL, "score at the end"), (AUC, AUC_TITLE)):
-        rows = by[metric]
-        bold |= {(i, len(header)) for i in np.flatnonzero(rows.leads)}
-        marked |= {(i, len(header) + 1) for i in np.flatnonzero(rows.strongest)}
-        header += [short, word, "Holm p"]
-        columns += [
-            spans(rows["mean"], rows.low, rows.high),
-            spans(rows.effect, rows.effect_low, rows.effect_high),
-            [_p(p) for p in rows.p_holm],
-        ]
-        if first.section != COMPARISON:
-            header.append("% of gap")
-            columns.append(spans(rows["share"], rows.share_low, rows.share_high, scale=100))
+    columns = {
+        "agent": list(rows.label),
+        "n": [f"{n}/{planned}" for n, planned in zip(rows.n, rows.planned, strict=True)],
+        "rank": ["" if math.isnan(rank) else f"{rank:.0f}" for rank in rows["rank"]],
+        NAMES[first.metric]: spans(rows["mean"], rows.low, rows.high),
+        word: spans(rows.effect, rows.effect_low, rows.effect_high),
+        "Holm p": [_p(p) for p in rows.p_holm],
+    }
+    if first.section != COMPARISON:
+        columns["% of gap"] = spans(rows["share"], rows.share_low, rows.share_high, scale=100)
+    parts = [first.section, first.base, first.full, first.env, first.metric]
     return Table(
-        name=name,
-        title=title,
-        header=header,
-        rows=[list(row) for row in zip(*columns, strict=True)],
-        frame=group.drop(columns=["note", "method"]),
-        bold=bold,
-        marked=marked,
-        notes=_ablation_notes(group, word, str(against)),
+        name=re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-"),
+        title=f"{first.env}, {NAMES[first.metric]}: {title}",
+        header=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        frame=rows,
+        bold={(i, 3) for i, leads in enumerate(rows.leads) if leads},
+        marked={(i, 4) for i, strongest in enumerate(rows.strongest) if strongest},
+        notes=_ablation_notes(rows, word),
     )
 
 
@@ -240,28 +218,29 @@ def _p(p: float) -> str:
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _ablation_notes(group: pd.DataFrame, word: str, against: str) -> list[str]:
-    first = group.iloc[0]
-    sides = {"drop": f"{against} minus the agent", "gain": f"the agent minus {against}"}
-    level = f"{stats.LEVEL:.0%}"
+def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
+    first, level = rows.iloc[0], f"{stats.LEVEL:.0%}"
+    sides = {
+        "drop": f"{first.full} minus the agent",
+        "gain": f"the agent minus {first.base}",
+        "behind": "the best minus the agent",
+    }
     notes = [
         f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
-        f"{sides.get(word, f'{against} minus the agent')} [{level} Welch interval, not corrected]; "
-        f"p: Welch's test, Holm's correction over this column."
+        f"{sides[word]} [{level} Welch interval, not corrected]. p: Welch's test after Holm's "
+        f"correction over the {first.family} comparisons of this table."
     ]
     if word == "behind":
         notes.append("The best is chosen after the fact, which flatters it.")
     else:
-        notes.append(
-            f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller interval]. "
-            f"{_MARK} largest {word}."
-        )
-    refused = group[(group.component != "") & (group.share_note != "") & group["share"].isna()]
-    for (metric, reason), rows in refused.groupby(["metric", "share_note"], sort=False):
-        notes.append(f"No % of gap for the {NAMES[metric]} ({len(rows)} rows): {reason}.")
-    for note, rows in group[group.metric == FINAL].groupby("note", sort=False):
-        if note and note != "the reference itself":
-            notes.append(f"{', '.join(rows.label)}: {note}.")
+        notes.append(f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller].")
+    if rows.strongest.any():
+        notes.append(f"{_MARK} largest {word} that is told apart from 0.")
+    refused = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
+    for reason, group in refused.groupby("share_note", sort=False):
+        notes.append(f"{DASH} no % of gap for {', '.join(group.label)}: {reason}.")
+    for note, group in rows[rows.note != ""].groupby("note", sort=False):
+        notes.append(f"{', '.join(group.label)}: {note}.")
     return notes
 
 
@@ -273,8 +252,8 @@ def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | N
     """
     if normalised:
         scores = scores[scores.random.notna() & scores.reference.notna()]
-        final = stats.normalise(scores[FINAL], scores.random, scores.reference)
-        scores = scores.assign(**{FINAL: final})
+        columns = (scores[name].to_numpy(float) for name in (FINAL, "random", "reference"))
+        scores = scores.assign(**{FINAL: stats.normalise(*columns)})
     envs = [env for env in data.envs if env in set(scores.env)]
     if not envs:
         return None
@@ -290,16 +269,25 @@ def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | N
     if normalised and len(envs) > 1:
         for name, statistic in (("IQM", stats.iqm), ("median", stats.median), ("mean", stats.mean)):
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
-        notes.append(f"{estimates['IQM'][0].method or 'Stratified bootstrap'} for IQM, median, mean.")
+        notes.append(
+            f"{estimates['IQM'][0].method or 'Stratified bootstrap'} for IQM, median, mean."
+        )
     if normalised:
         notes.append("0 is the random agent, 1 the reference of each environment.")
-    columns = {
+    printed = {
         name: spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
         for name, column in estimates.items()
     }
     frame = pd.DataFrame(
         [
-            {"label": label, "env": name, "mean": e.value, "low": e.low, "high": e.high, "n": e.n[0]}
+            {
+                "label": label,
+                "env": name,
+                "mean": e.value,
+                "low": e.low,
+                "high": e.high,
+                "n": e.n[0],
+            }
             for name, column in estimates.items()
             for label, e in zip(data.labels, column, strict=True)
             if e.n
@@ -308,8 +296,8 @@ def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | N
     return Table(
         name="scores-normalised" if normalised else "scores",
         title=f"{'Normalised score' if normalised else 'Score'} at the end",
-        header=["agent", *columns],
-        rows=[list(row) for row in zip(data.labels, *columns.values(), strict=True)],
+        header=["agent", *printed],
+        rows=[list(row) for row in zip(data.labels, *printed.values(), strict=True)],
         frame=frame,
         notes=notes,
     )

@@ -1,7 +1,8 @@
-"""The component study in words: one sentence per component, and one per component over environments."""
+"""The component study in words: a sentence per component, and one over all environments."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from analysis.curves import AUC, FINAL, NAMES
 from benchmark.schema import LEAVE_ONE_OUT
 
 _ALPHA = 1 - stats.LEVEL
+Row = Any  # one row of the table of ``ablation.ablate``
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def interval(low: float, high: float) -> str:
     return f"[{number(low)}, {number(high)}]"
 
 
-def outcome(row: pd.Series) -> str:
-    """Return "worse" (or "better") where the label scores detectably below (above) its reference."""
+def outcome(row: Row) -> str:
+    """Return "worse" where the label scores detectably below its reference, or "better"."""
     if pd.isna(row.p_holm):
         return "unknown"
     if row.p_holm >= _ALPHA:
@@ -50,18 +52,17 @@ def verdicts(table: pd.DataFrame) -> list[Verdict]:
         return []
     found = list(_over_environments(table))
     for _, section in table.groupby(["env", "section", "base", "full"], sort=False, dropna=False):
-        by_label = {label: rows.set_index("metric") for label, rows in section.groupby("label")}
         final = section[section.metric == FINAL].sort_values("effect", ascending=False)
-        for row in final.itertuples():
+        area = section[section.metric == AUC].set_index("label")
+        for _, row in final.iterrows():
             if row.component:
-                found.append(_of_component(by_label[row.label]))
+                found.append(_of_component(row, area.loc[row.label]))
             elif row.section == COMPARISON and row.label != row.reference:
-                found.append(_of_comparison(by_label[row.label].loc[FINAL]))
+                found.append(_of_comparison(row))
     return found
 
 
-def _of_component(by_metric: pd.DataFrame) -> Verdict:
-    row, area = by_metric.loc[FINAL], by_metric.loc[AUC]
+def _of_component(row: Row, area: Row) -> Verdict:
     does = "removing" if row.section == LEAVE_ONE_OUT else f"adding to {row.base}"
     if outcome(row) == outcome(area) == "none":
         text = (
@@ -73,7 +74,7 @@ def _of_component(by_metric: pd.DataFrame) -> Verdict:
     return Verdict(row.env, row.label, outcome(row), f"{does} {row.component} {text}.")
 
 
-def _clause(row: pd.Series, name: str) -> str:
+def _clause(row: Row, name: str) -> str:
     """Return "lowers the score at the end by 60.4 [41.2, 79.6] (...)"."""
     kind = outcome(row)
     if kind == "unknown":
@@ -90,7 +91,7 @@ def _clause(row: pd.Series, name: str) -> str:
     return f"{verb} the {name} by {span} ({', '.join(facts)})"
 
 
-def _blind(row: pd.Series) -> str:
+def _blind(row: Row) -> str:
     """Say what was measured where nothing was detected, and what could have been."""
     word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
@@ -99,7 +100,7 @@ def _blind(row: pd.Series) -> str:
     return f"{text}; n = {row.n} could only have seen an effect above {number(row.visible)}"
 
 
-def _turned(row: pd.Series) -> tuple[float, float]:
+def _turned(row: Row) -> tuple[float, float]:
     """Return the limits of the effect's size."""
     if row.effect >= 0:
         return row.effect_low, row.effect_high
@@ -110,13 +111,13 @@ def _p(value: float) -> str:
     return "Holm p < 0.001" if value < 0.001 else f"Holm p = {value:.3f}"
 
 
-def _of_comparison(row: pd.Series) -> Verdict:
+def _of_comparison(row: Row) -> Verdict:
     kind = outcome(row)
     span = f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     text = {
         "worse": f"{row.label} ends {span} below {row.reference} ({_p(row.p_holm)}).",
-        "none": f"{row.label} is not told apart from {row.reference} (behind by {span}; n = {row.n} "
-        f"could only have seen an effect above {number(row.visible)}).",
+        "none": f"{row.label} is not told apart from {row.reference} (behind by {span}; "
+        f"n = {row.n} could only have seen an effect above {number(row.visible)}).",
     }.get(kind, f"{row.label} cannot be compared with {row.reference}: {row.note}.")
     return Verdict(row.env, row.label, kind, text)
 
@@ -130,9 +131,14 @@ def _over_environments(table: pd.DataFrame) -> Iterator[Verdict]:
         kinds = group.apply(outcome, axis=1)
         worse, better = int((kinds == "worse").sum()), int((kinds == "better").sum())
         does = "removing" if section == LEAVE_ONE_OUT else f"adding to {group.base.iloc[0]}"
-        text = (
-            f"{does} {group.component.iloc[0]} hurts on {worse} and helps on {better} of {len(group)} "
-            f"environments; on the others it makes no detectable difference."
-        )
+        counts = {
+            "hurts": worse,
+            "helps": better,
+            "makes no detectable difference": int((kinds == "none").sum()),
+            "cannot be judged": int((kinds == "unknown").sum()),
+        }
+        first, *others = [f"{what} on {n}" for what, n in counts.items() if n]
+        said = ", ".join([f"{first} of {len(group)} environments", *others])
+        text = f"{does} {group.component.iloc[0]} {said}."
         kind = "worse" if worse > better else "better" if better > worse else "none"
         yield Verdict("", str(label), kind, text)

@@ -1,4 +1,4 @@
-"""The report of a study: one self-contained page, the same in Markdown, and all tables and figures."""
+"""The report of a study: one self-contained page, the same in Markdown, tables and figures."""
 
 import base64
 from collections import Counter
@@ -39,15 +39,9 @@ def write(data: Data, out: Path, command: str) -> Report:
     scores = curves.scores(data, metric)
     ablation = ablate(data, scores)
     main = tables.ablation_tables(ablation)
-    said = verdicts(ablation)
-    raw = tables.score_table(data, scores, normalised=False)
-    normalised = tables.score_table(data, scores, normalised=True)
-    kept = {
-        "main": main,
-        "scores": [table for table in (raw, normalised) if table],
-        "completeness": tables.completeness_table(data),
-        "excluded": tables.excluded_table(data),
-    }
+    matrices = [tables.score_table(data, scores, normalised) for normalised in (False, True)]
+    per_env = [table for table in matrices if table]
+    completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
     for name in ("tables", "figures"):
         (out / name).mkdir(parents=True, exist_ok=True)
         for old in (out / name).iterdir():
@@ -56,8 +50,31 @@ def write(data: Data, out: Path, command: str) -> Report:
     for plot in plots.figures(data, scores, ablation, metric):
         plot.save(out / "figures")
         figures.append({"name": plot.name, "caption": plot.caption})
-    rest = [kept["completeness"], kept["excluded"]]
-    for table in [*main, *kept["scores"], *filter(None, rest)]:
+    _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], out)
+    said = verdicts(ablation)
+    facts = {
+        "data": data,
+        "counts": data.counts(),
+        "verdicts": said,
+        "main": main,
+        "scores": per_env,
+        "completeness": completeness,
+        "excluded": excluded,
+        "figures": figures,
+        "metric": curves.CURVE_NAMES[metric],
+        "provenance": provenance(data),
+        "command": command,
+        "level": f"{stats.LEVEL:.0%}",
+        "few": int(data.scored.groupby(["env", "label"]).size().min()) < stats.SMALL_N,
+    }
+    templates = _templates(out)
+    for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
+        (out / name).write_text(templates.get_template(template).render(facts))
+    return Report(out / "index.html", main, said)
+
+
+def _write_tables(written: list[tables.Table], out: Path) -> None:
+    for table in written:
         for ending, text in (
             ("md", table.markdown()),
             ("csv", table.csv()),
@@ -65,22 +82,6 @@ def write(data: Data, out: Path, command: str) -> Report:
             ("html", table.html()),
         ):
             (out / "tables" / f"{table.name}.{ending}").write_text(text)
-    facts = {
-        "data": data,
-        "counts": data.counts(),
-        "verdicts": said,
-        "figures": figures,
-        "metric": curves.CURVE_NAMES[metric],
-        "provenance": provenance(data),
-        "command": command,
-        "level": f"{stats.LEVEL:.0%}",
-        "few": int(data.scored.groupby(["env", "label"]).size().min()) < stats.SMALL_N,
-        **kept,
-    }
-    environment = _templates(out)
-    for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
-        (out / name).write_text(environment.get_template(template).render(facts))
-    return Report(out / "index.html", main, said)
 
 
 def _templates(out: Path) -> jinja2.Environment:
@@ -103,7 +104,7 @@ def _templates(out: Path) -> jinja2.Environment:
 
 
 def provenance(data: Data) -> list[tuple[str, str]]:
-    """Return what the scored runs were made with; several values are all named, with their counts."""
+    """Return what the scored runs were made with; several values are named with their counts."""
     records = [data.records[run_id] for run_id in data.scored.run_id]
 
     def each(values: list[Any]) -> str:
