@@ -21,12 +21,13 @@ Start = Callable[..., WandbMirror]
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path):
     """Return a function that starts the mirror of one seed, on a service of this test alone."""
-    monkeypatch.setitem(mirror_module._SETTINGS, "init_timeout", 1.0)
     mirror_module._service.cache_clear()
     yield lambda seed=0, mode="offline": WandbMirror(record(seed), folder(tmp_path, seed), mode)
-    mirror_module._service(os.getpid()).wait()
+    idle = threading.Event()
+    mirror_module._service(os.getpid()).call(idle.set)
+    assert idle.wait(60)  # nothing of this test may meet the next one's
     mirror_module._service.cache_clear()
     wandb.teardown()
 
@@ -106,7 +107,9 @@ def test_missing_values_are_left_out(start, tmp_path):
     mirror = start()
     mirror.log({"global_step": 1, "nan": float("nan"), "none": None, "x": 2.0})
     mirror.finish("finished", 0)
-    assert recorded(folder(tmp_path, 0))[0]["rows"] == [{"global_step": 1, "x": 2.0}]
+    assert mirror.status == "offline"
+    (run,) = recorded(folder(tmp_path, 0))
+    assert run["rows"] == [{"global_step": 1, "x": 2.0}]
 
 
 def test_rows_of_a_crashed_run_stay_its_own(start, tmp_path):
@@ -116,6 +119,7 @@ def test_rows_of_a_crashed_run_stay_its_own(start, tmp_path):
     after.log(row(2, 1))
     after.finish("finished", 0)
     crashed.finish("failed", 1)
+    assert (crashed.status, after.status) == ("offline", "offline")
     (first,), (second,) = recorded(folder(tmp_path, 0)), recorded(folder(tmp_path, 1))
     assert (first["rows"], first["exit"]) == ([row(1)], [1])
     assert (second["rows"], second["exit"]) == ([row(2, 1)], [0])
@@ -166,6 +170,7 @@ def test_an_unwritable_folder_loses_the_mirror_instead_of_moving_it(start, tmp_p
 
 @pytest.mark.parametrize("key", ["", "0123456789" * 4])
 def test_an_online_start_that_fails_records_offline(start, tmp_path, monkeypatch, capfd, key):
+    monkeypatch.setitem(mirror_module._SETTINGS, "init_timeout", 3.0)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
