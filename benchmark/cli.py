@@ -1,6 +1,7 @@
 """The command line: ``python -m benchmark ...``; the one place that enters Hydra."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from benchmark.config import CONF, register
+from benchmark.config import CONF, FOLDERS_VARIABLE, register
 from benchmark.errors import ConfigError
 from benchmark.grid import Sweep, sweep
 from benchmark.launch.report import summary, table
@@ -85,9 +86,9 @@ def _sweep(words: list[str]) -> int:
     if args.help or not words:
         print(HELP.format(**{group: _names(group) for group in ("algo", "env", "study")}))
         return 0
-    overrides = list(args.overrides)
+    overrides = args.overrides
     if args.config_dir:
-        overrides.append(f"hydra.searchpath=[{_quoted(str(args.config_dir.absolute()))}]")
+        os.environ[FOLDERS_VARIABLE] = str(args.config_dir.absolute())
     plan = sweep(tuple(overrides))
     if plan.dry_run:
         print(_listing(plan))

@@ -1,9 +1,9 @@
 """Configuration: schemas, composition, and every check before anything runs."""
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,7 +17,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import II, MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
@@ -25,6 +30,7 @@ from benchmark.envs.config import validate as validate_env
 from benchmark.errors import ConfigError, unknown
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+FOLDERS_VARIABLE = "PRISM_CONF"
 # Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
 AGENTS = {"dqn": "algos.dqn.dqn:DQN"}
 # What a job carries; the other keys of Root say where and how a sweep runs.
@@ -114,15 +120,24 @@ def session() -> Iterator[None]:
         GlobalHydra.instance().hydra = outer
 
 
-@cache
+def config_folders() -> str:
+    """Return the folders with further configs, in the form of PATH: ``--config-dir`` sets them."""
+    return os.environ.get(FOLDERS_VARIABLE, "")
+
+
 def options(group: str) -> tuple[str, ...]:
     """Return the names that a config group offers; needs a session."""
+    return _options(group, config_folders())
+
+
+@cache
+def _options(group: str, folders: str) -> tuple[str, ...]:
     loader = GlobalHydra.instance().config_loader()
     return tuple(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
 
 
 @cache
-def _composed(choices: tuple[str, ...]) -> DictConfig:
+def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
     try:
         config = compose("config", overrides=list(choices))
     except MissingConfigException as error:
@@ -139,14 +154,14 @@ def _composed(choices: tuple[str, ...]) -> DictConfig:
 
 
 def composed(*choices: str) -> DictConfig:
-    """Return the config of some group choices ("algo=dqn", "env=cartpole", ...), safe to change.
+    """Return the config of some group choices ("algo=dqn", "env=cartpole", ...).
 
-    An agent from outside is held to its dataclass even where its YAML names no schema.
+    It is shared: copy it before a change. An agent from outside is held to its dataclass even where its YAML names no schema.
 
     Raises:
         ConfigError: an unknown choice, or a file with a key or value that its schema refuses.
     """
-    return deepcopy(_composed(choices))
+    return _composed(choices, config_folders())
 
 
 @contextmanager
@@ -157,6 +172,8 @@ def _key(key: str, node: Any) -> Iterator[None]:
     except ConfigKeyError as error:
         wrong = error.full_key or key
         raise unknown_key(wrong, node) from None
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise ConfigError(f"{one_line(error).rpartition(': ')[2]} is missing: set it") from None
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -202,14 +219,6 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
         raise ConfigError(f"{key}: {one_line(error)}") from None
 
 
-def require(config: DictConfig) -> None:
-    """Raise ConfigError if the algorithm or the environment lacks a mandatory value."""
-    for key in _flat(config):
-        node, _, last = key.rpartition(".")
-        if node and OmegaConf.is_missing(OmegaConf.select(config, node), last):
-            raise ConfigError(f"{key} is missing: set it on the command line")
-
-
 def build(config: DictConfig, key: str) -> Any:
     """Return the dataclass that ``config[key]`` describes; its own checks run here.
 
@@ -244,7 +253,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 def to_dict(node: DictConfig) -> dict[str, Any]:
     """Return a config as plain data, references to other keys followed."""
-    plain = OmegaConf.to_container(node, resolve=True)
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

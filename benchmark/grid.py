@@ -24,6 +24,7 @@ the presets of the same agent with no and with every component; "<full> - all" w
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -90,7 +91,7 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
     with cfg.session():
         given = _parse(overrides)
         choices = tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
-        root = cfg.composed(*choices)
+        root = deepcopy(cfg.composed(*choices))
         for key, values in given.items():
             if key in _ONCE and len(values) > 1:
                 raise ConfigError(f"{key} takes one value, got {values}")
@@ -110,19 +111,23 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
 
 def _parse(overrides: Sequence[str]) -> Axes:
     """Read ``key=value`` words in Hydra's grammar; the hydra.* ones are not ours."""
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     axes: Axes = {}
     for word in overrides:
-        try:
-            override = parser.parse_overrides([word])[0]
-        except HydraException as error:
-            raise ConfigError(f"cannot read {word!r}: {cfg.one_line(error)}") from None
+        override = _read(word)
         if override.is_hydra_override():
             continue
         if override.type is not OverrideType.CHANGE or override.package is not None:
             raise ConfigError(f"{word}: a key can be set (key=value), not added or deleted")
         axes[override.key_or_group] = _values(override)
     return axes
+
+
+def _read(word: str) -> Override:
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    try:
+        return parser.parse_overrides([word])[0]
+    except HydraException as error:
+        raise ConfigError(f"cannot read {word!r}: {cfg.one_line(error)}") from None
 
 
 def _values(override: Override) -> list[Any]:
@@ -139,7 +144,6 @@ def _grids(root: DictConfig, given: Axes) -> list[Axes]:
     grids = root.grid if OmegaConf.is_list(root.grid) else [root.grid or {}]
     fixed = {"seed": root.seed, "components": root.components, "tuned": True}
     own = {key: values for key, values in given.items() if key not in _ONCE}
-    parser = OverridesParser.create()
     out = []
     for grid in grids:
         axes: Axes = {}
@@ -147,7 +151,7 @@ def _grids(root: DictConfig, given: Axes) -> list[Axes]:
             if OmegaConf.is_list(value):
                 axes[key] = [OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for v in value]
             elif isinstance(value, str):
-                axes[key] = _values(parser.parse_override(f"{key}={value}"))
+                axes[key] = _values(_read(f"{key}={value}"))
             else:
                 axes[key] = [value]
         out.append({**axes, **own})
@@ -219,40 +223,32 @@ def _cells(
         for key, value in point.items()
         if (key in swept or key.startswith(("algo.", "env."))) and key not in _NOT_LABELLED
     }
-    preset = _assigned(pair, {}, by_hand)
-    agent = agent_class(preset.algo.agent)
-    found = variants.changes(agent, preset.algo, word)
+    preset = cfg.composed(*pair).algo
+    agent = agent_class(preset.agent)
+    base, full = variants.family(preset.agent, cfg.options("algo"))
+    base_algo = cfg.composed(*_pair(base, env, point["tuned"], choices)).algo if base else None
+    full_label = variants.label(cfg.composed(f"algo={full}").algo) if full else None
+    found = variants.changes(agent, preset, word)
     if not found:
-        label, reason = variants.label(preset.algo), f"components={word} changes nothing in it"
-        yield schema.Skipped(algo=algo, env=str(preset.env.name), label=label, reason=reason)
+        label, reason = variants.label(preset), f"components={word} changes nothing in it"
+        yield schema.Skipped(algo=algo, env=env, label=label, reason=reason)
     for change in found:
         config = _assigned(pair, change.values, by_hand)
-        base, full = variants.family(preset.algo.agent)
-        variant = variants.describe(
-            change,
-            agent,
-            config.algo,
-            cfg.composed(*_pair(base, env, point["tuned"], choices)).algo if base else None,
-            variants.label(cfg.composed(f"algo={full}").algo) if full else None,
-            named,
-        )
         plain = cfg.resolved(config)
-        impossible = agent.unsupported(cfg.build(config, "algo"), _spec(config))
-        if impossible:
-            name, label = str(config.env.name), variant["label"]
-            yield schema.Skipped(algo=algo, env=name, label=label, reason=impossible)
+        name = str(config.env.name)
+        variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
+        reason = agent.unsupported(cfg.build(config, "algo"), _spec(config)) or ""
+        if reason:
+            yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:
-            yield Cell(
-                algo, str(config.env.name), variant, plain, _tuned(algo, env, point["tuned"])
-            )
+            yield Cell(algo, name, variant, plain, _tuned(algo, env, point["tuned"]))
 
 
 def _assigned(pair: tuple[str, ...], values: Axes, by_hand: Axes) -> DictConfig:
     """Return a pair's config with a variant's values and, over them, those set by hand."""
-    config = cfg.composed(*pair)
+    config = deepcopy(cfg.composed(*pair))
     for key, value in {**{f"algo.{key}": v for key, v in values.items()}, **by_hand}.items():
         cfg.assign(config, key, value)
-    cfg.require(config)
     return config
 
 

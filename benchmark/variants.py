@@ -77,14 +77,14 @@ def _with(name: str, component: Component) -> Change:
 
 
 @cache
-def family(agent: str) -> tuple[str | None, str | None]:
-    """Return the presets of one agent class with no and with every component on.
+def family(agent: str, presets: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return which ``presets`` of one agent class have no component on, and every one.
 
     Of several candidates the one that sets the fewest keys is taken, then the first by name.
     """
     bases, fulls = [], []
     defaults = OmegaConf.structured(agent_class(agent).Config)
-    for preset in cfg.options("algo"):
+    for preset in presets:
         algo = cfg.composed(f"algo={preset}").algo
         if algo.agent != agent:
             continue

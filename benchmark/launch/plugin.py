@@ -1,5 +1,6 @@
 """Our Hydra plug-ins. Hydra imports this at every start, so whatever is slow is imported late."""
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -70,12 +71,14 @@ class PrismLauncher(Launcher):
 
 
 class PrismSearchPath(SearchPathPlugin):
-    """Adds the config packages that installed distributions name in "prism.conf"."""
+    """Adds config folders of the user, and packages that distributions name in "prism.conf"."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append each package, in our own application only."""
+        """Append each of them, in our own application only."""
         main = next((s.path for s in search_path.get_path() if s.provider == "main"), None)
         if main is None or not main.endswith("conf"):
             return
+        for folder in filter(None, os.environ.get("PRISM_CONF", "").split(os.pathsep)):
+            search_path.append(provider="config-dir", path=f"file://{folder}")
         for entry in entry_points(group="prism.conf"):
             search_path.append(provider=entry.name, path=f"pkg://{entry.value}")

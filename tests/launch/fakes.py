@@ -1,0 +1,63 @@
+"""Jobs that train nothing; which one a job plays is told by its learning rate."""
+
+import os
+import signal
+import sys
+import time
+from multiprocessing import parent_process
+from pathlib import Path
+
+from benchmark import schema, store
+from benchmark.job import Job
+
+FINISH, RAISE, EXIT, KILL, SEGFAULT, RETURN, ASK_TO_STOP = (n / 1000 for n in range(1, 8))
+
+
+def _end(job: Job, state: str) -> None:
+    for run in job.run_ids:
+        folder = store.run_dir(job, run)
+        status = store.read_status(folder)
+        assert status is not None
+        store.write_json(folder / "run.json", {"code": store.code_hash()})
+        store.write_json(folder / "status.json", {**status, "state": state})
+
+
+def play(job: Job) -> None:
+    match job.config["algo"]["lr"]:
+        case n if n == FINISH:
+            beat = {"global_step": 5, "budget": 10, "wall": 1.0, "seeds": len(job.seeds)}
+            store.write_json(store.job_dir(job) / "heartbeat.json", beat | {"train_return": -3.0})
+            _end(job, schema.FINISHED)
+        case n if n == RAISE:
+            raise ValueError("the fake raises")
+        case n if n == EXIT:
+            sys.exit(3)
+        case n if n == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case n if n == SEGFAULT:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case n if n == ASK_TO_STOP:
+            stop_the_driver(job)
+
+
+def stop_the_driver(job: Job) -> None:
+    """Send Ctrl-C to the driver, wait for what it asks, and leave as the runner would."""
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    driver = parent_process()
+    assert driver is not None and driver.pid is not None
+    os.kill(driver.pid, signal.SIGINT)
+    while not asked:
+        time.sleep(0.01)
+    _end(job, schema.INTERRUPTED)
+
+
+def interrupted_inline(job: Job) -> None:
+    """Leave as the runner does after Ctrl-C."""
+    _end(job, schema.INTERRUPTED)
+
+
+def wait_for_ever(job: Job) -> None:
+    """Tell the process id, then outlive the driver unless something stops this."""
+    Path(job.study_dir, "pid").write_text(str(os.getpid()))
+    signal.pause()

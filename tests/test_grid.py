@@ -1,0 +1,220 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from algos.core.agent import Component
+from benchmark import config as cfg
+from benchmark import schema, variants
+from benchmark.agents import agent_class
+from benchmark.errors import ConfigError
+from benchmark.grid import seeds, sweep
+
+SIX = ["double", "prioritized", "dueling", "multi-step", "distributional", "noisy"]
+
+
+def cells(*words: str) -> list[tuple[str, str, list[int]]]:
+    return [(job.variant["label"], job.env, job.seeds) for job in sweep(words).jobs]
+
+
+def variant(*words: str) -> schema.Variant:
+    (job,) = sweep(words).jobs
+    return job.variant
+
+
+def test_a_run_is_a_grid_of_one():
+    (job,) = sweep(("algo=rainbow", "env=acrobot", "seed=3", "budget=1234")).jobs
+    assert (job.algo, job.env, job.seeds, job.study) == ("rainbow", "acrobot", [3], "adhoc")
+    assert job.study_dir == str(Path("results/adhoc").absolute())
+    assert set(job.config) == set(cfg.JOB_KEYS)
+    assert job.config["budget"] == 1234
+    assert job.config["algo"]["agent"] == "algos.dqn.dqn:DQN"
+    assert len(job.run_ids) == 1
+
+
+def test_seeds_of_a_cell_are_one_job():
+    found = cells("algo=dqn,c51", "env=cartpole,acrobot", "seed=range(0,3)")
+    assert found == [
+        ("DQN", "cartpole", [0, 1, 2]),
+        ("DQN", "acrobot", [0, 1, 2]),
+        ("C51", "cartpole", [0, 1, 2]),
+        ("C51", "acrobot", [0, 1, 2]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("seed=4", [4]),
+        ("seed=1,2,3", [1, 2, 3]),
+        ("seed=range(0,10)", list(range(10))),
+        ("seed=[7,5,7]", [7, 5]),
+        ("seed=range(0,10,5)", [0, 5]),
+    ],
+)
+def test_seeds(word, wanted):
+    assert cells("algo=dqn", "env=cartpole", word) == [("DQN", "cartpole", wanted)]
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "x", True, None, 2**31])
+def test_what_no_seed_is(value):
+    with pytest.raises(ConfigError, match=r"seed=.* must be a whole number"):
+        seeds([value])
+
+
+def test_leave_one_out():
+    found = cells("algo=rainbow", "env=acrobot", "components=leave_one_out,none")
+    assert [label for label, *_ in found] == [*(f"Rainbow - {c}" for c in SIX), "Rainbow - all"]
+    one = variant("algo=rainbow", "env=acrobot", "components=-noisy")
+    assert one["kind"] == schema.LEAVE_ONE_OUT
+    assert (one["component"], one["base"], one["full"]) == ("noisy", "DQN", "Rainbow")
+    assert "noisy" in one["off"] and "double" in one["on"]
+    assert one["overrides"] == {"noisy": False}
+
+
+def test_add_one_in():
+    found = cells("algo=dqn", "env=acrobot", "components=add_one_in")
+    assert [label for label, *_ in found] == [f"DQN + {c}" for c in SIX]
+    one = variant("algo=dqn", "env=acrobot", "components=+multi-step")
+    assert one["kind"] == schema.ADD_ONE_IN
+    assert (one["component"], one["base"], one["full"]) == ("multi-step", "DQN", "Rainbow")
+    assert one["overrides"] == {"n_step": 3}
+
+
+def test_a_foundation_is_studied_only_where_it_is_named():
+    assert cells("algo=dqn", "env=acrobot", "components=-replay") == [
+        ("DQN - replay", "acrobot", [0])
+    ]
+    assert "replay" in variant("algo=rainbow", "env=acrobot", "components=none")["on"]
+
+
+def test_everything_off_says_what_else_differs_from_the_base():
+    words = ("env=acrobot", "tuned=false")
+    none = variant("algo=rainbow", "components=none", *words)
+    (full,) = sweep(("algo=rainbow", *words)).jobs
+    (base,) = sweep(("algo=dqn", *words)).jobs
+    off = {key for c in agent_class("algos.dqn.dqn:DQN").COMPONENTS for key in c.off}
+    wanted = {
+        key: value
+        for key, value in full.config["algo"].items()
+        if key not in {*off, "name", "label"} and value != base.config["algo"][key]
+    }
+    assert none["overrides"] == wanted
+    assert none["label"] == "Rainbow - all"
+
+
+def test_presets_between_base_and_full():
+    c51 = variant("algo=c51", "env=acrobot")
+    assert (c51["label"], c51["kind"], c51["base"], c51["full"]) == (
+        *("C51", schema.PRESET),
+        *("DQN", "Rainbow"),
+    )
+    assert "distributional" in c51["on"] and "double" in c51["off"]
+
+
+def test_a_swept_setting_is_in_the_label():
+    found = sweep(("algo=dqn", "env=acrobot", "algo.lr=1e-3,1e-4")).jobs
+    assert [job.variant["label"] for job in found] == ["DQN, lr=0.001", "DQN, lr=0.0001"]
+    assert found[0].variant["kind"] == schema.SWEEP
+    assert found[0].variant["overrides"] == {"lr": 1e-3}
+    assert found[0].config["algo"]["lr"] == 1e-3
+
+
+def test_whatever_is_set_by_hand_is_in_the_label():
+    one = variant("algo=rainbow", "env=acrobot", "components=-double", "algo.gamma=0.9")
+    assert one["label"] == "Rainbow - double, gamma=0.9"
+    assert (one["base"], one["full"]) == ("DQN, gamma=0.9", "Rainbow, gamma=0.9")
+    wrapped = variant("algo=dqn", "env=acrobot", "env.wrappers.reward_scale=0.1")
+    assert wrapped["label"] == "DQN, env.wrappers.reward_scale=0.1"
+
+
+def test_a_key_by_hand_wins_over_a_component_but_may_not_undo_it():
+    words = ("algo=dqn", "env=acrobot", "components=+multi-step")
+    (job,) = sweep((*words, "algo.n_step=5")).jobs
+    assert job.config["algo"]["n_step"] == 5
+    with pytest.raises(ConfigError, match=r"contradicts 'DQN \+ multi-step'"):
+        sweep((*words, "algo.n_step=1"))
+
+
+def test_studies_are_unions_and_the_command_line_wins():
+    found = cells("study=quickstart", "seed=range(0,3)", "budget=2000", "env=cartpole")
+    labels = ["DQN", "Rainbow", *(f"Rainbow - {c}" for c in SIX), "Rainbow - all"]
+    assert found == [(label, "cartpole", [0, 1, 2]) for label in labels]
+    plan = sweep(("study=quickstart", "budget=2000"))
+    assert plan.study == "quickstart"
+    assert {job.config["budget"] for job in plan.jobs} == {2000}
+    assert min(len(job.seeds) for job in plan.jobs) >= 5
+
+
+@pytest.mark.parametrize("path", sorted((cfg.CONF / "study").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_study_plans(path):
+    plan = sweep((f"study={path.stem}",))
+    assert plan.study == path.stem
+    assert plan.jobs and not plan.skipped
+
+
+def test_a_cell_asked_for_twice_is_planned_once():
+    assert len(cells("algo=dqn", "env=acrobot", "components=preset,preset")) == 1
+    assert cells("algo=dqn,dqn", "env=acrobot", "seed=0,0") == [("DQN", "acrobot", [0])]
+
+
+def test_two_cells_of_one_name_are_refused(monkeypatch):
+    monkeypatch.setattr(variants, "_text", lambda value: "same")
+    with pytest.raises(ConfigError, match="two different cells would both be called"):
+        sweep(("algo=dqn", "env=acrobot", "algo.gamma=0.7,0.8"))
+
+
+def test_agents_that_do_not_batch_get_a_job_per_seed(monkeypatch):
+    monkeypatch.setattr(agent_class("algos.dqn.dqn:DQN"), "max_seeds", 2)
+    found = cells("algo=dqn", "env=acrobot", "seed=range(10,15)")
+    assert [own for *_, own in found] == [[10, 11], [12, 13], [14]]
+
+
+def test_an_impossible_pair_is_skipped_in_a_grid_and_refused_alone():
+    plan = sweep(("algo=dqn", "env=pendulum,acrobot"))
+    assert [job.env for job in plan.jobs] == ["acrobot"]
+    assert [(s["algo"], s["env"], s["label"]) for s in plan.skipped] == [("dqn", "pendulum", "DQN")]
+    assert "discrete" in plan.skipped[0]["reason"]
+    for words in (("env=pendulum",), ("env=pendulum,acrobot", "strict=true")):
+        with pytest.raises(ConfigError, match=r"algo=dqn env=pendulum: .*discrete"):
+            sweep(("algo=dqn", *words))
+
+
+def test_every_algorithm_and_environment_composes():
+    plan = sweep(("algo=glob(*)", "env=glob(*, exclude=[gym, atari])", "budget=1000"))
+    algos, envs = ({p.stem for p in (cfg.CONF / g).glob("*.yaml")} for g in ("algo", "env"))
+    envs -= {"gym", "atari"}
+    pairs = [*((j.algo, j.env) for j in plan.jobs), *((s["algo"], s["env"]) for s in plan.skipped)]
+    assert sorted(pairs) == sorted((algo, env) for algo in algos for env in envs)
+    assert {env for _, env in pairs[: len(plan.jobs)]} >= {"cartpole", "minatar_breakout"}
+
+
+@pytest.mark.parametrize("path", sorted((cfg.CONF / "algo").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_state_only_what_their_schema_has(path):
+    preset = yaml.safe_load(path.read_text())
+    with cfg.session():
+        agent = cfg.composed(f"algo={path.stem}").algo.agent
+    fields = {field.name for field in dataclasses.fields(agent_class(agent).Config)}
+    assert set(preset) - {"defaults"} <= fields
+    assert preset["name"] == path.stem
+
+
+@pytest.mark.parametrize("path", sorted((cfg.CONF / "tuned").glob("*.yaml")), ids=lambda p: p.stem)
+def test_tuned_files_say_where_they_come_from(path):
+    assert "# tuned: " in path.read_text() or "# from: " in path.read_text()
+    algo, env = next(
+        (a.stem, e.stem)
+        for a in (cfg.CONF / "algo").glob("*.yaml")
+        for e in (cfg.CONF / "env").glob("*.yaml")
+        if f"{a.stem}_{e.stem}" == path.stem
+    )
+    (job,) = sweep((f"algo={algo}", f"env={env}")).jobs
+    assert job.tuned == path.stem
+
+
+def test_the_switch_is_the_first_key_of_off():
+    component = Component("c", "", on={"n": 3, "lr": 1}, off={"n": 1, "lr": 2})
+    config = cfg.OmegaConf.create
+    assert variants.is_off(component, config({"n": 1, "lr": 1}))
+    assert not variants.is_off(component, config({"n": 5, "lr": 2}))
