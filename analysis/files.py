@@ -1,15 +1,21 @@
 """One run folder, read as it is: what it says, and what is wrong with it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from benchmark import schema
+
+Columns = dict[str, NDArray[Any]]  # global_step as int64, every metric as float64, NaN: no value
+_EMPTY: Columns = {schema.STEP: np.array([], np.int64)}
 
 
 class AnalysisError(ValueError):
@@ -24,7 +30,7 @@ class Run:
     reason: str
     record: dict[str, Any] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
-    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({schema.STEP: []}))
+    columns: Columns = field(default_factory=lambda: dict(_EMPTY))
     fault: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -65,7 +71,7 @@ def read_run(folder: Path) -> Run:
         run.fault = f"status.json: unknown state {state!r}"
     try:
         run.record = read_json(folder / "run.json")
-        run.frame = _read_rows(folder, state == schema.FINISHED, run.notes)
+        run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
     except AnalysisError as error:
         run.fault = run.fault or str(error).removeprefix(f"{folder}/")
     return run
@@ -79,20 +85,22 @@ def _reason(status: dict[str, Any]) -> str:
     return reason
 
 
-def _read_rows(folder: Path, finished: bool, notes: list[str]) -> pd.DataFrame:
+def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
     """Read the metrics; the lines are the truth, the columnar copy is used where it is as long."""
-    lines, table = folder / "metrics.jsonl", folder / "metrics.parquet"
-    if finished and table.exists():
+    lines, copy = folder / "metrics.jsonl", folder / "metrics.parquet"
+    if finished and copy.exists():
         try:
-            frame = pd.read_parquet(table)
-            if not lines.exists() or lines.read_bytes().count(b"\n") == len(frame):
-                return _tidy(frame, notes)
+            table = pq.ParquetFile(copy).read(use_threads=False)
+            if not lines.exists() or lines.read_bytes().count(b"\n") == len(table):
+                return _tidy({name: table[name].to_numpy() for name in table.column_names})
             notes.append("metrics.parquet and metrics.jsonl differ in length: the lines were read")
-        except (OSError, ValueError) as error:
+        except (OSError, pa.ArrowException) as error:
             notes.append(f"metrics.parquet is unreadable ({error}): the lines were read")
     if not lines.exists():
-        return pd.DataFrame({schema.STEP: np.array([], np.int64)})
-    return _tidy(pd.DataFrame(_read_lines(lines, notes)), notes)
+        return dict(_EMPTY)
+    rows = _read_lines(lines, notes)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return _tidy({name: [row.get(name) for row in rows] for name in names})
 
 
 def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
@@ -114,29 +122,32 @@ def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _tidy(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Check the steps and make every metric a float column."""
-    if frame.empty:
-        return pd.DataFrame({schema.STEP: np.array([], np.int64)})
-    if schema.STEP not in frame or frame[schema.STEP].isna().any():
-        raise AnalysisError(f"metrics: a row has no {schema.STEP}")
+def _tidy(columns: Mapping[str, Any]) -> Columns:
+    """Make arrays of numbers, check the steps, and merge rows of one step that do not clash."""
     try:
-        frame = frame.astype({name: float for name in frame if name != schema.STEP})
-        frame[schema.STEP] = frame[schema.STEP].astype(np.int64)
+        tidy = {name: np.array(values, np.float64) for name, values in columns.items()}
     except (TypeError, ValueError) as error:
         raise AnalysisError(f"metrics: a value is no number ({error})") from None
-    steps = frame[schema.STEP].to_numpy()
+    if not tidy:
+        return dict(_EMPTY)
+    if schema.STEP not in tidy or np.isnan(tidy[schema.STEP]).any():
+        raise AnalysisError(f"metrics: a row has no {schema.STEP}")
+    steps = tidy[schema.STEP] = tidy[schema.STEP].astype(np.int64)
     back = np.flatnonzero(np.diff(steps) < 0)
     if len(back):
         raise AnalysisError(f"metrics: row {back[0] + 2} goes back to step {steps[back[0] + 1]}")
-    if len(np.unique(steps)) < len(steps):
-        frame = _merge_equal_steps(frame, notes)
-    return frame
+    return _merge_equal_steps(tidy)
 
 
-def _merge_equal_steps(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    groups = frame.groupby(schema.STEP, as_index=False)
-    clash = groups.count().drop(columns=schema.STEP).max().gt(1)
-    if clash.any():
-        raise AnalysisError(f"metrics: one step has two values of {clash.idxmax()}")
-    return groups.first()
+def _merge_equal_steps(columns: Columns) -> Columns:
+    steps, place = np.unique(columns[schema.STEP], return_inverse=True)
+    if len(steps) == len(place):
+        return columns
+    merged: Columns = {schema.STEP: steps}
+    for name in columns.keys() - {schema.STEP}:
+        known = ~np.isnan(columns[name])
+        if len(np.unique(place[known])) < known.sum():
+            raise AnalysisError(f"metrics: one step has two values of {name}")
+        merged[name] = np.full(len(steps), np.nan)
+        merged[name][place[known]] = columns[name][known]
+    return merged

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.files import MISSING, AnalysisError, Run, read_json, read_run
+from analysis.files import MISSING, AnalysisError, Columns, Run, read_json, read_run
 from benchmark import schema
 
 STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
@@ -123,7 +124,7 @@ def load(
         studies=tuple(plan["study"] for plan in plans),
         folders=tuple(folders),
         runs=runs,
-        metrics=_stack({run_id: run.frame for run_id, (_, run) in found.items()}),
+        metrics=_stack({run_id: run.columns for run_id, (_, run) in found.items()}),
         records={run_id: run.record for run_id, (_, run) in found.items() if run.record},
         skipped=[pair for plan in plans for pair in plan["skipped"]],
         unplanned=unplanned,
@@ -153,8 +154,8 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 
 def _row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
     """Return the row of ``Data.runs`` for one planned run."""
-    variant, record, frame = planned["variant"], run.record, run.frame
-    finals = frame.get(schema.FINAL_RETURN, pd.Series(dtype=float)).dropna()
+    variant, record, steps = planned["variant"], run.record, run.columns[schema.STEP]
+    finals = _finals(run)
     scores = record.get("scores") or {}
     return {
         "run_id": planned["run_id"],
@@ -170,12 +171,17 @@ def _row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
         "state": run.state,
         "reason": run.reason,
         "excluded": _why_excluded(planned, run),
-        "global_step": int(frame[schema.STEP].iloc[-1]) if len(frame) else 0,
-        "rows": len(frame),
+        "global_step": int(steps[-1]) if len(steps) else 0,
+        "rows": len(steps),
         "random": _number(scores.get("random")),
         "reference": _number(scores.get("reference")),
-        "final": float(finals.iloc[-1]) if len(finals) else np.nan,
+        "final": float(finals[-1]) if len(finals) else np.nan,
     }
+
+
+def _finals(run: Run) -> NDArray[Any]:
+    values = run.columns.get(schema.FINAL_RETURN, np.array([]))
+    return values[~np.isnan(values)]
 
 
 def _number(value: float | None) -> float:
@@ -189,12 +195,11 @@ def _why_excluded(planned: dict[str, Any], run: Run) -> str:
     for key in ("run_id", "algo", "env", "seed", "budget", "variant"):
         if run.record.get(key) != planned[key]:
             return f"run.json and plan.json differ in {key}"
-    frame, budget = run.frame, planned["budget"]
-    if schema.FINAL_RETURN not in frame or not frame[schema.FINAL_RETURN].notna().any():
+    steps, finals, budget = run.columns[schema.STEP], _finals(run), planned["budget"]
+    if not len(finals):
         return f"finished without {schema.FINAL_RETURN}"
-    if not np.isfinite(frame[schema.FINAL_RETURN].dropna()).all():
+    if not np.isfinite(finals).all():
         return f"{schema.FINAL_RETURN} is not finite"
-    steps = frame[schema.STEP].tolist()
     if steps[-1] < budget:
         return f"finished, but its rows end at step {steps[-1]} of {budget}"
     if len(steps) > 1 and steps[-2] >= budget:
@@ -202,13 +207,21 @@ def _why_excluded(planned: dict[str, Any], run: Run) -> str:
     return ""
 
 
-def _stack(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate the frames of all runs under one categorical ``run_id``."""
-    filled = [frame for frame in frames.values() if len(frame)]
-    metrics = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({schema.STEP: []})
-    lengths = [len(frame) for frame in frames.values()]
-    names = pd.Series(np.repeat(list(frames), lengths), dtype="category")
-    return pd.concat([names.rename("run_id"), metrics], axis=1)
+def _stack(runs: dict[str, Columns]) -> pd.DataFrame:
+    """Concatenate the rows of all runs under one categorical ``run_id``."""
+    lengths = [len(columns[schema.STEP]) for columns in runs.values()]
+    names = dict.fromkeys(name for columns in runs.values() for name in columns)
+    stacked = {
+        name: np.concatenate(
+            [
+                columns.get(name, np.full(length, np.nan))
+                for columns, length in zip(runs.values(), lengths, strict=True)
+            ]
+        )
+        for name in names
+    }
+    owners = pd.Series(np.repeat(list(runs), lengths), dtype="category")
+    return pd.DataFrame({"run_id": owners} | stacked)
 
 
 def _check_comparable(data: Data, force: bool) -> None:

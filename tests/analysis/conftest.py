@@ -17,24 +17,29 @@ COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional"
 TRUTH = {"DQN": 20.0, "Rainbow": 100.0, "multi-step": 40.0, "noisy": 70.0}
 
 
-def variant(label: str, kind: str = schema.PRESET, **more: Any) -> dict[str, Any]:
-    """Return a variant of the DQN family, or of a label that stands alone."""
-    ends = {"base": "DQN", "full": "Rainbow"}
-    blank = {"on": [], "off": [], "component": None, "overrides": {}}
-    return {"label": label, "kind": kind, **ends, **blank, **more}
-
-
-def rainbow_variants() -> list[tuple[dict[str, Any], float]]:
-    """Return DQN, Rainbow and Rainbow without each component, with the true scores."""
-    found = [(variant("DQN"), TRUTH["DQN"]), (variant("Rainbow"), TRUTH["Rainbow"])]
-    for part in COMPONENTS:
-        one = variant(f"Rainbow - {part}", schema.LEAVE_ONE_OUT, component=part, off=[part])
-        found.append((one, TRUTH.get(part, TRUTH["Rainbow"])))
-    return found
-
-
 class StudyWriter:
     """Builds ``results/<name>`` run by run; ``plan()`` writes the plan at the end."""
+
+    components, truth = COMPONENTS, TRUTH
+
+    @staticmethod
+    def variant(label: str, kind: str = schema.PRESET, **more: Any) -> dict[str, Any]:
+        """Return a variant of the family from DQN to Rainbow, unless ``more`` says else."""
+        blank = {"on": [], "off": [], "component": None, "overrides": {}}
+        return {"label": label, "kind": kind, "base": "DQN", "full": "Rainbow"} | blank | more
+
+    def without(self, part: str) -> dict[str, Any]:
+        """Return the variant "Rainbow - part"."""
+        return self.variant(f"Rainbow - {part}", schema.LEAVE_ONE_OUT, component=part, off=[part])
+
+    def rainbow(self, seeds: int = 10, envs: tuple[str, ...] = ("lake",), parts: int = 6) -> None:
+        """Write DQN, Rainbow and Rainbow without each component, all runs finished."""
+        ends = [(self.variant(label), TRUTH[label]) for label in ("DQN", "Rainbow")]
+        off = [(self.without(x), TRUTH.get(x, TRUTH["Rainbow"])) for x in COMPONENTS[:parts]]
+        for env in envs:
+            for one, score in [*ends, *off]:
+                for seed in range(seeds):
+                    self.run(one, env, seed, score if env == "lake" else score / 2)
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
         self.folder, self.rng = folder, np.random.default_rng(seed)
@@ -88,7 +93,7 @@ class StudyWriter:
             **record,
         }
         (path / "run.json").write_text(json.dumps(facts))
-        rows = self._rows(end, until, state)
+        rows = self._rows(end, until, state, plan["budget"])
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (path / "metrics.jsonl").write_text(text)
         if parquet and state == schema.FINISHED:
@@ -106,12 +111,12 @@ class StudyWriter:
         (path / "status.json").write_text(json.dumps(status))
         return path
 
-    def _rows(self, end: float, until: float, state: str) -> list[dict[str, Any]]:
+    def _rows(self, end: float, until: float, state: str, budget: int) -> list[dict[str, Any]]:
         rows = []
         for k in range(1, round(ROWS * until) + 1):
             value = end * k / ROWS
             train = value + self.rng.normal()
-            row = {schema.STEP: k * BUDGET // ROWS, schema.TRAIN_RETURN: train}
+            row = {schema.STEP: k * budget // ROWS, schema.TRAIN_RETURN: train}
             rows.append(row | {schema.EVAL_RETURN: value, "loss/td": None if k == 1 else 0.5})
         if state == schema.FINISHED:
             rows[-1][schema.FINAL_RETURN] = end
@@ -132,30 +137,20 @@ def writer(tmp_path: Path) -> Callable[[str], StudyWriter]:
     return lambda name: StudyWriter(tmp_path / "results" / name)
 
 
-def write_rainbow(study: StudyWriter, seeds: int = 10, envs: tuple[str, ...] = ("lake",)) -> Path:
-    """Write a complete leave-one-out study."""
-    for env in envs:
-        for one, score in rainbow_variants():
-            for seed in range(seeds):
-                study.run(one, env, seed, score if env == "lake" else score / 2)
-    return study.plan()
-
-
 @pytest.fixture(scope="session")
 def rainbow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete study: eight agents, two environments, ten seeds."""
-    folder = tmp_path_factory.mktemp("results") / "rainbow"
-    return write_rainbow(StudyWriter(folder), envs=("lake", "pond"))
+    study = StudyWriter(tmp_path_factory.mktemp("results") / "rainbow")
+    study.rainbow(envs=("lake", "pond"))
+    return study.plan()
 
 
 @pytest.fixture
 def broken(writer: Callable[[str], StudyWriter]) -> Path:
     """A study with a failed, a missing, a running and two interrupted runs, and a stray folder."""
     study = writer("broken")
-    for one, score in rainbow_variants()[:3]:
-        for seed in range(5):
-            study.run(one, "lake", seed, score)
-    full = variant("Rainbow")
+    study.rainbow(seeds=5, parts=1)
+    full = study.variant("Rainbow")
     study.run(full, "lake", 5, 100, state=schema.FAILED, until=0.5)
     study.run(full, "lake", 6, 100, state="missing")
     study.run(full, "lake", 7, 100, state=schema.RUNNING, until=0.7)

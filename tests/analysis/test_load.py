@@ -1,0 +1,219 @@
+"""Nothing between a run folder and a number is lost, merged, stretched or truncated in silence."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import curves
+from analysis.files import AnalysisError
+from analysis.load import load
+from benchmark import schema
+
+
+def row_of(data, run_id):
+    return data.runs.set_index("run_id").loc[run_id]
+
+
+def edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_every_planned_run_is_counted(broken):
+    data = load(broken)
+    counts = data.counts()
+    assert counts == {
+        "planned": 20, "finished": 15, "failed": 1, "interrupted": 2, "running": 1, "missing": 1,
+        "scored": 15,
+    }  # fmt: skip
+    assert len(data.runs) == counts["planned"]
+    assert data.size("Rainbow", "lake") == (5, 10)
+    reasons = data.runs.set_index("run_id").excluded
+    assert reasons["rainbow-lake-s5"] == "failed; ValueError: loss is NaN"
+    assert reasons["rainbow-lake-s6"] == "missing; no run folder"
+    assert reasons["rainbow-lake-s7"].startswith("running; last sign of life 2023-11-14 22:13 UTC")
+    assert data.unplanned == ["broken/stale-of-another-grid"]
+    assert data.skipped[0]["env"] == "pendulum"
+    assert any("not in the plan" in note for note in data.notes)
+
+
+def test_a_torn_last_line_is_left_out_and_told(broken):
+    data = load(broken)
+    assert any("rainbow-lake-s9: metrics.jsonl: the torn" in note for note in data.notes)
+    assert row_of(data, "rainbow-lake-s9")["rows"] == 8
+
+
+def test_unfinished_runs_enter_curves_only_if_asked_and_never_scores(broken):
+    closed, partial = load(broken), load(broken, partial=True)
+    assert len(curves.scores(partial, schema.EVAL_RETURN)) == 15
+    frames = [curves.learning_curves(data, schema.EVAL_RETURN) for data in (closed, partial)]
+    before, after = (frame[frame.label == "Rainbow"].set_index("step").n for frame in frames)
+    assert set(before) == {5}
+    # 5 finished; failed at 50 %, running at 70 %, interrupted at 30 % and 40 %: no run is stretched
+    assert list(after[[3000, 3500, 4000, 4500, 5000, 5500, 7000, 7500, 10000]]) == [
+        9, 8, 8, 7, 7, 6, 6, 5, 5,
+    ]  # fmt: skip
+
+
+def test_lines_and_table_give_the_same_frame(writer):
+    frames = []
+    for parquet in (True, False):
+        study = writer(f"p{parquet}")
+        study.run(study.variant("DQN"), "lake", 0, 50, parquet=parquet)
+        frames.append(load(study.plan()).metrics)
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_an_incomplete_table_is_not_believed(writer):
+    study = writer("short")
+    path = study.run(study.variant("DQN"), "lake", 0, 50)
+    frame = pd.read_parquet(path / "metrics.parquet")
+    frame.iloc[:5].to_parquet(path / "metrics.parquet")
+    data = load(study.plan())
+    assert data.runs["rows"][0] == len(frame)
+    assert any("differ in length" in note for note in data.notes)
+
+
+def drop_rows(path):
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join(lines[:6]))
+
+
+def last_row(**changes):
+    def mutate(path):
+        *lines, last = (path / "metrics.jsonl").read_text().splitlines()
+        lines.append(json.dumps(json.loads(last) | changes))
+        (path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+    return mutate
+
+
+def append(text):
+    def mutate(path):
+        with (path / "metrics.jsonl").open("a") as file:
+            file.write(text)
+
+    return mutate
+
+
+MUTATIONS = {
+    "a run is deleted": (shutil.rmtree, "missing; no run folder"),
+    "its status is gone": (lambda path: (path / "status.json").unlink(), "status.json"),
+    "its rows are cut": (drop_rows, f"without {schema.FINAL_RETURN}"),
+    "its score is NaN": (last_row(**{schema.FINAL_RETURN: float("inf")}), "not finite"),
+    "its score is text": (last_row(**{schema.FINAL_RETURN: "good"}), "no number"),
+    "it ends early": (last_row(global_step=9_600), "end at step 9600 of 10000"),
+    "it goes on": (append('{"global_step": 11000}\n'), "behind the end of its budget"),
+    "a row comes twice": (append('{"global_step": 10000, "final/return": 3}\n'), "two values"),
+    "rows go back": (append('{"global_step": 500}\n'), "goes back to step 500"),
+    "a line is no JSON": (append("{]\n"), "line 21 is not JSON"),
+    "its seed is swapped": (lambda path: edit(path / "run.json", seed=1), "differ in seed"),
+    "it is of another env": (lambda path: edit(path / "run.json", env="sea"), "differ in env"),
+    "its state is unknown": (
+        lambda path: edit(path / "status.json", state="fine"),
+        "unknown state",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_changed_run_is_excluded_with_the_reason(writer, name):
+    mutate, reason = MUTATIONS[name]
+    study = writer("mutated")
+    paths = [study.run(study.variant("DQN"), "lake", k, 50, parquet=False) for k in range(3)]
+    mutate(paths[0])
+    data = load(study.plan())
+    assert len(data.runs) == 3
+    assert list(data.scored.seed) == [1, 2]
+    assert reason in data.runs.excluded[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "p2"}, r"lake has runs of 2 protocols \(p1, p2\)"),
+        ({"budget": 5_000}, "lake has runs of 2 budgets"),
+        ({"config": {"algo": {"lr": 1}, "env": {}}}, "DQN on lake has runs of 2 configurations"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_unless_forced(writer, change, message):
+    study = writer("mixed")
+    study.run(study.variant("DQN"), "lake", 0, 50)
+    study.run(study.variant("DQN"), "lake", 1, 50, **change)
+    folder = study.plan()
+    with pytest.raises(AnalysisError, match=message):
+        load(folder)
+    data = load(folder, force=True)
+    assert len(data.scored) == 2
+    assert any(note.startswith("forced: ") for note in data.notes)
+
+
+def test_two_runs_of_one_cell_are_refused(writer, tmp_path):
+    for name in ("one", "two"):
+        study = writer(name)
+        study.run(study.variant("DQN"), "lake", 0, 50)
+        study.plan()
+    folders = [tmp_path / "results" / name for name in ("one", "two")]
+    data = load(folders)
+    assert len(data.runs) == 1
+    assert any("in several studies; it counts once" in note for note in data.notes)
+    run = folders[1] / "runs" / "dqn-lake-s0"
+    run.rename(run.with_name("dqn-lake-s0-other"))
+    for file in (folders[1] / "plan.json", run.with_name("dqn-lake-s0-other") / "run.json"):
+        file.write_text(file.read_text().replace('"dqn-lake-s0"', '"dqn-lake-s0-other"'))
+    with pytest.raises(AnalysisError, match="has 2 runs"):
+        load(folders)
+
+
+def test_several_versions_of_the_code_are_told(writer):
+    study = writer("codes")
+    study.run(study.variant("DQN"), "lake", 0, 50)
+    study.run(study.variant("DQN"), "lake", 1, 50, code="0ther")
+    assert any("2 versions of the code" in note for note in load(study.plan()).notes)
+
+
+def test_keys_in_which_all_off_differs_from_the_base_are_told(writer):
+    study = writer("all-off")
+    off = study.variant("Rainbow - all", schema.LEAVE_ONE_OUT, overrides={"lr": 0.1})
+    study.run(off, "lake", 0, 50)
+    notes = load(study.plan()).notes
+    assert any('Rainbow - all is not DQN: it differs in {"lr": 0.1}' in note for note in notes)
+
+
+def test_order_of_labels(writer):
+    study = writer("order")
+    sweep = study.variant("DQN, lr=1", schema.SWEEP, base="DQN, lr=1", full="DQN, lr=1")
+    added = study.variant("DQN + double", schema.ADD_ONE_IN, component="double")
+    for one in (sweep, added, study.without("noisy"), study.variant("C51"), study.variant("DQN")):
+        study.run(one, "lake", 0, 50)
+    study.run(study.variant("Rainbow"), "lake", 0, 50)
+    labels = ["Rainbow", "DQN", "C51", "Rainbow - noisy", "DQN + double", "DQN, lr=1"]
+    assert load(study.plan()).labels == labels
+
+
+def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_path):
+    with pytest.raises(
+        AnalysisError, match=r"rainbo: no such study folder; studies there: rainbow$"
+    ):
+        load(rainbow.parent / "rainbo")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(AnalysisError, match=r"holds no plan\.json"):
+        load(empty)
+    for content, message in (
+        ("{", "unreadable"),
+        ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 1"),
+        ('{"schema": 1, "runs": []}', "plans no run"),
+    ):
+        (empty / "plan.json").write_text(content)
+        with pytest.raises(AnalysisError, match=message):
+            load(empty)
+
+
+def test_missing_values_are_nan_never_zero(rainbow):
+    first = load(rainbow).metrics.groupby("run_id", observed=True).first(skipna=False)
+    assert first["loss/td"].isna().all()
+    assert np.isfinite(first["train/return"]).all()
