@@ -14,8 +14,9 @@ def agent_class(path: str) -> type[Agent]:
     """
     module, _, name = str(path).partition(":")
     try:
-        return getattr(import_module(module), name)
+        found: type[Agent] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"algo.agent must name a class as 'module:Class', got {path!r} ({error})"
         ) from None
+    return found

@@ -207,7 +207,7 @@ class Training:
     def _save_is_due(self) -> bool:
         interval = self.job.config["checkpoint_every"]
         wait = max(interval, self._save_cost / _SAVE_SHARE)
-        return interval > 0 and time.monotonic() - self._last_save > wait
+        return bool(interval > 0 and time.monotonic() - self._last_save > wait)
 
     def _save(self) -> None:
         began = time.monotonic()
@@ -239,5 +239,6 @@ class Training:
 
     def close(self) -> None:
         """Close every environment."""
-        for env in (self.env, *self.evaluators.values()):
-            env.close()
+        self.env.close()
+        for evaluator in self.evaluators.values():
+            evaluator.close()

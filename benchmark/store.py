@@ -63,7 +63,8 @@ def _defaults(config_class: type) -> dict[str, Any]:
             out[f.name] = f.default
         elif f.default_factory is not dataclasses.MISSING:
             value = f.default_factory()
-            out[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
+            out[f.name] = dataclasses.asdict(value) if nested else value
     return out
 
 
@@ -167,7 +168,8 @@ def read_json(path: Path) -> Any:
 
 def read_status(run_dir: Path) -> schema.Status | None:
     """Return a run's status, or None if it never began."""
-    return read_json(run_dir / "status.json")
+    status: schema.Status | None = read_json(run_dir / "status.json")
+    return status
 
 
 def run_dir(job: Job, run: str) -> Path:

@@ -79,7 +79,7 @@ class Agent(Protocol):
         """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due."""
 
     def state(self) -> State:
-        """Return all that the agent's future depends on; its "policy" is what greedy acting needs."""
+        """Return all that the future depends on; "policy" is what greedy acting needs."""
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned; from its "policy" alone, only acting works."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,6 @@ class NetShape:
     norm: str
     dropout: float
     batch: int
-    batch: int
     obs_scale: float
 
 
@@ -60,6 +60,7 @@ class QNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self._seeds, self._name, self._init = tuple(seeds), name, InitStream(seeds, f"init/{name}")
+        self._noises = count()  # numbers the noisy layers, whose streams must differ
         self.convs = nn.ModuleList()
         width = self._build_convs() if len(shape.obs) == 3 else int(torch.Size(shape.obs).numel())
         *torso, last = shape.hidden or (0,)
@@ -85,8 +86,7 @@ class QNetwork(nn.Module):
     def _linear(self, n_in: int, n_out: int, noisy: bool) -> Linear:
         if not noisy:
             return Linear(self._init, n_in, n_out)
-        layer = sum(isinstance(m, NoisyLinear) for m in self.modules())
-        purpose = f"noise/{self._name}/{layer}/{n_in}/{n_out}"
+        purpose = f"noise/{self._name}/{next(self._noises)}"
         return NoisyLinear(self._init, n_in, n_out, self._seeds, purpose, self.shape.sigma0)
 
     def _hidden(self, n_in: int, n_out: int, noisy: bool) -> nn.Sequential:
@@ -119,7 +119,8 @@ class QNetwork(nn.Module):
         x = x.flatten(2)
         for layer in self.torso:
             x = layer(x)
-        out = self.advantage(x).unflatten(2, (self.shape.actions, self.shape.atoms))
+        out: Tensor = self.advantage(x)
+        out = out.reshape(*out.shape[:2], self.shape.actions, self.shape.atoms)
         if self.value is not None:
             value = self.value(x).unsqueeze(2)
             out = value + out - out.mean(2, keepdim=True)  # Wang et al. 2016, eq. 9
@@ -137,7 +138,8 @@ class QNetwork(nn.Module):
 
     def streams(self) -> dict[str, Draws]:
         """Return the random streams of noise and dropout, which belong to the agent's state."""
-        return {m.draws.purpose: m.draws for m in (*self._noisy, *self._dropouts)}
+        layers: list[NoisyLinear | Dropout] = [*self._noisy, *self._dropouts]
+        return {layer.draws.purpose: layer.draws for layer in layers}
 
     def running(self) -> list[Tensor]:
         """Return the running statistics of batch norm, which no gradient moves."""

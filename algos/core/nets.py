@@ -1,8 +1,8 @@
 """Stacked layers: K networks of one shape as one module, each seed's result as if it were alone.
 
 Every parameter leads with K. A matrix product whose width or batch is 1 takes another kernel,
-whose last bit depends on K, so such a dimension is padded to 2. Convolutions loop over the seeds: on a
-CPU that is faster than a grouped convolution, and bit-equal.
+whose last bit depends on K, so such a dimension is padded to 2. Convolutions loop over the seeds:
+on a CPU that is faster than a grouped convolution, and bit-equal.
 """
 
 import math
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from algos.core.rng import Draws, Member, generator
+
+_FEW = 8  # rows up to which two thin products are cheaper than one set of noisy weights
 
 Init = Callable[[Sequence[int]], Tensor]  # shape per seed -> uniform draws in [-1, 1), [K, *shape]
 
@@ -84,10 +86,11 @@ class NoisyLinear(Linear):
         sigma = sigma0 / math.sqrt(n_in)
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, sigma))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, sigma))
-        self._widths = [self.weight.shape[1], self.weight.shape[2]]
-        self.draws = Draws(seeds, purpose, (sum(self._widths),), "normal")
+        self._n_in = self.weight.shape[1]
+        widths = self._n_in + self.weight.shape[2]
+        self.draws = Draws(seeds, purpose, (widths,), "normal")
         self.mean = False
-        self.noise = torch.zeros(len(seeds), sum(self._widths))
+        self.noise = torch.zeros(len(seeds), widths)
 
     def resample(self) -> None:
         """Draw new noise for every seed."""
@@ -98,10 +101,16 @@ class NoisyLinear(Linear):
         """Apply the layer."""
         if self.mean:
             return self._affine(x, self.weight, self.bias)
-        e_in, e_out = self.noise.split(self._widths, dim=1)
+        e_in, e_out = self.noise[:, : self._n_in], self.noise[:, self._n_in :]
+        bias = torch.addcmul(self.bias, self.bias_sigma, e_out)
+        if x.shape[1] <= _FEW:  # x (mu + sigma e_in e_out) without forming the weights
+            scaled = x * e_in[:, : x.shape[2]].unsqueeze(1)
+            noise = self._affine(scaled, self.weight_sigma, torch.zeros_like(bias))
+            noise = noise * e_out[:, : self.n_out].unsqueeze(1)
+            return self._affine(x, self.weight, bias) + noise
         outer = e_in.unsqueeze(2) * e_out.unsqueeze(1)
         weight = torch.addcmul(self.weight, self.weight_sigma, outer)
-        return self._affine(x, weight, torch.addcmul(self.bias, self.bias_sigma, e_out))
+        return self._affine(x, weight, bias)
 
 
 class Conv2d(nn.Module):
@@ -139,6 +148,9 @@ class BatchNorm(nn.Module):
     Learning uses the batch's statistics and updates the running ones; acting uses the running ones.
     """
 
+    mean: Tensor
+    var: Tensor
+
     def __init__(self, k: int, width: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(k, 1, width))
@@ -156,7 +168,9 @@ class BatchNorm(nn.Module):
             mean = torch.stack([m for _, m in pairs]).unsqueeze(1)
             with torch.no_grad():
                 self.mean.lerp_(mean, self.momentum)
-                self.var.lerp_(var, self.momentum)
+                # Algorithm 2 of the paper: inference takes the unbiased estimate.
+                unbiased = var * (x.shape[1] / max(x.shape[1] - 1, 1))
+                self.var.lerp_(unbiased, self.momentum)
         else:
             mean, var = self.mean, self.var
         return (x - mean) * (var + self.eps).rsqrt() * self.scale + self.shift

@@ -1,17 +1,25 @@
 """Optimisers over one flat buffer ``[K, D]`` that the parameters of K networks are views of.
 
-A stock optimiser has one step count for all seeds, which is wrong as soon as some skip an update; here ``step`` and ``mask`` are per seed, gradients are clipped per seed, and an update costs
-a handful of operations whatever the number of layers. Only products, sums and square roots are used:
-they give every seed the same bits whatever K is (``pow`` on short rows does not).
+Each seed's row is one parameter of a stock torch optimiser, so every seed has a step count of its
+own, a seed can sit out an update, gradients are clipped per seed, and an update costs the same
+whatever the number of layers. A row is updated on its own, so its bits do not depend on K.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-KINDS = ("adam", "rmsprop", "sgd")
-_ALIGN = 64  # rows start at multiples of this, so that no seed's row lies in a vector loop's tail
+_ALIGN = 64  # rows start at multiples of this, so that all are aligned alike
+
+# The tensors that torch keeps per parameter, beside its step count.
+_MEMORY = {
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "rmsprop": ("square_avg", "grad_avg"),
+    "sgd": (),
+}
+KINDS = tuple(_MEMORY)
 
 
 class FlatParams:
@@ -37,16 +45,16 @@ class FlatParams:
         return out
 
 
-class FlatOptimizer:
-    """Adam, centred RMSprop or SGD on ``FlatParams``.
+class SeedOptimizer:
+    """Adam, centred RMSprop or SGD for K networks at once.
 
-    Adam is Kingma and Ba 2015, algorithm 1. RMSprop is centred as in Mnih et al. 2015, but adds
-    ``eps`` behind the square root, as torch does and as MinAtar's published runs did. SGD is plain.
+    Adam is Kingma and Ba 2015, algorithm 1. RMSprop is centred as in Mnih et al. 2015, with ``eps``
+    behind the square root, as MinAtar's published runs had it. SGD is plain.
 
     Args:
         params: what to train.
         kind: "adam", "rmsprop" or "sgd".
-        lr: learning rate; may be changed between steps.
+        lr: learning rate.
         eps: added to the root of the second moment.
         max_norm: bound on each seed's gradient norm, or None.
         betas: Adam's decay rates; ``betas[1]`` is RMSprop's alpha.
@@ -61,18 +69,22 @@ class FlatOptimizer:
         max_norm: float | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"optimizer must be one of {', '.join(KINDS)}, got {kind!r}")
-        self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
-        self.max_norm, self.betas = max_norm, betas
+        self.params, self.max_norm, self._memory = params, max_norm, _MEMORY[kind]
         self.grad = torch.zeros_like(params.data)
-        self._grad_views = params.views(self.grad)
-        moments = {"adam": 2, "rmsprop": 2, "sgd": 0}[kind]
-        self.moments = [torch.zeros_like(params.data) for _ in range(moments)]
-        k = params.data.shape[0]
-        # beta**step, kept as a running product per seed
-        self.powers = torch.ones(k, 2, device=params.data.device)
-        self._decay = torch.tensor(betas, device=params.data.device)
+        self._grad_views, self._grad_rows = params.views(self.grad), self.grad.unbind(0)
+        self._rows = [nn.Parameter(row) for row in params.data.unbind(0)]
+        self._torch: torch.optim.Optimizer
+        if kind == "adam":
+            self._torch = torch.optim.Adam(self._rows, lr, betas, eps, fused=True)
+        elif kind == "rmsprop":
+            self._torch = torch.optim.RMSprop(self._rows, lr, betas[1], eps, centered=True)
+        else:
+            self._torch = torch.optim.SGD(self._rows, lr)
+        if self._memory:
+            for row in self._rows:
+                memory = {name: torch.zeros_like(row) for name in self._memory}
+                step = torch.zeros((), device=row.device if kind == "adam" else None)
+                self._torch.state[row] = {"step": step} | memory
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradient of each seed's loss ``[K]``.
@@ -85,7 +97,7 @@ class FlatOptimizer:
 
     def grad_norm(self) -> Tensor:
         """Return each seed's gradient norm ``[K]``."""
-        return torch.stack([g.square().sum() for g in self.grad.unbind(0)]).sqrt()
+        return torch.stack([row.norm() for row in self._grad_rows])
 
     @torch.no_grad()
     def step(self, mask: Tensor | None = None) -> Tensor:
@@ -97,45 +109,26 @@ class FlatOptimizer:
         Returns:
             Gradient norms before clipping, ``[K]``.
         """
-        grad = self.grad
         norm = self.grad_norm()
         if self.max_norm is not None:
-            grad.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1))
-        if mask is None:
-            self._apply(grad)
-            return norm
-        kept = [t.clone() for t in (self.params.data, self.powers, *self.moments)]
-        self._apply(grad)
-        live = mask.unsqueeze(1)
-        for now, before in zip((self.params.data, self.powers, *self.moments), kept, strict=True):
-            now.copy_(torch.where(live, now, before))
+            self.grad.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1))
+        live = [True] * len(self._rows) if mask is None else mask.tolist()
+        for row, grad, learns in zip(self._rows, self._grad_rows, live, strict=True):
+            row.grad = grad if learns else None
+        self._torch.step()
         return norm
 
-    def _apply(self, grad: Tensor) -> None:
-        data = self.params.data
-        if self.kind == "sgd":
-            data.add_(grad, alpha=-self.lr)
-            return
-        first, second = self.moments
-        beta1, beta2 = self.betas
-        if self.kind == "adam":
-            self.powers.mul_(self._decay)
-            first.mul_(beta1).add_(grad, alpha=1 - beta1)
-            second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            bias1, bias2 = (1 - self.powers).unbind(1)
-            denominator = second.sqrt().mul_(bias2.rsqrt().unsqueeze(1)).add_(self.eps)
-            data.addcdiv_(first * (-self.lr / bias1).unsqueeze(1), denominator)
-        else:
-            first.mul_(beta2).add_(grad, alpha=1 - beta2)
-            second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            variance = torch.addcmul(second, first, first, value=-1).clamp_(min=0)
-            data.addcdiv_(grad, variance.sqrt_().add_(self.eps), value=-self.lr)
+    def _per_row(self) -> list[dict[str, Any]]:
+        return [self._torch.state[row] for row in self._rows] if self._memory else []
 
     def state(self) -> dict[str, Tensor]:
         """Return the memory of past gradients; the parameters are not the optimiser's own."""
-        return {"powers": self.powers} | {f"moment{i}": m for i, m in enumerate(self.moments)}
+        rows = self._per_row()
+        names = ("step", *self._memory) if rows else ()
+        return {name: torch.stack([row[name] for row in rows]) for name in names}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what ``state`` returned."""
-        for key, tensor in self.state().items():
-            tensor.copy_(state[key])
+        for k, row in enumerate(self._per_row()):
+            for name, tensor in row.items():
+                tensor.copy_(state[name][k])

@@ -142,7 +142,7 @@ class Ring:
         alive = torch.cat([torch.ones_like(before[..., :1]), before[..., :-1]], -1)
         powers = self._powers[: n + 1]
         length = alive.sum(-1).long()  # m >= 1
-        returns = sum((alive * reward * powers[:n]).unbind(-1))
+        returns = torch.stack((alive * reward * powers[:n]).unbind(-1)).sum(0)
         discount = powers[length] * (1 - (alive * terminated).amax(-1))
         last = (index + (length - 1) * self.lanes) % self.size
         start = (index + self._seed_offset).view(-1)

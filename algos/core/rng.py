@@ -28,7 +28,9 @@ def generator(member: Member, purpose: str, *key: int, block: int = 0) -> np.ran
         block: which block of 2**192 values to start at.
     """
     seed, *split = member if isinstance(member, tuple) else (member,)
-    sequence = np.random.SeedSequence([seed, crc32(purpose.encode()), *split, *key])
+    # SeedSequence pads with zeros: the number of integers behind keeps (s,) and (s, 0) apart.
+    words = [seed, crc32(purpose.encode()), *split, *key]
+    sequence = np.random.SeedSequence([*words, 1 + len(words)])
     philox_key = sequence.generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=philox_key, counter=[0, 0, 0, block]))
 

@@ -83,7 +83,7 @@ class SumTree:
     @staticmethod
     def _children(level: Tensor, node: Tensor) -> Tensor:
         k = torch.arange(len(level), device=level.device).unsqueeze(1)
-        return level.unflatten(1, (-1, _FAN))[k, node]  # [K, M, FAN]
+        return level.view(len(level), -1, _FAN)[k, node]  # [K, M, FAN]
 
     def total(self) -> Tensor:
         """Return the sum of all leaves, ``[K]``."""

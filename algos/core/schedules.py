@@ -39,4 +39,4 @@ class Schedule:
         done = min(done, 1.0)
         if self.kind == "linear":
             return self.start + (self.end - self.start) * done
-        return self.start * (self.end / self.start) ** done
+        return float(self.start * (self.end / self.start) ** done)

@@ -24,7 +24,7 @@ from torch import Tensor
 from algos.core import explore as behaviour
 from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
 from algos.core.heads import NetShape, QNetwork
-from algos.core.optim import FlatOptimizer, FlatParams
+from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.replay import Batch, Ring
 from algos.core.rng import Draws
 from algos.core.samplers import Latest, Prioritized, Sampler, Uniform
@@ -54,7 +54,7 @@ class DQN:
         shape = _net_shape(config, spec, self.value.atoms)
         self.online = QNetwork(shape, members, "online").to(device)
         self.target = QNetwork(shape, members, "target").to(device)
-        self.optimizer = FlatOptimizer(
+        self.optimizer = SeedOptimizer(
             FlatParams(self.online.parameters()),
             config.optimizer,
             config.lr,
@@ -82,6 +82,7 @@ class DQN:
         self.act_draws = Draws(seeds, "act", (config.lanes, 2), device=device)
         self.coin_draws = Draws(seeds, "coin", (), device=device)
         self.ticks = 0  # observed
+        self.train_ticks = max(1, config.train_every // config.lanes)
         self._loss_of = torch.compile(self._loss) if config.compile else self._loss
 
     @classmethod
@@ -119,10 +120,7 @@ class DQN:
 
     def _values(self, obs: Tensor) -> Tensor:
         """Return action values ``[K, N, A]``; of two networks, their mean."""
-        if self.twins == 1:
-            return self.value.mean(self.online(obs))
-        values = self.value.mean(self.online(self._each_twin(obs)))
-        return values.unflatten(0, (-1, 2)).mean(1)
+        return self._over_twins(self.value.mean(self.online(self._each_twin(obs))))
 
     def _each_twin(self, x: Tensor) -> Tensor:
         """Repeat ``[K, ...]`` for the networks of each seed."""
@@ -130,7 +128,7 @@ class DQN:
 
     def _over_twins(self, x: Tensor) -> Tensor:
         """Average ``[K * twins, ...]`` over the networks of each seed."""
-        return x if self.twins == 1 else x.unflatten(0, (-1, 2)).mean(1)
+        return x if self.twins == 1 else (x[0::2] + x[1::2]) / 2
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
@@ -142,7 +140,7 @@ class DQN:
         c = self.config
         if self.steps < c.learning_starts or not len(self.ring):
             return None
-        if self.ticks % max(1, c.train_every // c.lanes):
+        if self.ticks % self.train_ticks:
             return None
         for _ in range(c.gradient_steps):
             metrics = self._learn()
@@ -153,10 +151,8 @@ class DQN:
         return metrics
 
     def _crossed(self, every: int) -> bool:
-        """Whether a multiple of ``every`` steps lies between the last update's tick and this one."""
-        before = (
-            self.steps - max(1, self.config.train_every // self.config.lanes) * self.config.lanes
-        )
+        """Whether a multiple of ``every`` steps lies between the last update and this one."""
+        before = self.steps - self.train_ticks * self.config.lanes
         return self.steps // every > before // every
 
     def _learn(self) -> dict[str, Tensor]:
@@ -180,7 +176,7 @@ class DQN:
             chooser = following if self.config.double == "off" else self.online(batch.next_obs)
             best = self.value.mean(chooser).argmax(-1)
             if self.twins == 2:  # each network is valued by the other one
-                following = following.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+                following = torch.stack([following[1::2], following[0::2]], 1).flatten(0, 1)
             following = td.select(following, best)
             target = self.value.target(batch.reward, batch.discount, following)
             extra = self.value.diagnostics(batch.reward, batch.discount, following)

@@ -1,6 +1,7 @@
 """What the last axis of a value network means: a number, a distribution on atoms, or quantiles.
 
-A model offers ``atoms`` (Z), ``mean``, ``target`` and ``loss``; nothing else in DQN knows which it is.
+A model offers ``atoms`` (Z), ``mean``, ``target`` and ``loss``; nothing else in DQN knows which it
+is.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ class ValueModel(Protocol):
         """Return expected values, ``[..., Z] -> [...]``."""
 
     def target(self, reward: Tensor, discount: Tensor, out: Tensor) -> Tensor:
-        """Return the learning target; ``out [..., Z]`` is the network's output for the next state."""
+        """Return the learning target; ``out [..., Z]`` is the output for the next state."""
 
     def loss(self, out: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss per sample and its priority, both ``[...]``."""

@@ -28,16 +28,19 @@ def categorical_projection(
     high_index = (low_index + 1).clamp(max=atoms - 1)
     projected = torch.zeros_like(probs_t)
     projected.scatter_add_(-1, low_index, probs_t * (1 - upper_share))
-    return projected.scatter_add_(-1, high_index, probs_t * upper_share)
+    projected.scatter_add_(-1, high_index, probs_t * upper_share)
+    return projected
 
 
 def clipped_share(
     r_t: Tensor, discount_t: Tensor, probs_t: Tensor, v_min: float, v_max: float
 ) -> Tensor:
     """Return the probability mass ``[...]`` that the projection clips at the support's ends."""
-    support = torch.linspace(v_min, v_max, probs_t.shape[-1], device=probs_t.device)
-    shifted = r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support.to(probs_t.dtype)
-    return (probs_t * ((shifted < v_min) | (shifted > v_max))).sum(-1)
+    atoms = probs_t.shape[-1]
+    support = torch.linspace(v_min, v_max, atoms, dtype=probs_t.dtype, device=probs_t.device)
+    shifted = r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support
+    outside = (shifted < v_min) | (shifted > v_max)
+    return torch.where(outside, probs_t, 0.0).sum(-1)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

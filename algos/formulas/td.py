@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def huber(error: Tensor, delta: float = 1.0) -> Tensor:
-    """Return ``error^2 / 2`` within ``delta`` of zero, a line of slope ``delta`` beyond (Huber 1964)."""
+    """Return ``error^2 / 2`` near zero, a line of slope ``delta`` beyond ``delta`` (Huber 1964)."""
     clipped = error.clamp(-delta, delta)
     return clipped * (error - 0.5 * clipped)
 

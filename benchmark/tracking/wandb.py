@@ -170,10 +170,7 @@ class WandbMirror:
 
     def _restart(self, mode: Mode, error: Exception) -> None:
         """Try again offline on a new service: the old one is dead or holds the id as "in use"."""
-        import wandb
-
-        with suppress(Exception):  # a dead service raises once more here
-            wandb.teardown()
+        _teardown()
         try:
             self._open("offline")
         except Exception as second:
@@ -224,6 +221,8 @@ class WandbMirror:
             self._attempt(lambda run: run.finish(exit_code=exit_code))
         self._service.live.discard(self)
         self._run = None
+        if not self._service.live:
+            _teardown()
 
     def _fail(self, error: Exception) -> None:
         run, self._run = self._run, None
@@ -273,6 +272,18 @@ def push(
 def safe_id(text: str) -> str:
     """Return ``text`` as a W&B run id: its last 128 characters, odd ones replaced."""
     return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[-128:]
+
+
+def _teardown() -> None:
+    """End W&B's service process and wait for it: only then is every finished run on the disk.
+
+    ``run.finish`` returns before that, and a worker process that leaves without exit handlers, as
+    those of ``multiprocessing`` do, would take the unwritten rows with it.
+    """
+    import wandb
+
+    with suppress(Exception):  # raised by a dead service
+        wandb.teardown()
 
 
 def _line(error: Exception) -> str:
