@@ -134,7 +134,8 @@ def test_a_killed_service_stops_the_mirror_not_the_training(start, tmp_path, cap
         mirror.log(row(1))
         mirror.finish("finished", 0)
         assert mirror.status.startswith("lost: ")
-    assert capfd.readouterr().err.count("mirror off, training goes on") == 1
+    said = capfd.readouterr().err.count("mirror off, training goes on")
+    assert 1 <= said <= 2  # the two may see the death differently
     after = start(2)
     after.log(row(2, 2))
     after.finish("finished", 0)
