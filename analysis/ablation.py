@@ -150,7 +150,7 @@ class _Cell:
         whole = stats.welch(full, base)
         if np.isnan(whole.p):
             return replace(nothing, note="full or base has under two runs")
-        if whole.value < 0:
+        if whole.detectable and whole.value < 0:
             return replace(nothing, note="the base agent is not below the full agent")
         shared = full if section.kind == LEAVE_ONE_OUT else base
         return stats.share(effect, whole, float(np.var(shared, ddof=1)) / len(shared))

@@ -64,6 +64,8 @@ class Plot:
 
     def save(self, folder: Path) -> None:
         """Write the figure in every format of ``FORMATS``, without a date."""
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")  # laid out once, not once per format
         for ending in FORMATS:
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
             with mpl.rc_context(RC):

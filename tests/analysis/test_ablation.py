@@ -1,0 +1,202 @@
+"""The component study finds what was planted, refuses what cannot be said, and says it in words."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import curves, stats
+from analysis.ablation import COMPARISON, ablate
+from analysis.load import load
+from analysis.verdict import verdicts
+from benchmark import schema
+
+
+def study(folder):
+    data = load(folder)
+    metric = curves.curve_metric(data)
+    return ablate(data, curves.scores(data, metric))
+
+
+@pytest.fixture(scope="module")
+def table(rainbow):
+    return study(rainbow)
+
+
+def cell(table, label, env="lake", metric="final"):
+    rows = table[(table.label == label) & (table.env == env) & (table.metric == metric)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_planted_effects_are_found_and_inert_components_are_not(table, rainbow):
+    for env, scale in (("lake", 1.0), ("pond", 0.5)):
+        for part, truth in (("multi-step", 60 * scale), ("noisy", 30 * scale)):
+            row = cell(table, f"Rainbow - {part}", env)
+            assert row.effect_low < truth < row.effect_high
+            assert row.p_holm < 0.01
+        for part in ("double", "prioritized", "dueling", "distributional"):
+            assert cell(table, f"Rainbow - {part}", env).p_holm > 0.05
+        strongest = table[(table.env == env) & (table.metric == "final") & table.strongest]
+        assert list(strongest.label) == ["Rainbow - multi-step"]
+
+
+def test_share_of_the_gap(table):
+    row = cell(table, "Rainbow - multi-step")
+    assert row.share_low < 0.75 < row.share_high
+    full, base = cell(table, "Rainbow"), cell(table, "DQN")
+    assert row["share"] == pytest.approx(
+        (full["mean"] - row["mean"]) / (full["mean"] - base["mean"])
+    )
+    assert np.isnan(full["share"])
+    assert np.isnan(base["share"])
+
+
+def test_area_under_a_straight_line(table):
+    """Curves rise from 5 % to 100 % of the end, so their mean is 52.5 % of it."""
+    for label in ("Rainbow", "Rainbow - noisy"):
+        rows = cell(table, label), cell(table, label, metric="auc")
+        assert rows[1]["mean"] == pytest.approx(0.525 * rows[0]["mean"])
+
+
+def test_counts_and_ranks(table):
+    final = table[(table.env == "lake") & (table.metric == "final")]
+    assert (final.n == 10).all()
+    assert (final.planned == 10).all()
+    assert cell(table, "DQN")["rank"] == 8
+    assert sorted(final["rank"]) == list(range(1, 9))
+    assert not final.leads.any()  # the best is an inert ablation or the full agent: no test tells
+
+
+def test_share_is_refused_but_the_raw_drop_is_not(writer):
+    one = writer("flat")
+    for seed in range(5):
+        one.run(one.variant("DQN"), "lake", seed, 100)
+        one.run(one.variant("Rainbow"), "lake", seed, 100)
+        one.run(one.without("noisy"), "lake", seed, 50)
+    row = cell(study(one.plan()), "Rainbow - noisy")
+    assert np.isnan([row["share"], row.share_low, row.share_high]).all()
+    assert "not told apart from 0" in row.share_note
+    assert row.effect == pytest.approx(50, abs=15)
+    assert row.p_holm < 0.05
+
+
+def test_share_is_refused_where_the_base_agent_is_better(writer):
+    one = writer("upside-down")
+    for seed in range(5):
+        one.run(one.variant("DQN"), "lake", seed, 200)
+        one.run(one.variant("Rainbow"), "lake", seed, 100)
+        one.run(one.without("noisy"), "lake", seed, 50)
+    row = cell(study(one.plan()), "Rainbow - noisy")
+    assert np.isnan(row["share"])
+    assert row.share_note == "the base agent is not below the full agent"
+
+
+def test_add_one_in_gains_over_the_base(writer):
+    one = writer("add")
+    added = one.variant("DQN + noisy", schema.ADD_ONE_IN, component="noisy", on=["noisy"])
+    for seed in range(6):
+        one.run(one.variant("DQN"), "lake", seed, 20)
+        one.run(one.variant("Rainbow"), "lake", seed, 100)
+        one.run(added, "lake", seed, 60)
+    table = study(one.plan())
+    row = cell(table, "DQN + noisy")
+    assert (row.section, row.reference) == (schema.ADD_ONE_IN, "DQN")
+    assert row.effect_low < 40 < row.effect_high
+    assert row.share_low < 0.5 < row.share_high
+    said = next(v for v in verdicts(table) if v.label == "DQN + noisy")
+    assert said.text.startswith("adding to DQN noisy raises the score at the end by ")
+    assert said.kind == "better"
+
+
+def test_a_study_without_components_is_a_comparison(writer):
+    one = writer("compare")
+    for label, score in (("C51", 90), ("QR-DQN", 89), ("PPO", 10)):
+        for seed in range(6):
+            one.run(one.variant(label, base=label, full=label), "lake", seed, score, noise=3)
+    table = study(one.plan())
+    assert set(table.section) == {COMPARISON}
+    assert table["share"].isna().all()
+    said = {v.label: v for v in verdicts(table)}
+    assert said["PPO"].kind == "worse"
+    assert len(said) == 2
+
+
+def test_one_run_is_not_judged(writer):
+    one = writer("single")
+    for label in ("DQN", "Rainbow"):
+        one.run(one.variant(label), "lake", 0, 50)
+    one.run(one.without("noisy"), "lake", 0, 10)
+    table = study(one.plan())
+    row = cell(table, "Rainbow - noisy")
+    assert np.isnan([row.low, row.high, row.effect_low, row.p, row["share"]]).all()
+    assert verdicts(table)[0].kind == "unknown"
+    assert "cannot be judged" in verdicts(table)[0].text
+
+
+def test_an_agent_without_a_finished_run_keeps_its_row(writer):
+    one = writer("failed")
+    one.rainbow(seeds=3, parts=1)
+    for seed in range(3):
+        one.run(one.without("noisy"), "lake", seed, 10, state=schema.FAILED, until=0.5)
+    row = cell(study(one.plan()), "Rainbow - noisy")
+    assert (row.n, row.planned) == (0, 3)
+    assert np.isnan([row["mean"], row.effect, row["rank"]]).all()
+
+
+def test_all_off_is_a_row_but_no_component(writer):
+    one = writer("all-off")
+    one.rainbow(seeds=3, parts=2)
+    for seed in range(3):
+        one.run(one.variant("Rainbow - all", schema.LEAVE_ONE_OUT), "lake", seed, 20)
+    row = cell(study(one.plan()), "Rainbow - all")
+    assert row.component == ""
+    assert row.family == 2
+    assert np.isfinite(row.effect)
+
+
+def test_a_foundation_whose_full_agent_is_the_base_gives_no_share(writer):
+    one = writer("foundation")
+    replay = one.variant("DQN - replay", schema.LEAVE_ONE_OUT, full="DQN", component="replay")
+    for seed in range(4):
+        one.run(one.variant("DQN"), "lake", seed, 50)
+        one.run(replay, "lake", seed, 10)
+    row = cell(study(one.plan()), "DQN - replay")
+    assert row.share_note == "the base agent is the full agent"
+    assert row.effect > 20
+
+
+def test_the_same_input_gives_the_same_table(rainbow, table):
+    pd.testing.assert_frame_equal(study(rainbow), table)
+
+
+def test_dropping_a_run_changes_the_table(rainbow, table):
+    data = load(rainbow)
+    data = dataclasses.replace(data, runs=data.runs[data.runs.run_id != "rainbow-lake-s3"])
+    other = ablate(data, curves.scores(data, schema.EVAL_RETURN))
+    assert cell(other, "Rainbow").n == 9
+    assert cell(other, "Rainbow - noisy").effect != cell(table, "Rainbow - noisy").effect
+
+
+def test_words(table):
+    said = [v.text for v in verdicts(table) if v.env == "lake"]
+    first = cell(table, "Rainbow - multi-step")
+    assert said[0].startswith(
+        f"removing multi-step lowers the score at the end by {first.effect:.1f} ["
+        f"{first.effect_low:.1f}, {first.effect_high:.1f}] (Holm p < 0.001, "
+    )
+    assert "largest drop" in said[0]
+    dueling = next(text for text in said if "dueling" in text)
+    visible = cell(table, "Rainbow - dueling").visible
+    assert f"n = 10 could only have seen an effect above {visible:.2f}" in dueling
+    overall = [v.text for v in verdicts(table) if not v.env]
+    assert "removing multi-step hurts on 2 of 2 environments." in overall
+
+
+def test_visible_effect_uses_the_measured_spread(table):
+    row = cell(table, "Rainbow - double")
+    half = (row.effect_high - row.effect_low) / 2
+    assert half < row.visible < 4 * half
+    assert row.family == 6
+    assert stats.visible_effect(1.0, 18, 6) > stats.visible_effect(1.0, 18, 1)
