@@ -45,6 +45,31 @@ class FlatParams:
         return out
 
 
+class CentredRMSprop(torch.optim.Optimizer):
+    """torch's RMSprop with ``centered=True``, whose variance rounding cannot push below zero.
+
+    There torch's own takes a root that is NaN, for instance after some 300 equal gradients at an
+    alpha of 0.95.
+    """
+
+    def __init__(self, params: list[nn.Parameter], lr: float, alpha: float, eps: float) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Apply the gradients; a parameter without one is left alone."""
+        (group,) = self.param_groups
+        lr, alpha, eps = group["lr"], group["alpha"], group["eps"]
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            square, mean = self.state[p]["square_avg"], self.state[p]["grad_avg"]
+            square.mul_(alpha).addcmul_(p.grad, p.grad, value=1 - alpha)
+            mean.lerp_(p.grad, 1 - alpha)
+            variance = square.addcmul(mean, mean, value=-1).clamp_(min=0)
+            p.addcdiv_(p.grad, variance.sqrt_().add_(eps), value=-lr)
+
+
 class SeedOptimizer:
     """Adam, centred RMSprop or SGD for K networks at once.
 
@@ -77,7 +102,7 @@ class SeedOptimizer:
         if kind == "adam":
             self._torch = torch.optim.Adam(self._rows, lr, betas, eps, fused=True)
         elif kind == "rmsprop":
-            self._torch = torch.optim.RMSprop(self._rows, lr, betas[1], eps, centered=True)
+            self._torch = CentredRMSprop(self._rows, lr, betas[1], eps)
         else:
             self._torch = torch.optim.SGD(self._rows, lr)
         if self._memory:

@@ -1,0 +1,219 @@
+"""Stacked layers against torch's own with the same weights, one network at a time."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from algos.core import nets
+from algos.core.heads import NetShape, QNetwork
+from tests.helpers import SEEDS
+
+K = len(SEEDS)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def shape(**changes: Any) -> NetShape:
+    values: dict[str, Any] = {"obs": (4,), "actions": 3, "atoms": 5, "hidden": (8, 6), "conv": ()}
+    values |= {"dueling": False, "noisy": False, "sigma0": 0.5, "norm": "none", "dropout": 0.0}
+    return NetShape(**(values | {"batch": 7, "obs_scale": 1.0} | changes))
+
+
+def network(name: str = "online", **changes: Any) -> QNetwork:
+    return QNetwork(shape(**changes), SEEDS, name)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (1, 5), (6, 1), (6, 4)])
+def test_linear(n_in: int, n_out: int, batch: int) -> None:
+    layer = nets.Linear(nets.InitStream(SEEDS), n_in, n_out)
+    x = noise(K, batch, n_in)
+    y = layer(x)
+    assert y.shape == (K, batch, n_out)
+    for k in range(K):
+        alone = nn.Linear(n_in, n_out)
+        alone.weight.data = layer.weight[k, :n_in, :n_out].T
+        alone.bias.data = layer.bias[k, :n_out]
+        torch.testing.assert_close(y[k], alone(x[k]))
+    # what pads a width of one takes no part in learning
+    grads = torch.autograd.grad(y.square().sum(), layer.parameters())
+    assert not grads[0][:, n_in:].any() and not grads[0][:, :, n_out:].any()
+    assert grads[0][:, :n_in, :n_out].all() and grads[1][:, :n_out].all()
+
+
+def test_linear_starts_uniform_within_its_bound() -> None:
+    layer = nets.Linear(nets.InitStream(SEEDS), 100, 300)
+    for parameter in (layer.weight, layer.bias):
+        values = parameter.detach() * 10  # in U(-1, 1)
+        assert values.abs().max() <= 1 and values.abs().max() > 0.99
+        assert abs(float(values.mean())) < 0.06 and float(values.var()) == pytest.approx(
+            1 / 3, abs=0.03
+        )
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(layer.weight[a], layer.weight[b])
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2)])
+def test_convolution(kernel: int, stride: int) -> None:
+    layer = nets.Conv2d(nets.InitStream(SEEDS), 4, 6, kernel, stride)
+    x = noise(K, 5, 4, 10, 10)
+    y = layer(x)
+    for k in range(K):
+        alone = nn.Conv2d(4, 6, kernel, stride)
+        alone.weight.data, alone.bias.data = layer.weight[k], layer.bias[k]
+        torch.testing.assert_close(y[k], alone(x[k]))
+
+
+def test_layer_norm() -> None:
+    layer, x = nets.LayerNorm(K, 9), noise(K, 5, 9) * 3 + 1
+    layer.scale.data, layer.shift.data = noise(K, 1, 9, seed=1), noise(K, 1, 9, seed=2)
+    y = layer(x)
+    for k in range(K):
+        alone = nn.LayerNorm(9)
+        alone.weight.data, alone.bias.data = layer.scale[k, 0], layer.shift[k, 0]
+        torch.testing.assert_close(y[k], alone(x[k]))
+
+
+def test_batch_norm_while_learning_and_while_acting() -> None:
+    layer = nets.BatchNorm(K, 9)
+    layer.scale.data, layer.shift.data = noise(K, 1, 9, seed=1), noise(K, 1, 9, seed=2)
+    alone = [nn.BatchNorm1d(9) for _ in SEEDS]
+    for k, norm in enumerate(alone):
+        norm.weight.data, norm.bias.data = layer.scale[k, 0], layer.shift[k, 0]
+    for i in range(20):
+        x = noise(K, 5, 9, seed=i) * 3 + 1
+        y = layer(x)
+        for k, norm in enumerate(alone):
+            torch.testing.assert_close(y[k], norm(x[k]))
+    layer.eval()
+    kept = layer.mean.clone(), layer.var.clone()
+    y = layer(x)
+    for k, norm in enumerate(alone):
+        torch.testing.assert_close(layer.var[k, 0], norm.running_var)
+        torch.testing.assert_close(y[k], norm.eval()(x[k]))
+    assert torch.equal(layer.mean, kept[0]) and torch.equal(layer.var, kept[1])
+
+
+def test_dropout_keeps_the_mean_and_is_off_while_acting() -> None:
+    layer, x = nets.Dropout(0.3, SEEDS, "dropout", (64, 50)), torch.ones(K, 64, 50)
+    kept = torch.stack([layer(x) for _ in range(20)])
+    assert torch.unique(kept).tolist() == pytest.approx([0, 1 / 0.7])
+    assert float((kept > 0).float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert not torch.equal(kept[0], kept[1]) and not torch.equal(kept[0, 0], kept[0, 1])
+    assert layer.eval()(x) is x
+
+
+def test_noisy_weights_are_mean_plus_factorised_noise() -> None:
+    layer = nets.NoisyLinear(nets.InitStream(SEEDS), 5, 4, SEEDS, "noise", 0.5)
+    layer.weight_sigma.data = noise(K, 5, 4).abs()
+    layer.bias_sigma.data = noise(K, 4).abs()
+    layer.resample()
+    x = noise(K, 3, 5)
+    e_in, e_out = layer.noise[:, :5], layer.noise[:, 5:]
+    for k in range(K):
+        weight = layer.weight[k] + layer.weight_sigma[k] * torch.outer(e_in[k], e_out[k])
+        bias = layer.bias[k] + layer.bias_sigma[k] * e_out[k]
+        torch.testing.assert_close(layer(x)[k], x[k] @ weight + bias)
+    layer.mean = True
+    torch.testing.assert_close(layer(x), torch.baddbmm(layer.bias.unsqueeze(1), x, layer.weight))
+
+
+def test_noise_has_the_papers_moments_and_start() -> None:
+    layer = nets.NoisyLinear(nets.InitStream(SEEDS), 16, 8, SEEDS, "noise", 0.5)
+    assert torch.equal(layer.weight_sigma.detach(), torch.full((K, 16, 8), 0.5 / 4))
+    assert torch.equal(layer.bias_sigma.detach(), torch.full((K, 8), 0.5 / 4))
+    drawn = []
+    for _ in range(2000):
+        layer.resample()
+        drawn.append(layer.noise.clone())
+    e = torch.stack(drawn)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
+    assert abs(float(e.mean())) < 0.01
+    assert float(e.var()) == pytest.approx((2 / np.pi) ** 0.5, abs=0.01)
+    assert float(e.pow(4).mean()) == pytest.approx(1, abs=0.02)  # E x^2
+    product = e[:, :, :16].unsqueeze(3) * e[:, :, 16:].unsqueeze(2)  # of one weight: variance 2/pi
+    assert float(product.var()) == pytest.approx(2 / np.pi, abs=0.02)
+    assert abs(float((e[1:] * e[:-1]).mean())) < 0.01  # fresh at every draw
+
+
+def test_every_noisy_layer_has_a_stream_of_its_own() -> None:
+    # equal widths: the hidden layer of the value stream has the shape of its output layer
+    net = network(noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
+    assert len(net.streams()) == 4
+    net.resample()
+    drawn = [m.noise for m in net.modules() if isinstance(m, nets.NoisyLinear)]
+    assert len(drawn) == 4
+    for i, a in enumerate(drawn):
+        assert not any(torch.equal(a, b) for b in drawn[i + 1 :])
+    other = network("target", noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
+    assert net.streams().keys().isdisjoint(other.streams())
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
+def test_plain_network_is_torchs_sequence(hidden: tuple[int, ...], norm: str) -> None:
+    net, x = network(hidden=hidden, norm=norm), noise(K, 7, 4)
+    net.learn_mode(True)
+    y = net(x)
+    assert y.shape == (K, 7, 3, 5)
+    linears = [m for m in net.modules() if isinstance(m, nets.Linear)]
+    for k in range(K):
+        h = x[k]
+        for i, layer in enumerate(linears):
+            h = h @ layer.weight[k] + layer.bias[k]
+            if i == len(linears) - 1:
+                break
+            if norm == "layer":
+                h = nn.functional.layer_norm(h, h.shape[-1:])
+            elif norm == "batch":
+                h = nn.functional.batch_norm(h, None, None, training=True)
+            h = h.relu()
+        torch.testing.assert_close(y[k], h.unflatten(1, (3, 5)))
+
+
+def test_image_network_is_torchs_sequence() -> None:
+    frames = {"obs": (4, 10, 10), "conv": ((6, 3, 1), (5, 4, 2)), "obs_scale": 255.0}
+    net = network(hidden=(8,), **frames)
+    x = torch.randint(0, 256, (K, 5, 4, 10, 10), dtype=torch.uint8)
+    first, second = net.convs
+    hidden, last = (m for m in net.modules() if isinstance(m, nets.Linear))
+    for k in range(K):
+        h = nn.functional.conv2d(x[k] / 255.0, first.weight[k], first.bias[k]).relu()
+        h = nn.functional.conv2d(h, second.weight[k], second.bias[k], stride=2).relu().flatten(1)
+        h = (h @ hidden.weight[k] + hidden.bias[k]).relu() @ last.weight[k] + last.bias[k]
+        torch.testing.assert_close(net(x)[k], h.unflatten(1, (3, 5)))
+
+
+def test_dueling_mean_over_actions_is_the_value_stream() -> None:
+    net, x = network(dueling=True), noise(K, 7, 4)
+    h = net.torso[0](x)
+    value, advantage = net.value(h), net.advantage(h).unflatten(2, (3, 5))
+    y = net(x)
+    torch.testing.assert_close(y.mean(2), value)
+    torch.testing.assert_close(
+        y - y.mean(2, keepdim=True), advantage - advantage.mean(2, keepdim=True)
+    )
+    assert (y.std(2) > 1e-3).any()
+
+
+def test_noise_and_dropout_only_where_they_belong() -> None:
+    net, x = network(noisy=True), noise(K, 7, 4)
+    assert not isinstance(net.torso[0][0], nets.NoisyLinear)  # the head alone is noisy
+    net.use_mean(True)
+    greedy = net(x)
+    net.resample()
+    assert torch.equal(net(x), greedy)
+    net.use_mean(False)
+    loud = net(x)
+    net.resample()
+    assert not torch.equal(loud, greedy) and not torch.equal(net(x), loud)
+    net = network(dropout=0.5)
+    assert torch.equal(net(x), net(x))
+    net.learn_mode(True)
+    assert not torch.equal(net(x), net(x))
+    net.learn_mode(False)
+    assert torch.equal(net(x), net(x))
