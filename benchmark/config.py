@@ -156,7 +156,8 @@ def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
 def composed(*choices: str) -> DictConfig:
     """Return the config of some group choices ("algo=dqn", "env=cartpole", ...).
 
-    It is shared: copy it before a change. An agent from outside is held to its dataclass even where its YAML names no schema.
+    It is shared: copy it before a change. An agent from outside is held to its dataclass even where
+    its YAML names no schema.
 
     Raises:
         ConfigError: an unknown choice, or a file with a key or value that its schema refuses.

@@ -99,18 +99,15 @@ def write_plan(sweep: Sweep) -> None:
 
 
 class _Stop:
-    """What Ctrl-C asks for: first to stop cleanly, then to stop now."""
+    """Counts what Ctrl-C asks for: once to stop cleanly, twice to stop now."""
 
-    def __init__(self, executor: Executor, progress: Progress) -> None:
-        self.executor, self.progress, self.requests = executor, progress, 0
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.requests = progress, 0
 
     def __call__(self, *_: Any) -> None:
         self.requests += 1
         if self.requests == 1:
             self.progress.say("stopping: jobs write a checkpoint; Ctrl-C again ends them now")
-            self.executor.stop()
-        else:
-            self.executor.kill()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -151,7 +148,7 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     runner = make_executor(executor, options, jobs, run)
     began = time.monotonic()
     with Progress(sweep, jobs, runner.running) as progress:
-        stop = _Stop(runner, progress)
+        stop = _Stop(progress)
         with stop.installed():
             try:
                 _drive(deque(jobs), runner, progress, stop)
@@ -182,8 +179,10 @@ def _drive(queue: deque[Job], runner: Executor, progress: Progress, stop: _Stop)
             runner.start(job)
             if isinstance(runner, Inline):
                 break
+        if stop.requests:
+            (runner.stop if stop.requests == 1 else runner.kill)()
         for exit in runner.poll(0.2):
-            states = _settle(exit, asked=stop.requests > 0)
+            states = _settle(exit, asked=stop.requests > 0 or exit.code == -signal.SIGINT)
             progress.ended(exit.job, states)
             if isinstance(runner, Inline) and schema.INTERRUPTED in {s["state"] for s in states}:
                 stop.requests += 1  # the signal was for this process, and the job has taken it
@@ -191,6 +190,7 @@ def _drive(queue: deque[Job], runner: Executor, progress: Progress, stop: _Stop)
 
 def _prepare(job: Job) -> None:
     """Mark a job's runs as planned, so that what a crash leaves behind is not an older state."""
+    (store.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
     for run in job.run_ids:
         folder = store.run_dir(job, run)
         status = store.read_status(folder)

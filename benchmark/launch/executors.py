@@ -1,12 +1,12 @@
 """Executors: how a job gets a process. One protocol, so that every executor has the same ledger."""
 
-import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import connection, get_context
+from multiprocessing import connection, forkserver, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -36,7 +36,7 @@ class Executor(Protocol):
         """Wait up to ``seconds`` for jobs to end and return those that did."""
 
     def stop(self) -> None:
-        """Ask every job to save its state and leave."""
+        """Ask every job to save its state and leave; no job is asked twice."""
 
     def kill(self) -> None:
         """End every job now."""
@@ -76,8 +76,7 @@ class Inline:
         """The job itself has received the signal."""
 
     def kill(self) -> None:
-        """Leave the job where it is."""
-        raise KeyboardInterrupt
+        """The job itself has received the second signal."""
 
 
 class Local:
@@ -96,10 +95,17 @@ class Local:
         self.run = run
         self.slots = n_jobs or max(1, _cores() // threads)
         self.running: dict[str, Job] = {}
-        self.processes: dict[str, multiprocessing.process.BaseProcess] = {}
+        self.processes: dict[str, BaseProcess] = {}
+        self.asked: set[str] = set()  # jobs that were asked to stop
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(list(preload))
         os.environ.update(dict.fromkeys(worker.THREAD_VARIABLES, str(threads)))
+        # The server inherits this: a Ctrl-C while it imports would otherwise be its end.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     def start(self, job: Job) -> None:
         """Fork a process for a job; its output goes to ``jobs/<job_id>/log.txt``."""
@@ -126,20 +132,24 @@ class Local:
 
     def stop(self) -> None:
         """Send SIGTERM to every job; the runner then writes a checkpoint."""
-        self._signal(signal.SIGTERM)
+        for job_id, process in self.processes.items():
+            if job_id not in self.asked:
+                self.asked.add(job_id)
+                _send(process, signal.SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL to every job and what it started."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> None:
         for process in self.processes.values():
-            assert process.pid is not None
-            if number == signal.SIGKILL:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            with suppress(ProcessLookupError):  # also one that has no group of its own yet
-                os.kill(process.pid, number)
+            _send(process, signal.SIGKILL)
+
+
+def _send(process: BaseProcess, number: int) -> None:
+    assert process.pid is not None
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)
+    if number == signal.SIGKILL:
+        with suppress(ProcessLookupError):  # it may not have made a group of its own yet
+            os.killpg(process.pid, number)
 
 
 def tail(path: Path, size: int = 4000) -> str:

@@ -1,0 +1,161 @@
+import os
+import sys
+
+import pytest
+
+from benchmark import cli, store
+from benchmark.cli import main
+from benchmark.grid import sweep
+
+RUN = ["algo=dqn", "env=cartpole"]
+QUICK = [
+    "algo.learning_starts=20",
+    "algo.hidden=[8]",
+    "evaluation.episodes=1",
+    "budget=60",
+    "tracking=disabled",
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Run in an empty folder, so that whatever is written is seen."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return tmp_path
+
+
+BAD = [
+    (["algo=rainbo", "env=cartpole"], ["algo", "rainbo", "nearest: rainbow"]),
+    (["algo=dqn", "env=cartpol"], ["env", "cartpol", "nearest: cartpole"]),
+    (["study=quikstart"], ["study", "quikstart", "nearest: quickstart"]),
+    (["algo=dqn", "env=pendulum"], ["algo=dqn env=pendulum", "discrete"]),
+    ([*RUN, "algo.gama=0.9"], ["algo.gama", "nearest: algo.gamma"]),
+    ([*RUN, "algo.gamma=high"], ["algo.gamma", "high", "Float"]),
+    ([*RUN, "algo.gamma=3"], ["algo.gamma", "1", "3"]),
+    (["algo=dqn", "env=gym", "env.id=CartPol-v1"], ["env.id", "CartPol-v1", "CartPole-v1"]),
+    (["algo=dqn", "env=gym"], ["env.id is missing"]),
+    ([*RUN, "seed=-1"], ["seed=-1"]),
+    ([*RUN, "seed=0,x"], ["seed=x"]),
+    ([*RUN, "budget=-5"], ["budget=-5", "at least 1"]),
+    ([*RUN, "budget=0"], ["budget=0", "at least 1"]),
+    ([*RUN, "budget=lots"], ["budget", "lots", "Integer"]),
+    ([*RUN, "budget=2", "algo.lanes=4"], ["budget=2", "algo.lanes=4"]),
+    ([*RUN, "tuned=nope"], ["tuned", "nope"]),
+    ([*RUN, "components=-doubel"], ["components", "-doubel", "nearest: -double"]),
+    ([*RUN, "components=leave_on_out"], ["components", "nearest: leave_one_out"]),
+    ([*RUN, "bugdet=5"], ["bugdet", "nearest: budget"]),
+    ([*RUN, "evaluation.episode=5"], ["evaluation.episode", "nearest: evaluation.episodes"]),
+    ([*RUN, "evaluation.episodes=0"], ["evaluation.episodes=0", "at least 1"]),
+    ([*RUN, "tracking=ofline"], ["tracking", "nearest: offline"]),
+    ([*RUN, "tracking.wandb=ofline"], ["tracking.wandb", "nearest: offline"]),
+    ([*RUN, "tracking=offline,disabled"], ["tracking takes one value"]),
+    ([*RUN, "stale=ignore"], ["stale", "ignore", "refuse"]),
+    ([*RUN, "device=cdua"], ["device", "nearest: cuda"]),
+    ([*RUN, "budget"], ["cannot read 'budget'"]),
+    ([*RUN, "seed=range(0"], ["cannot read 'seed=range(0'"]),
+    ([*RUN, "seed=interval(0,1)"], ["seed=interval(0,1)"]),
+    ([*RUN, "+algo.x=1"], ["+algo.x=1", "added"]),
+    ([*RUN, "~algo"], ["~algo", "deleted"]),
+    ([*RUN, "--mutirun"], ["--mutirun"]),
+    ([*RUN, "--config-dir=nowhere"], ["nowhere"]),
+    (["env=cartpole"], ["algo is missing", "rainbow"]),
+    (["algo=dqn"], ["env is missing", "acrobot"]),
+    ([*RUN, "algo.agent=algos.dqn.dqn:Dqn"], ["algo.agent", "algos.dqn.dqn:Dqn"]),
+    (["status", "results/quickstar"], ["results/quickstar"]),
+    (["evaluate", "."], ["run.json"]),
+    (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
+    (["wandb-push", "nowhere"], ["nowhere"]),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), BAD, ids=lambda words: " ".join(words))
+def test_bad_input_is_one_line_and_writes_nothing(words, told, elsewhere, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    for part in told:
+        assert part in err
+    assert "Traceback" not in err
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_cuda_where_there_is_none(monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert main([*RUN, "device=cuda", "name=without_cuda"]) == 2
+    assert "device=cuda is not available" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_what_there_is(words, capsys):
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    for name in ("rainbow", "minatar_breakout", "quickstart", "python -m benchmark status"):
+        assert name in out
+
+
+def test_a_dry_run_lists_jobs_and_writes_nothing(elsewhere, capsys):
+    assert main(["-m", "algo=dqn,c51", "env=cartpole,pendulum", "dry_run=true"]) == 0
+    out = capsys.readouterr().out
+    assert "adhoc: 2 runs in 2 jobs" in out
+    assert "skipped: C51 on pendulum" in out
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_run_through_hydra_and_again(elsewhere, capsys):
+    words = [*RUN, *QUICK, "seed=3"]
+    assert main(words) == 0
+    (job,) = sweep(tuple(words)).jobs
+    status = store.read_status(store.run_dir(job, job.run_ids[0]))
+    assert status is not None and status["state"] == "finished"
+    assert {p.name for p in elsewhere.iterdir()} == {"results"}
+    assert main(words) == 0
+    assert "1 finished before, 0 to do" in capsys.readouterr().out
+    assert main(["status", "results/adhoc"]) == 0
+    assert "1 runs, 1 finished" in capsys.readouterr().out
+    run = f"results/adhoc/runs/{job.run_ids[0]}"
+    assert main(["evaluate", run, "--episodes", "2"]) == 0
+    assert main(["evaluate", run[:-1], "--episodes", "2"]) == 2
+    assert f"nearest: {job.run_ids[0]}" in capsys.readouterr().err
+
+
+def test_a_grid_in_parallel_through_hydra(elsewhere, capfd):
+    words = ["-m", "algo=dqn,c51", "env=cartpole,pendulum", *QUICK, "seed=0,1", "name=grid"]
+    assert main(words) == 0
+    out = capfd.readouterr().out
+    assert "4 runs, 4 finished" in out
+    assert "skipped: DQN" in out
+    plan = store.read_json(elsewhere / "results/grid/plan.json")
+    assert [run["seed"] for run in plan["runs"]] == [0, 1, 0, 1]
+    assert len(plan["skipped"]) == 2
+
+
+def test_the_exit_code_tells_that_a_run_is_missing(monkeypatch, capsys):
+    import benchmark.launch.core as core
+
+    monkeypatch.setattr(core.launch, "__defaults__", (lambda job: sys.exit(9),))
+    assert main([*RUN, *QUICK, "seed=4"]) == 1
+    assert "exit code 9" in capsys.readouterr().out
+
+
+def test_an_agent_from_outside_needs_one_yaml(elsewhere, monkeypatch, capsys):
+    monkeypatch.setenv("PRISM_CONF", "")  # and so put back afterwards
+    folder = elsewhere / "mine" / "algo"
+    folder.mkdir(parents=True)
+    yaml = "agent: algos.dqn.dqn:DQN\nname: mine\nlabel: Mine\nlr: 0.5\n"
+    (folder / "mine.yaml").write_text(yaml)
+    words = ["algo=mine", "env=cartpole", "--config-dir=mine", "dry_run=true"]
+    assert main(words) == 0
+    assert "Mine" in capsys.readouterr().out
+    assert main([*words, "algo.gama=1"]) == 2
+    assert "nearest: algo.gamma" in capsys.readouterr().err
+    (folder / "worse.yaml").write_text(yaml + "lrr: 0.5\n")
+    assert main(["algo=worse", *words[1:]]) == 2
+    assert "lrr" in capsys.readouterr().err
+
+
+def test_hydra_shows_a_config_by_its_own_flags(capfd):
+    assert main(["--cfg", "job", "algo=rainbow", "env=acrobot"]) == 0
+    assert "n_step: 3" in capfd.readouterr().out
+    assert os.path.exists(cli.CONF)
