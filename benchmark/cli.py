@@ -55,7 +55,7 @@ _HYDRAS_OWN = ("--cfg", "--info=", "--hydra-help", "--shell-completion")  # answ
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 complete, 1 not complete, 2 bad input."""
+    """Run the command line and return its exit code: 0 complete, 1 not, 2 bad input, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] in COMMANDS:
@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before anything ran: the launcher has its own handler
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 class _OneLine(argparse.ArgumentParser):
