@@ -142,3 +142,10 @@ def equal(a: Any, b: Any, at: str = "") -> None:
         assert a.dtype == b.dtype and torch.equal(a, b), at
     else:
         assert a == b, at
+
+
+def copied(state: Any) -> Any:
+    """Return a deep copy of a state, whose tensors are otherwise the agent's own."""
+    if isinstance(state, dict):
+        return {key: copied(x) for key, x in state.items()}
+    return state.clone() if isinstance(state, Tensor) else state
