@@ -250,7 +250,9 @@ def _check_comparable(data: Data, force: bool) -> None:
             data.notes.append(f"{row['label']} is not {row['base']}: it differs in {also}")
     codes = sorted(scored.code.unique())
     if len(codes) > 1:
-        data.notes.append(f"the runs were made by {len(codes)} versions of the code: {codes}")
+        data.notes.append(
+            f"the runs were made by {len(codes)} versions of the code: {', '.join(codes)}"
+        )
     references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
     for env in references.index[references > 1]:
         data.notes.append(f"{env}: runs carry different random or reference scores")

@@ -103,6 +103,11 @@ def _templates(out: Path) -> jinja2.Environment:
     return environment
 
 
+def _short(git: str | None) -> str:
+    """Abbreviate a commit, and keep the "+" that marks a checkout with changes."""
+    return "unknown" if not git else git[:10] + "+" * git.endswith("+")
+
+
 def provenance(data: Data) -> list[tuple[str, str]]:
     """Return what the scored runs were made with; several values are named with their counts."""
     records = [data.records[run_id] for run_id in data.scored.run_id]
@@ -115,7 +120,7 @@ def provenance(data: Data) -> list[tuple[str, str]]:
 
     rows = [
         ("code", each([record.get("code") for record in records])),
-        ("git commit", each([record.get("git") for record in records])),
+        ("git commit", each([_short(record.get("git")) for record in records])),
     ]
     for env in dict.fromkeys(data.scored.env):
         here = [record for record in records if record["env"] == env]
