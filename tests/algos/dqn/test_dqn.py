@@ -1,0 +1,218 @@
+"""When and from what the agent learns: cadence, targets, annealing, the coin, evaluation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from algos.core.agent import Spec
+from algos.dqn.config import DQNConfig, Exploration
+from algos.dqn.dqn import DQN
+from algos.formulas import td
+from tests.helpers import CPU, SEEDS, VECTOR, World, agent, copied, drive, equal, steady, tiny
+
+
+def lived(config: DQNConfig, ticks: int = 30, **spec: Any) -> tuple[DQN, World]:
+    learner, world = agent(config, **spec), World(VECTOR, SEEDS, config.lanes)
+    drive(learner, world, ticks)
+    return learner, world
+
+
+@pytest.mark.parametrize(("lanes", "every"), [(1, 4), (2, 4), (3, 4), (4, 4), (8, 4)])
+def test_updates_are_due_by_steps_not_by_ticks(lanes: int, every: int) -> None:
+    config = tiny(lanes=lanes, train_every=every, learning_starts=24, target="none")
+    learner, world = agent(config), World(VECTOR, SEEDS, lanes)
+    due = []
+    for tick in range(1, 49):
+        learner.observe(world.step(learner.act(world.obs)[0]))
+        assert learner.steps == tick * lanes
+        if learner.update() is not None:
+            due.append(tick)
+    gap = max(1, every // lanes)
+    assert due == [t for t in range(1, 49) if t * lanes >= 24 and t % gap == 0]
+
+
+def test_gradient_steps_are_made_each_time() -> None:
+    learner, world = agent(tiny(gradient_steps=3)), World(VECTOR, SEEDS)
+    assert len(drive(learner, world, 20)["index"]) == 3 * 13
+
+
+@pytest.mark.parametrize("every", [1, 7, 10])
+def test_hard_target_is_a_copy_now_and_then(every: int) -> None:
+    learner, world = agent(tiny(target_every=every, learning_starts=8)), World(VECTOR, SEEDS)
+    assert torch.equal(learner.target_params.data, learner.optimizer.params.data)
+    for _ in range(40):
+        before = learner.target_params.data.clone()
+        drive(learner, world, 1)
+        if learner.steps >= 8 and learner.steps % every == 0:
+            assert torch.equal(learner.target_params.data, learner.optimizer.params.data)
+        else:
+            assert torch.equal(learner.target_params.data, before)
+
+
+def test_soft_target_moves_by_tau_at_every_update() -> None:
+    learner, world = agent(tiny(target="soft", tau=0.1)), World(VECTOR, SEEDS)
+    drive(learner, world, 12)
+    for _ in range(5):
+        before = learner.target_params.data.clone()
+        drive(learner, world, 1)
+        expected = 0.9 * before + 0.1 * learner.optimizer.params.data
+        torch.testing.assert_close(learner.target_params.data, expected)
+
+
+def test_without_a_target_network_the_online_one_bootstraps() -> None:
+    learner, _ = lived(tiny(target="none"))
+    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    loss, _, _ = learner._loss(batch, torch.ones(3, 8))
+    v = learner.value.mean(learner.online(batch.next_obs)).amax(-1)
+    y = td.bootstrap(batch.reward, batch.discount, v)
+    q = td.select(learner.online(batch.obs), batch.action).squeeze(-1)
+    torch.testing.assert_close(loss, td.squared(y - q).mean(-1))
+
+
+def test_the_loss_stops_the_gradient_at_the_target() -> None:
+    learner, _ = lived(tiny(target="none"))
+    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    learner.optimizer.backward(learner._loss(batch, torch.ones(3, 8))[0])
+    ours = learner.optimizer.grad.clone()
+    v = learner.value.mean(learner.online(batch.next_obs)).amax(-1).detach()
+    q = td.select(learner.online(batch.obs), batch.action).squeeze(-1)
+    loss = td.squared(batch.reward + batch.discount * v - q).mean(-1)
+    learner.optimizer.backward(loss)
+    torch.testing.assert_close(ours, learner.optimizer.grad)
+
+
+def test_a_coin_picks_one_of_two_learners_and_the_other_one_values() -> None:
+    learner, world = lived(tiny("double_q"), 20)
+    learned: list[Tensor] = []
+    for _ in range(40):
+        before = learner.optimizer.params.data.clone()
+        drive(learner, world, 1)
+        moved = (learner.optimizer.params.data != before).any(1).view(3, 2)
+        assert (moved.sum(1) == 1).all()  # one network of each seed
+        learned.append(moved[:, 0])
+    share = torch.stack(learned).float()
+    assert (share.mean(0) - 0.5).abs().max() < 0.25
+    assert not torch.equal(share[:, 0], share[:, 1])  # each seed tosses a coin of its own
+    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    batch = type(batch)(*(x.repeat_interleave(2, 0) for x in batch))
+    online, target = learner.online(batch.next_obs).squeeze(-1), learner.target(batch.next_obs)
+    expected = torch.empty(6)
+    for member in range(6):
+        best = online[member].argmax(-1, keepdim=True)
+        v = target.squeeze(-1)[member ^ 1].gather(-1, best).squeeze(-1)
+        y = batch.reward[member] + batch.discount[member] * v
+        q = learner.online(batch.obs).squeeze(-1)[member].gather(-1, batch.action[member][:, None])
+        expected[member] = td.squared(y - q.squeeze(-1)).mean()
+    torch.testing.assert_close(learner._loss(batch, torch.ones(6, 8))[0], expected)
+
+
+def test_two_networks_act_by_their_mean() -> None:
+    learner, world = lived(tiny("double_q"), 20)
+    both = learner.online(world.obs.repeat_interleave(2, 0)).squeeze(-1).view(3, 2, 1, 3)
+    action, memo = learner.act(world.obs, explore=False)
+    torch.testing.assert_close(memo["value"], both.mean(1).amax(-1))
+    assert torch.equal(action, both.mean(1).argmax(-1))
+
+
+def test_beta_and_epsilon_are_annealed_over_the_budget() -> None:
+    config = tiny("per_dqn", exploration=Exploration(start=1.0, end=0.2, fraction=0.5))
+    learner, world = agent(config, budget=100), World(VECTOR, SEEDS)
+    betas, sample = [], learner.sampler.sample
+
+    def spy(beta: float) -> tuple[Tensor, Tensor]:
+        betas.append(beta)
+        return sample(beta)
+
+    learner.sampler.sample = spy  # type: ignore[method-assign]
+    for _ in range(100):
+        learner.observe(world.step(learner.act(world.obs)[0]))
+        learner.update()
+    assert betas == pytest.approx([0.4 + 0.6 * t / 100 for t in range(8, 101)])
+    levels = [learner.exploration(t) for t in (0, 25, 50, 100)]
+    assert levels == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("name", ["dqn", "double_q", "rainbow"])
+def test_evaluation_leaves_no_trace(name: str) -> None:
+    config = tiny(name, norm="batch", dropout=0.2, exploration=steady(0.5))
+    learner, _ = lived(config)
+    before = copied(learner.state())
+    other = World(VECTOR, SEEDS, 5)
+    for _ in range(10):
+        action, memo = learner.act(other.obs, explore=False)
+        assert action.shape == memo["value"].shape == (3, 5)
+        assert torch.equal(learner.act(other.obs, explore=False)[0], action)  # no chance in it
+        other.step(action)
+    equal(copied(learner.state()), before)
+
+
+def test_the_policy_alone_is_enough_to_act() -> None:
+    for name in ("dqn", "double_q", "rainbow"):
+        learner, world = lived(tiny(name, norm="batch"))
+        fresh = agent(tiny(name, norm="batch"))
+        fresh.load({"policy": copied(learner.state()["policy"])})
+        a, b = learner.act(world.obs, explore=False), fresh.act(world.obs, explore=False)
+        assert torch.equal(a[0], b[0]) and torch.equal(a[1]["value"], b[1]["value"])
+
+
+def test_without_replay_only_the_newest_transitions_are_learned_from() -> None:
+    learner, world = agent(tiny(replay=False, lanes=2, target="none")), World(VECTOR, SEEDS, 2)
+    gather, seen = learner.ring.gather, []
+    learner.ring.gather = lambda index: seen.append(gather(index)) or seen[-1]  # type: ignore
+    for _ in range(20):
+        step = world.step(learner.act(world.obs)[0])
+        learner.observe(step)
+        if learner.update() is not None:
+            assert torch.equal(seen[-1].obs, step.obs)
+            assert torch.equal(seen[-1].reward, step.reward)
+            on = seen[-1].discount > 0
+            assert torch.equal(seen[-1].next_obs[on], step.next_obs[on])
+    assert len(seen) == 17
+
+
+def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
+    learner, world = agent(tiny(norm="batch", dropout=0.3)), World(VECTOR, SEEDS)
+    drive(learner, world, 5)
+    assert all((t == 0).all() or (t == 1).all() for t in learner.online.running())
+    drive(learner, world, 30)
+    assert all(((t != 0) & (t != 1)).any() for t in learner.online.running())
+    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    first, _, _ = learner._loss(batch, torch.ones(3, 8))
+    again, _, _ = learner._loss(batch, torch.ones(3, 8))
+    assert not torch.equal(first, again)  # another mask of the units
+
+
+def test_frames_are_scaled_and_images_stored_as_bytes() -> None:
+    frames = Spec(spaces.Box(0, 255, (4, 10, 10), np.uint8), spaces.Discrete(3), 100)
+    learner = DQN(tiny(), frames, SEEDS, CPU)
+    assert learner.online.shape.obs_scale == 255 and learner.ring.obs.dtype == torch.uint8
+    bits = Spec(spaces.Box(0, 1, (4, 10, 10), np.bool_), spaces.Discrete(3), 100)
+    learner = DQN(tiny(), bits, SEEDS, CPU)
+    assert learner.online.shape.obs_scale == 1 and learner.ring.obs.dtype == torch.bool
+
+
+def test_a_continuous_task_is_refused() -> None:
+    box = Spec(VECTOR, spaces.Box(-1, 1, (2,)), 100)
+    assert "discrete actions" in str(DQN.unsupported(tiny(), box))
+    assert DQN.unsupported(tiny(), Spec(VECTOR, spaces.Discrete(2), 100)) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("norm", "bach", "none, layer, batch"),
+        ("optimizer", "adamw", "adam, rmsprop, sgd"),
+        ("gamma", 1.5, "between 0 and 1"),
+        ("n_step", 0, "at least 1"),
+        ("v_max", -200.0, "v_min must lie below v_max"),
+        ("lanes", 100, "buffer_size"),
+    ],
+)
+def test_mistakes_name_their_key(key: str, value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        tiny(**{key: value})
+    assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)

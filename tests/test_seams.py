@@ -1,0 +1,230 @@
+"""Where two components meet: every combination runs, and every switch changes something.
+
+A component that is asked for and not there is the family's classic fault: prioritised replay that
+runs uniform, weights that never reach the loss, a window that bootstraps with the wrong discount.
+"""
+
+from dataclasses import asdict
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from algos.core.agent import Component
+from algos.core.nets import NoisyLinear
+from algos.core.samplers import Prioritized, Uniform
+from algos.dqn.config import DQNConfig
+from algos.dqn.dqn import DQN
+from algos.dqn.value_models import Categorical, Scalar
+from algos.formulas import td
+from benchmark.variants import changes
+from tests.helpers import SEEDS, VECTOR, World, agent, drive, preset, steady, tiny
+
+SIX = {c.name: c for c in DQN.COMPONENTS if not c.foundation}
+BASES = ("dqn", "rainbow")
+
+
+def switched(name: str, base: str, on: bool) -> DQNConfig:
+    """Return a tiny preset with one component on or off, the rest as the preset has it."""
+    component = SIX[name]
+    return tiny(base, **{**(component.on if on else component.off), "exploration": steady()})
+
+
+def grown(config: DQNConfig, ticks: int = 40) -> DQN:
+    """Return an agent that has lived for a while; its target lags behind its online network."""
+    learner = agent(config)
+    drive(learner, World(VECTOR, SEEDS), ticks)
+    return learner
+
+
+def sampled(learner: DQN) -> tuple[Any, Tensor]:
+    index, weight = learner.sampler.sample(1.0)
+    return learner.ring.gather(index), weight
+
+
+def quiet(learner: DQN) -> None:
+    """Let both networks act and learn with their mean weights."""
+    learner.online.use_mean(True)
+    learner.target.use_mean(True)
+
+
+def test_the_six_are_rainbows() -> None:
+    assert set(SIX) == {
+        *("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")
+    }
+
+
+@pytest.mark.parametrize("switches", list(product((False, True), repeat=6)), ids=str)
+def test_every_combination_runs_and_stays_finite(switches: tuple[bool, ...]) -> None:
+    values: dict[str, Any] = {"hidden": [8, 8], "train_every": 2, "lr": 1e-2}
+    for component, on in zip(SIX.values(), switches, strict=True):
+        values |= component.on if on else component.off
+    learner = agent(tiny("dqn", **values), SEEDS[:2])
+    before = learner.optimizer.params.data.clone()
+    seen = drive(learner, World(VECTOR, SEEDS[:2]), 50)
+    assert len(seen["loss"]) >= 20 and torch.stack(seen["loss"]).isfinite().all()
+    after = learner.optimizer.params.data
+    assert after.isfinite().all() and not torch.equal(after, before)
+
+
+def settings(config: DQNConfig) -> dict[str, Any]:
+    return {k: v for k, v in asdict(config).items() if k not in ("name", "label")}
+
+
+def overrides(side: str, components: dict[str, Component]) -> dict[str, Any]:
+    return {k: v for c in components.values() for k, v in getattr(c, side).items()}
+
+
+def test_dqn_with_all_six_is_rainbow_and_rainbow_without_them_is_dqn() -> None:
+    assert settings(preset("dqn", **overrides("on", SIX))) == settings(preset("rainbow"))
+    assert settings(preset("rainbow", **overrides("off", SIX))) == settings(preset("dqn"))
+
+
+def test_every_override_names_a_field_and_moves_it() -> None:
+    for component in DQN.COMPONENTS:
+        assert component.on.keys() == component.off.keys() <= asdict(preset("dqn")).keys()
+        assert all(component.on[key] != component.off[key] for key in component.on)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_prioritized_replaces_the_sampler_and_spreads_the_priorities(base: str) -> None:
+    with_, without = (grown(switched("prioritized", base, on)) for on in (True, False))
+    assert type(with_.sampler) is Prioritized and type(without.sampler) is Uniform
+    leaves = with_.sampler.tree.levels[0]
+    assert all(len(torch.unique(leaves[k][leaves[k] > 0])) > 10 for k in range(len(SEEDS)))
+    assert sampled(with_)[1].std() > 0 and (sampled(without)[1] == 1).all()
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_double_lets_the_online_network_choose(base: str) -> None:
+    batch, weight = sampled(grown(switched("double", base, True)))
+    losses = []
+    for on in (True, False):
+        learner, stranger = (agent(switched("double", base, on), s) for s in (SEEDS, (7, 8, 9)))
+        learner.optimizer.params.data.copy_(stranger.optimizer.params.data)  # unlike the target
+        quiet(learner)
+        chooser = learner.online if on else learner.target
+        best = learner.value.mean(chooser(batch.next_obs)).argmax(-1)
+        following = td.select(learner.target(batch.next_obs), best)
+        target = learner.value.target(batch.reward, batch.discount, following)
+        predicted = td.select(learner.online(batch.obs), batch.action)
+        losses.append(learner._loss(batch, weight)[0])
+        expected = (weight * learner.value.loss(predicted, target)[0]).mean(-1)
+        torch.testing.assert_close(losses[-1], expected)
+    assert (losses[0] - losses[1]).abs().max() > 1e-4  # where the two argmaxes differ
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_dueling_adds_a_stream(base: str) -> None:
+    with_, without = (agent(switched("dueling", base, on)) for on in (True, False))
+    assert with_.online.value is not None and without.online.value is None
+    size = [sum(p[0].numel() for p in a.online.parameters()) for a in (with_, without)]
+    assert size[0] > size[1]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_multi_step_lengthens_window_and_discount_together(base: str) -> None:
+    for on, n in ((True, 3), (False, 1)):
+        config = switched("multi-step", base, on)
+        discount = sampled(grown(config))[0].discount
+        longest = torch.unique(discount)[-1] if n == 1 else discount[discount > 0].min()
+        assert float(longest) == pytest.approx(config.gamma**n)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_distributional_changes_the_meaning_of_the_last_axis(base: str) -> None:
+    with_, without = (agent(switched("distributional", base, on)) for on in (True, False))
+    assert type(with_.value) is Categorical and type(without.value) is Scalar
+    obs = World(VECTOR, SEEDS).obs
+    assert with_.online(obs).shape == (3, 1, 3, 11) and without.online(obs).shape == (3, 1, 3, 1)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: str) -> None:
+    with_, without = (agent(switched("noisy", base, on)) for on in (True, False))
+    for learner, noisy in ((with_, True), (without, False)):
+        layers = [m for m in learner.online.modules() if isinstance(m, NoisyLinear)]
+        assert bool(layers) == noisy
+        obs = World(VECTOR, SEEDS).obs
+        values = [learner.act(obs)[1]["value"] for _ in range(5)]
+        assert torch.equal(values[0], values[1]) == (not noisy)
+        assert learner.act_draws.state()["block"] == (-1 if noisy else 0)  # draws of epsilon
+    config = switched("noisy", base, False)
+    config.exploration = steady(0.3)
+    learner, obs = agent(config), World(VECTOR, SEEDS).obs
+    greedy = learner.act(obs, explore=False)[0]
+    random = torch.stack([learner.act(obs)[0] != greedy for _ in range(600)])
+    assert float(random.float().mean()) == pytest.approx(0.3 * 2 / 3, abs=0.03)  # of three actions
+
+
+def test_priorities_are_the_value_models_own() -> None:
+    """Rainbow prioritises by the divergence; without distributional it is |TD error| again."""
+    for on in (True, False):
+        learner = grown(switched("distributional", "rainbow", on))
+        batch, weight = sampled(learner)
+        quiet(learner)
+        _, priority, _ = learner._loss(batch, weight)
+        best = learner.value.mean(learner.online(batch.next_obs)).argmax(-1)
+        following = td.select(learner.target(batch.next_obs), best)
+        target = learner.value.target(batch.reward, batch.discount, following)
+        predicted = td.select(learner.online(batch.obs), batch.action)
+        if on:
+            q = predicted.log_softmax(-1)
+            expected = torch.where(target > 0, target * (target.log() - q), 0.0).sum(-1)
+        else:
+            expected = (target - predicted.squeeze(-1)).abs()
+        torch.testing.assert_close(priority, expected, atol=1e-5, rtol=1e-4)
+        assert priority.min() >= 0
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "squared": {"loss": "squared"},
+    "huber": {"loss": "huber"},
+    "categorical": {"value": "categorical"},
+    "quantile": {"value": "quantile"},
+    "pinball": {"value": "quantile", "kappa": 0.0},
+    "coin": {"double": "coin"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_importance_weights_reach_the_gradient(model: str) -> None:
+    learner = grown(tiny("per_dqn", **MODELS[model]), 20)
+    batch, weight = sampled(learner)
+    weight = learner._each_twin(weight)
+    batch = type(batch)(*(learner._each_twin(x) for x in batch))
+    gradients = []
+    for w in (weight, 2 * weight, weight.flip(1), 0 * weight):
+        learner.optimizer.backward(learner._loss(batch, w)[0])
+        gradients.append(learner.optimizer.grad.clone())
+    torch.testing.assert_close(gradients[1], 2 * gradients[0])
+    assert not torch.allclose(gradients[2], gradients[0]) and not gradients[3].any()
+    per_sample = [learner._loss(batch, one.expand_as(weight))[0] for one in torch.eye(8)]
+    torch.testing.assert_close(
+        (torch.stack(per_sample, 1) * weight).sum(1), learner._loss(batch, weight)[0]
+    )
+
+
+def test_importance_weights_of_the_sampler_are_those_of_the_update() -> None:
+    learner = grown(tiny("per_dqn", optimizer="sgd"), 20)
+    sample, before = learner.sampler.sample, learner.optimizer.params.data.clone()
+    learner.sampler.sample = lambda beta: (sample(beta)[0], torch.zeros(3, 8))  # type: ignore
+    assert learner.update() is not None
+    assert torch.equal(learner.optimizer.params.data, before)
+    learner.sampler.sample = sample  # type: ignore[method-assign]
+    assert learner.update() is not None
+    assert not torch.equal(learner.optimizer.params.data, before)
+
+
+def test_leave_one_out_variants_are_these_switches() -> None:
+    for base, word, side, sign in (
+        ("rainbow", "leave_one_out", "off", "Rainbow - "),
+        ("dqn", "add_one_in", "on", "DQN + "),
+    ):
+        found = changes(DQN, OmegaConf.structured(preset(base)), word)
+        assert {c.label: c.values for c in found} == {
+            sign + name: dict(getattr(component, side)) for name, component in SIX.items()
+        }
