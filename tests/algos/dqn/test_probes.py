@@ -1,0 +1,116 @@
+"""Agents learn the known values of tiny environments, through the real vector environment."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from algos.core.agent import Step
+from algos.dqn.config import DQNConfig, Exploration
+from algos.dqn.dqn import DQN
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.make import make_spec
+from benchmark.envs.vector import SeedVecEnv
+from tests.helpers import CPU, preset, steady
+
+SEEDS = (0, 1, 2)
+R, T, GAMMA = 1.0, 10, 0.9
+FOREVER = R / (1 - GAMMA)
+
+
+def probe_config(name: str, **changes: Any) -> DQNConfig:
+    values: dict[str, Any] = {"hidden": [24, 16], "batch_size": 32, "buffer_size": 500}
+    values |= {"learning_starts": 50, "train_every": 1, "target_every": 20, "lr": 5e-3}
+    values |= {"gamma": GAMMA, "v_min": -1.0, "v_max": 14.0, "atoms": 31, "quantiles": 8}
+    return preset(name, **(values | {"exploration": steady(1.0)} | changes))
+
+
+def train(config: DQNConfig, probe: str, ticks: int, **kwargs: Any) -> DQN:
+    """Run the loop of the harness in its shortest form."""
+    env_config = EnvConfig(name=probe, id=f"Prism/{probe}-v0", kwargs=kwargs)
+    learner = DQN(config, make_spec(env_config, ticks * config.lanes), SEEDS, CPU)
+    env = SeedVecEnv(env_config, SEEDS, config.lanes)
+    obs = torch.from_numpy(env.begin())
+    for _ in range(ticks):
+        action, memo = learner.act(obs)
+        result = env.step(action.numpy())
+        rest = map(torch.from_numpy, result[1:])
+        learner.observe(Step(obs, torch.from_numpy(result.next_obs), action, *rest, memo))
+        learner.update()
+        obs = torch.from_numpy(env.begin())
+    env.close()
+    return learner
+
+
+def values(learner: DQN, *obs: Any) -> np.ndarray:
+    """Return the greedy values of some observations, ``[K, len(obs)]``."""
+    shown = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
+    return learner.act(shown.expand(len(SEEDS), -1, -1), explore=False)[1]["value"].numpy()
+
+
+AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dqn": ("dqn", {}),
+    "soft target": ("dqn", {"target": "soft", "tau": 0.05}),
+    "lanes": ("dqn", {"lanes": 2, "loss": "huber"}),
+    "n-step": ("nstep_dqn", {}),
+    "5-step, lanes": ("nstep_dqn", {"n_step": 5, "lanes": 2}),
+    "c51": ("c51", {}),
+    "qrdqn": ("qrdqn", {"lr": 1e-2}),
+    "double_q": ("double_q", {"lr": 3e-3}),
+    "rainbow": ("rainbow", {}),
+}
+
+
+def ticks_of(base: str) -> int:
+    return 1400 if base == "double_q" else 700  # whose networks each learn half the time
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_truncation_bootstraps(name: str) -> None:
+    """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
+    base, changes = AGENTS[name]
+    learner = train(probe_config(base, **changes), "ConstantTruncated", ticks_of(base), r=R, T=T)
+    assert values(learner, 1.0) == pytest.approx(np.full((3, 1), FOREVER), rel=0.05)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_termination_does_not(name: str) -> None:
+    """The sum is finite: 6.5 at the start and 1 at the end, where a bootstrap would say 10."""
+    base, changes = AGENTS[name]
+    learner = train(probe_config(base, **changes), "ConstantTerminated", ticks_of(base), r=R, T=T)
+    at = np.array([0, 3, 6, 9])
+    expected = R * (1 - GAMMA ** (T - at)) / (1 - GAMMA)
+    assert values(learner, *(at / T)) == pytest.approx(np.tile(expected, (3, 1)), abs=0.7)
+
+
+@pytest.mark.parametrize("name", ["dqn", "n-step", "c51", "rainbow"])
+def test_credit_over_two_steps(name: str) -> None:
+    base, changes = AGENTS[name]
+    config = probe_config(base, **(changes | {"v_min": -1.0, "v_max": 2.0}))
+    learner = train(config, "Chain", 400, r=1.0)
+    expected = np.tile([GAMMA, 1.0], (3, 1))
+    assert values(learner, 0.0, 1.0) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["dqn", "double_q", "qrdqn", "rainbow"])
+def test_the_identity_is_learned(name: str) -> None:
+    base, changes = AGENTS[name]
+    explore = Exploration(start=1.0, end=0.1, fraction=0.5)
+    config = probe_config(base, **(changes | {"gamma": 0.5, "v_max": 3.0, "exploration": explore}))
+    learner = train(config, "Identity", 500, actions=3, T=10)
+    shown = torch.eye(3).expand(3, -1, -1)
+    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(3).expand(3, -1))
+
+
+@pytest.mark.slow
+def test_prioritised_replay_of_roulette_needs_its_weights() -> None:
+    """The agent's own form of the roulette: without weights a bet looks better than leaving."""
+    bets = {}
+    for beta in (0.0, 1.0):
+        config = probe_config("per_dqn", alpha=1.0, beta_start=beta, beta_end=beta, lr=1e-3)
+        config.buffer_size, config.batch_size = 4000, 64
+        learner = train(config, "Roulette", 6000)
+        q = learner.value.mean(learner.online(torch.ones(3, 1, 1)))[:, 0]
+        bets[beta] = q[:, 1].detach().numpy()
+    assert (bets[0.0] > 1).all() and (np.abs(bets[1.0]) < 0.8).all()
