@@ -31,7 +31,9 @@ class RunWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = store.read_status(self.folder)
         self._attempts = (before["attempts"] if before else 0) + 1
-        self._budget, self.state, self.step = job.config["budget"], schema.RUNNING, resume_at or 0
+        self._budget, self.state = job.config["budget"], schema.RUNNING
+        # of the last row; a seed that failed before the checkpoint has none behind it
+        self.step = min(before["global_step"], resume_at) if before and resume_at else 0
         record = store.run_record(job, k)
         store.write_json(self.folder / "run.json", record)
         (self.folder / "error.txt").unlink(missing_ok=True)
@@ -101,15 +103,14 @@ class Recorder:
         return time.monotonic() - self._began[0], time.process_time() - self._began[1]
 
     def write(self, step: int, columns: Columns) -> None:
-        """Append a row to every live run; a NaN is left out where no seed has a value."""
+        """Append a row to every live run, without what it has no value for (NaN)."""
         wall, cpu = self.spent()
-        present = {name: values for name, values in columns.items() if not np.isnan(values).all()}
         for k in self.live:
-            row = {name: float(values[k]) for name, values in present.items()}
+            row = {name: float(x[k]) for name, x in columns.items() if not np.isnan(x[k])}
             self.runs[k].write(step, row, {"wall": wall, "cpu": cpu})
         for name in (schema.TRAIN_RETURN, schema.EVAL_RETURN):
-            if name in present:
-                self._latest[name] = float(np.nanmean(present[name]))
+            if name in columns and not np.isnan(columns[name]).all():
+                self._latest[name] = float(np.nanmean(columns[name]))
         self._beat(step)
 
     def fail(self, k: int, reason: str, details: str | None = None) -> None:

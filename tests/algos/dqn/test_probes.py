@@ -63,7 +63,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def ticks_of(base: str) -> int:
-    return 1400 if base == "double_q" else 700  # whose networks each learn half the time
+    return 2000 if base == "double_q" else 700  # its networks each learn half the time
 
 
 @pytest.mark.parametrize("name", AGENTS)
