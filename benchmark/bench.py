@@ -53,8 +53,9 @@ def train(algo: str, env: str, seeds: int, budget: int, **settings: Any) -> Resu
     """Train ``seeds`` seeds for ``budget`` steps each; returns what it cost."""
     import torch
 
-    from benchmark.runner import Training
+    from benchmark.runner import Training, keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         given = {key.replace("__", "."): value for key, value in settings.items()}

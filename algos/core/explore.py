@@ -1,7 +1,12 @@
-"""Behaviour policies over action values; randomness comes in as uniform draws."""
+"""Behaviour policies over action values."""
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from algos.core.rng import Draws
 
 KINDS = ("epsilon_greedy", "boltzmann", "greedy")
 
@@ -11,27 +16,66 @@ def greedy(q: Tensor) -> Tensor:
     return q.argmax(-1)
 
 
-def epsilon_greedy(q: Tensor, epsilon: float, u: Tensor) -> Tensor:
-    """Return a uniform action with probability ``epsilon``, else the best (Sutton and Barto 2.2).
+class EpsilonGreedy:
+    """A uniform action with probability epsilon, else the best (Sutton and Barto 2.2).
+
+    Coins and random actions are drawn on the CPU, so that a tick on which every seed explores costs
+    no look at the values.
 
     Args:
-        q: ``[..., A]`` action values.
-        epsilon: in [0, 1].
-        u: ``[..., 2]`` uniform draws: the coin, and the random action.
+        seeds: the K seeds. lanes: N. actions: A.
     """
-    coin, which = u.unbind(-1)
-    random_action = (which * q.shape[-1]).long()
-    return torch.where(coin < epsilon, random_action, greedy(q))
+
+    def __init__(self, seeds: Sequence[int], lanes: int, actions: int) -> None:
+        def action(u: np.ndarray) -> np.ndarray:
+            # float32 rounds the largest draw times A up to A itself
+            chosen: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
+            return chosen
+
+        self._coin = Draws(seeds, "act/coin", (lanes,))
+        self._random = Draws(seeds, "act/random", (lanes,), transform=action)
+
+    def __call__(self, values: Callable[[], Tensor], epsilon: float) -> Tensor:
+        """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
+        explores, random_action = self._coin() < epsilon, self._random()
+        if explores.all():
+            return random_action
+        best = greedy(values())
+        return torch.where(explores.to(best.device), random_action.to(best.device), best)
+
+    def streams(self) -> dict[str, Draws]:
+        """Return the random streams, which belong to the agent's state."""
+        return {draws.purpose: draws for draws in (self._coin, self._random)}
 
 
-def boltzmann(q: Tensor, temperature: float, u: Tensor) -> Tensor:
-    """Sample from softmax(q / temperature) (Sutton and Barto 2.8).
+class Boltzmann:
+    """A sample from softmax(values / temperature) (Sutton and Barto 2.8).
 
     Args:
-        q: ``[..., A]`` action values.
-        temperature: > 0, in units of q.
-        u: ``[..., 2]`` uniform draws, of which the first is used.
+        seeds: the K seeds. lanes: N.
     """
-    cdf = (q / temperature).softmax(-1).cumsum(-1)
-    below = cdf[..., :-1] <= u[..., :1]  # without the last one: rounding must not invent an action
-    return below.sum(-1)
+
+    def __init__(self, seeds: Sequence[int], lanes: int) -> None:
+        self._draws = Draws(seeds, "act/softmax", (lanes, 1))
+
+    def __call__(self, values: Callable[[], Tensor], temperature: float) -> Tensor:
+        """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``, temperature > 0."""
+        cdf = (values() / temperature).softmax(-1).cumsum(-1)
+        # without the last one: rounding must not invent an action
+        return (cdf[..., :-1] <= self._draws().to(cdf.device)).sum(-1)
+
+    def streams(self) -> dict[str, Draws]:
+        """Return the random stream, which belongs to the agent's state."""
+        return {self._draws.purpose: self._draws}
+
+
+class Greedy:
+    """The best action; with noisy networks the noise explores."""
+
+    def __call__(self, values: Callable[[], Tensor], level: float) -> Tensor:
+        """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
+        return greedy(values())
+
+    def streams(self) -> dict[str, Draws]:
+        """Return nothing: there is nothing random here."""
+        return {}

@@ -70,6 +70,9 @@ class QNetwork(nn.Module):
             width = n
         self.advantage = self._stream(width, last, shape.actions * shape.atoms)
         self.value = self._stream(width, last, shape.atoms) if shape.dueling else None
+        # Plain tuples of the innermost layers: acting spares the modules' calls and look-ups.
+        self._torso, self._advantage = _flat(self.torso), _flat(self.advantage)
+        self._value = _flat(self.value) if self.value is not None else None
         self._noisy = [m for m in self.modules() if isinstance(m, NoisyLinear)]
         self._dropouts = [m for m in self.modules() if isinstance(m, Dropout)]
         self._modal = bool(self._dropouts) or shape.norm == "batch"
@@ -116,13 +119,16 @@ class QNetwork(nn.Module):
             x = x / self.shape.obs_scale
         for conv in self.convs:
             x = conv(x).relu_()
-        x = x.flatten(2)
-        for layer in self.torso:
-            x = layer(x)
-        out: Tensor = self.advantage(x)
-        out = out.reshape(*out.shape[:2], self.shape.actions, self.shape.atoms)
-        if self.value is not None:
-            value = self.value(x).unsqueeze(2)
+        if x.dim() > 3:
+            x = x.flatten(2)
+        batch = x.shape[1]
+        if batch == 1:  # once for all layers, see nets.py
+            x = x.expand(-1, 2, -1).contiguous()
+        x = _through(self._torso, x)
+        out = _through(self._advantage, x)[:, :batch]
+        out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
+        if self._value is not None:
+            value = _through(self._value, x)[:, :batch].unsqueeze(2)
             out = value + out - out.mean(2, keepdim=True)  # Wang et al. 2016, eq. 9
         return out
 
@@ -150,3 +156,17 @@ class QNetwork(nn.Module):
         """Act with the mean weights of noisy layers, or with their noise."""
         for layer in self._noisy:
             layer.mean = mean
+
+
+def _flat(module: nn.Module) -> tuple[nn.Module, ...]:
+    """Return a module's innermost layers in order."""
+    inner = (nn.Sequential, nn.ModuleList)
+    if not isinstance(module, inner):
+        return (module,)
+    return tuple(layer for child in module for layer in _flat(child))
+
+
+def _through(layers: tuple[nn.Module, ...], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer.forward(x)
+    return x

@@ -40,19 +40,21 @@ def _pad(x: Tensor, dim: int) -> Tensor:
 class Linear(nn.Module):
     """K affine maps, ``[K, B, in] -> [K, B, out]``.
 
-    ``weight`` is ``[K, in, out]``, ``bias [K, out]``, both drawn from U(-1/sqrt(in), 1/sqrt(in)).
+    ``weight [K, out, in]`` and ``bias [K, 1, out]`` are drawn from U(-1/sqrt(in), 1/sqrt(in)). The
+    weights lie transposed, as torch's do: a narrow output is then four times as fast.
     """
 
     def __init__(self, init: Init, n_in: int, n_out: int) -> None:
         super().__init__()
         self.n_in, self.n_out = n_in, n_out
         bound = 1 / math.sqrt(n_in)
-        self.weight = nn.Parameter(init((max(n_in, 2), max(n_out, 2))) * bound)
-        self.bias = nn.Parameter(init((max(n_out, 2),)) * bound)
+        self.weight = nn.Parameter(init((max(n_out, 2), max(n_in, 2))) * bound)
+        self.bias = nn.Parameter(init((1, max(n_out, 2))) * bound)
+        self._mean = self.weight, self.bias  # a plain attribute: acting spares the module's look-up
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        return self._affine(x, self.weight, self.bias)
+        return self._affine(x, *self._mean)
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         batch = x.shape[1]
@@ -60,8 +62,13 @@ class Linear(nn.Module):
             x = _pad(x, 2)
         if batch == 1:
             x = x.expand(-1, 2, -1)
-        y = torch.baddbmm(bias.unsqueeze(1), x, weight)
+        y = torch.baddbmm(bias, x, weight.transpose(1, 2))
         return y if self.n_out > 1 and batch > 1 else y[:, :batch, : self.n_out]
+
+
+def _signed_root(x: np.ndarray) -> np.ndarray:
+    root: np.ndarray = np.sign(x) * np.sqrt(np.abs(x))
+    return root
 
 
 class NoisyLinear(Linear):
@@ -86,30 +93,29 @@ class NoisyLinear(Linear):
         sigma = sigma0 / math.sqrt(n_in)
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, sigma))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, sigma))
-        self._n_in = self.weight.shape[1]
-        widths = self._n_in + self.weight.shape[2]
-        self.draws = Draws(seeds, purpose, (widths,), "normal")
+        self._sigma = self.weight_sigma, self.bias_sigma
+        self._n_in = self.weight.shape[2]
+        widths = self._n_in + self.weight.shape[1]
+        self.draws = Draws(seeds, purpose, (1, widths), "normal", self.weight.device, _signed_root)
         self.mean = False
-        self.noise = torch.zeros(len(seeds), widths)
+        self.noise = torch.zeros(len(seeds), 1, widths)
 
     def resample(self) -> None:
         """Draw new noise for every seed."""
-        e = self.draws()
-        self.noise = (e.sign() * e.abs().sqrt()).to(self.weight.device)
+        self.noise = self.draws().to(self.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         if self.mean:
-            return self._affine(x, self.weight, self.bias)
-        e_in, e_out = self.noise[:, : self._n_in], self.noise[:, self._n_in :]
-        bias = torch.addcmul(self.bias, self.bias_sigma, e_out)
+            return self._affine(x, *self._mean)
+        (mean, bias_mean), (sigma, bias_sigma) = self._mean, self._sigma
+        e_in, e_out = self.noise[..., : self._n_in], self.noise[..., self._n_in :]
+        bias = torch.addcmul(bias_mean, bias_sigma, e_out)
         if x.shape[1] <= _FEW:  # x (mu + sigma e_in e_out) without forming the weights
-            scaled = x * e_in[:, : x.shape[2]].unsqueeze(1)
-            noise = self._affine(scaled, self.weight_sigma, torch.zeros_like(bias))
-            noise = noise * e_out[:, : self.n_out].unsqueeze(1)
-            return self._affine(x, self.weight, bias) + noise
-        outer = e_in.unsqueeze(2) * e_out.unsqueeze(1)
-        weight = torch.addcmul(self.weight, self.weight_sigma, outer)
+            scaled = x * e_in[..., : x.shape[2]]
+            noise = self._affine(scaled, sigma, torch.zeros_like(bias)) * e_out[..., : self.n_out]
+            return self._affine(x, mean, bias) + noise
+        weight = torch.addcmul(mean, sigma, e_out.transpose(1, 2) * e_in)
         return self._affine(x, weight, bias)
 
 

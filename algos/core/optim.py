@@ -122,7 +122,8 @@ class SeedOptimizer:
 
     def grad_norm(self) -> Tensor:
         """Return each seed's gradient norm ``[K]``."""
-        return torch.stack([row.norm() for row in self._grad_rows])
+        norm: Tensor = torch.linalg.vector_norm(self.grad, dim=1)
+        return norm
 
     @torch.no_grad()
     def step(self, mask: Tensor | None = None) -> Tensor:

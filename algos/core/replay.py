@@ -94,7 +94,8 @@ class Ring:
         outcome = (step.reward, step.terminated, step.terminated | step.truncated)
         self.outcome[:, row] = torch.stack([x.float() for x in outcome], -1)
         cut = step.truncated & ~step.terminated
-        self.truncation[:, row] = 0
+        if self.truncated_obs.shape[1]:
+            self.truncation[:, row] = 0
         if cut.any():
             self._keep_successors(row, cut, step.next_obs)
         self.written += 1
@@ -134,39 +135,43 @@ class Ring:
             index: ``[K, B]`` places in the ring, as a sampler returns them.
         """
         n = self.n_step if n_step is None else n_step
-        steps = torch.arange(n, device=index.device) * self.lanes
-        places = (index.unsqueeze(-1) + steps) % self.size  # [K, B, n]
-        flat = places + self._seed_offset.unsqueeze(-1)
-        reward, terminated, ended = self.outcome.view(-1, 3)[flat].unbind(-1)
-        before = (1 - ended).cumprod(-1)
-        alive = torch.cat([torch.ones_like(before[..., :1]), before[..., :-1]], -1)
-        powers = self._powers[: n + 1]
-        length = alive.sum(-1).long()  # m >= 1
-        returns = torch.stack((alive * reward * powers[:n]).unbind(-1)).sum(0)
-        discount = powers[length] * (1 - (alive * terminated).amax(-1))
+        # reward, terminated and ended of each step, [K, B], and whether the window reaches it
+        outcome = self.outcome.view(-1, 3)
+        reward, terminated, ended = self._rows(outcome, index).unbind(-1)
+        returns, length = reward, torch.ones_like(index)
+        alive = 1 - ended
+        for i in range(1, n):
+            r, d, e = self._rows(outcome, (index + i * self.lanes) % self.size).unbind(-1)
+            returns = returns + self._powers[i] * alive * r
+            terminated = terminated + alive * d
+            length += alive.long()
+            alive = alive * (1 - e)
         last = (index + (length - 1) * self.lanes) % self.size
-        start = (index + self._seed_offset).view(-1)
-        shape = self.obs.shape[3:]
-        rows = self.obs.view(-1, *shape)
-        action = self.action.view(-1, *self.action.shape[3:])
         return Batch(
-            rows.index_select(0, start).view(*index.shape, *shape),
-            action.index_select(0, start).view(*index.shape, *action.shape[1:]),
+            self._rows(self.obs.flatten(0, 2), index),
+            self._rows(self.action.flatten(0, 2), index),
             returns,
-            discount,
-            self._successor(last),
+            self._powers[length] * (1 - terminated),
+            self._successor(last, (1 - alive) * (1 - terminated)),
         )
 
-    def _successor(self, last: Tensor) -> Tensor:
-        """Return what followed the rows at ``last [K, B]``; arbitrary behind a termination."""
-        following = ((last + self.lanes) % self.size + self._seed_offset).view(-1)
-        shape = self.obs.shape[3:]
-        rows = self.obs.view(-1, *shape).index_select(0, following).view(*last.shape, *shape)
-        number = self.truncation.view(-1)[last + self._seed_offset]  # [K, B]
-        if self.truncated_obs.shape[1]:
-            k, b = number.nonzero(as_tuple=True)
-            rows[k, b] = self.truncated_obs[k, number[k, b] % self.truncated_obs.shape[1]]
-        return rows
+    def _rows(self, flat: Tensor, index: Tensor) -> Tensor:
+        """Return ``flat [K * size, ...]`` at places ``[K, B]``, as ``[K, B, ...]``."""
+        rows = flat.index_select(0, (index + self._seed_offset).view(-1))
+        return rows.view(*index.shape, *flat.shape[1:])
+
+    def _successor(self, last: Tensor, cut: Tensor) -> Tensor:
+        """Return what followed the rows at ``last [K, B]``; arbitrary behind a termination.
+
+        Args:
+            cut: ``[K, B]``, not zero where a truncation followed.
+        """
+        successor = self._rows(self.obs.flatten(0, 2), (last + self.lanes) % self.size)
+        k, b = cut.nonzero(as_tuple=True)
+        number = self.truncation.flatten(1)[k, last[k, b]]
+        if len(k):
+            successor[k, b] = self.truncated_obs[k, number % self.truncated_obs.shape[1]]
+        return successor
 
     def latest(self) -> Tensor:
         """Return the places of the newest complete starts, one per lane, ``[K, N]``."""

@@ -6,7 +6,7 @@ and a checkpoint restores it exactly (Salmon et al. 2011, "Parallel random numbe
 2, 3").
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -44,6 +44,7 @@ class Draws:
         shape: shape of a draw per seed.
         kind: "uniform" in [0, 1) or "normal" (standard).
         device: where the draws are wanted; a block is moved there at once.
+        transform: applied to every value; it must act on each alone and be exact (no ``exp``).
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Draws:
         shape: Sequence[int],
         kind: str = "uniform",
         device: torch.device | str = "cpu",
+        transform: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.seeds, self.purpose, self.shape, self.kind = tuple(seeds), purpose, tuple(shape), kind
-        self.device = torch.device(device)
+        self.device, self.transform = torch.device(device), transform
         self.per_block = max(1, _BLOCK_VALUES // max(1, int(np.prod(self.shape))))
         self.block, self.offset = -1, self.per_block
         self._values: tuple[Tensor, ...] = ()
@@ -76,6 +78,8 @@ class Draws:
             draw = generator(seed, self.purpose, block=block)
             fill = draw.random if self.kind == "uniform" else draw.standard_normal
             fill(dtype=np.float32, out=values[k])
+        if self.transform is not None:
+            values = self.transform(values)
         tensor = torch.from_numpy(np.ascontiguousarray(values.swapaxes(0, 1))).to(self.device)
         self._values = tensor.unbind(0)
 

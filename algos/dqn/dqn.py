@@ -21,8 +21,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core import explore as behaviour
 from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
+from algos.core.explore import Boltzmann, EpsilonGreedy, Greedy
 from algos.core.heads import NetShape, QNetwork
 from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.replay import Batch, Ring
@@ -78,8 +78,7 @@ class DQN:
         e = config.exploration
         self.exploration = Schedule(e.schedule, e.start, e.end, int(e.fraction * spec.budget))
         self.beta = Schedule("linear", config.beta_start, config.beta_end, spec.budget)
-        self.exploring = "greedy" if config.noisy else e.kind
-        self.act_draws = Draws(seeds, "act", (config.lanes, 2), device=device)
+        self.explore = _behaviour(config, seeds, self.actions)
         self.coin_draws = Draws(seeds, "coin", (), device=device)
         self.ticks = 0  # observed
         self.train_ticks = max(1, config.train_every // config.lanes)
@@ -99,24 +98,14 @@ class DQN:
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions ``[K, N]``; the memo holds the greedy value ``[K, N]``."""
-        if not explore:
-            self.online.use_mean(True)
-            q = self._values(obs)
-            self.online.use_mean(False)
-            return q.argmax(-1), {"value": q.amax(-1)}
-        self.online.resample()
-        q = self._values(obs)
-        return self._explore(q), {"value": q.amax(-1)}
-
-    def _explore(self, q: Tensor) -> Tensor:
-        """Choose actions ``[K, N]`` from ``q [K, N, A]`` by the behaviour policy."""
-        level = self.exploration(self.steps)
-        if self.exploring == "epsilon_greedy":
-            return behaviour.epsilon_greedy(q, level, self.act_draws())
-        if self.exploring == "boltzmann":
-            return behaviour.boltzmann(q, level, self.act_draws())
-        return behaviour.greedy(q)
+        """Choose actions ``[K, N]``; greedy acting remembers the values it expects, ``[K, N]``."""
+        if explore:
+            self.online.resample()
+            return self.explore(lambda: self._values(obs), self.exploration(self.steps)), {}
+        self.online.use_mean(True)
+        value, action = self._values(obs).max(-1)
+        self.online.use_mean(False)
+        return action, {"value": value}
 
     def _values(self, obs: Tensor) -> Tensor:
         """Return action values ``[K, N, A]``; of two networks, their mean."""
@@ -207,7 +196,7 @@ class DQN:
 
     def _streams(self) -> dict[str, Draws]:
         nets = self.online.streams() | self.target.streams()
-        return nets | {"act": self.act_draws, "coin": self.coin_draws}
+        return nets | self.explore.streams() | {"coin": self.coin_draws}
 
     def state(self) -> State:
         """Return networks, optimiser, replay, sampler, streams and the tick count."""
@@ -272,6 +261,16 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
         batch=config.batch_size if config.replay else config.lanes,
         obs_scale=float(spec.obs_space.high.max()) if frames else 1.0,
     )
+
+
+def _behaviour(
+    config: DQNConfig, seeds: Sequence[int], actions: int
+) -> EpsilonGreedy | Boltzmann | Greedy:
+    if config.noisy or config.exploration.kind == "greedy":
+        return Greedy()
+    if config.exploration.kind == "boltzmann":
+        return Boltzmann(seeds, config.lanes)
+    return EpsilonGreedy(seeds, config.lanes, actions)
 
 
 def _sampler(config: DQNConfig, ring: Ring, seeds: Sequence[int]) -> Sampler:

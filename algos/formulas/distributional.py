@@ -40,7 +40,8 @@ def clipped_share(
     support = torch.linspace(v_min, v_max, atoms, dtype=probs_t.dtype, device=probs_t.device)
     shifted = r_t.unsqueeze(-1) + discount_t.unsqueeze(-1) * support
     outside = (shifted < v_min) | (shifted > v_max)
-    return torch.where(outside, probs_t, 0.0).sum(-1)
+    clipped: Tensor = torch.where(outside, probs_t, 0.0).sum(-1)
+    return clipped
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -50,7 +51,8 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 def entropy(probs: Tensor) -> Tensor:
     """Return ``-sum_z p log p`` with 0 log 0 = 0, ``[..., Z] -> [...]``."""
-    return torch.special.entr(probs).sum(-1)
+    entropy: Tensor = torch.special.entr(probs).sum(-1)
+    return entropy
 
 
 def quantile_huber(quantiles: Tensor, target: Tensor, kappa: float) -> Tensor:
