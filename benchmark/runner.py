@@ -217,8 +217,7 @@ class Training:
 
     def _save_is_due(self) -> bool:
         interval = self.job.config["checkpoint_every"]
-        wait = max(interval, self._save_cost / _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_SAVE_SHARE)
+        wait = max(interval, self._save_cost / _SAVE_SHARE)
         return bool(interval > 0 and time.monotonic() - self._last_save > wait)
 
     def _save(self) -> None:

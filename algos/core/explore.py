@@ -79,3 +79,6 @@ class Greedy:
     def streams(self) -> dict[str, Draws]:
         """Return nothing: there is nothing random here."""
         return {}
+
+
+Behaviour = EpsilonGreedy | Boltzmann | Greedy

@@ -22,7 +22,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
-from algos.core.explore import Boltzmann, EpsilonGreedy, Greedy
+from algos.core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from algos.core.heads import NetShape, QNetwork
 from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.replay import Batch, Ring
@@ -263,9 +263,7 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     )
 
 
-def _behaviour(
-    config: DQNConfig, seeds: Sequence[int], actions: int
-) -> EpsilonGreedy | Boltzmann | Greedy:
+def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behaviour:
     if config.noisy or config.exploration.kind == "greedy":
         return Greedy()
     if config.exploration.kind == "boltzmann":
