@@ -109,7 +109,15 @@ def _peak_mb() -> float:
 
 
 # What a job pays for its rows, the offline mirror, the periodic evaluations and its checkpoints.
-_FULL = {"tracking__wandb": "offline", "log_every": 250, "checkpoint_every": 10}
+_FULL: dict[str, Any] = {"tracking__wandb": "offline", "log_every": 250, "checkpoint_every": 10}
+_MINATAR: dict[str, Any] = {
+    "algo__hidden": [128],
+    "algo__batch_size": 32,
+    "algo__train_every": 1,
+    "algo__learning_starts": 5_000,
+    "algo__buffer_size": 100_000,
+}
+_MEMORY = _MINATAR | {"algo__train_every": 100, "checkpoint_every": 20}
 CASES: dict[str, Callable[[], Result]] = {
     "dqn k=1": lambda: train("dqn", "cartpole", 1, 50_000),
     "dqn k=10": lambda: train("dqn", "cartpole", 10, 50_000),
@@ -122,14 +130,6 @@ CASES: dict[str, Callable[[], Result]] = {
     "full job": lambda: train("dqn", "cartpole", 10, 50_000, **_FULL),
     "memory": lambda: train("dqn", "minatar_seaquest", 10, 100_000, **_MEMORY),
 }
-_MINATAR = {
-    "algo__hidden": [128],
-    "algo__batch_size": 32,
-    "algo__train_every": 1,
-    "algo__learning_starts": 5_000,
-    "algo__buffer_size": 100_000,
-}
-_MEMORY = _MINATAR | {"algo__train_every": 100, "checkpoint_every": 20}
 GROUPS = {
     "speed": ("dqn k=1", "dqn k=10", "sb3 dqn"),
     "rainbow": ("rainbow k=1", "rainbow k=10"),
