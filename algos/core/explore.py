@@ -19,8 +19,8 @@ def greedy(q: Tensor) -> Tensor:
 class EpsilonGreedy:
     """A uniform action with probability epsilon, else the best (Sutton and Barto 2.2).
 
-    Coins and random actions are drawn on the CPU, so that a tick on which every seed explores costs
-    no look at the values.
+    Coins and random actions stay on the host, so that a tick on which every seed explores costs no
+    look at the values.
 
     Args:
         seeds: the K seeds. lanes: N. actions: A.
@@ -37,11 +37,11 @@ class EpsilonGreedy:
 
     def __call__(self, values: Callable[[], Tensor], epsilon: float) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
-        explores, random_action = self._coin() < epsilon, self._random()
+        explores, random_action = self._coin().numpy() < epsilon, self._random()
         if explores.all():
             return random_action
-        best = greedy(values())
-        return torch.where(explores.to(best.device), random_action.to(best.device), best)
+        best = greedy(values()).numpy(force=True)
+        return torch.from_numpy(np.where(explores, random_action.numpy(), best))
 
     def streams(self) -> dict[str, Draws]:
         """Return the random streams, which belong to the agent's state."""

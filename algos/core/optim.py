@@ -1,19 +1,20 @@
 """Optimisers over one flat buffer ``[K, D]`` that the parameters of K networks are views of.
 
-Each seed's row is one parameter of a stock torch optimiser, so every seed has a step count of its
+Each seed's row is one parameter to torch's own optimisers, so every seed has a step count of its
 own, a seed can sit out an update, gradients are clipped per seed, and an update costs the same
 whatever the number of layers. A row is updated on its own, so its bits do not depend on K.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
 
 _ALIGN = 64  # rows start at multiples of this, so that all are aligned alike
 
-# The tensors that torch keeps per parameter, beside its step count.
+# What is remembered of past gradients, in the order in which torch's functions take it.
 _MEMORY = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "grad_avg"),
@@ -94,22 +95,16 @@ class SeedOptimizer:
         max_norm: float | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.params, self.max_norm, self._memory = params, max_norm, _MEMORY[kind]
+        self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
+        self.max_norm, self.betas = max_norm, betas
         self.grad = torch.zeros_like(params.data)
         self._grad_views, self._grad_rows = params.views(self.grad), self.grad.unbind(0)
-        self._rows = [nn.Parameter(row) for row in params.data.unbind(0)]
-        self._torch: torch.optim.Optimizer
-        if kind == "adam":
-            self._torch = torch.optim.Adam(self._rows, lr, betas, eps, fused=True)
-        elif kind == "rmsprop":
-            self._torch = CentredRMSprop(self._rows, lr, betas[1], eps)
-        else:
-            self._torch = torch.optim.SGD(self._rows, lr)
-        if self._memory:
-            for row in self._rows:
-                memory = {name: torch.zeros_like(row) for name in self._memory}
-                step = torch.zeros((), device=row.device if kind == "adam" else None)
-                self._torch.state[row] = {"step": step} | memory
+        self._rows = params.data.unbind(0)
+        self.memory = {name: torch.zeros_like(params.data) for name in _MEMORY[kind]}
+        self._per_row = [m.unbind(0) for m in self.memory.values()]
+        # Adam's step counts live with the parameters, RMSprop's on the host.
+        device = params.data.device if kind == "adam" else None
+        self._steps = [torch.zeros((), device=device) for _ in self._rows]
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradient of each seed's loss ``[K]``.
@@ -138,23 +133,61 @@ class SeedOptimizer:
         norm = self.grad_norm()
         if self.max_norm is not None:
             self.grad.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1))
-        live = [True] * len(self._rows) if mask is None else mask.tolist()
-        for row, grad, learns in zip(self._rows, self._grad_rows, live, strict=True):
-            row.grad = grad if learns else None
-        self._torch.step()
+        live = range(len(self._rows)) if mask is None else mask.nonzero()[:, 0].tolist()
+        everything = (self._rows, self._grad_rows, self._steps, *self._per_row)
+        self._apply(*([rows[k] for k in live] for rows in everything))
         return norm
 
-    def _per_row(self) -> list[dict[str, Any]]:
-        return [self._torch.state[row] for row in self._rows] if self._memory else []
+    def _apply(
+        self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
+    ) -> None:
+        """Hand some seeds' rows to torch's own update."""
+        if self.kind == "adam":
+            first, second = memory
+            adam(
+                rows,
+                grads,
+                first,
+                second,
+                [],
+                steps,
+                fused=True,
+                amsgrad=False,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                lr=self.lr,
+                weight_decay=0.0,
+                eps=self.eps,
+                maximize=False,
+            )
+        elif self.kind == "rmsprop":
+            second, first = memory
+            rmsprop(
+                rows,
+                grads,
+                second,
+                first,
+                [],
+                steps,
+                foreach=False,
+                lr=self.lr,
+                alpha=self.betas[1],
+                eps=self.eps,
+                weight_decay=0.0,
+                momentum=0.0,
+                centered=True,
+            )
+        else:
+            for row, grad in zip(rows, grads, strict=True):
+                row.add_(grad, alpha=-self.lr)
 
     def state(self) -> dict[str, Tensor]:
         """Return the memory of past gradients; the parameters are not the optimiser's own."""
-        rows = self._per_row()
-        names = ("step", *self._memory) if rows else ()
-        return {name: torch.stack([row[name] for row in rows]) for name in names}
+        return {"steps": torch.stack(self._steps)} | self.memory
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what ``state`` returned."""
-        for k, row in enumerate(self._per_row()):
-            for name, tensor in row.items():
-                tensor.copy_(state[name][k])
+        for name, memory in self.memory.items():
+            memory.copy_(state[name])
+        for step, saved in zip(self._steps, state["steps"], strict=True):
+            step.copy_(saved)

@@ -5,6 +5,9 @@ episode ended at t. A terminated successor is never read. A truncated one lies i
 its row is overwritten. The slot at the write head holds the newest successor, so the newest row can
 be sampled at once. An n-step window is gathered in one place: its return, its discount and its last
 state cannot disagree.
+
+The ring lies in the host's memory, where environments write and where there is room for it; only
+gathered batches go to the device.
 """
 
 from collections.abc import Sequence
@@ -15,7 +18,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Step
+from algos.core.agent import State, Step
+
+_ROWS = ("obs", "action", "outcome", "truncation")
 
 
 class Batch(NamedTuple):
@@ -28,11 +33,11 @@ class Batch(NamedTuple):
     next_obs: Tensor  # the state the window ends in; arbitrary where discount is 0
 
 
-def torch_dtype(space: spaces.Box) -> torch.dtype:
+def stored_dtype(space: spaces.Box) -> type[np.generic]:
     """Return how observations of a space are stored: bytes stay bytes, all else is float32."""
     if space.dtype == np.bool_:
-        return torch.bool
-    return torch.uint8 if space.dtype == np.uint8 else torch.float32
+        return np.bool_
+    return np.uint8 if space.dtype == np.uint8 else np.float32
 
 
 class Ring:
@@ -43,6 +48,7 @@ class Ring:
         capacity: transitions per seed that can be sampled.
         n_step: longest window that ``gather`` will be asked for.
         gamma: discount per step.
+        device: where gathered batches are wanted.
     """
 
     def __init__(
@@ -50,30 +56,26 @@ class Ring:
         k: int,
         lanes: int,
         obs_space: spaces.Box,
-        action: tuple[Sequence[int], torch.dtype],
+        action: tuple[Sequence[int], type[np.generic]],
         capacity: int,
         n_step: int,
         gamma: float,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.k, self.lanes, self.n_step, self.gamma = k, lanes, n_step, gamma
+        self.k, self.lanes, self.n_step, self.device = k, lanes, n_step, torch.device(device)
         self.rows = max(1, capacity // lanes) + n_step
         self.size = self.rows * lanes
         self.written = 0  # ticks ever stored
         shape = (k, self.rows, lanes)
-        self.obs = torch.zeros(
-            *shape, *obs_space.shape, dtype=torch_dtype(obs_space), device=device
-        )
-        self.action = torch.zeros(*shape, *action[0], dtype=action[1], device=device)
+        self.obs = np.zeros((*shape, *obs_space.shape), stored_dtype(obs_space))
+        self.action = np.zeros((*shape, *action[0]), action[1])
         # reward, terminated, ended: gathered together
-        self.outcome = torch.zeros(*shape, 3, device=device)
+        self.outcome = np.zeros((*shape, 3), np.float32)
         # Where a row was truncated: 1 + the running number of that truncation in its seed.
-        self.truncation = torch.zeros(shape, dtype=torch.int64, device=device)
-        self.truncated_obs = torch.zeros(
-            k, 1, *obs_space.shape, dtype=self.obs.dtype, device=device
-        )
-        self._powers = torch.tensor([gamma**i for i in range(n_step + 1)], device=device)
-        self._seed_offset = (torch.arange(k, device=device) * self.size).unsqueeze(1)
+        self.truncation = np.zeros(shape, np.int64)
+        self.truncated_obs = np.zeros((k, 0, *obs_space.shape), self.obs.dtype)
+        self._powers = np.array([gamma**i for i in range(n_step + 1)], np.float32)
+        self._seed_offset = np.arange(k)[:, None] * self.size
 
     def __len__(self) -> int:
         """Return how many starts per seed can be sampled."""
@@ -88,43 +90,45 @@ class Ring:
     def add(self, step: Step) -> None:
         """Store one tick of all seeds and lanes."""
         row, following = self.written % self.rows, (self.written + 1) % self.rows
-        self.obs[:, row] = step.obs
-        self.obs[:, following] = step.next_obs
-        self.action[:, row] = step.action
-        outcome = (step.reward, step.terminated, step.terminated | step.truncated)
-        self.outcome[:, row] = torch.stack([x.float() for x in outcome], -1)
-        cut = step.truncated & ~step.terminated
-        if self.truncated_obs.shape[1]:
-            self.truncation[:, row] = 0
-        if cut.any():
-            self._keep_successors(row, cut, step.next_obs)
+        next_obs = step.next_obs.numpy(force=True)
+        terminated, truncated = step.terminated.numpy(force=True), step.truncated.numpy(force=True)
+        ended = terminated | truncated
+        self.obs[:, row] = step.obs.numpy(force=True)
+        self.obs[:, following] = next_obs
+        self.action[:, row] = step.action.numpy(force=True)
+        outcome = self.outcome[:, row]
+        outcome[..., 0] = step.reward.numpy(force=True)
+        outcome[..., 1] = terminated
+        outcome[..., 2] = ended
+        self.truncation[:, row] = 0
+        if ended.any():
+            self._keep_successors(row, truncated & ~terminated, next_obs)
         self.written += 1
 
-    def _keep_successors(self, row: int, cut: Tensor, next_obs: Tensor) -> None:
+    def _keep_successors(self, row: int, cut: np.ndarray, next_obs: np.ndarray) -> None:
         """Put the successors of truncated lanes into the side table, itself a ring per seed.
 
         Rows are overwritten in the order in which they were written, so the live truncations of a
         seed are the last ones numbered: the table is a ring too, doubled when it is full.
         """
-        flat = self.truncation.flatten(1)
-        newest = flat.amax(1, keepdim=True)
-        number = torch.where(cut, newest + cut.long().cumsum(1), 0)
-        live = int((flat > 0).sum(1).max()) + cut.shape[1]
+        if not cut.any():
+            return
+        flat = self.truncation.reshape(self.k, -1)
+        newest = flat.max(1, keepdims=True)
+        live = int((flat > 0).sum(1).max()) + self.lanes
         if live > self.truncated_obs.shape[1]:
             self._grow(flat, 2 * live)
-        self.truncation[:, row] = number
-        k, lane = cut.nonzero(as_tuple=True)
-        slots = number[k, lane] % self.truncated_obs.shape[1]
-        self.truncated_obs[k, slots] = next_obs[k, lane].to(self.truncated_obs.dtype)
+        self.truncation[:, row] = number = np.where(cut, newest + cut.cumsum(1), 0)
+        k, lane = cut.nonzero()
+        self.truncated_obs[k, number[k, lane] % self.truncated_obs.shape[1]] = next_obs[k, lane]
 
-    def _grow(self, numbers: Tensor, size: int) -> None:
+    def _grow(self, numbers: np.ndarray, size: int) -> None:
         old = self.truncated_obs
-        self.truncated_obs = old.new_zeros(old.shape[0], size, *old.shape[2:])
-        if not old.shape[1]:
-            return
-        k, i = numbers.nonzero(as_tuple=True)
+        self.truncated_obs = np.zeros((self.k, size, *old.shape[2:]), old.dtype)
+        k, i = numbers.nonzero()
         number = numbers[k, i]
-        self.truncated_obs[k, number % size] = old[k, number % old.shape[1]]
+        if len(k):
+            self.truncated_obs[k, number % size] = old[k, number % old.shape[1]]
 
     def gather(self, index: Tensor, n_step: int | None = None) -> Batch:
         """Return the windows of ``n_step`` steps that begin at ``index``.
@@ -135,61 +139,60 @@ class Ring:
             index: ``[K, B]`` places in the ring, as a sampler returns them.
         """
         n = self.n_step if n_step is None else n_step
-        # reward, terminated and ended of each step, [K, B], and whether the window reaches it
-        outcome = self.outcome.view(-1, 3)
-        reward, terminated, ended = self._rows(outcome, index).unbind(-1)
-        returns, length = reward, torch.ones_like(index)
-        alive = 1 - ended
-        for i in range(1, n):
-            r, d, e = self._rows(outcome, (index + i * self.lanes) % self.size).unbind(-1)
-            returns = returns + self._powers[i] * alive * r
-            terminated = terminated + alive * d
-            length += alive.long()
-            alive = alive * (1 - e)
-        last = (index + (length - 1) * self.lanes) % self.size
-        return Batch(
-            self._rows(self.obs.flatten(0, 2), index),
-            self._rows(self.action.flatten(0, 2), index),
-            returns,
+        start = index.numpy(force=True)
+        returns, terminated, ended = np.moveaxis(self._take(self.outcome, start), -1, 0)
+        length, alive = np.ones_like(start), 1 - ended
+        for i in range(1, n):  # alive: whether the window reaches step i
+            step = self._take(self.outcome, (start + i * self.lanes) % self.size)
+            reward, terminates, ends = np.moveaxis(step, -1, 0)
+            returns = returns + self._powers[i] * alive * reward
+            terminated = terminated + alive * terminates
+            length += alive.astype(np.int64)
+            alive = alive * (1 - ends)
+        last = (start + (length - 1) * self.lanes) % self.size
+        arrays = (
+            self._take(self.obs, start),
+            self._take(self.action, start),
+            np.ascontiguousarray(returns),
             self._powers[length] * (1 - terminated),
             self._successor(last, (1 - alive) * (1 - terminated)),
         )
+        return Batch(*(torch.from_numpy(x).to(self.device) for x in arrays))
 
-    def _rows(self, flat: Tensor, index: Tensor) -> Tensor:
-        """Return ``flat [K * size, ...]`` at places ``[K, B]``, as ``[K, B, ...]``."""
-        rows = flat.index_select(0, (index + self._seed_offset).view(-1))
-        return rows.view(*index.shape, *flat.shape[1:])
+    def _take(self, rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Return ``rows [K, T, N, ...]`` at places ``[K, B]``, as ``[K, B, ...]``."""
+        flat = rows.reshape(self.k * self.size, *rows.shape[3:])
+        return flat.take(place + self._seed_offset, axis=0)
 
-    def _successor(self, last: Tensor, cut: Tensor) -> Tensor:
+    def _successor(self, last: np.ndarray, cut: np.ndarray) -> np.ndarray:
         """Return what followed the rows at ``last [K, B]``; arbitrary behind a termination.
 
         Args:
             cut: ``[K, B]``, not zero where a truncation followed.
         """
-        successor = self._rows(self.obs.flatten(0, 2), (last + self.lanes) % self.size)
-        k, b = cut.nonzero(as_tuple=True)
-        number = self.truncation.flatten(1)[k, last[k, b]]
+        successor = self._take(self.obs, (last + self.lanes) % self.size)
+        k, b = cut.nonzero()
         if len(k):
+            number = self.truncation.reshape(self.k, -1)[k, last[k, b]]
             successor[k, b] = self.truncated_obs[k, number % self.truncated_obs.shape[1]]
         return successor
 
     def latest(self) -> Tensor:
         """Return the places of the newest complete starts, one per lane, ``[K, N]``."""
         row = (self.written - self.n_step) % self.rows
-        places = torch.arange(self.lanes, device=self.obs.device) + row * self.lanes
-        return places.expand(self.k, -1)
+        return (torch.arange(self.lanes) + row * self.lanes).expand(self.k, -1)
 
-    def state(self) -> dict:
+    def state(self) -> State:
         """Return the content; only rows that were ever written."""
         used = min(self.written + 1, self.rows)
-        rows = ("obs", "action", "outcome", "truncation")
-        state = {name: getattr(self, name)[:, :used] for name in rows}
-        return state | {"truncated_obs": self.truncated_obs, "written": self.written}
+        state: State = {name: torch.from_numpy(getattr(self, name))[:, :used] for name in _ROWS}
+        state["truncated_obs"] = torch.from_numpy(self.truncated_obs)
+        return state | {"written": self.written}
 
-    def load(self, state: dict) -> None:
+    def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
         self.written = state["written"]
         used = min(self.written + 1, self.rows)
-        for name in ("obs", "action", "outcome", "truncation"):
-            getattr(self, name)[:, :used] = state[name]
-        self.truncated_obs = state["truncated_obs"].to(self.obs.device).clone()
+        for name in _ROWS:
+            getattr(self, name)[:, :used] = state[name].numpy(force=True)
+        self.truncated_obs = state["truncated_obs"].numpy(force=True).copy()

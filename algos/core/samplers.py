@@ -20,8 +20,8 @@ class Uniform:
 
     def __init__(self, ring: Ring, seeds: Sequence[int], batch: int) -> None:
         self.ring = ring
-        self.draws = Draws(seeds, "replay", (batch,), device=ring.obs.device)
-        self._ones = torch.ones(len(seeds), batch, device=ring.obs.device)
+        self.draws = Draws(seeds, "replay", (batch,))
+        self._ones = torch.ones(len(seeds), batch)
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return ``[K, B]`` places and weights of one."""
@@ -46,7 +46,7 @@ class Latest:
 
     def __init__(self, ring: Ring, seeds: Sequence[int]) -> None:
         self.ring = ring
-        self._ones = torch.ones(len(seeds), ring.lanes, device=ring.obs.device)
+        self._ones = torch.ones(len(seeds), ring.lanes)
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return the newest start of each lane, ``[K, N]``, and weights of one."""
@@ -70,7 +70,7 @@ class SumTree:
         self.levels: list[Tensor] = []
         while not self.levels or size > 1:
             size = -(-size // _FAN) * _FAN
-            self.levels.append(torch.zeros(k, size, dtype=torch.float64, device=device))
+            self.levels.append(torch.zeros(k, size, dtype=torch.float64))
             size //= _FAN
 
     def set(self, index: Tensor, value: Tensor) -> None:
@@ -130,13 +130,12 @@ class Prioritized:
         self, ring: Ring, seeds: Sequence[int], batch: int, alpha: float, eps: float = 1e-6
     ) -> None:
         self.ring, self.alpha, self.eps = ring, alpha, eps
-        device = ring.obs.device
-        self.draws = Draws(seeds, "replay", (batch,), device=device)
-        self.tree = SumTree(len(seeds), ring.size, device)
-        self.largest = torch.ones(len(seeds), 1, dtype=torch.float64, device=device)
+        self.draws = Draws(seeds, "replay", (batch,))
+        self.tree = SumTree(len(seeds), ring.size)
+        self.largest = torch.ones(len(seeds), 1, dtype=torch.float64)
         self.entered = 0  # running number of the first start that is not in the tree
         self.left = 0  # running number of the first start that has not been taken out
-        self._strata = torch.arange(batch, dtype=torch.float64, device=device)
+        self._strata = torch.arange(batch, dtype=torch.float64)
 
     def _follow_ring(self) -> None:
         """Put starts that became complete into the tree, and take overwritten ones out.
@@ -147,10 +146,10 @@ class Prioritized:
         end = oldest + len(self.ring)
         # A place that a new start has taken over meanwhile is not emptied.
         gone = max(self.left, end - self.ring.size)
-        out = torch.arange(min(gone, oldest), oldest, device=self.largest.device) % self.ring.size
-        new = torch.arange(max(self.entered, oldest), end, device=self.largest.device)
+        out = torch.arange(min(gone, oldest), oldest) % self.ring.size
+        new = torch.arange(max(self.entered, oldest), end)
         index = torch.cat([out, new % self.ring.size]).expand(len(self.largest), -1)
-        value = torch.zeros(index.shape, dtype=torch.float64, device=self.largest.device)
+        value = torch.zeros(index.shape, dtype=torch.float64)
         value[:, len(out) :] = self.largest
         self.tree.set(index, value)
         self.entered, self.left = end, oldest

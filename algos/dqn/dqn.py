@@ -68,7 +68,7 @@ class DQN:
             len(seeds),
             config.lanes,
             spec.obs_space,
-            ((), torch.int64),
+            ((), np.int64),
             config.buffer_size if config.replay else config.lanes,
             config.n_step,
             config.gamma,
@@ -147,14 +147,14 @@ class DQN:
     def _learn(self) -> dict[str, Tensor]:
         """Make one update of every seed."""
         index, weight = self.sampler.sample(self.beta(self.steps))
-        batch = self.ring.gather(index)
+        batch, weight = self.ring.gather(index), weight.to(self.ring.device)
         self.online.resample()
         self.target.resample()
         batch = Batch(*(self._each_twin(x) for x in batch))
         loss, priority, metrics = self._loss_of(batch, self._each_twin(weight))
         self.optimizer.backward(loss)
         metrics["loss/grad_norm"] = self.optimizer.step(self._coin())
-        self.sampler.update(index, self._over_twins(priority))
+        self.sampler.update(index, self._over_twins(priority).to(index.device))
         return {key: self._over_twins(x) for key, x in metrics.items()}
 
     def _loss(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
