@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -27,9 +28,9 @@ from tests.helpers import equal
 
 SMALL: dict[str, Any] = {
     **{"algo.hidden": [16, 16], "algo.batch_size": 16, "algo.buffer_size": 150},
-    **{"algo.learning_starts": 40, "algo.train_every": 2, "algo.target_every": 30},
+    **{"algo.learning_starts": 40, "algo.train_every": 4, "algo.target_every": 30},
     **{"algo.atoms": 11, "evaluation.episodes": 3, "evaluation.periodic_episodes": 2},
-    **{"evaluation.every": 120, "log_every": 50, "checkpoint_every": 0, "budget": 500},
+    **{"evaluation.every": 90, "log_every": 40, "checkpoint_every": 0, "budget": 320},
     **{"tracking.wandb": "disabled"},
 }
 
@@ -124,26 +125,43 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Job]:
+    """Return what gives the uninterrupted form of a run, trained once for all tests."""
+
+    @cache
+    def run(name: str) -> Job:
+        algo, env, changes = RUNS[name]
+        return finished(job(tmp_path_factory.mktemp("whole"), algo, env, **changes))
+
+    return run
+
+
+def like(name: str, folder: Path, **more: Any) -> Job:
     algo, env, changes = RUNS[name]
-    whole = finished(job(tmp_path / "whole", algo, env, (3, 11), **changes))
-    parts = job(tmp_path / "parts", algo, env, (3, 11), **changes)
+    return job(folder, algo, env, **changes, **more)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    name: str, whole: Callable[[str], Job], tmp_path: Path
+) -> None:
+    parts = like(name, tmp_path)
     for attempt, ticks in enumerate((0, 37, 1, 36)):
         training = stop(parts, ticks)
         assert training.recorder.states() == dict.fromkeys(parts.run_ids, schema.INTERRUPTED)
         assert saved(parts).exists() and status(parts, 0)["attempts"] == attempt + 1
     finished(parts)
-    same_results(whole, parts)
+    same_results(whole(name), parts)
     assert not saved(parts).parent.exists() and status(parts, 0)["attempts"] == 5
 
 
 @pytest.mark.parametrize("name", ["dqn", "rainbow, truncated"])
-def test_a_killed_run_ends_as_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+def test_a_killed_run_ends_as_an_uninterrupted_one(
+    name: str, whole: Callable[[str], Job], tmp_path: Path
+) -> None:
     """The last checkpoint is older than the last rows, and the last row is torn."""
-    algo, env, changes = RUNS[name]
-    whole = finished(job(tmp_path / "whole", algo, env, (3, 11), **changes))
-    parts = job(tmp_path / "parts", algo, env, (3, 11), **changes)
+    parts = like(name, tmp_path)
     with pytest.raises(Killed):
         stop(parts, 60, kill)  # before the first checkpoint
 
@@ -153,17 +171,17 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name: str, tmp_path: Path) ->
 
     training, ticks = Training(parts), count()
     with pytest.raises(Killed):
-        training.run(lambda: {77: save_on, 190: kill}.get(next(ticks), lambda _: False)(training))
+        training.run(lambda: {47: save_on, 120: kill}.get(next(ticks), lambda _: False)(training))
     training.close()
     rows = read_rows(next(folders(parts)) / "metrics.jsonl")
-    assert rows[-1][schema.STEP] > 77 * training.lanes and status(parts, 0)["state"] == "running"
+    assert rows[-1][schema.STEP] > 47 * training.lanes and status(parts, 0)["state"] == "running"
     for folder in folders(parts):
         with (folder / "metrics.jsonl").open("a") as file:
             file.write('{"global_step":3')
     (saved(parts).parent / ".state.pt.123").write_bytes(b"half a checkpoint")
     finished(parts)
-    same_results(whole, parts)
-    for ours, theirs in zip(folders(parts), folders(whole), strict=True):
+    same_results(whole(name), parts)
+    for ours, theirs in zip(folders(parts), folders(whole(name)), strict=True):
         steps = [[r[schema.STEP] for r in read_rows(f / "timing.jsonl")] for f in (ours, theirs)]
         assert steps[0] == steps[1]
         pd.testing.assert_frame_equal(
@@ -172,9 +190,9 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name: str, tmp_path: Path) ->
 
 
 def test_a_signal_interrupts_and_the_next_attempt_finishes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Callable[[str], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, parts = finished(job(tmp_path / "whole")), job(tmp_path / "parts")
+    parts = job(tmp_path)
     interact, ticks = Training._interact, count()
 
     def spy(self: Training) -> None:
@@ -188,38 +206,34 @@ def test_a_signal_interrupts_and_the_next_attempt_finishes(
     assert signal.getsignal(signal.SIGTERM) is handler
     assert (status(parts, 0)["exit_code"], status(parts, 0)["reason"]) == (130, "asked to stop")
     finished(parts)
-    same_results(whole, parts)
+    same_results(whole("dqn"), parts)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_seeds_folder_does_not_depend_on_its_company(name: str, tmp_path: Path) -> None:
-    algo, env, changes = RUNS[name]
-    pack = finished(job(tmp_path / "pack", algo, env, **changes))
+def test_a_seeds_folder_does_not_depend_on_its_company(
+    name: str, whole: Callable[[str], Job], tmp_path: Path
+) -> None:
+    pack = whole(name)
     assert len(set(metrics(pack))) == 3
-    for k, seed in enumerate(pack.seeds):
-        alone = finished(job(tmp_path / "alone", algo, env, (seed,), **changes))
-        assert alone.run_ids == [pack.run_ids[k]]
-        assert metrics(alone) == [metrics(pack)[k]]
-        equal(weights(alone)[0], weights(pack)[k])
+    alone = finished(like(name, tmp_path, seeds=(11,)))
+    assert alone.run_ids == pack.run_ids[1:2] and metrics(alone) == metrics(pack)[1:2]
+    equal(weights(alone)[0], weights(pack)[1])
 
 
-def test_a_seed_taken_out_of_a_checkpoint_goes_on_alone(tmp_path: Path) -> None:
-    changes = {"env__horizon": 15, "algo__lanes": 2}
-    pack = job(tmp_path / "pack", "rainbow", **changes)
+def test_a_seed_taken_out_of_a_checkpoint_goes_on_alone(
+    whole: Callable[[str], Job], tmp_path: Path
+) -> None:
+    name = "rainbow, truncated"
+    pack, alone = like(name, tmp_path / "pack"), like(name, tmp_path / "alone", seeds=(11,))
     stop(pack, 90)
-    state = checkpoint.load(saved(pack))
-    for k, seed in enumerate(pack.seeds):
-        alone = job(tmp_path / "alone", "rainbow", seeds=(seed,), **changes)
-        folder = store.run_dir(alone, alone.run_ids[0])
-        folder.mkdir(parents=True)
-        (folder / "metrics.jsonl").write_bytes(metrics(pack)[k])
-        checkpoint.save(saved(alone), checkpoint.take_seed(state, k))
-        finished(alone)
-    finished(pack)
-    for k, seed in enumerate(pack.seeds):
-        alone = job(tmp_path / "alone", "rainbow", seeds=(seed,), **changes)
-        assert metrics(alone) == [metrics(pack)[k]]
-        equal(weights(alone)[0], weights(pack)[k])
+    folder = next(folders(alone))
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_bytes(metrics(pack)[1])
+    checkpoint.save(saved(alone), checkpoint.take_seed(checkpoint.load(saved(pack)), 1))
+    assert Training(alone).step == 180
+    finished(alone)
+    assert metrics(alone) == metrics(whole(name))[1:2]
+    equal(weights(alone)[0], weights(whole(name))[1])
 
 
 @pytest.mark.parametrize("algo", ["dqn", "rainbow"])
@@ -231,14 +245,11 @@ def test_evaluation_changes_nothing(algo: str, tmp_path: Path) -> None:
     for work in (other, without):
         for ours, theirs in zip(weights(with_), weights(work), strict=True):
             equal(ours, theirs)
-        pairs = zip(folders(with_), folders(work), strict=True)
-        for rows in (map(training_rows, pair) for pair in pairs):
-            ours, theirs = rows
-            assert ours == theirs and len(ours) == 10
-    evaluated = [
-        r for r in read_rows(next(folders(without)) / "metrics.jsonl") if "eval/return" in r
-    ]
-    assert not evaluated
+        for pair in zip(folders(with_), folders(work), strict=True):
+            ours, theirs = map(training_rows, pair)
+            assert ours == theirs and len(ours) == 8
+    rows = read_rows(next(folders(without)) / "metrics.jsonl")
+    assert not any(schema.EVAL_RETURN in row for row in rows)
 
 
 def training_rows(folder: Path) -> list[dict[str, Any]]:
@@ -246,19 +257,19 @@ def training_rows(folder: Path) -> list[dict[str, Any]]:
     kept = [
         {k: v for k, v in row.items() if k.startswith(("train/", "loss/", "global"))}
         for row in rows
-        if row[schema.STEP] % 50 == 0
+        if row[schema.STEP] % 40 == 0
     ]
     assert any("loss/value" in row for row in kept)
     return kept
 
 
-def test_rows_hold_what_was_measured(tmp_path: Path) -> None:
-    work = finished(job(tmp_path))
+def test_rows_hold_what_was_measured(whole: Callable[[str], Job]) -> None:
+    work = whole("dqn")
     for k, folder in enumerate(folders(work)):
         rows = read_rows(folder / "metrics.jsonl")
         steps = [row[schema.STEP] for row in rows]
-        assert steps == sorted({*range(50, 501, 50), *range(120, 501, 120)})
-        assert [s for s in steps if s % 120 == 0 or s == 500] == [
+        assert steps == sorted({*range(40, 321, 40), *range(90, 321, 90)})
+        assert [s for s in steps if s % 90 == 0 or s == 320] == [
             row[schema.STEP] for row in rows if schema.EVAL_RETURN in row
         ]
         assert [schema.FINAL_RETURN in row for row in rows] == [False] * (len(rows) - 1) + [True]
@@ -266,14 +277,14 @@ def test_rows_hold_what_was_measured(tmp_path: Path) -> None:
         episodes = sum(row.get(schema.TRAIN_EPISODES, 0) for row in rows)
         length = sum(r[schema.TRAIN_EPISODES] * r.get(schema.TRAIN_LENGTH, 0) for r in rows
                      if schema.TRAIN_EPISODES in r)  # fmt: skip
-        assert episodes > 5 and 400 < length <= 500  # the last episode has not ended
+        assert episodes > 5 and 200 < length <= 320  # the last episode has not ended
         for row in rows:  # a step of CartPole pays 1
             for part in ("train", "eval", "final"):
                 assert row.get(f"{part}/return") == row.get(f"{part}/length")
             if "value/bias" in row:
                 bias = row["value/predicted"] - row["value/realised"]
                 assert row["value/bias"] == pytest.approx(bias)
-        assert status(work, k)["global_step"] == 500
+        assert status(work, k)["global_step"] == 320
 
 
 def test_the_folder_keeps_its_contract(tmp_path: Path) -> None:
@@ -286,7 +297,7 @@ def test_the_folder_keeps_its_contract(tmp_path: Path) -> None:
     record = json.loads((folder / "run.json").read_text())
     assert record.keys() == get_type_hints(schema.RunRecord).keys()
     assert record["variant"].keys() == get_type_hints(schema.Variant).keys()
-    assert (record["run_id"], record["seed"], record["budget"]) == (folder.name, 5, 500)
+    assert (record["run_id"], record["seed"], record["budget"]) == (folder.name, 5, 320)
     assert "tracking" not in record["config"] and record["code"] == store.code_hash()
     state = status(work, 0)
     assert state.keys() == get_type_hints(schema.Status).keys()
@@ -296,7 +307,7 @@ def test_the_folder_keeps_its_contract(tmp_path: Path) -> None:
         row[schema.STEP] for row in read_rows(folder / "metrics.jsonl")
     ]
     beat = store.read_json(store.job_dir(work) / "heartbeat.json")
-    assert beat["global_step"] == beat["budget"] == 500
+    assert beat["global_step"] == beat["budget"] == 320
 
 
 def test_saved_weights_score_what_was_recorded(tmp_path: Path) -> None:
@@ -321,7 +332,7 @@ def test_evaluating_what_is_not_there_is_one_line(tmp_path: Path) -> None:
         evaluate_run(folder.with_name(folder.name[:-1]), 1)
 
 
-BREAKS: dict[str, Any] = {"env__kwargs": {"n": 3, "every": 201}}  # of these seeds, only 3 and late
+BREAKS: dict[str, Any] = {"env__kwargs": {"n": 3, "every": 384}}  # seed 11 alone, at step 218
 
 
 def test_a_seed_whose_environment_raises_fails_alone(tmp_path: Path) -> None:
@@ -333,7 +344,7 @@ def test_a_seed_whose_environment_raises_fails_alone(tmp_path: Path) -> None:
     assert "RuntimeError: broke at step 3" in (folder / "error.txt").read_text()
     state = status(work, k)
     assert (state["state"], state["exit_code"]) == (schema.FAILED, 1)
-    assert "broke at step 3" in str(state["reason"]) and 0 < state["global_step"] < 500
+    assert "broke at step 3" in str(state["reason"]) and 0 < state["global_step"] < 320
     assert not (folder / "weights.pt").exists() and not (folder / "metrics.parquet").exists()
     rest = tuple(s for s in work.seeds if s != work.seeds[k])
     without = finished(job(tmp_path / "rest", env="Prism/Raises-v0", seeds=rest, **BREAKS))
@@ -344,7 +355,7 @@ def test_a_failed_seed_stays_failed_when_the_job_resumes(tmp_path: Path) -> None
     whole = job(tmp_path / "whole", env="Prism/Raises-v0", **BREAKS)
     states = list(run_job(whole).values())
     parts = job(tmp_path / "parts", env="Prism/Raises-v0", **BREAKS)
-    stop(parts, 450)
+    stop(parts, 250)
     k = states.index(schema.FAILED)
     before = status(parts, k)
     assert before["state"] == schema.FAILED
@@ -365,8 +376,8 @@ def test_numbers_that_are_not_finite_end_the_run(where: str, tmp_path: Path) -> 
         assert "not finite" in (folder / "error.txt").read_text()
 
 
-def test_a_diverging_seed_ends_alone(tmp_path: Path) -> None:
-    work = job(tmp_path / "pack")
+def test_a_diverging_seed_ends_alone(whole: Callable[[str], Job], tmp_path: Path) -> None:
+    work = job(tmp_path)
     training = Training(work)
     assert isinstance(training.agent, DQN)
     training.agent.optimizer.params.data[1] = float("nan")
@@ -376,8 +387,8 @@ def test_a_diverging_seed_ends_alone(tmp_path: Path) -> None:
     assert list(training.recorder.states().values()) == states
     assert "diverged: loss/" in str(status(work, 1)["reason"])
     assert "diverged: loss/" in (list(folders(work))[1] / "error.txt").read_text()
-    rest = finished(job(tmp_path / "rest", seeds=(3, 42)))
-    assert metrics(rest) == [metrics(work)[0], metrics(work)[2]]
+    for k in (0, 2):
+        assert metrics(work)[k] == metrics(whole("dqn"))[k]
 
 
 def test_a_job_that_breaks_fails_all_its_runs_with_the_traceback(
@@ -400,9 +411,9 @@ def test_a_job_that_breaks_fails_all_its_runs_with_the_traceback(
 
 
 def test_a_checkpoint_of_other_code_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Callable[[str], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, parts = finished(job(tmp_path / "whole")), job(tmp_path / "parts")
+    parts = job(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(store, "code_hash", lambda: "another")
         stop(parts, 100)
@@ -410,13 +421,13 @@ def test_a_checkpoint_of_other_code_is_not_used(
     assert training.step == 0
     training.close()
     finished(parts)
-    same_results(whole, parts)
+    same_results(whole("dqn"), parts)
 
 
 def test_periodic_checkpoints_are_saved_and_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Callable[[str], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, often = finished(job(tmp_path / "plain")), job(tmp_path / "often", checkpoint_every=1e-9)
+    often = job(tmp_path, checkpoint_every=1e-9)
     monkeypatch.setattr("benchmark.runner._SAVE_SHARE", 1e9)
     saves: list[int] = []
     save = Training._save
@@ -427,8 +438,8 @@ def test_periodic_checkpoints_are_saved_and_change_nothing(
 
     monkeypatch.setattr(Training, "_save", spy)
     finished(often)
-    assert saves[:3] == [50, 100, 120] and len(saves) > 8
-    same_results(plain, often)
+    assert saves[:3] == [40, 80, 90] and len(saves) > 8
+    same_results(whole("dqn"), often)
 
 
 def test_a_run_id_is_the_experiment_and_nothing_else(
@@ -442,7 +453,7 @@ def test_a_run_id_is_the_experiment_and_nothing_else(
     for changes in (
         {"algo__lr": 1e-3},
         {"algo__exploration.end": 0.01},
-        {"budget": 501},
+        {"budget": 321},
         {"env__horizon": 99},
         {"env__wrappers.reward_scale": 2.0},
         {"evaluation__episodes": 4},

@@ -149,9 +149,12 @@ def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: s
         layers = [m for m in learner.online.modules() if isinstance(m, NoisyLinear)]
         assert bool(layers) == noisy
         obs = World(VECTOR, SEEDS).obs
-        values = [learner.act(obs)[1]["value"] for _ in range(5)]
-        assert torch.equal(values[0], values[1]) == (not noisy)
-        assert learner.act_draws.state()["block"] == (-1 if noisy else 0)  # draws of epsilon
+        seen = []
+        for _ in range(5):
+            learner.online.resample()
+            seen.append(learner.online(obs))
+        assert torch.equal(seen[0], seen[1]) == (not noisy)
+        assert bool(learner.explore.streams()) == (not noisy)  # what epsilon is drawn from
     config = switched("noisy", base, False)
     config.exploration = steady(0.3)
     learner, obs = agent(config), World(VECTOR, SEEDS).obs

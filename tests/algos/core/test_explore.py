@@ -1,20 +1,30 @@
 """Behaviour policies against their exact probabilities, with fixed streams."""
 
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
 from algos.core import explore
-from algos.core.rng import Draws
+from tests.helpers import SEEDS
 
+Act = Callable[[Callable[[], Tensor], float], Tensor]
 Q = torch.tensor([0.3, -1.0, 0.9, 0.4])
 DRAWS = 20_000
 
 
-def actions(policy: str, level: float, q: Tensor = Q) -> Tensor:
-    u = Draws([7], "act", (DRAWS, 2))()[0]
-    return getattr(explore, policy)(q.expand(DRAWS, -1), level, u)
+def behaviour(kind: str, seeds: Sequence[int] = (7,), lanes: int = DRAWS) -> Act:
+    if kind == "epsilon_greedy":
+        return explore.EpsilonGreedy(seeds, lanes, len(Q))
+    return explore.Boltzmann(seeds, lanes) if kind == "boltzmann" else explore.Greedy()
+
+
+def actions(kind: str, level: float) -> Tensor:
+    return behaviour(kind)(lambda: Q.expand(1, DRAWS, -1), level)[0]
 
 
 def agrees(chosen: Tensor, probabilities: Tensor) -> bool:
@@ -41,7 +51,7 @@ def test_epsilon_greedy_frequencies(epsilon: float) -> None:
 def test_boltzmann_frequencies(temperature: float) -> None:
     exact = (Q.double() / temperature).softmax(0)
     assert agrees(actions("boltzmann", temperature), exact)
-    assert not agrees(actions("boltzmann", temperature * 1.5), exact)
+    assert not agrees(actions("boltzmann", temperature / 2), exact)
 
 
 def test_boltzmann_goes_to_greedy_and_to_uniform() -> None:
@@ -49,13 +59,35 @@ def test_boltzmann_goes_to_greedy_and_to_uniform() -> None:
     assert agrees(actions("boltzmann", 1e6), torch.full((4,), 0.25))
 
 
-def test_the_extreme_draws_stay_within_the_actions() -> None:
-    top = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
-    for a in (2, 3, 5, 7, 18, 1000):
-        q = torch.zeros(a)
-        for policy, level in (("epsilon_greedy", 1.0), ("boltzmann", 1.0)):
-            for u in (torch.zeros(2), top.expand(2)):
-                assert 0 <= int(getattr(explore, policy)(q, level, u)) < a
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "boltzmann"])
+def test_the_extreme_draws_stay_within_the_actions(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest draw below 1 times A may round to A itself."""
+    for u in (0.0, np.nextafter(np.float32(1), np.float32(0))):
+        always = SimpleNamespace(random=lambda dtype, out, u=u: out.fill(u))
+        monkeypatch.setattr("algos.core.rng.generator", lambda *_, always=always, **__: always)
+        for a in (2, 3, 5, 7, 18, 1000):
+            if kind == "boltzmann":
+                act = explore.Boltzmann([0], 1)
+            else:
+                act = explore.EpsilonGreedy([0], 1, a)
+            chosen = act(lambda a=a: torch.zeros(1, 1, a), 1.0)
+            assert 0 <= int(chosen) < a
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "boltzmann"])
+def test_exploration_does_not_depend_on_the_company(kind: str) -> None:
+    q = torch.linspace(-1, 1, 3 * 2 * 4).view(3, 2, 4).sin()
+    together = behaviour(kind, SEEDS, 2)
+    alone = [behaviour(kind, [seed], 2) for seed in SEEDS]
+    seen = []
+    for level in (1.0, 0.5, 1e-9, 0.5, 1.0) * 20:  # with every seed exploring, with some, with none
+        seen.append(together(lambda: q, level))
+        for k, act in enumerate(alone):
+            assert torch.equal(act(lambda k=k: q[k : k + 1], level), seen[-1][k : k + 1])
+    choices = torch.stack(seen, 1).flatten(1)
+    assert len(torch.unique(choices, dim=0)) == len(SEEDS)
 
 
 def test_greedy_takes_the_first_of_equals() -> None:

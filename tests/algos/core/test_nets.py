@@ -18,6 +18,11 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
 
 
+def affine(layer: nets.Linear, k: int) -> tuple[Tensor, Tensor]:
+    """Return one network's weight ``[out, in]`` and bias ``[out]``, without what pads them."""
+    return layer.weight[k, : layer.n_out, : layer.n_in], layer.bias[k, 0, : layer.n_out]
+
+
 def shape(**changes: Any) -> NetShape:
     values: dict[str, Any] = {"obs": (4,), "actions": 3, "atoms": 5, "hidden": (8, 6), "conv": ()}
     values |= {"dueling": False, "noisy": False, "sigma0": 0.5, "norm": "none", "dropout": 0.0}
@@ -37,13 +42,12 @@ def test_linear(n_in: int, n_out: int, batch: int) -> None:
     assert y.shape == (K, batch, n_out)
     for k in range(K):
         alone = nn.Linear(n_in, n_out)
-        alone.weight.data = layer.weight[k, :n_in, :n_out].T
-        alone.bias.data = layer.bias[k, :n_out]
+        alone.weight.data, alone.bias.data = affine(layer, k)
         torch.testing.assert_close(y[k], alone(x[k]))
     # what pads a width of one takes no part in learning
     grads = torch.autograd.grad(y.square().sum(), layer.parameters())
-    assert not grads[0][:, n_in:].any() and not grads[0][:, :, n_out:].any()
-    assert grads[0][:, :n_in, :n_out].all() and grads[1][:, :n_out].all()
+    assert not grads[0][:, n_out:].any() and not grads[0][:, :, n_in:].any()
+    assert grads[0][:, :n_out, :n_in].all() and grads[1][:, :, :n_out].all()
 
 
 def test_linear_starts_uniform_within_its_bound() -> None:
@@ -108,29 +112,36 @@ def test_dropout_keeps_the_mean_and_is_off_while_acting() -> None:
     assert layer.eval()(x) is x
 
 
-def test_noisy_weights_are_mean_plus_factorised_noise() -> None:
-    layer = nets.NoisyLinear(nets.InitStream(SEEDS), 5, 4, SEEDS, "noise", 0.5)
-    layer.weight_sigma.data = noise(K, 5, 4).abs()
-    layer.bias_sigma.data = noise(K, 4).abs()
+@pytest.mark.parametrize("batch", [1, 3, 40])
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (5, 4)])
+def test_noisy_weights_are_mean_plus_factorised_noise(n_in: int, n_out: int, batch: int) -> None:
+    layer = nets.NoisyLinear(nets.InitStream(SEEDS), n_in, n_out, SEEDS, "noise", 0.5)
+    for sigma in (layer.weight_sigma, layer.bias_sigma):
+        sigma.data = noise(*sigma.shape).abs()
     layer.resample()
-    x = noise(K, 3, 5)
-    e_in, e_out = layer.noise[:, :5], layer.noise[:, 5:]
+    x = noise(K, batch, n_in)
+    y = layer(x)
     for k in range(K):
-        weight = layer.weight[k] + layer.weight_sigma[k] * torch.outer(e_in[k], e_out[k])
-        bias = layer.bias[k] + layer.bias_sigma[k] * e_out[k]
-        torch.testing.assert_close(layer(x)[k], x[k] @ weight + bias)
+        e_in, e_out = layer.noise[k, 0].split([max(n_in, 2), max(n_out, 2)])
+        e_in, e_out = e_in[:n_in], e_out[:n_out]
+        mean, bias = affine(layer, k)
+        sigma, bias_sigma = layer.weight_sigma[k, :n_out, :n_in], layer.bias_sigma[k, 0, :n_out]
+        weight = mean + sigma * torch.outer(e_out, e_in)
+        torch.testing.assert_close(y[k], x[k] @ weight.T + bias + bias_sigma * e_out)
+        assert not torch.allclose(y[k], x[k] @ mean.T + bias)
     layer.mean = True
-    torch.testing.assert_close(layer(x), torch.baddbmm(layer.bias.unsqueeze(1), x, layer.weight))
+    for k in range(K):
+        weight, bias = affine(layer, k)
+        torch.testing.assert_close(layer(x)[k], x[k] @ weight.T + bias)
 
 
 def test_noise_has_the_papers_moments_and_start() -> None:
     layer = nets.NoisyLinear(nets.InitStream(SEEDS), 16, 8, SEEDS, "noise", 0.5)
-    assert torch.equal(layer.weight_sigma.detach(), torch.full((K, 16, 8), 0.5 / 4))
-    assert torch.equal(layer.bias_sigma.detach(), torch.full((K, 8), 0.5 / 4))
+    assert (layer.weight_sigma == 0.5 / 4).all() and (layer.bias_sigma == 0.5 / 4).all()
     drawn = []
     for _ in range(2000):
         layer.resample()
-        drawn.append(layer.noise.clone())
+        drawn.append(layer.noise[:, 0].clone())
     e = torch.stack(drawn)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
     assert abs(float(e.mean())) < 0.01
     assert float(e.var()) == pytest.approx((2 / np.pi) ** 0.5, abs=0.01)
@@ -164,7 +175,7 @@ def test_plain_network_is_torchs_sequence(hidden: tuple[int, ...], norm: str) ->
     for k in range(K):
         h = x[k]
         for i, layer in enumerate(linears):
-            h = h @ layer.weight[k] + layer.bias[k]
+            h = nn.functional.linear(h, *affine(layer, k))
             if i == len(linears) - 1:
                 break
             if norm == "layer":
@@ -184,7 +195,8 @@ def test_image_network_is_torchs_sequence() -> None:
     for k in range(K):
         h = nn.functional.conv2d(x[k] / 255.0, first.weight[k], first.bias[k]).relu()
         h = nn.functional.conv2d(h, second.weight[k], second.bias[k], stride=2).relu().flatten(1)
-        h = (h @ hidden.weight[k] + hidden.bias[k]).relu() @ last.weight[k] + last.bias[k]
+        h = nn.functional.linear(h, *affine(hidden, k)).relu()
+        h = nn.functional.linear(h, *affine(last, k))
         torch.testing.assert_close(net(x)[k], h.unflatten(1, (3, 5)))
 
 

@@ -62,11 +62,15 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+BASIC = ("dqn", "n-step", "c51", "qrdqn", "rainbow")
+EVERY = [n if n in BASIC else pytest.param(n, marks=pytest.mark.slow) for n in AGENTS]
+
+
 def ticks_of(base: str) -> int:
     return 2000 if base == "double_q" else 700  # its networks each learn half the time
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_truncation_bootstraps(name: str) -> None:
     """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
     base, changes = AGENTS[name]
@@ -74,7 +78,7 @@ def test_a_truncation_bootstraps(name: str) -> None:
     assert values(learner, 1.0) == pytest.approx(np.full((3, 1), FOREVER), rel=0.05)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_termination_does_not(name: str) -> None:
     """The sum is finite: 6.5 at the start and 1 at the end, where a bootstrap would say 10."""
     base, changes = AGENTS[name]
@@ -93,7 +97,7 @@ def test_credit_over_two_steps(name: str) -> None:
     assert values(learner, 0.0, 1.0) == pytest.approx(expected, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["dqn", "double_q", "qrdqn", "rainbow"])
+@pytest.mark.parametrize("name", ["dqn", "qrdqn", "rainbow"])
 def test_the_identity_is_learned(name: str) -> None:
     base, changes = AGENTS[name]
     explore = Exploration(start=1.0, end=0.1, fraction=0.5)
