@@ -1,8 +1,8 @@
 """Optimisers over one flat buffer ``[K, D]`` that the parameters of K networks are views of.
 
-Each seed's row is one parameter to torch's own optimisers, so every seed has a step count of its
-own, a seed can sit out an update, gradients are clipped per seed, and an update costs the same
-whatever the number of layers. A row is updated on its own, so its bits do not depend on K.
+Each seed's row is one parameter to the optimiser (for Adam, torch's own), so every seed has a step
+count of its own, a seed can sit out an update, gradients are clipped per seed, and an update costs
+the same whatever the number of layers. A row is updated on its own, so its bits do not depend on K.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
-from torch.optim.rmsprop import rmsprop
 
 _ALIGN = 64  # rows start at multiples of this, so that all are aligned alike
 
-# What is remembered of past gradients, in the order in which torch's functions take it.
+# What is remembered of past gradients, in the order in which the update takes it.
 _MEMORY = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "grad_avg"),
@@ -46,29 +45,18 @@ class FlatParams:
         return out
 
 
-class CentredRMSprop(torch.optim.Optimizer):
-    """torch's RMSprop with ``centered=True``, whose variance rounding cannot push below zero.
+def centred_rmsprop(
+    row: Tensor, grad: Tensor, square: Tensor, mean: Tensor, *, lr: float, alpha: float, eps: float
+) -> None:
+    """Update a row as torch's centred RMSprop would, but never by NaN.
 
-    There torch's own takes a root that is NaN, for instance after some 300 equal gradients at an
-    alpha of 0.95.
+    Rounding can push the variance estimate below zero, after some 300 equal gradients at an alpha
+    of 0.95; torch then takes its root.
     """
-
-    def __init__(self, params: list[nn.Parameter], lr: float, alpha: float, eps: float) -> None:
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Apply the gradients; a parameter without one is left alone."""
-        (group,) = self.param_groups
-        lr, alpha, eps = group["lr"], group["alpha"], group["eps"]
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            square, mean = self.state[p]["square_avg"], self.state[p]["grad_avg"]
-            square.mul_(alpha).addcmul_(p.grad, p.grad, value=1 - alpha)
-            mean.lerp_(p.grad, 1 - alpha)
-            variance = square.addcmul(mean, mean, value=-1).clamp_(min=0)
-            p.addcdiv_(p.grad, variance.sqrt_().add_(eps), value=-lr)
+    square.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
+    mean.lerp_(grad, 1 - alpha)
+    variance = square.addcmul(mean, mean, value=-1).clamp_(min=0)
+    row.addcdiv_(grad, variance.sqrt_().add_(eps), value=-lr)
 
 
 class SeedOptimizer:
@@ -102,9 +90,7 @@ class SeedOptimizer:
         self._rows = params.data.unbind(0)
         self.memory = {name: torch.zeros_like(params.data) for name in _MEMORY[kind]}
         self._per_row = [m.unbind(0) for m in self.memory.values()]
-        # Adam's step counts live with the parameters, RMSprop's on the host.
-        device = params.data.device if kind == "adam" else None
-        self._steps = [torch.zeros((), device=device) for _ in self._rows]
+        self._steps = [torch.zeros((), device=params.data.device) for _ in self._rows]
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradient of each seed's loss ``[K]``.
@@ -141,7 +127,7 @@ class SeedOptimizer:
     def _apply(
         self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
     ) -> None:
-        """Hand some seeds' rows to torch's own update."""
+        """Update some seeds' rows."""
         if self.kind == "adam":
             first, second = memory
             adam(
@@ -161,22 +147,9 @@ class SeedOptimizer:
                 maximize=False,
             )
         elif self.kind == "rmsprop":
-            second, first = memory
-            rmsprop(
-                rows,
-                grads,
-                second,
-                first,
-                [],
-                steps,
-                foreach=False,
-                lr=self.lr,
-                alpha=self.betas[1],
-                eps=self.eps,
-                weight_decay=0.0,
-                momentum=0.0,
-                centered=True,
-            )
+            settings = {"lr": self.lr, "alpha": self.betas[1], "eps": self.eps}
+            for row, grad, square, mean in zip(rows, grads, *memory, strict=True):
+                centred_rmsprop(row, grad, square, mean, **settings)
         else:
             for row, grad in zip(rows, grads, strict=True):
                 row.add_(grad, alpha=-self.lr)

@@ -66,7 +66,7 @@ class Latest:
 class SumTree:
     """K trees of partial sums over ``size`` leaves each, in float64; level 0 is the leaves."""
 
-    def __init__(self, k: int, size: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, k: int, size: int) -> None:
         self.levels: list[Tensor] = []
         while not self.levels or size > 1:
             size = -(-size // _FAN) * _FAN

@@ -106,7 +106,7 @@ class Model:
 
 
 def filled(model: Model, capacity: int, n: int, ticks: int) -> Ring:
-    ring = Ring(model.k, model.lanes, model.space, ((), torch.int64), capacity, n, GAMMA)
+    ring = Ring(model.k, model.lanes, model.space, ((), np.int64), capacity, n, GAMMA)
     for _ in range(ticks):
         ring.add(model.tick())
     return ring
@@ -224,11 +224,13 @@ def test_capacity_counts_transitions_that_can_be_sampled() -> None:
         (spaces.Box(0, 255, (3, 4, 4), np.uint8), torch.uint8),
         (spaces.Box(0, 1, (3, 4, 4), np.bool_), torch.bool),
         (SPACE, torch.float32),
+        (spaces.Box(-1, 1, (2,), np.float64), torch.float32),
     ],
 )
 def test_bytes_stay_bytes(space: spaces.Box, dtype: torch.dtype) -> None:
-    ring = Ring(2, 1, space, ((), torch.int64), 8, 1, GAMMA)
-    assert ring.obs.dtype == ring.truncated_obs.dtype == dtype
+    ring = Ring(2, 1, space, ((), np.int64), 8, 1, GAMMA)
+    state = ring.state()
+    assert state["obs"].dtype == state["truncated_obs"].dtype == dtype
     assert ring.gather(torch.zeros(2, 3, dtype=torch.int64)).next_obs.dtype == dtype
 
 
@@ -242,7 +244,7 @@ def test_windows_of_frames_equal_brute_force() -> None:
 def test_state_and_load(ticks: int) -> None:
     model = Model(2, ENDS)
     ring = filled(model, 20, 3, ticks)
-    other = Ring(model.k, 2, SPACE, ((), torch.int64), 20, 3, GAMMA)
+    other = Ring(model.k, 2, SPACE, ((), np.int64), 20, 3, GAMMA)
     other.load({k: v.clone() if isinstance(v, Tensor) else v for k, v in ring.state().items()})
     for _ in range(15):
         step = model.tick()

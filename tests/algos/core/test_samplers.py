@@ -19,7 +19,7 @@ K = len(SEEDS)
 
 
 def ring_of(k: int = K, lanes: int = 2, capacity: int = 30, n: int = 2) -> Ring:
-    return Ring(k, lanes, SPACE, ((), torch.int64), capacity, n, 0.9)
+    return Ring(k, lanes, SPACE, ((), np.int64), capacity, n, 0.9)
 
 
 def grow(ring: Ring, ticks: int = 1, reward: Tensor | None = None) -> None:

@@ -189,10 +189,15 @@ def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
 def test_frames_are_scaled_and_images_stored_as_bytes() -> None:
     frames = Spec(spaces.Box(0, 255, (4, 10, 10), np.uint8), spaces.Discrete(3), 100)
     learner = DQN(tiny(), frames, SEEDS, CPU)
-    assert learner.online.shape.obs_scale == 255 and learner.ring.obs.dtype == torch.uint8
+    assert (
+        learner.online.shape.obs_scale == 255
+        and learner.state()["ring"]["obs"].dtype == torch.uint8
+    )
     bits = Spec(spaces.Box(0, 1, (4, 10, 10), np.bool_), spaces.Discrete(3), 100)
     learner = DQN(tiny(), bits, SEEDS, CPU)
-    assert learner.online.shape.obs_scale == 1 and learner.ring.obs.dtype == torch.bool
+    assert (
+        learner.online.shape.obs_scale == 1 and learner.state()["ring"]["obs"].dtype == torch.bool
+    )
 
 
 def test_a_continuous_task_is_refused() -> None:
