@@ -59,13 +59,13 @@ def test_the_six_are_rainbows() -> None:
 
 @pytest.mark.parametrize("switches", list(product((False, True), repeat=6)), ids=str)
 def test_every_combination_runs_and_stays_finite(switches: tuple[bool, ...]) -> None:
-    values: dict[str, Any] = {"hidden": [8, 8], "train_every": 2, "lr": 1e-2}
+    values: dict[str, Any] = {"hidden": [8, 8], "train_every": 3, "lr": 1e-2}
     for component, on in zip(SIX.values(), switches, strict=True):
         values |= component.on if on else component.off
     learner = agent(tiny("dqn", **values), SEEDS[:2])
     before = learner.optimizer.params.data.clone()
     seen = drive(learner, World(VECTOR, SEEDS[:2]), 50)
-    assert len(seen["loss"]) >= 20 and torch.stack(seen["loss"]).isfinite().all()
+    assert len(seen["loss"]) >= 14 and torch.stack(seen["loss"]).isfinite().all()
     after = learner.optimizer.params.data
     assert after.isfinite().all() and not torch.equal(after, before)
 

@@ -14,13 +14,13 @@ from benchmark.envs.make import make_spec
 from benchmark.envs.vector import SeedVecEnv
 from tests.helpers import CPU, preset, steady
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 R, T, GAMMA = 1.0, 10, 0.9
 FOREVER = R / (1 - GAMMA)
 
 
 def probe_config(name: str, **changes: Any) -> DQNConfig:
-    values: dict[str, Any] = {"hidden": [24, 16], "batch_size": 32, "buffer_size": 500}
+    values: dict[str, Any] = {"hidden": [24, 16], "batch_size": 24, "buffer_size": 500}
     values |= {"learning_starts": 50, "train_every": 1, "target_every": 20, "lr": 5e-3}
     values |= {"gamma": GAMMA, "v_min": -1.0, "v_max": 14.0, "atoms": 31, "quantiles": 8}
     return preset(name, **(values | {"exploration": steady(1.0)} | changes))
@@ -75,7 +75,7 @@ def test_a_truncation_bootstraps(name: str) -> None:
     """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
     base, changes = AGENTS[name]
     learner = train(probe_config(base, **changes), "ConstantTruncated", ticks_of(base), r=R, T=T)
-    assert values(learner, 1.0) == pytest.approx(np.full((3, 1), FOREVER), rel=0.05)
+    assert values(learner, 1.0) == pytest.approx(np.full((2, 1), FOREVER), rel=0.05)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -85,15 +85,15 @@ def test_a_termination_does_not(name: str) -> None:
     learner = train(probe_config(base, **changes), "ConstantTerminated", ticks_of(base), r=R, T=T)
     at = np.array([0, 3, 6, 9])
     expected = R * (1 - GAMMA ** (T - at)) / (1 - GAMMA)
-    assert values(learner, *(at / T)) == pytest.approx(np.tile(expected, (3, 1)), abs=0.7)
+    assert values(learner, *(at / T)) == pytest.approx(np.tile(expected, (2, 1)), abs=0.7)
 
 
-@pytest.mark.parametrize("name", ["dqn", "n-step", "c51", "rainbow"])
+@pytest.mark.parametrize("name", ["dqn", "n-step", "c51"])
 def test_credit_over_two_steps(name: str) -> None:
     base, changes = AGENTS[name]
     config = probe_config(base, **(changes | {"v_min": -1.0, "v_max": 2.0}))
     learner = train(config, "Chain", 400, r=1.0)
-    expected = np.tile([GAMMA, 1.0], (3, 1))
+    expected = np.tile([GAMMA, 1.0], (2, 1))
     assert values(learner, 0.0, 1.0) == pytest.approx(expected, abs=0.05)
 
 
@@ -103,8 +103,8 @@ def test_the_identity_is_learned(name: str) -> None:
     explore = Exploration(start=1.0, end=0.1, fraction=0.5)
     config = probe_config(base, **(changes | {"gamma": 0.5, "v_max": 3.0, "exploration": explore}))
     learner = train(config, "Identity", 500, actions=3, T=10)
-    shown = torch.eye(3).expand(3, -1, -1)
-    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(3).expand(3, -1))
+    shown = torch.eye(3).expand(2, -1, -1)
+    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(3).expand(2, -1))
 
 
 @pytest.mark.slow
@@ -115,6 +115,6 @@ def test_prioritised_replay_of_roulette_needs_its_weights() -> None:
         config = probe_config("per_dqn", alpha=1.0, beta_start=beta, beta_end=beta, lr=1e-3)
         config.buffer_size, config.batch_size = 4000, 64
         learner = train(config, "Roulette", 6000)
-        q = learner.value.mean(learner.online(torch.ones(3, 1, 1)))[:, 0]
+        q = learner.value.mean(learner.online(torch.ones(2, 1, 1)))[:, 0]
         bets[beta] = q[:, 1].detach().numpy()
     assert (bets[0.0] > 1).all() and (np.abs(bets[1.0]) < 0.8).all()
