@@ -119,6 +119,7 @@ class Training:
         """Train until the budget is spent, every seed has failed, or somebody asks to stop."""
         advance = self._interact if self.interacts else self._consume
         self.obs = self._to_device(self.env.begin())
+        self._next_row = self._after(self.step)
         while self.step < self.budget and self.recorder.live:
             if stopped():
                 self._save()
@@ -126,8 +127,9 @@ class Training:
                 return
             before = self.step
             advance()
-            if self._crossed(self.log_every, before) or self._crossed(self.eval_every, before):
+            if self.step >= self._next_row:
                 self._record(before)
+                self._next_row = self._after(self.step)
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
@@ -160,6 +162,11 @@ class Training:
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
+
+    def _after(self, step: int) -> int:
+        """Return the step behind ``step`` at which the next row is due."""
+        cadences: list[int] = [e for e in (self.log_every, self.eval_every) if e > 0]
+        return min(self.budget, *(every * (step // every + 1) for every in cadences))
 
     def _crossed(self, every: int, before: int) -> bool:
         """Whether a multiple of ``every`` lies in (before, step], or the budget is spent."""

@@ -1,6 +1,6 @@
 """Training to published scores; the numbers are in algos/README.md. Run by ``make learn``.
 
-The studies stay in ``results/learn_*``: a repeated test takes what is finished, under the same code.
+The studies stay in ``results/learn_*``: a repeated test takes what the same code has finished.
 """
 
 import json
