@@ -221,3 +221,11 @@ def test_mistakes_name_their_key(key: str, value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
         tiny(**{key: value})
     assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["double_q", "rainbow"])
+def test_a_compiled_update_learns_the_same(name: str) -> None:
+    plain, compiled = (lived(tiny(name, compile=on), 20)[0] for on in (False, True))
+    assert compiled._loss_of != compiled._loss
+    torch.testing.assert_close(compiled.optimizer.params.data, plain.optimizer.params.data)

@@ -62,15 +62,16 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-BASIC = ("dqn", "n-step", "c51", "qrdqn", "rainbow")
-EVERY = [n if n in BASIC else pytest.param(n, marks=pytest.mark.slow) for n in AGENTS]
+def quick(*names: str) -> list[Any]:
+    """Return all agents, of which only the named ones are in the default suite."""
+    return [n if n in names else pytest.param(n, marks=pytest.mark.slow) for n in AGENTS]
 
 
 def ticks_of(base: str) -> int:
     return 2000 if base == "double_q" else 700  # its networks each learn half the time
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", quick("dqn", "n-step", "c51", "qrdqn", "rainbow"))
 def test_a_truncation_bootstraps(name: str) -> None:
     """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
     base, changes = AGENTS[name]
@@ -78,7 +79,7 @@ def test_a_truncation_bootstraps(name: str) -> None:
     assert values(learner, 1.0) == pytest.approx(np.full((2, 1), FOREVER), rel=0.05)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", quick("dqn", "n-step", "c51"))
 def test_a_termination_does_not(name: str) -> None:
     """The sum is finite: 6.5 at the start and 1 at the end, where a bootstrap would say 10."""
     base, changes = AGENTS[name]
@@ -88,7 +89,7 @@ def test_a_termination_does_not(name: str) -> None:
     assert values(learner, *(at / T)) == pytest.approx(np.tile(expected, (2, 1)), abs=0.7)
 
 
-@pytest.mark.parametrize("name", ["dqn", "n-step", "c51"])
+@pytest.mark.parametrize("name", quick("dqn", "n-step", "c51"))
 def test_credit_over_two_steps(name: str) -> None:
     base, changes = AGENTS[name]
     config = probe_config(base, **(changes | {"v_min": -1.0, "v_max": 2.0}))
@@ -97,7 +98,7 @@ def test_credit_over_two_steps(name: str) -> None:
     assert values(learner, 0.0, 1.0) == pytest.approx(expected, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["dqn", "qrdqn", "rainbow"])
+@pytest.mark.parametrize("name", quick("dqn", "qrdqn"))
 def test_the_identity_is_learned(name: str) -> None:
     base, changes = AGENTS[name]
     explore = Exploration(start=1.0, end=0.1, fraction=0.5)
