@@ -87,7 +87,8 @@ class Training:
 
     def __init__(self, job: Job) -> None:
         config = job.config
-        self.job, self.budget = job, config["budget"]
+        self.job = job
+        self.budget: int = config["budget"]
         self.device = torch.device(config["device"])
         cls = agent_class(config["algo"]["agent"])
         algo = cls.Config(**config["algo"])
@@ -104,8 +105,8 @@ class Training:
             )
         }
         every = evaluation["every"]
-        self.eval_every = max(1, self.budget // 20) if every is None else every
-        self.log_every = config["log_every"] or max(1, self.budget // 200)
+        self.eval_every: int = max(1, self.budget // 20) if every is None else every
+        self.log_every: int = config["log_every"] or max(1, self.budget // 200)
         self.meter, self.step = Meter(), 0
         self.folder = store.job_dir(job)
         self._last_save, self._save_cost = time.monotonic(), 0.0
@@ -165,8 +166,9 @@ class Training:
 
     def _after(self, step: int) -> int:
         """Return the step behind ``step`` at which the next row is due."""
-        cadences: list[int] = [e for e in (self.log_every, self.eval_every) if e > 0]
-        return min(self.budget, *(every * (step // every + 1) for every in cadences))
+        cadences = [every for every in (self.log_every, self.eval_every) if every > 0]
+        due: int = min(every * (step // every + 1) for every in cadences)
+        return min(self.budget, due)
 
     def _crossed(self, every: int, before: int) -> bool:
         """Whether a multiple of ``every`` lies in (before, step], or the budget is spent."""

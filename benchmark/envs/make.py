@@ -89,9 +89,18 @@ def _build(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
         raise ConfigError(f"env.id: {config.id} cannot be built: {reason}") from error
 
 
+class _Trusted(spaces.Discrete):
+    """The agent's own actions, not checked again: that costs a fifth of CartPole's step."""
+
+    def contains(self, x: object) -> bool:
+        """Say yes."""
+        return True
+
+
 def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
     space = env.action_space
     if isinstance(space, spaces.Discrete):
+        env.unwrapped.action_space = _Trusted(space.n, start=space.start)
         return FromZero(env) if space.start != 0 else env
     if isinstance(space, spaces.Box):
         return Clip(env)

@@ -195,7 +195,7 @@ def test_an_environment_that_raises_ends_its_seed_alone():
 def test_lanes_of_a_failed_seed_stop_together():
     env = SeedVecEnv(config_of("Prism/Raises-v0", kwargs={"every": 2}), (0, 1), 3)
     rows = run(env, 30)
-    assert list(env.failed) == [0, 1]
+    assert sorted(env.failed) == [0, 1]
     for row in rows:
         assert (row[5] == row[5][:, :1]).all()
 
@@ -246,7 +246,7 @@ CASES = {
     "images": config_of("Prism/MinAtarSpaceInvaders-v0", wrappers=EnvWrappers(frame_stack=2)),
     "rebuilt": config_of("BipedalWalker-v3", fresh=True, horizon=60),
     "all fail": config_of("Prism/Raises-v0", kwargs={"every": 2}),
-    "one fails": config_of("Prism/Raises-v0", kwargs={"every": 100}),
+    "one fails": config_of("Prism/Raises-v0", kwargs={"every": 44}),
 }
 
 
