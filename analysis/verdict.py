@@ -21,7 +21,9 @@ class Verdict:
 
     env: str  # empty where it speaks of all environments
     label: str
-    kind: str  # "worse" | "better" | "none" | "unknown": what happens without the component
+    # "worse" | "better" | "none" | "unknown": what happens to the score at the end without the
+    # component, or where that shows nothing, to the area under the curve
+    kind: str
     text: str
 
 
@@ -71,7 +73,8 @@ def _of_component(row: Row, area: Row) -> Verdict:
         )
     else:
         text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
-    return Verdict(row.env, row.label, outcome(row), f"{does} {row.component} {text}.")
+    kind = outcome(area) if outcome(row) == "none" else outcome(row)
+    return Verdict(row.env, row.label, kind, f"{does} {row.component} {text}.")
 
 
 def _clause(row: Row, name: str) -> str:
