@@ -28,6 +28,7 @@ from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
 from benchmark.envs.config import validate as validate_env
 from benchmark.errors import ConfigError, unknown
+from benchmark.job import Evaluation
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FOLDERS_VARIABLE = "PRISM_CONF"
@@ -45,18 +46,6 @@ _AT_LEAST = {
     **{"evaluation.episodes": 1, "evaluation.periodic_episodes": 1},
     **{"evaluation.every": 0, "evaluation.seed": 0},
 }
-
-
-@dataclass
-class Evaluation:
-    """How agents are scored: greedy episodes on environments of their own."""
-
-    episodes: int = 20  # of the final evaluation: the "score at the end"
-    periodic_episodes: int = 5
-    every: int | None = (
-        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
-    )
-    seed: int = 12345  # the same episodes for every algorithm
 
 
 @dataclass

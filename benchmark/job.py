@@ -7,6 +7,18 @@ from benchmark.schema import Variant
 
 
 @dataclass
+class Evaluation:
+    """How agents are scored: greedy episodes on environments of their own."""
+
+    episodes: int = 20  # of the final evaluation: the "score at the end"
+    periodic_episodes: int = 5
+    every: int | None = (
+        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
+    )
+    seed: int = 12345  # the same episodes for every algorithm
+
+
+@dataclass
 class Job:
     """All that a worker process needs; plain data, so that any executor can ship it.
 

@@ -15,7 +15,7 @@ from typing import Any
 import benchmark.schema as schema
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
-from benchmark.job import Job
+from benchmark.job import Evaluation, Job
 
 _ROOT = Path(__file__).resolve().parent.parent
 # Names, scores and the budget's source say nothing about what is computed.
@@ -79,7 +79,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "agent": algo["agent"],
         "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
         "env": _differing(config["env"], _defaults(EnvConfig)),
-        "evaluation": dict(config["evaluation"]),
+        "evaluation": _differing(config["evaluation"], _defaults(Evaluation)),
         "budget": config["budget"],
     }
 

@@ -1,5 +1,6 @@
 """Settings of the DQN family, and the components that its ablations take out or put in."""
 
+import math
 from dataclasses import dataclass, field
 
 from algos.core import explore, optim, schedules
@@ -10,6 +11,24 @@ TARGETS = ("hard", "soft", "none")
 DOUBLES = ("off", "target", "coin")
 VALUES = ("scalar", "categorical", "quantile")
 LOSSES = ("huber", "squared")
+
+_NAMES = {
+    "norm": NORMS,
+    "target": TARGETS,
+    "double": DOUBLES,
+    "value": VALUES,
+    "loss": LOSSES,
+    "optimizer": optim.KINDS,
+    "reset": ("each",),
+}
+_COUNTS = ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps", "target_every")
+_SHARES = ("gamma", "dropout", "tau", "beta_start", "beta_end", "alpha")
+_BOUNDS = {
+    **dict.fromkeys((*_COUNTS, "n_step", "quantiles"), (1, math.inf)),
+    **dict.fromkeys(_SHARES, (0, 1)),
+    **dict.fromkeys(("learning_starts", "lr", "kappa", "sigma0"), (0, math.inf)),
+    "atoms": (2, math.inf),
+}
 
 
 @dataclass
@@ -87,36 +106,39 @@ class DQNConfig:
         """
         if isinstance(self.exploration, dict):
             self.exploration = Exploration(**self.exploration)
-        names = {
-            "norm": NORMS,
-            "target": TARGETS,
-            "double": DOUBLES,
-            "value": VALUES,
-            "loss": LOSSES,
-            "optimizer": optim.KINDS,
-            "reset": ("each",),
-        }
-        for key, allowed in names.items():
+        for key, allowed in _NAMES.items():
             _check(key, getattr(self, key), allowed)
-        _check("exploration.kind", self.exploration.kind, explore.KINDS)
-        _check("exploration.schedule", self.exploration.schedule, schedules.KINDS)
-        for key in ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps"):
-            _bound(key, getattr(self, key), 1)
-        for key in ("target_every", "n_step", "quantiles"):
-            _bound(key, getattr(self, key), 1)
-        _bound("atoms", self.atoms, 2)
-        for key in ("gamma", "dropout", "tau", "beta_start", "beta_end", "alpha"):
-            _bound(key, getattr(self, key), 0, 1)
-        for key in ("learning_starts", "lr", "kappa", "sigma0"):
-            _bound(key, getattr(self, key), 0)
-        _bound("exploration.fraction", self.exploration.fraction, 0, 1)
-        _bound("exploration.start", self.exploration.start, 0)
-        if self.v_min >= self.v_max:
-            raise ValueError(f"v_min must lie below v_max, got {self.v_min} and {self.v_max}")
-        if self.buffer_size < self.lanes:
-            raise ValueError(f"buffer_size must be at least lanes = {self.lanes}")
-        if self.exploration.kind == "boltzmann" and self.exploration.end <= 0:
-            raise ValueError("exploration.end must be above 0 for boltzmann (a temperature)")
+        for key, (low, high) in _BOUNDS.items():
+            _bound(key, getattr(self, key), low, high)
+        e = self.exploration
+        _check("exploration.kind", e.kind, explore.KINDS)
+        _check("exploration.schedule", e.schedule, schedules.KINDS)
+        _bound("exploration.fraction", e.fraction, 0, 1)
+        _bound("exploration.start", e.start, 0, math.inf)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        rows = self.batch_size if self.replay else self.lanes
+        checks = (
+            (
+                self.v_min >= self.v_max,
+                f"v_min must lie below v_max, got {self.v_min} and {self.v_max}",
+            ),
+            (self.norm == "batch" and rows == 1, "norm=batch needs two rows in an update"),
+            (self.prioritized and not self.replay, "prioritized=true needs replay=true"),
+            (
+                self.prioritized and self.batch_size == 1,
+                "prioritized=true needs batch_size above 1",
+            ),
+            (self.buffer_size < self.lanes, f"buffer_size must be at least lanes={self.lanes}"),
+            (
+                self.exploration.kind == "boltzmann" and self.exploration.end <= 0,
+                "exploration.end must be above 0 for boltzmann (a temperature)",
+            ),
+        )
+        for wrong, message in checks:
+            if wrong:
+                raise ValueError(message)
 
 
 def _check(key: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -124,9 +146,9 @@ def _check(key: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def _bound(key: str, value: float, low: float, high: float = float("inf")) -> None:
+def _bound(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        bounds = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
+        bounds = f"at least {low}" if high == math.inf else f"between {low} and {high}"
         raise ValueError(f"{key} must be {bounds}, got {value}")
 
 
@@ -162,7 +184,13 @@ COMPONENTS = (
         on={"noisy": True},
         off={"noisy": False},  # brings the preset's epsilon-greedy exploration back
     ),
-    Component("replay", "Lin 1992", on={"replay": True}, off={"replay": False}, foundation=True),
+    Component(
+        "replay",
+        "Lin 1992",
+        on={"replay": True},
+        off={"replay": False, "prioritized": False},  # there is nothing to choose from
+        foundation=True,
+    ),
     Component(
         "target network",
         "Mnih et al. 2015",

@@ -192,7 +192,7 @@ class DQN:
         """Move the target network by ``share`` of the way to the online one."""
         self.target_params.data.lerp_(self.optimizer.params.data, share)
         for ours, theirs in zip(self.target.running(), self.online.running(), strict=True):
-            ours.copy_(theirs)
+            ours.lerp_(theirs, share)
 
     def _streams(self) -> dict[str, Draws]:
         nets = self.online.streams() | self.target.streams()

@@ -189,7 +189,7 @@ def test_plain_network_is_torchs_sequence(hidden: tuple[int, ...], norm: str) ->
 def test_image_network_is_torchs_sequence() -> None:
     frames = {"obs": (4, 10, 10), "conv": ((6, 3, 1), (5, 4, 2)), "obs_scale": 255.0}
     net = network(hidden=(8,), **frames)
-    x = torch.randint(0, 256, (K, 5, 4, 10, 10), dtype=torch.uint8)
+    x = torch.randint(0, 256, (K, 5, 4, 10, 10), dtype=torch.uint8, generator=torch.Generator())
     first, second = net.convs
     hidden, last = (m for m in net.modules() if isinstance(m, nets.Linear))
     for k in range(K):
