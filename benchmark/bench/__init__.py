@@ -1,0 +1,1 @@
+"""Speed and memory, measured; a module per family lists its cases."""
