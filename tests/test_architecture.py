@@ -163,10 +163,8 @@ def layout(root: Path) -> Iterator[str]:
             yield f"{path.relative_to(root)}: conf holds YAML and no logic"
     for test in (root / "tests").rglob("test_*.py"):
         folder = test.parent.relative_to(root / "tests").as_posix()
-        if (
-            not any((root / part / folder).is_dir() for part in (".", "benchmark", "algos"))
-            and folder != "learn"
-        ):
+        places = (".", "benchmark", "algos")
+        if folder != "learn" and not any((root / part / folder).is_dir() for part in places):
             yield f"{test.relative_to(root)} mirrors no folder"
 
 
