@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 
 from benchmark.config import CONF, FOLDERS_VARIABLE, register
 from benchmark.errors import ConfigError
-from benchmark.grid import Sweep, sweep
+from benchmark.grid import sweep
+from benchmark.job import Sweep
 from benchmark.launch.report import summary, table
+from benchmark.ledger import remaining, unfinished
 
 HELP = """\
 Prism: train agents on environments, a whole grid from one command line.
@@ -96,8 +98,6 @@ def _sweep(words: list[str]) -> int:
     if plan.dry_run:
         print(_listing(plan))
         return 0
-
-    from benchmark.launch.core import remaining, unfinished  # imports the runner
 
     remaining(plan)  # refuses stale runs before Hydra begins
     hydra_words = [word for word in overrides if word.startswith(("hydra.", "hydra/"))]

@@ -25,7 +25,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from benchmark.agents import agent_class
 from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
 from benchmark.errors import ConfigError, unknown
-from benchmark.job import Job
+from benchmark.job import Job, Sweep
 
 Axes = dict[str, list[Any]]  # key -> its values
 
@@ -67,18 +67,6 @@ class Cell:
         seeds, run_ids = [seed for seed, _ in runs], [run for _, run in runs]
         job_id = store.job_id(self.config, self.algo, self.env, seeds)
         return Job(study, str(study_dir), job_id, **vars(self), seeds=seeds, run_ids=run_ids)
-
-
-@dataclass
-class Sweep:
-    """What one command plans: its jobs, and the pairs that it cannot run."""
-
-    study: str
-    study_dir: Path
-    stale: str
-    dry_run: bool
-    jobs: list[Job] = field(default_factory=list)
-    skipped: list[schema.Skipped] = field(default_factory=list)
 
 
 @cache

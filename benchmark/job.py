@@ -1,9 +1,10 @@
 """A job: the seeds of one (variant, environment) cell, trained together in one process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from benchmark.schema import Variant
+from benchmark.schema import Skipped, Variant
 
 
 @dataclass
@@ -43,3 +44,15 @@ class Job:
     tuned: str | None
     seeds: list[int]
     run_ids: list[str]
+
+
+@dataclass
+class Sweep:
+    """What one command plans: its jobs, and the pairs that it cannot run."""
+
+    study: str
+    study_dir: Path
+    stale: str
+    dry_run: bool
+    jobs: list[Job] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark import schema, store
-from benchmark.grid import Sweep
-from benchmark.job import Job
+from benchmark.job import Job, Sweep
 
 _TERMINAL_PERIOD = 0.5  # seconds between two pictures on a terminal
 _LOG_PERIOD = 10.0  # and between two lines elsewhere

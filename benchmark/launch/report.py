@@ -5,21 +5,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from benchmark import schema, store
-from benchmark.errors import ConfigError
+from benchmark.ledger import read_plan
 
 _SHOWN_FAILURES = 20
-
-
-def read_plan(study_dir: Path) -> schema.Plan:
-    """Return a study's plan.
-
-    Raises:
-        ConfigError: the folder holds no plan.
-    """
-    plan: schema.Plan | None = store.read_json(study_dir / "plan.json")
-    if plan is None:
-        raise ConfigError(f"{study_dir} is not a study: it has no plan.json")
-    return plan
 
 
 def summary(study_dir: Path, only: Collection[str] | None = None) -> str:

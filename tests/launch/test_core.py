@@ -8,11 +8,13 @@ import pytest
 
 from benchmark import schema, store
 from benchmark.errors import ConfigError
-from benchmark.grid import Sweep, sweep
-from benchmark.launch.core import launch, reason, remaining, unfinished, write_plan
+from benchmark.grid import sweep
+from benchmark.job import Sweep
+from benchmark.launch.core import launch, reason
 from benchmark.launch.executors import Exit
 from benchmark.launch.progress import Progress, clock
 from benchmark.launch.report import summary
+from benchmark.ledger import remaining, unfinished, write_plan
 from tests.launch import fakes
 
 
