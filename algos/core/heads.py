@@ -1,15 +1,13 @@
-"""Value networks: a torso of convolutions or layers, and a plain or a dueling head."""
+"""Value networks: a torso, and a plain or a dueling head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-import torch
 from torch import Tensor, nn
 
 from algos.core.nets import (
     BatchNorm,
-    Conv2d,
     Dropout,
     InitStream,
     LayerNorm,
@@ -17,6 +15,7 @@ from algos.core.nets import (
     NoisyLinear,
 )
 from algos.core.rng import Draws, Member
+from algos.core.torso import Torso, innermost, through
 
 
 @dataclass(frozen=True)
@@ -60,31 +59,26 @@ class QNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self._seeds, self._name, self._init = tuple(seeds), name, InitStream(seeds, f"init/{name}")
-        self._noises = count()  # numbers the noisy layers, whose streams must differ
-        self.convs = nn.ModuleList()
-        width = self._build_convs() if len(shape.obs) == 3 else int(torch.Size(shape.obs).numel())
-        *torso, last = shape.hidden or (0,)
-        self.torso = nn.ModuleList()
-        for n in torso:
-            self.torso.append(self._hidden(width, n, noisy=False))
-            width = n
+        # number the noisy layers and the dropouts, whose streams must differ
+        self._noises, self._masks = count(), count()
+        *below, last = shape.hidden or (0,)
+        self.torso = Torso(
+            self._init,
+            shape.obs,
+            below,
+            shape.conv,
+            layer=lambda n_in, n_out: self._hidden(n_in, n_out, noisy=False),
+            obs_scale=shape.obs_scale,
+        )
+        width = self.torso.width
         self.advantage = self._stream(width, last, shape.actions * shape.atoms)
         self.value = self._stream(width, last, shape.atoms) if shape.dueling else None
-        # Plain tuples of the innermost layers: acting spares the modules' calls and look-ups.
-        self._torso, self._advantage = _flat(self.torso), _flat(self.advantage)
-        self._value = _flat(self.value) if self.value is not None else None
+        self._advantage = innermost(self.advantage)
+        self._value = innermost(self.value) if self.value is not None else None
         self._noisy = [m for m in self.modules() if isinstance(m, NoisyLinear)]
         self._dropouts = [m for m in self.modules() if isinstance(m, Dropout)]
         self._modal = bool(self._dropouts) or shape.norm == "batch"
         self.eval()
-
-    def _build_convs(self) -> int:
-        channels, height, width = self.shape.obs
-        for n, kernel, stride in self.shape.conv:
-            self.convs.append(Conv2d(self._init, channels, n, kernel, stride))
-            channels = n
-            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-        return channels * height * width
 
     def _linear(self, n_in: int, n_out: int, noisy: bool) -> Linear:
         if not noisy:
@@ -100,8 +94,7 @@ class QNetwork(nn.Module):
             layers.append(BatchNorm(len(self._seeds), n_out))
         layers.append(nn.ReLU(inplace=True))
         if self.shape.dropout > 0:
-            index = sum(isinstance(m, Dropout) for m in self.modules())
-            purpose = f"dropout/{self._name}/{index}"
+            purpose = f"dropout/{self._name}/{next(self._masks)}"
             mask = (self.shape.batch, n_out)
             layers.append(Dropout(self.shape.dropout, self._seeds, purpose, mask))
         return nn.Sequential(*layers)
@@ -114,21 +107,12 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return the values of every action."""
-        x = obs if obs.dtype == torch.float32 else obs.float()
-        if self.shape.obs_scale != 1:
-            x = x / self.shape.obs_scale
-        for conv in self.convs:
-            x = conv(x).relu_()
-        if x.dim() > 3:
-            x = x.flatten(2)
-        batch = x.shape[1]
-        if batch == 1:  # once for all layers, see nets.py
-            x = x.expand(-1, 2, -1).contiguous()
-        x = _through(self._torso, x)
-        out = _through(self._advantage, x)[:, :batch]
+        batch = obs.shape[1]
+        x = self.torso.forward(obs)
+        out = through(self._advantage, x)[:, :batch]
         out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
         if self._value is not None:
-            value = _through(self._value, x)[:, :batch].unsqueeze(2)
+            value = through(self._value, x)[:, :batch].unsqueeze(2)
             out = value + out - out.mean(2, keepdim=True)  # Wang et al. 2016, eq. 9
         return out
 
@@ -156,17 +140,3 @@ class QNetwork(nn.Module):
         """Act with the mean weights of noisy layers, or with their noise."""
         for layer in self._noisy:
             layer.mean = mean
-
-
-def _flat(module: nn.Module) -> tuple[nn.Module, ...]:
-    """Return a module's innermost layers in order."""
-    inner = (nn.Sequential, nn.ModuleList)
-    if not isinstance(module, inner):
-        return (module,)
-    return tuple(layer for child in module for layer in _flat(child))
-
-
-def _through(layers: tuple[nn.Module, ...], x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer.forward(x)
-    return x

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from algos.core import nets
 from algos.core.heads import NetShape, QNetwork
+from algos.core.torso import Torso
 from tests.helpers import SEEDS
 
 K = len(SEEDS)
@@ -190,7 +191,7 @@ def test_image_network_is_torchs_sequence() -> None:
     frames = {"obs": (4, 10, 10), "conv": ((6, 3, 1), (5, 4, 2)), "obs_scale": 255.0}
     net = network(hidden=(8,), **frames)
     x = torch.randint(0, 256, (K, 5, 4, 10, 10), dtype=torch.uint8, generator=torch.Generator())
-    first, second = net.convs
+    first, second = net.torso.convs
     hidden, last = (m for m in net.modules() if isinstance(m, nets.Linear))
     for k in range(K):
         h = nn.functional.conv2d(x[k] / 255.0, first.weight[k], first.bias[k]).relu()
@@ -202,7 +203,7 @@ def test_image_network_is_torchs_sequence() -> None:
 
 def test_dueling_mean_over_actions_is_the_value_stream() -> None:
     net, x = network(dueling=True), noise(K, 7, 4)
-    h = net.torso[0](x)
+    h = net.torso.layers[0](x)
     value, advantage = net.value(h), net.advantage(h).unflatten(2, (3, 5))
     y = net(x)
     torch.testing.assert_close(y.mean(2), value)
@@ -214,7 +215,7 @@ def test_dueling_mean_over_actions_is_the_value_stream() -> None:
 
 def test_noise_and_dropout_only_where_they_belong() -> None:
     net, x = network(noisy=True), noise(K, 7, 4)
-    assert not isinstance(net.torso[0][0], nets.NoisyLinear)  # the head alone is noisy
+    assert not isinstance(net.torso.layers[0][0], nets.NoisyLinear)  # the head alone is noisy
     net.use_mean(True)
     greedy = net(x)
     net.resample()
@@ -229,3 +230,15 @@ def test_noise_and_dropout_only_where_they_belong() -> None:
     assert not torch.equal(net(x), net(x))
     net.learn_mode(False)
     assert torch.equal(net(x), net(x))
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_torso_is_torchs_sequence(batch: int) -> None:
+    torso, x = Torso(nets.InitStream(SEEDS), (4,), (8, 6), activation="tanh"), noise(K, batch, 4)
+    y = torso(x)
+    assert torso.width == 6 and y.shape == (K, max(batch, 2), 6)
+    for k in range(K):
+        h = x[k]
+        for layer in torso.layers:
+            h = nn.functional.linear(h, *affine(layer[0], k)).tanh()
+        torch.testing.assert_close(y[k], h.expand(len(y[k]), -1))

@@ -1,0 +1,93 @@
+"""The shared lower part of every network: convolutions, then fully connected layers."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from algos.core.nets import Conv2d, InitStream, Linear
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "tanh": nn.Tanh,
+}
+
+
+class Torso(nn.Module):
+    """K torsos, ``[K, B, *obs] -> [K, max(B, 2), width]``.
+
+    A batch of one comes out as two equal rows: padded once for all layers behind it (see nets.py);
+    the head cuts its output back to B.
+
+    Args:
+        init: draws the initial parameters, convolutions first.
+        obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
+        hidden: widths of the fully connected layers.
+        conv: ``(channels, kernel, stride)`` of each convolution, for images only; ReLU follows.
+        layer: makes a hidden layer from its two widths; by default ``Linear`` and ``activation``.
+        activation: "relu" or "tanh", of the default layer.
+        obs_scale: what observations are divided by (255 for frames).
+
+    Attributes:
+        width: features that come out.
+    """
+
+    def __init__(
+        self,
+        init: InitStream,
+        obs: Sequence[int],
+        hidden: Sequence[int],
+        conv: Sequence[tuple[int, int, int]] = (),
+        *,
+        layer: Callable[[int, int], nn.Module] | None = None,
+        activation: str = "relu",
+        obs_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.obs_scale = obs_scale
+        self.convs = nn.ModuleList()
+        self.width = int(torch.Size(obs).numel())
+        if len(obs) == 3:
+            channels, height, width = obs
+            for n, kernel, stride in conv:
+                self.convs.append(Conv2d(init, channels, n, kernel, stride))
+                channels = n
+                height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            self.width = channels * height * width
+        self.layers = nn.ModuleList()
+        for n in hidden:
+            if layer is None:
+                plain = Linear(init, self.width, n)
+                self.layers.append(nn.Sequential(plain, ACTIVATIONS[activation]()))
+            else:
+                self.layers.append(layer(self.width, n))
+            self.width = n
+        self._layers = innermost(self.layers)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return the features."""
+        x = obs if obs.dtype == torch.float32 else obs.float()
+        if self.obs_scale != 1:
+            x = x / self.obs_scale
+        for conv in self.convs:
+            x = conv(x).relu_()
+        if x.dim() > 3:
+            x = x.flatten(2)
+        if x.shape[1] == 1:
+            x = x.expand(-1, 2, -1).contiguous()
+        return through(self._layers, x)
+
+
+def innermost(module: nn.Module) -> tuple[nn.Module, ...]:
+    """Return a module's innermost layers in order; a plain tuple spares calls and look-ups."""
+    inner = (nn.Sequential, nn.ModuleList)
+    if not isinstance(module, inner):
+        return (module,)
+    return tuple(layer for child in module for layer in innermost(child))
+
+
+def through(layers: tuple[nn.Module, ...], x: Tensor) -> Tensor:
+    """Apply layers one after another."""
+    for layer in layers:
+        x = layer.forward(x)
+    return x
