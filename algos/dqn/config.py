@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from algos.core import explore, optim, schedules
 from algos.core.agent import Component
+from algos.core.checks import one_of, within
 
 NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
@@ -107,14 +108,14 @@ class DQNConfig:
         if isinstance(self.exploration, dict):
             self.exploration = Exploration(**self.exploration)
         for key, allowed in _NAMES.items():
-            _check(key, getattr(self, key), allowed)
+            one_of(key, getattr(self, key), allowed)
         for key, (low, high) in _BOUNDS.items():
-            _bound(key, getattr(self, key), low, high)
+            within(key, getattr(self, key), low, high)
         e = self.exploration
-        _check("exploration.kind", e.kind, explore.KINDS)
-        _check("exploration.schedule", e.schedule, schedules.KINDS)
-        _bound("exploration.fraction", e.fraction, 0, 1)
-        _bound("exploration.start", e.start, 0, math.inf)
+        one_of("exploration.kind", e.kind, explore.KINDS)
+        one_of("exploration.schedule", e.schedule, schedules.KINDS)
+        within("exploration.fraction", e.fraction, 0, 1)
+        within("exploration.start", e.start, 0, math.inf)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -139,17 +140,6 @@ class DQNConfig:
         for wrong, message in checks:
             if wrong:
                 raise ValueError(message)
-
-
-def _check(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def _bound(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        bounds = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-        raise ValueError(f"{key} must be {bounds}, got {value}")
 
 
 COMPONENTS = (
