@@ -28,7 +28,7 @@ from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
 from benchmark.envs.config import validate as validate_env
 from benchmark.errors import ConfigError, unknown
-from benchmark.job import Evaluation
+from benchmark.job import Evaluation, Limits, Retry
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FOLDERS_VARIABLE = "PRISM_CONF"
@@ -37,7 +37,7 @@ AGENTS = {"dqn": "algos.dqn.dqn:DQN"}
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (
     *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
-    *("device", "threads", "tracking"),
+    *("device", "threads", "tracking", "limits"),
 )
 STALE = ("refuse", "rerun", "keep")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
@@ -45,6 +45,7 @@ _AT_LEAST = {
     **{"budget": 1, "threads": 1, "log_every": 1, "checkpoint_every": 0},
     **{"evaluation.episodes": 1, "evaluation.periodic_episodes": 1},
     **{"evaluation.every": 0, "evaluation.seed": 0},
+    **{"limits.memory": 0, "limits.timeout": 0, "limits.hang": 0},
 }
 
 
@@ -75,6 +76,10 @@ class Root:
     threads: int = 1  # of one job
     results: str = "results"
     name: str = "adhoc"  # the study's folder under results/
+    seeds_per_job: int | None = None  # seeds of a cell that train together; null = all
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    on_failure: str = "continue"  # | stop | stop_after:N: start no other job after N failed ones
     stale: str = "refuse"  # finished runs of other code: refuse | rerun | keep
     strict: bool = False  # refuse a grid with an impossible pair instead of skipping it
     dry_run: bool = False  # print the plan and stop
@@ -239,6 +244,22 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     check_device(plain["device"])
     validate_env(build(config, "env"))
     return {key: plain[key] for key in JOB_KEYS}
+
+
+def stop_after(text: str) -> int | None:
+    """Return after how many failed jobs a sweep starts no other; None = it goes on.
+
+    Raises:
+        ConfigError: no such policy.
+    """
+    word, _, number = text.partition(":")
+    if text == "continue":
+        return None
+    if text == "stop":
+        return 1
+    if word == "stop_after" and number.isdigit() and int(number) > 0:
+        return int(number)
+    raise unknown("on_failure", text, ("continue", "stop", "stop_after:3"))
 
 
 def to_dict(node: DictConfig) -> dict[str, Any]:

@@ -5,6 +5,7 @@ would favour short ones. The episodes' seeds come from ``evaluation.seed``, so e
 every training seed meets the same episodes.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,14 +48,15 @@ class Evaluator:
         )
         self._gamma, self._device = gamma, device
 
-    def __call__(self, agent: Agent) -> Evaluation:
-        """Play the episodes greedily."""
+    def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> Evaluation:
+        """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
         obs = self._env.reset()
         returns = np.full(obs.shape[:2], np.nan)
         total, length = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2], np.int64)
         live = np.ones(obs.shape[:2], bool)
         track = _ValueTrack(obs.shape[:2], self._gamma)
         while live.any():
+            tick()
             action, memo = agent.act(torch.from_numpy(obs).to(self._device), explore=False)
             step = self._env.step(action.cpu().numpy())
             total += np.where(step.valid, step.reward, 0)

@@ -48,7 +48,10 @@ from benchmark.job import Job, Sweep
 Axes = dict[str, list[Any]]  # key -> its values
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
-_ONCE = ("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid")
+_ONCE = (
+    *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid"),
+    *("seeds_per_job", "on_failure"),
+)
 _NOT_LABELLED = ("algo", "env", "env.id", "seed", "components")
 
 
@@ -81,9 +84,9 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
         choices = tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
         root = deepcopy(cfg.composed(*choices))
         for key, values in given.items():
-            if key in _ONCE and len(values) > 1:
+            if _once(key) and len(values) > 1:
                 raise ConfigError(f"{key} takes one value, got {values}")
-            if key in _ONCE and key not in _GROUPS:
+            if _once(key) and key not in _GROUPS:
                 cfg.assign(root, key, values[0])
         if root.stale not in cfg.STALE:
             raise unknown("stale", root.stale, cfg.STALE)
@@ -92,9 +95,16 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
             study_dir=Path(root.results).absolute() / root.name,
             stale=root.stale,
             dry_run=root.dry_run,
+            retry=cfg.to_dict(root.retry),
+            stop_after=cfg.stop_after(root.on_failure),
         )
         _fill(plan, _grids(root, given), choices, root.strict)
         return plan
+
+
+def _once(key: str) -> bool:
+    """Say whether a key is about the command as a whole, not about a cell."""
+    return key in _ONCE or key.startswith("retry.")
 
 
 def _parse(overrides: Sequence[str]) -> Axes:
@@ -131,7 +141,7 @@ def _grids(root: DictConfig, given: Axes) -> list[Axes]:
     """Return the axes of every grid: the study's, then the command line's over them."""
     grids = root.grid if OmegaConf.is_list(root.grid) else [root.grid or {}]
     fixed = {"seed": root.seed, "components": root.components, "tuned": True}
-    own = {key: values for key, values in given.items() if key not in _ONCE}
+    own = {key: values for key, values in given.items() if not _once(key)}
     out = []
     for grid in grids:
         axes: Axes = {}

@@ -1,6 +1,6 @@
 """A job: the seeds of one (variant, environment) cell, trained together in one process."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,30 @@ class Evaluation:
 
 
 @dataclass
+class Limits:
+    """What one job may use; a job beyond a limit is ended, and its runs say so."""
+
+    memory: float | None = None  # GB of resident memory
+    timeout: float | None = None  # seconds of one attempt
+    hang: float | None = 600.0  # seconds without a step of training or evaluation
+
+
+@dataclass
+class Retry:
+    """How often a job is started again after each class of failure; from its checkpoint."""
+
+    exception: int = 0
+    exit: int = 0  # sys.exit
+    nan: int = 0
+    crash: int = 1  # a segfault and its like
+    oom: int = 1
+    hang: int = 1
+    timeout: int = 0
+    disk: int = 0
+    lost: int = 3  # killed from outside, or its node is gone
+
+
+@dataclass
 class Job:
     """All that a worker process needs; plain data, so that any executor can ship it.
 
@@ -29,9 +53,11 @@ class Job:
         job_id: folder name under ``jobs/``; readable slug and hash.
         algo: preset name; env: conf/env name; variant: see schema.
         config: resolved plain dict with the keys ``algo``, ``env``, ``evaluation``, ``budget``,
-            ``log_every``, ``checkpoint_every``, ``device``, ``threads``, ``tracking``; no ``seed``.
+            ``log_every``, ``checkpoint_every``, ``device``, ``threads``, ``tracking``, and
+            ``limits``; no ``seed``.
         tuned: name of the tuned file that was loaded, or None.
         seeds: the K seeds, and run_ids: the K run folders, in the same order.
+        token: what the process that may run this job has written into its claim.
     """
 
     study: str
@@ -44,15 +70,27 @@ class Job:
     tuned: str | None
     seeds: list[int]
     run_ids: list[str]
+    token: str = ""
 
 
 @dataclass
 class Sweep:
-    """What one command plans: its jobs, and the pairs that it cannot run."""
+    """What one command plans: its jobs, and the pairs that it cannot run.
+
+    Attributes:
+        study: name; study_dir: absolute path.
+        stale: what to do with results of other code: "refuse", "rerun" or "keep".
+        dry_run: print the plan only.
+        retry: how often each class of failure is tried again.
+        stop_after: failed jobs after which no other is started; None = all are.
+        jobs: in the order of the grid; skipped: why a pair of the grid cannot be.
+    """
 
     study: str
     study_dir: Path
-    stale: str
-    dry_run: bool
+    stale: str = "refuse"
+    dry_run: bool = False
+    retry: dict[str, int] = field(default_factory=lambda: asdict(Retry()))
+    stop_after: int | None = None
     jobs: list[Job] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)

@@ -1,39 +1,68 @@
 """The ledger of a study: what was planned (plan.json), and what of it is still to do.
 
 All state lies in the study's folder: what was planned in plan.json, how far each run got in its
-status.json.
+status.json, who runs it in claims/.
 """
 
 import dataclasses
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-from benchmark import schema, store
+from benchmark import atomic, schema, store
 from benchmark.errors import ConfigError
 from benchmark.job import Job, Sweep
+
+ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
 
 
 def read_plan(study_dir: Path) -> schema.Plan:
     """Return a study's plan.
 
     Raises:
-        ConfigError: the folder holds no plan.
+        ConfigError: the folder holds no plan, or one of another schema.
     """
     plan: schema.Plan | None = store.read_json(study_dir / "plan.json")
     if plan is None:
         raise ConfigError(f"{study_dir} is not a study: it has no plan.json")
+    if plan.get("schema") != schema.SCHEMA_VERSION:
+        raise ConfigError(
+            f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
+            f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the one that wrote it"
+        )
     return plan
 
 
 def write_plan(sweep: Sweep) -> None:
-    """Add the sweep's cells to the study's plan.json; what stands there stays."""
+    """Add the sweep's cells to the study's plan.json; what stands there stays.
+
+    Raises:
+        ConfigError: the folder cannot be written, or holds a plan of another schema.
+    """
     path = sweep.study_dir / "plan.json"
-    plan: schema.Plan = store.read_json(path) or schema.Plan(
-        schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], skipped=[]
-    )
+    try:
+        with atomic.mutex(sweep.study_dir):
+            plan = (
+                read_plan(sweep.study_dir)
+                if path.exists()
+                else schema.Plan(
+                    schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
+                )
+            )
+            add(plan, sweep.jobs)
+            plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
+            store.write_json(path, plan)
+    except OSError as error:
+        raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
+
+
+def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
+    """Add the runs of jobs to a plan; a run that stands there stays as it is."""
     runs = {run["run_id"]: run for run in plan["runs"]}
-    for job in sweep.jobs:
+    for job in jobs:
         protocol, _ = store.protocol(job.config)
+        cell = store.job_id(job.config, job.algo, job.env, [])
+        plan["cells"][cell] = schema.PlannedCell(config=job.config, tuned=job.tuned)
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
             planned = schema.PlannedRun(
                 run_id=run,
@@ -44,48 +73,100 @@ def write_plan(sweep: Sweep) -> None:
                 seed=seed,
                 budget=job.config["budget"],
                 protocol=protocol,
+                cell=cell,
             )
             runs.setdefault(run, planned)
     plan["runs"] = list(runs.values())
-    plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
-    store.write_json(path, plan)
+
+
+def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
+    """Return the jobs of a plan, each with the seeds that were planned together."""
+    packs: dict[str, list[schema.PlannedRun]] = {}
+    for run in plan["runs"]:
+        packs.setdefault(run["job_id"], []).append(run)
+    jobs = []
+    for job_id, runs in packs.items():
+        first = runs[0]
+        cell = plan["cells"][first["cell"]]
+        seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
+        job = Job(
+            plan["study"], str(study_dir.absolute()), job_id, first["algo"], first["env"],
+            first["variant"], cell["config"], cell["tuned"], seeds, run_ids,
+        )  # fmt: skip
+        jobs.append(job)
+    return jobs
 
 
 def remaining(sweep: Sweep) -> list[Job]:
     """Return the jobs of what is not finished, the longest first.
 
     Raises:
-        ConfigError: finished runs were made by other code and ``stale=refuse``.
+        ConfigError: results were made by other code and ``stale=refuse``.
     """
-    jobs, stale = [], 0
+    jobs, stale, begun = [], 0, 0
     for job in sweep.jobs:
         keep = []
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
             folder = store.run_dir(job, run)
-            if not is_finished(folder):
-                keep.append((seed, run))
-            elif sweep.stale != "keep" and _made_by_other_code(folder):
-                stale += 1
+            status = store.read_status(folder)
+            done = finished(folder, status)
+            other = status is not None and sweep.stale != "keep" and _made_by_other_code(folder)
+            stale += done and other
+            if not done or other:
                 keep.append((seed, run))
         if keep:
             jobs.append(part(job, keep))
-    if stale and sweep.stale == "refuse":
+            begun += sweep.stale == "refuse" and _saved_by_other_code(jobs[-1])
+    if sweep.stale == "refuse" and (stale or begun):
+        what = f"{stale} finished runs" if stale else f"the checkpoints of {begun} jobs"
         raise ConfigError(
-            f"{stale} finished runs in {sweep.study_dir} were made by other code: say stale=rerun "
-            "to make them again, stale=keep to use them as they are, or name=... for a new study"
+            f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to make them "
+            "again, stale=keep to use what is finished as it is, or name=... for a new study"
         )
     return sorted(jobs, key=lambda job: job.config["budget"] * len(job.seeds), reverse=True)
 
 
+def due(job: Job) -> Job | None:
+    """Return the job of those runs of a job that this code has not finished by now."""
+    keep = []
+    for seed, run in zip(job.seeds, job.run_ids, strict=True):
+        folder = store.run_dir(job, run)
+        if not is_finished(folder) or _made_by_other_code(folder):
+            keep.append((seed, run))
+    return part(job, keep) if keep else None
+
+
 def is_finished(folder: Path) -> bool:
     """Say whether a run folder holds a finished run."""
-    status = store.read_status(folder)
-    return status is not None and status["state"] == schema.FINISHED
+    return finished(folder, store.read_status(folder))
+
+
+def finished(folder: Path, status: schema.Status | None) -> bool:
+    """Say whether a run is finished and its rows are those that were there when it was."""
+    if status is None or status["state"] != schema.FINISHED:
+        return False
+    size = status.get("size")
+    return size is None or _size(folder / "metrics.jsonl") == size
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _made_by_other_code(folder: Path) -> bool:
     record = store.read_json(folder / "run.json")
     return record is None or record["code"] != store.code_hash()
+
+
+def _saved_by_other_code(job: Job) -> bool:
+    checkpoints = (store.job_dir(job) / "checkpoint").glob("*.pt")
+    folders = [store.run_dir(job, run) for run in job.run_ids]
+    records = (store.read_json(folder / "run.json") for folder in folders)
+    codes = {record["code"] for record in records if record is not None}
+    return bool(codes - {store.code_hash()}) and any(checkpoints)
 
 
 def part(job: Job, keep: list[tuple[int, str]]) -> Job:
@@ -110,13 +191,11 @@ def prepare(job: Job) -> None:
     for run in job.run_ids:
         folder = store.run_dir(job, run)
         status = store.read_status(folder)
-        if status is not None and status["state"] == schema.FINISHED:
+        if finished(folder, status):
             _retire(folder)  # stale=rerun: the earlier generation is kept beside the runs
             status = None
         (folder / "error.txt").unlink(missing_ok=True)
-        store.write_json(
-            folder / "status.json", {**status_of(job, status), "state": schema.PLANNED}
-        )
+        store.write_json(folder / "status.json", status_of(job, status))
 
 
 def _retire(folder: Path) -> None:
@@ -131,15 +210,41 @@ def _retire(folder: Path) -> None:
 
 
 def status_of(job: Job, before: schema.Status | None) -> schema.Status:
-    """Return the status of a run that is about to change: ``before`` without how it ended."""
-    blank = schema.Status(
+    """Return the status of a planned run, which keeps of ``before`` how often it was tried."""
+    return schema.Status(
         state=schema.PLANNED,
         reason=None,
-        global_step=0,
+        failure=None,
+        global_step=before["global_step"] if before else 0,
         budget=job.config["budget"],
-        attempts=0,
+        attempts=before["attempts"] if before else 0,
         exit_code=None,
-        wandb=None,
+        wandb=before["wandb"] if before else None,
+        size=None,
         updated=time.time(),
     )
-    return {**blank, **(before or {}), "reason": None, "exit_code": None, "updated": time.time()}  # type: ignore[typeddict-item]
+
+
+def statuses(job: Job) -> list[schema.Status]:
+    """Return the status of every run of a job; planned where there is none."""
+    found = (store.read_status(store.run_dir(job, run)) for run in job.run_ids)
+    return [status or status_of(job, None) for status in found]
+
+
+def end(
+    job: Job,
+    state: str,
+    reason: str,
+    details: str,
+    failure: str | None = None,
+    code: int | None = None,
+) -> None:
+    """Write, of every run of a job that has not ended, how it did: status.json, then error.txt."""
+    for run in job.run_ids:
+        folder = store.run_dir(job, run)
+        before = store.read_status(folder)
+        if before is None or before["state"] not in ENDED:
+            status = status_of(job, before)
+            status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
+            store.write_json(folder / "status.json", status)
+            (folder / "error.txt").write_text(f"{reason}\n\n{details}".strip() + "\n")

@@ -46,7 +46,7 @@ class RunWriter:
         self._mirror = WandbMirror(
             record, self.folder, tracking["wandb"], tracking["project"], tracking["entity"]
         )
-        self._write_status(None, None)
+        self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row; the local file first, the mirror after it."""
@@ -55,30 +55,42 @@ class RunWriter:
         self._timing.write({schema.STEP: step} | timing)
         self._mirror.log(stored)
 
-    def end(self, state: str, reason: str | None = None, details: str | None = None) -> None:
+    def end(
+        self,
+        state: str,
+        reason: str | None = None,
+        details: str | None = None,
+        failure: str | None = None,
+    ) -> None:
         """Close the folder with a final state; a failure also leaves ``error.txt``."""
         if self.state != schema.RUNNING:
             return
         self.state = state
-        if state == schema.FAILED:
-            (self.folder / "error.txt").write_text((details or reason or "unknown") + "\n")
         if state == schema.FINISHED:
             self._metrics.finish()
+        exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
+        if state == schema.FAILED:  # at once: W&B may take its time, and a full disk raises below
+            self._write_status(reason, exit_code, failure)
+            (self.folder / "error.txt").write_text((details or reason or "unknown") + "\n")
         self._metrics.close()
         self._timing.close()
-        exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
         self._mirror.finish(state, exit_code)
-        self._write_status(reason, exit_code)
+        self._write_status(reason, exit_code, failure)
 
-    def _write_status(self, reason: str | None, exit_code: int | None) -> None:
+    def _write_status(
+        self, reason: str | None = None, exit_code: int | None = None, failure: str | None = None
+    ) -> None:
+        finished = self.state == schema.FINISHED
         status = schema.Status(
             state=self.state,
             reason=reason,
+            failure=failure,
             global_step=self.step,
             budget=self._budget,
             attempts=self._attempts,
             exit_code=exit_code,
             wandb=self._mirror.status,
+            size=self._metrics.path.stat().st_size if finished else None,
             updated=time.time(),
         )
         store.write_json(self.folder / "status.json", status)
@@ -113,14 +125,20 @@ class Recorder:
                 self._latest[name] = float(np.nanmean(columns[name]))
         self._beat(step)
 
-    def fail(self, k: int, reason: str, details: str | None = None) -> None:
+    def fail(self, k: int, reason: str, failure: str) -> None:
         """End one seed's run; the others go on."""
-        self.runs[k].end(schema.FAILED, reason, details)
+        self.runs[k].end(schema.FAILED, reason, None, failure)
 
-    def end(self, state: str, reason: str | None = None, details: str | None = None) -> None:
+    def end(
+        self,
+        state: str,
+        reason: str | None = None,
+        details: str | None = None,
+        failure: str | None = None,
+    ) -> None:
         """End every run that is still live."""
         for run in self.runs:
-            run.end(state, reason, details)
+            run.end(state, reason, details, failure)
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
         """Write what greedy acting needs of one seed."""

@@ -5,52 +5,63 @@ changes what is computed, so an interrupted run ends bit-identical to an uninter
 """
 
 import ctypes
-import shutil
-import signal
-import threading
-import time
+import errno
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 import benchmark.schema as schema
 from algos.core.agent import Step
-from benchmark import checkpoint, store
+from benchmark import checkpoint, ledger, pulse, saving
 from benchmark.agents import agent_class
 from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
 from benchmark.envs.vector import SeedVecEnv
-from benchmark.evaluate import Evaluator
+from benchmark.evaluate import Evaluation, Evaluator
 from benchmark.job import Job
 from benchmark.recorder import Columns, Meter, Recorder
+from benchmark.signals import Stopped, stop_asked
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_SAVE_SHARE = 0.02  # of the run's time that checkpoints may take
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words
 
 
-def run_job(job: Job) -> dict[str, str]:
+def run_job(job: Job) -> None:
     """Train a job's seeds to the end of their budget, from its checkpoint if it has one.
 
-    A seed that fails ends alone. SIGINT or SIGTERM checkpoints and stops.
-
-    Returns:
-        run_id -> state.
+    A seed that fails ends alone. SIGINT or SIGTERM checkpoints and stops. How each run ended stands
+    in its ``status.json``.
     """
     torch.set_num_threads(job.config["threads"])
     keep_freed_memory()
-    with _stop_signals() as stopped:
-        training = Training(job)
+    training: Training | None = None
+    with stop_asked() as stopped:
         try:
+            training = Training(job)
             training.run(stopped)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            training.recorder.end(schema.FAILED, reason, traceback.format_exc())
+            if training:
+                training.recorder.end(schema.FAILED, reason, traceback.format_exc(), failure(error))
+            ledger.end(job, schema.FAILED, reason, traceback.format_exc(), failure(error), 1)
         finally:
-            training.close()
-    return training.recorder.states()
+            if training:
+                training.close()
+
+
+def failure(error: BaseException) -> str:
+    """Return the class of what a job raised."""
+    if isinstance(error, SystemExit):
+        return schema.EXIT
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return schema.DISK
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if memory or (isinstance(error, RuntimeError) and any(w in str(error) for w in _NO_MEMORY)):
+        return schema.OOM
+    return schema.EXCEPTION
 
 
 def keep_freed_memory() -> None:
@@ -61,25 +72,7 @@ def keep_freed_memory() -> None:
             mallopt(parameter, 1 << 30)
 
 
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM came; a second one kills."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+_NONE = -1
 
 
 class Training:
@@ -108,34 +101,49 @@ class Training:
         self.eval_every: int = max(1, self.budget // 20) if every is None else every
         self.log_every: int = config["log_every"] or max(1, self.budget // 200)
         self.meter, self.step = Meter(), 0
-        self.folder = store.job_dir(job)
-        self._last_save, self._save_cost = time.monotonic(), 0.0
-        saved = self._load()
-        self.recorder = Recorder(
-            job, self.step if saved else None, (saved["wall"], saved["cpu"]) if saved else (0, 0)
-        )
+        self._owed = _NONE  # the step before the tick whose row is not written yet
+        self.saver = saving.Saver(job)
+        saved = self.saver.load()
+        if saved is not None:
+            self._load(saved)
+        spent = (saved["wall"], saved["cpu"]) if saved is not None else (0.0, 0.0)
+        self.recorder = Recorder(job, self.step if saved is not None else None, spent)
         self._report_failed()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Train until the budget is spent, every seed has failed, or somebody asks to stop."""
-        advance = self._interact if self.interacts else self._consume
-        self.obs = self._to_device(self.env.begin())
-        self._next_row = self._after(self.step)
-        while self.step < self.budget and self.recorder.live:
-            if stopped():
-                self._save()
-                self.recorder.end(schema.INTERRUPTED, "asked to stop")
-                return
-            before = self.step
-            advance()
-            if self.step >= self._next_row:
-                self._record(before)
-                self._next_row = self._after(self.step)
+        self._stopped = stopped
+        try:
+            self._train()
+        except Stopped:
+            self._save()
+            self.recorder.end(schema.INTERRUPTED, "asked to stop")
+            return
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
         self.recorder.end(schema.FINISHED)
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        self.saver.remove()
+
+    def _train(self) -> None:
+        advance = self._interact if self.interacts else self._consume
+        self.obs = self._to_device(self.env.begin())
+        if self._owed != _NONE:
+            self._record(self._owed)
+        next_row = self._after(self.step)
+        while self.step < self.budget and self.recorder.live:
+            self._tick()
+            before = self.step
+            advance()
+            if self.step >= next_row:
+                self._record(before)
+                next_row = self._after(self.step)
+
+    def _tick(self) -> None:
+        """Show that the job lives; leave if a stop was asked for."""
+        pulse.tick()
+        if self._stopped():
+            raise Stopped
 
     def _interact(self) -> None:
         """Advance one tick: every lane of every seed takes one step."""
@@ -177,16 +185,22 @@ class Training:
         return every > 0 and self.step // every > before // every
 
     def _record(self, before: int) -> None:
-        """Write the row that is due, evaluate if that is due, and save now and then."""
+        """Write the row that is due, evaluate if that is due, and save now and then.
+
+        A stop may come during an evaluation, which changes nothing: the row is then still owed.
+        """
+        self._owed = before
+        due = {"eval": self.eval_every > 0 and self._crossed(self.eval_every, before)}
+        due["final"] = self.step >= self.budget
+        results = {p: self.evaluators[p](self.agent, self._tick) for p in due if due[p]}
         columns: Columns = {}
         if self._crossed(self.log_every, before):
             columns |= self._training_columns()
-        if self.eval_every and self._crossed(self.eval_every, before):
-            columns |= self._evaluate("eval")
-        if self.step >= self.budget:
-            columns |= self._evaluate("final")
+        for prefix, result in results.items():
+            columns |= self._evaluation_columns(prefix, result)
         self.recorder.write(self.step, columns)
-        if self.step < self.budget and self._save_is_due():
+        self._owed = _NONE
+        if self.step < self.budget and self.saver.is_due(self.agent.state):
             self._save()
 
     def _training_columns(self) -> Columns:
@@ -202,10 +216,8 @@ class Training:
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
         return columns
 
-    def _evaluate(self, prefix: str) -> Columns:
-        evaluator = self.evaluators[prefix]
-        result = evaluator(self.agent)
-        for k, reason in evaluator.failed.items():
+    def _evaluation_columns(self, prefix: str, result: Evaluation) -> Columns:
+        for k, reason in self.evaluators[prefix].failed.items():
             self.env.fail(k, f"evaluation: {reason}")
         self._report_failed()
         columns = {
@@ -222,40 +234,28 @@ class Training:
 
     def _report_failed(self) -> None:
         for k, reason in self.env.failed.items():
-            self.recorder.fail(k, reason)
-
-    def _save_is_due(self) -> bool:
-        interval = self.job.config["checkpoint_every"]
-        wait = max(interval, self._save_cost / _SAVE_SHARE)
-        return bool(interval > 0 and time.monotonic() - self._last_save > wait)
+            broken = "diverged: " in reason or "not finite" in reason
+            self.recorder.fail(k, reason, schema.NAN if broken else schema.EXCEPTION)
 
     def _save(self) -> None:
-        began = time.monotonic()
         wall, cpu = self.recorder.spent()
         state = {
             "agent": self.agent.state(),
             "env": self.env.state(),
             "meter": self.meter.state(),
             "step": self.step,
+            "owed": self._owed,
             "wall": wall,
             "cpu": cpu,
-            "code": store.code_hash(),
         }
-        checkpoint.save(self.folder / "checkpoint" / "state.pt", state)
-        self._last_save = time.monotonic()
-        self._save_cost = self._last_save - began
+        self.saver.save(state)
 
-    def _load(self) -> checkpoint.State | None:
-        """Continue from the job's checkpoint; one that other code made is not used."""
-        path = self.folder / "checkpoint" / "state.pt"
-        state = checkpoint.load(path) if path.exists() else None
-        if state is None or state["code"] != store.code_hash():
-            return None
+    def _load(self, state: checkpoint.State) -> None:
+        """Continue from a saved state."""
         self.agent.load(state["agent"])
         self.env.load(state["env"])
         self.meter.load(state["meter"], self.device)
-        self.step = state["step"]
-        return state
+        self.step, self._owed = state["step"], state["owed"]
 
     def close(self) -> None:
         """Close every environment."""

@@ -3,6 +3,8 @@
 This module imports nothing of Prism. Layout::
 
     results/<study>/plan.json                 Plan: every planned run
+    results/<study>/claims/<job_id>.json      who runs a job at present
+    results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
                                   status.json   Status: how far it got
                                   metrics.jsonl one JSON object per line; the truth
@@ -31,6 +33,10 @@ FINAL_LENGTH = "final/length"
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
 FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"
 STATES = (PLANNED, RUNNING, FINISHED, FAILED, INTERRUPTED, SKIPPED)
+
+# classes of failure
+EXCEPTION, EXIT, NAN, CRASH, OOM = "exception", "exit", "nan", "crash", "oom"
+HANG, TIMEOUT, DISK, LOST = "hang", "timeout", "disk", "lost"
 
 # kinds of a variant
 PRESET = "preset"  # an algorithm preset as it is
@@ -63,6 +69,14 @@ class PlannedRun(TypedDict):
     seed: int
     budget: int
     protocol: str
+    cell: str  # key of Plan's ``cells``
+
+
+class PlannedCell(TypedDict):
+    """What the runs of a cell share: enough to run them from the study's folder alone."""
+
+    config: dict[str, Any]  # resolved, as a job carries it
+    tuned: str | None
 
 
 class Skipped(TypedDict):
@@ -80,6 +94,7 @@ class Plan(TypedDict):
     schema: int
     study: str
     runs: list[PlannedRun]
+    cells: dict[str, PlannedCell]
     skipped: list[Skipped]
 
 
@@ -111,9 +126,11 @@ class Status(TypedDict):
 
     state: str  # one of STATES
     reason: str | None  # one line, where the state needs one
+    failure: str | None  # the class of a failure
     global_step: int
     budget: int
     attempts: int
     exit_code: int | None
     wandb: str | None  # "offline" | "online" | "disabled" | "lost: <why>"
+    size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark.schema as schema
+from benchmark import atomic
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
 from benchmark.job import Evaluation, Job
@@ -25,6 +25,7 @@ _SIMULATORS = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE"
 _MUJOCO = re.compile(
     r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d"
 )
+_NOT_RECORDED = ("tracking", "limits")  # of a job's config: they change no result
 _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
 
 
@@ -152,10 +153,7 @@ def git_sha() -> str | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    temporary.replace(path)
+    atomic.write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -196,7 +194,7 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         env=job.env,
         seed=job.seeds[k],
         budget=job.config["budget"],
-        config={key: value for key, value in job.config.items() if key != "tracking"},
+        config={key: value for key, value in job.config.items() if key not in _NOT_RECORDED},
         scores={"random": env.get("random_score"), "reference": env.get("reference_score")},
         protocol=protocol_hash,
         protocol_facts=facts,

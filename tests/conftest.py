@@ -1,7 +1,10 @@
 """One thread per process: the suite runs on as many workers as there are cores."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ[name] = "1"
@@ -23,3 +26,17 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the reference data is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Return what gives the uninterrupted form of a run of tests/runs.py, trained once."""
+    from tests import runs
+
+    @cache
+    def run(name: str) -> Any:
+        algo, env, changes = runs.RUNS[name]
+        folder = tmp_path_factory.mktemp("whole")
+        return runs.finished(runs.job(folder, algo, env, **changes))
+
+    return run

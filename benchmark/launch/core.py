@@ -1,59 +1,37 @@
-"""The launcher's core: submit what is not finished, watch, settle, report.
+"""The launcher's core: submit what is not finished, watch, settle, try again, report.
 
 Executors differ only in how a job gets a process.
 """
 
 import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Mapping
 from typing import Any
 
-from benchmark import schema, store
+from benchmark import claims, ledger, schema, store
 from benchmark.job import Job, Sweep
-from benchmark.launch.executors import Executor, Exit, Inline, Local
+from benchmark.launch import faults
+from benchmark.launch.executor import Executor, Exit
+from benchmark.launch.inline import Inline
+from benchmark.launch.local import Local
 from benchmark.launch.progress import Progress
 from benchmark.launch.report import summary
 from benchmark.launch.worker import Run
-from benchmark.ledger import prepare, remaining, status_of, unfinished, write_plan
 from benchmark.runner import run_job
+from benchmark.signals import handled
 
-_DONE = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
-
-
-class _Stop:
-    """Counts what Ctrl-C asks for: once to stop cleanly, twice to stop now."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.requests = progress, 0
-
-    def __call__(self, *_: Any) -> None:
-        self.requests += 1
-        if self.requests == 1:
-            self.progress.say("stopping: jobs write a checkpoint; Ctrl-C again ends them now")
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM while the sweep runs."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+_POLL = 0.2  # seconds
+_LOOK = 1.0  # seconds between two looks at what other processes run
+_BLIND = 30.0  # seconds beyond limits.hang: a process that could not end itself is ended
 
 
 def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: Run) -> Executor:
     """Return the executor called ``name``, ready for ``jobs``."""
     if name == "inline":
         return Inline(run)
-    preload = {run.__module__} | {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
+    preload = {run.__module__, "benchmark.cli"}
+    preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
     if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
         preload.add("wandb")
     threads = max((job.config["threads"] for job in jobs), default=1)
@@ -65,70 +43,150 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
 
     Args:
         sweep: the planned jobs.
-        executor: "inline" or "local"; options: the executor's own arguments.
+        executor: "inline", "local", ...; options: the executor's own arguments.
         run: the job's function.
     """
-    jobs = remaining(sweep)
-    write_plan(sweep)
+    jobs = ledger.remaining(sweep)
+    ledger.write_plan(sweep)
     runner = make_executor(executor, options, jobs, run)
     began = time.monotonic()
     with Progress(sweep, jobs, runner.running) as progress:
-        stop = _Stop(progress)
-        with stop.installed():
+        drive = _Drive(sweep, jobs, runner, progress)
+        with handled(drive.stop):
             try:
-                _drive(deque(jobs), runner, progress, stop)
-            finally:
-                if runner.running:  # an error of our own: leave no process behind
-                    runner.kill()
+                drive()
+            finally:  # an error of our own: leave no process behind
+                for job_id in list(runner.running):
+                    runner.kill(job_id)
+                runner.close()
     print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
-    complete = not unfinished(sweep)
+    complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
     print(f"results  {sweep.study_dir}")
     print(f"report   python -m analysis report {sweep.study_dir}")
     return complete
 
 
-def _drive(queue: deque[Job], runner: Executor, progress: Progress, stop: _Stop) -> None:
-    while runner.running or (queue and not stop.requests):
-        while queue and len(runner.running) < runner.slots and not stop.requests:
-            job = queue.popleft()
-            prepare(job)
-            progress.started(job)
-            runner.start(job)
-            if isinstance(runner, Inline):
+class _Drive:
+    """One pass over the jobs of a sweep, shared with whoever else works on the study."""
+
+    def __init__(self, sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
+        self.sweep, self.runner, self.progress = sweep, runner, progress
+        self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: claimed by others
+        self.watch = claims.Watch()
+        self.tried = Counter[tuple[str, str]]()  # (first run, class of failure) -> retries
+        self.requests = self.failed = 0
+        self.looked = 0.0
+        self.kills: dict[str, int] = {}  # job_id -> the kernel's count when it began
+        self.beats: dict[str, tuple[int, float]] = {}  # job_id -> its last beat, and since when
+
+    def __call__(self) -> None:
+        """Work until nothing is left, or a stop was asked for and followed."""
+        while self.runner.running or (self.open and (self.queue or self.elsewhere)):
+            if self.open:
+                self._fill()
+            elif self.requests <= 1:
+                self.runner.stop()
+            else:
+                for job_id in list(self.runner.running):
+                    self.runner.kill(job_id)
+            for exit in self.runner.poll(_POLL):
+                self._settle(exit)
+            if time.monotonic() - self.looked > _LOOK:
+                self.looked = time.monotonic()
+                self._look()
+
+    @property
+    def open(self) -> bool:
+        """Return whether further jobs may begin."""
+        limit = self.sweep.stop_after
+        return not self.requests and (limit is None or self.failed < limit)
+
+    def stop(self, number: int) -> None:
+        """Follow Ctrl-C: once to stop cleanly, twice to stop now."""
+        self.requests += 1
+        if self.requests == 1:
+            self.progress.say("stopping: jobs write a checkpoint; Ctrl-C again ends them now")
+
+    def _fill(self) -> None:
+        while self.queue and len(self.runner.running) < self.runner.slots and self.open:
+            job = self._claim(self.queue.popleft())
+            if job is None:
+                continue
+            ledger.prepare(job)
+            self.kills[job.job_id] = faults.oom_kills()
+            self.progress.started(job)
+            self.runner.start(job)
+            if isinstance(self.runner, Inline):
                 break
-        if stop.requests:
-            (runner.stop if stop.requests == 1 else runner.kill)()
-        for exit in runner.poll(0.2):
-            states = _settle(exit, asked=stop.requests > 0 or exit.code == -signal.SIGINT)
-            progress.ended(exit.job, states)
-            if isinstance(runner, Inline) and schema.INTERRUPTED in {s["state"] for s in states}:
-                stop.requests += 1  # the signal was for this process, and the job has taken it
 
+    def _claim(self, job: Job) -> Job | None:
+        """Return what is due of a job, claimed; None if another process has it or had it."""
+        rest = ledger.due(job)
+        claimed = rest and self.watch.take(rest)
+        if rest is None:
+            self.progress.ended(job, ledger.statuses(job), False)
+        elif claimed is None:
+            self.elsewhere.append(rest)
+        elif ledger.due(claimed) == claimed:
+            return claimed
+        else:  # finished by its owner between our look and its release
+            claims.release(claimed)
+            self.queue.append(rest)
+        return None
 
-def _settle(exit: Exit, asked: bool) -> list[schema.Status]:
-    """Return the states of a job's runs; one that its process left unfinished has failed."""
-    states = []
-    for run in exit.job.run_ids:
-        folder = store.run_dir(exit.job, run)
-        status = store.read_status(folder)
-        if status is None or status["state"] not in _DONE:
-            status = status_of(exit.job, status)
-            status["state"] = schema.INTERRUPTED if asked and exit.code else schema.FAILED
-            status["reason"], status["exit_code"] = reason(exit), exit.code
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "error.txt").write_text(f"{status['reason']}\n\n{exit.error}")
-            store.write_json(folder / "status.json", status)
-        states.append(status)
-    return states
+    def _settle(self, exit: Exit) -> None:
+        """Note how a job ended; one that may be tried again goes back into the queue."""
+        job = exit.job
+        self.beats.pop(job.job_id, None)
+        asked = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
+        failure, reason = faults.classify(
+            exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
+        )
+        try:
+            state = schema.INTERRUPTED if asked else schema.FAILED
+            ledger.end(job, state, reason, exit.error, None if asked else failure, exit.code)
+            claims.release(job)
+        except OSError as error:  # a full disk must not take the sweep with it
+            self.progress.say(f"cannot write how {job.job_id} ended: {error.strerror}")
+        states = ledger.statuses(job)
+        if isinstance(self.runner, Inline) and schema.INTERRUPTED in {s["state"] for s in states}:
+            self.requests += 1  # the signal was for this process, and the job has taken it
+        wrong = [s["failure"] or failure for s in states if s["state"] == schema.FAILED]
+        again = bool(wrong) and self.open and self._may_retry(job, wrong)
+        self.progress.ended(job, states, again)
+        if again:
+            rest = ledger.due(job)
+            assert rest is not None
+            self.queue.append(rest)
+        elif wrong:
+            self.failed += 1
 
+    def _may_retry(self, job: Job, wrong: list[str]) -> bool:
+        worst = min(wrong, key=lambda failure: self.sweep.retry.get(failure, 0))
+        self.tried[job.run_ids[-1], worst] += 1
+        return self.tried[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
 
-def reason(exit: Exit) -> str:
-    """Return one line that says how a process ended."""
-    lines = [line.strip() for line in exit.error.splitlines() if line.strip()]
-    last = f": {lines[-1]}" if lines else ""
-    if exit.code < 0:
-        return f"killed by {signal.Signals(-exit.code).name}{last}"
-    if exit.code:
-        return f"exit code {exit.code}{last}"
-    return f"the job returned without finishing this run{last}"
+    def _look(self) -> None:
+        """Take over what others left, and end jobs that show no sign of life."""
+        for _ in range(len(self.elsewhere)):
+            job = self.elsewhere.popleft()
+            rest = ledger.due(job)
+            others = claims.of(self.sweep.study_dir)
+            held = [c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)]
+            if held:
+                self.elsewhere.append(job)
+            elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):
+                self.progress.ended(job, ledger.statuses(job), False)
+            else:
+                self.queue.append(rest)
+        now = time.monotonic()
+        for job in list(self.runner.running.values()):
+            hang = job.config["limits"]["hang"]
+            claim = store.read_json(claims.path_of(job))
+            beat, since = self.beats.get(job.job_id, (-1, now))
+            if claim is None or claim["beat"] != beat:
+                self.beats[job.job_id] = (claim["beat"] if claim else -1), now
+            elif hang is not None and now - since > hang + _BLIND:
+                ledger.end(job, schema.FAILED, "hang: no sign of life", "", schema.HANG, 1)
+                self.runner.kill(job.job_id)

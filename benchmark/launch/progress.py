@@ -1,22 +1,21 @@
 """Live progress of a sweep, read from the heartbeats of its jobs: it works for any executor."""
 
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmark import schema, store
 from benchmark.job import Job, Sweep
 
-_TERMINAL_PERIOD = 0.5  # seconds between two pictures on a terminal
-_LOG_PERIOD = 10.0  # and between two lines elsewhere
-_SHOWN = 12  # running jobs in a picture
+_LOG_PERIOD = 10.0  # seconds between two lines where there is no terminal
+_RECENT = 4  # jobs shown that have ended last
+_COLUMNS = ("job", "state", "done", "steps/s", "ETA", "return", "evaluation")
 
 
 class Progress:
-    """Shows a sweep while it is open: a picture that renews itself, or plain lines off a terminal.
+    """Shows a sweep while it is open: a table that renews itself, or plain lines off a terminal.
 
     Args:
         sweep: what is planned; jobs: what of it this command runs.
@@ -25,13 +24,13 @@ class Progress:
 
     def __init__(self, sweep: Sweep, jobs: list[Job], running: Mapping[str, Job]) -> None:
         self.sweep, self.jobs, self.running = sweep, jobs, running
-        self.done = self.failed = self.steps_done = 0
+        self.ends: dict[str, tuple[Job, str]] = {}  # job_id -> how it ended
+        self.failed = 0
         self.began: dict[str, float] = {}
-        self.start, self.out = time.monotonic(), sys.stdout
-        self.live = self.out.isatty()
-        self.height = 0  # lines of the picture on the terminal
-        self.lock, self.closing = threading.RLock(), threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.start = time.monotonic()
+        self.live: Any = live_table(self.table) if sys.stdout.isatty() else None
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._lines, daemon=True)
 
     def __enter__(self) -> "Progress":
         planned = sum(len(job.seeds) for job in self.sweep.jobs)
@@ -42,82 +41,108 @@ class Progress:
         )
         for pair in self.sweep.skipped:
             self.say(f"skipped  {pair['label']} on {pair['env']}: {pair['reason']}")
-        self.thread.start()
+        (self.live or self.thread).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self.thread.join()
+        if self.live:
+            self.live.stop()
+        else:
+            self.thread.join()
         self.say("")
 
     def say(self, line: str) -> None:
         """Print one line that stays."""
-        with self.lock:
-            self._clear()
-            print(line, file=self.out, flush=True)
+        if self.live:
+            self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
 
     def started(self, job: Job) -> None:
         """Note that a job begins."""
         self.began[job.job_id] = time.monotonic()
+        self.ends.pop(job.job_id, None)
 
-    def ended(self, job: Job, states: list[schema.Status]) -> None:
-        """Note how a job ended, and say so."""
+    def ended(self, job: Job, states: list[schema.Status], again: bool) -> None:
+        """Note how a job ended, and say so.
+
+        Args:
+            job: the job; states: of its runs.
+            again: it is tried again.
+        """
         wrong = [s for s in states if s["state"] != schema.FINISHED]
-        with self.lock:
-            self.done += 1
-            self.failed += len(wrong)
-            self.steps_done += work(job)
-        seconds = time.monotonic() - self.began[job.job_id]
-        word = "done" if not wrong else wrong[0]["state"].upper()
+        seconds = time.monotonic() - self.began.get(job.job_id, time.monotonic())
+        word = "done" if not wrong else "again" if again else wrong[0]["state"].upper()
+        if not again:
+            self.failed += sum(s["state"] == schema.FAILED for s in wrong)
+        self.ends[job.job_id] = job, word
         self.say(f"{word:<8} {name(job)}, {seconds:.0f} s")
-        for line in dict.fromkeys(str(s["reason"]) for s in wrong):
-            count = sum(str(s["reason"]) == line for s in wrong)
-            self.say(f"         {count} of {len(states)} seeds: {line}")
+        for reason in dict.fromkeys(str(s["reason"]) for s in wrong):
+            count = sum(str(s["reason"]) == reason for s in wrong)
+            self.say(f"         {count} of {len(states)} seeds: {reason}")
 
-    def _watch(self) -> None:
-        while not self.closing.wait(_TERMINAL_PERIOD if self.live else _LOG_PERIOD):
-            lines = self.picture()
-            if not self.live:
-                self.say(" | ".join(lines))
-                continue
-            size = shutil.get_terminal_size()
-            lines = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
-            with self.lock:
-                self._clear()
-                self.out.write("".join(f"{line}\n" for line in lines))
-                self.out.flush()
-                self.height = len(lines)
+    def _lines(self) -> None:
+        while not self.closing.wait(_LOG_PERIOD):
+            self.say(" | ".join([self.head(), *map(line, self._beats())]))
 
-    def _clear(self) -> None:
-        if self.height:
-            self.out.write(f"\x1b[{self.height}A\x1b[J")
-            self.height = 0
-
-    def picture(self) -> list[str]:
-        """Return the state of the sweep, one line, and of each running job, one line each."""
+    def _beats(self) -> list[tuple[Job, dict[str, Any]]]:
         running = list(self.running.values())
-        beats = [store.read_json(store.job_dir(job) / "heartbeat.json") or {} for job in running]
-        elapsed = time.monotonic() - self.start
-        doing = sum(fraction(beat) * work(job) for job, beat in zip(running, beats, strict=True))
-        total = sum(map(work, self.jobs))
-        done = self.steps_done + doing
+        return [
+            (job, store.read_json(store.job_dir(job) / "heartbeat.json") or {}) for job in running
+        ]
+
+    def head(self) -> str:
+        """Return the state of the sweep in one line."""
+        ends = [job for job, word in list(self.ends.values()) if word != "again"]
+        done = sum(map(work, ends)) + sum(fraction(b) * work(job) for job, b in self._beats())
+        total, elapsed = sum(map(work, self.jobs)), time.monotonic() - self.start
         eta = f"ETA {clock(elapsed * (total - done) / done)}" if done else "ETA unknown"
-        head = f"{self.done}/{len(self.jobs)} jobs, {done / max(total, 1):.0%}, "
-        head += f"{self.failed} runs failed, {clock(elapsed)} elapsed, {eta}"
-        shown = [line(job, beat) for job, beat in zip(running, beats, strict=True)][:_SHOWN]
-        return [head, *shown]
+        text = f"{len(ends)}/{len(self.jobs)} jobs, {done / max(total, 1):.0%}, "
+        return text + f"{self.failed} runs failed, {clock(elapsed)} elapsed, {eta}"
+
+    def table(self) -> Any:
+        """Return the picture: running jobs, those that ended last, and how many wait."""
+        from rich.table import Table
+
+        table = Table(*_COLUMNS, title=self.head(), box=None, title_justify="left")
+        for job, beat in self._beats():
+            table.add_row(*cells(job, beat))
+        for job, word in list(self.ends.values())[-_RECENT:]:
+            table.add_row(name(job), word)
+        waiting = len(self.jobs) - len(self.ends) - len(self.running)
+        if waiting > 0:
+            table.add_row(f"and {plural(waiting, 'job')}", "waiting")
+        return table
 
 
-def line(job: Job, beat: Mapping[str, Any]) -> str:
-    """Return what one running job's heartbeat says."""
+def live_table(picture: Callable[[], Any]) -> Any:
+    """Return rich's live display of what ``picture`` returns."""
+    from rich.live import Live  # only a terminal needs it
+
+    return Live(get_renderable=picture, refresh_per_second=2)
+
+
+def cells(job: Job, beat: Mapping[str, Any]) -> list[str]:
+    """Return what one running job's heartbeat says, a text for each column."""
     if not beat:
-        return f"{name(job)}: starting"
+        return [name(job), "starting"]
     rate = beat["global_step"] * beat["seeds"] / max(beat["wall"], 1e-9)
-    text = f"{name(job)}: {fraction(beat):.0%}, {rate:,.0f} steps/s"
-    for key, word in (("train_return", "return"), ("eval_return", "evaluation")):
-        if beat.get(key) is not None:
-            text += f", {word} {beat[key]:.1f}"
-    return text
+    share = fraction(beat)
+    left = clock(beat["wall"] * (1 - share) / share) if share else "unknown"
+    scores = [beat.get(key) for key in ("train_return", "eval_return")]
+    shown = ["" if score is None else f"{score:.1f}" for score in scores]
+    return [name(job), schema.RUNNING, f"{share:.0%}", f"{rate:,.0f}", left, *shown]
+
+
+def line(of: tuple[Job, Mapping[str, Any]]) -> str:
+    """Return what one running job's heartbeat says, as text."""
+    label, state, *rest = cells(*of)
+    if not rest:
+        return f"{label}: {state}"
+    text = f"{label}: {rest[0]}, {rest[1]} steps/s"
+    words = zip(("return", "evaluation"), rest[3:], strict=True)
+    return text + "".join(f", {word} {value}" for word, value in words if value)
 
 
 def name(job: Job) -> str:

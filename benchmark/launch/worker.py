@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmark import claims
 from benchmark.job import Job
+from benchmark.pulse import Pulse
 
 Run = Callable[[Job], object]  # what a job does; runner.run_job
 
@@ -26,24 +28,49 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def work(run: Run, job: Job, log: Path) -> None:
+def run_inside(run: Run, job: Job) -> None:
+    """Run a job in this process, which goes on behind it."""
+    limit_threads(job.config["threads"])
+    with Pulse(job, enforce=False):
+        run(job)
+
+
+def run_contained(run: Run, job: Job) -> None:
+    """Run a job in this process, which is the job's own; leave at once if the claim is lost."""
+    faulthandler.enable()
+    if job.token and not claims.adopt(job):
+        return
+    limit_threads(job.config["threads"])
+    with Pulse(job, enforce=True):
+        run(job)
+
+
+def take_output(log: Path) -> None:
+    """Send what Python and C code print to the end of a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def work(run: Run, job: Job, log: Path, device: str | None = None) -> None:
     """Run a job in this process: the target of a fork server's child.
 
     Args:
         run: the job's function.
         job: what to run.
         log: file that takes the output of Python and of C code, and a traceback if there is one.
+        device: the only GPU that the job sees.
     """
     os.setsid()  # Ctrl-C reaches the driver alone, which asks the workers to stop
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    faulthandler.enable()
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    log.unlink(missing_ok=True)
+    take_output(log)
     threading.Thread(target=_stop_with_driver, daemon=True).start()
-    limit_threads(job.config["threads"])
-    run(job)
+    run_contained(run, job)
 
 
 def _stop_with_driver() -> None:

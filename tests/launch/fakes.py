@@ -7,10 +7,11 @@ import time
 from multiprocessing import parent_process
 from pathlib import Path
 
-from benchmark import schema, store
+from benchmark import ledger, pulse, schema, store
 from benchmark.job import Job
 
 FINISH, RAISE, EXIT, KILL, SEGFAULT, RETURN, ASK_TO_STOP = (n / 1000 for n in range(1, 8))
+HANG, GROW, FLAKY = (n / 1000 for n in range(8, 11))
 
 
 def _end(job: Job, state: str) -> None:
@@ -18,8 +19,16 @@ def _end(job: Job, state: str) -> None:
         folder = store.run_dir(job, run)
         status = store.read_status(folder)
         assert status is not None
-        store.write_json(folder / "run.json", {"code": store.code_hash()})
+        store.write_json(folder / "run.json", store.run_record(job, 0))
         store.write_json(folder / "status.json", {**status, "state": state})
+
+
+def finish(job: Job) -> None:
+    """Leave what another launch leaves that finishes a job at its seventh attempt."""
+    for run in job.run_ids:
+        folder = store.run_dir(job, run)
+        store.write_json(folder / "status.json", {**ledger.status_of(job, None), "attempts": 7})
+    _end(job, schema.FINISHED)
 
 
 def play(job: Job) -> None:
@@ -32,12 +41,23 @@ def play(job: Job) -> None:
             raise ValueError("the fake raises")
         case n if n == EXIT:
             sys.exit(3)
-        case n if n == KILL:
-            os.kill(os.getpid(), signal.SIGKILL)
-        case n if n == SEGFAULT:
-            os.kill(os.getpid(), signal.SIGSEGV)
+        case n if n in (KILL, SEGFAULT):
+            os.kill(os.getpid(), signal.SIGKILL if n == KILL else signal.SIGSEGV)
         case n if n == ASK_TO_STOP:
             stop_the_driver(job)
+        case n if n in (HANG, GROW):
+            filled = []
+            while True:
+                if n == GROW:
+                    filled.append(b"x" * 40_000_000)
+                    pulse.tick()
+                time.sleep(0.01)
+        case n if n == FLAKY:
+            mark = store.job_dir(job) / "tried"
+            if mark.exists():
+                return _end(job, schema.FINISHED)
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def stop_the_driver(job: Job) -> None:

@@ -1,0 +1,46 @@
+"""Executors: how a job gets a process. One protocol, so that every executor has the same ledger."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from benchmark.job import Job
+
+
+class Exit(NamedTuple):
+    """A job whose process is over; what it left unfinished has failed."""
+
+    job: Job
+    code: int  # as the shell would report it; a negative number is a signal
+    error: str  # what it said at last
+    lost: bool = False  # its node or its place in the queue is gone, not the job's own doing
+
+
+class Executor(Protocol):
+    """Runs jobs; knows nothing of plans and states."""
+
+    slots: int  # jobs at once
+    running: dict[str, Job]  # by job_id
+
+    def start(self, job: Job) -> None:
+        """Begin a job; a free slot is the caller's concern."""
+
+    def poll(self, seconds: float) -> list[Exit]:
+        """Wait up to ``seconds`` for jobs to end and return those that did."""
+
+    def stop(self) -> None:
+        """Ask every job to save its state and leave; no job is asked twice."""
+
+    def kill(self, job_id: str) -> None:
+        """End one job now."""
+
+    def close(self) -> None:
+        """Give back what the executor holds, once no job runs."""
+
+
+def tail(path: Path, size: int = 4000) -> str:
+    """Return the end of a text file, or "" if there is none."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace")
+    return ""

@@ -1,0 +1,47 @@
+"""The inline executor: every job in this process, for a debugger."""
+
+import signal
+import traceback
+
+from benchmark.job import Job
+from benchmark.launch import worker
+from benchmark.launch.executor import Exit
+
+
+class Inline:
+    """Runs each job in this process, to its end, as soon as it starts."""
+
+    slots = 1
+
+    def __init__(self, run: worker.Run) -> None:
+        self.run = run
+        self.running: dict[str, Job] = {}
+        self.exits: list[Exit] = []
+
+    def start(self, job: Job) -> None:
+        """Run a job; whatever it raises ends this job only."""
+        self.running[job.job_id] = job
+        code, error = 0, ""
+        try:
+            worker.run_inside(self.run, job)
+        except SystemExit as exit:
+            code, error = exit.code if isinstance(exit.code, int) else 1, f"SystemExit: {exit.code}"
+        except KeyboardInterrupt:
+            code, error = -signal.SIGINT, "KeyboardInterrupt"
+        except Exception:
+            code, error = 1, traceback.format_exc()
+        self.exits.append(Exit(self.running.pop(job.job_id), code, error))
+
+    def poll(self, seconds: float) -> list[Exit]:
+        """Return the jobs that ended."""
+        exits, self.exits = self.exits, []
+        return exits
+
+    def stop(self) -> None:
+        """The job itself has received the signal."""
+
+    def kill(self, job_id: str) -> None:
+        """The job itself has received the second signal."""
+
+    def close(self) -> None:
+        """Nothing is held."""

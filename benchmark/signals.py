@@ -1,0 +1,40 @@
+"""What SIGINT and SIGTERM ask for: once to stop cleanly, twice to stop now."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+ASKING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A stop was asked for in the middle of what need not be ended first."""
+
+
+@contextmanager
+def handled(by: Callable[[int], None]) -> Iterator[None]:
+    """Call ``by`` on SIGINT and SIGTERM; outside the main thread there are no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda n, _: by(n)) for number in ASKING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a stop was asked for; a second signal interrupts."""
+    asked = threading.Event()
+
+    def ask(number: int) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    with handled(ask):
+        yield asked.is_set

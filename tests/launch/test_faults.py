@@ -1,0 +1,77 @@
+"""What can go wrong with a job costs that job only, and its folder says what it was."""
+
+import signal
+
+import pytest
+
+from benchmark import schema, store
+from benchmark.errors import ConfigError
+from benchmark.grid import sweep
+from benchmark.launch.core import launch
+from benchmark.launch.executor import Exit
+from benchmark.launch.faults import classify
+from tests.launch import fakes
+from tests.launch.test_core import plan, states
+
+ENDS = {  # what a job does -> class and reason, and how often it is tried
+    fakes.RAISE: (schema.EXCEPTION, "exit code 1: ValueError: the fake raises", 1),
+    fakes.EXIT: (schema.EXIT, "exit code 3", 1),
+    fakes.KILL: (schema.LOST, "killed by SIGKILL", 2),
+    fakes.SEGFAULT: (schema.CRASH, "killed by SIGSEGV", 2),
+    fakes.RETURN: (schema.EXIT, "the job returned without finishing this run", 1),
+    fakes.HANG: (schema.HANG, "hang: no step for ", 2),
+    fakes.GROW: (schema.OOM, "out of memory: ", 2),
+}
+
+
+def test_every_failure_is_contained_told_and_tried_again_as_its_class_says(tmp_path, capfd):
+    more = ("seed=0,1", "limits.hang=1", "limits.memory=1.0", "retry.lost=1")
+    planned = plan(tmp_path, [*ENDS, fakes.FLAKY, fakes.FINISH], *more)
+    assert not launch(planned, "local", {"n_jobs": 2}, fakes.play)
+    found, out = states(planned), capfd.readouterr().out
+    assert found[fakes.FINISH]["state"] == found[fakes.FLAKY]["state"] == schema.FINISHED
+    jobs = {job.config["algo"]["lr"]: job for job in planned.jobs}
+    for rate, (failure, reason, tries) in ENDS.items():
+        state = found[rate]
+        assert (state["state"], state["failure"]) == (schema.FAILED, failure)
+        assert state["reason"].startswith(reason)
+        error = store.run_dir(jobs[rate], jobs[rate].run_ids[0]) / "error.txt"
+        assert state["reason"] in error.read_text()
+        assert out.count(f"again    DQN, lr={rate:g} on") == tries - 1, rate
+    log = store.job_dir(jobs[fakes.RAISE]) / "log.txt"
+    assert "Traceback" in log.read_text() and "Traceback" not in out
+    hung = store.run_dir(jobs[fakes.HANG], jobs[fakes.HANG].run_ids[0]) / "error.txt"
+    assert "in play" in hung.read_text()  # where it hangs
+    assert f"18 runs, 4 finished, {2 * len(ENDS)} failed" in out
+    assert "NOT complete" in out
+
+
+def test_a_job_ends_at_its_timeout(tmp_path, capfd):
+    planned = plan(tmp_path, [fakes.HANG], "limits.timeout=0.5")
+    assert not launch(planned, "local", {}, fakes.play)
+    state = states(planned)[fakes.HANG]
+    assert (state["failure"], state["attempts"]) == (schema.TIMEOUT, 0)
+    assert state["reason"].endswith("limits.timeout=0.5")
+
+
+@pytest.mark.parametrize(("word", "begun"), [("stop", 1), ("stop_after:2", 2), ("continue", 3)])
+def test_on_failure(word, begun, tmp_path, capsys):
+    planned = plan(tmp_path, [fakes.RAISE, fakes.EXIT, fakes.FINISH], f"on_failure={word}")
+    assert not launch(planned, "inline", {}, fakes.play)
+    assert [status is not None for status in states(planned).values()].count(True) == begun
+
+
+@pytest.mark.parametrize("word", ["halt", "stop_after:0", "stop_after:x"])
+def test_no_such_policy(word):
+    with pytest.raises(ConfigError, match=f"on_failure: unknown '{word}'"):
+        sweep(("algo=dqn", "env=cartpole", f"on_failure={word}"))
+
+
+def test_classes():
+    (job,) = sweep(("algo=dqn", "env=cartpole")).jobs
+    killed = Exit(job, -signal.SIGKILL, "noise\n")
+    assert classify(killed) == (schema.LOST, "killed by SIGKILL: noise")
+    assert classify(killed, out_of_memory=True)[0] == schema.OOM
+    assert classify(Exit(job, -signal.SIGABRT, "")) == (schema.CRASH, "killed by SIGABRT")
+    assert classify(Exit(job, 5, "")) == (schema.EXIT, "exit code 5")
+    assert classify(Exit(job, 0, "", lost=True)) == (schema.LOST, "lost")

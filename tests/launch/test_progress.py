@@ -1,0 +1,41 @@
+import io
+
+from benchmark import schema, store
+from benchmark.launch import progress
+from benchmark.launch.progress import Progress, clock, line
+from tests.launch import fakes
+from tests.launch.test_core import plan
+
+
+def test_progress_reads_heartbeats(tmp_path, capsys):
+    planned = plan(tmp_path, [fakes.FINISH], "seed=0,1")
+    (job,) = planned.jobs
+    with Progress(planned, planned.jobs, {job.job_id: job}) as shown:
+        assert line(shown._beats()[0]) == "DQN, lr=0.001 on cartpole x 2 seeds: starting"
+        beat = {"global_step": 25_000, "wall": 10.0, "seeds": 2}
+        beat |= {"budget": job.config["budget"], "train_return": 21.5, "eval_return": None}
+        store.write_json(store.job_dir(job) / "heartbeat.json", beat)
+        head = shown.head()
+    share = f"{25_000 / job.config['budget']:.0%}"
+    assert head.startswith(f"0/1 jobs, {share}, 0 runs failed")
+    assert "ETA" in head
+    text = f"DQN, lr=0.001 on cartpole x 2 seeds: {share}, 5,000 steps/s, return 21.5"
+    assert line(shown._beats()[0]) == text
+    assert clock(3723.9) == "1:02:03"
+
+
+def test_a_terminal_gets_a_table(tmp_path, monkeypatch):
+    from rich.console import Console
+
+    planned = plan(tmp_path, [fakes.FINISH, fakes.RAISE, fakes.EXIT], "seed=0,1")
+    running, ended, _ = planned.jobs
+    shown = Progress(planned, planned.jobs, {running.job_id: running})
+    failed = {"state": schema.FAILED, "reason": "why"}
+    shown.ended(ended, [failed, failed], again=False)  # type: ignore[list-item]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(shown.table())
+    picture = console.file.getvalue()
+    for text in ("1/3 jobs", "2 runs failed", "lr=0.001", "starting", "FAILED", "and 1 job"):
+        assert text in picture
+    live = progress.live_table(shown.table)
+    assert live.get_renderable().row_count == 3

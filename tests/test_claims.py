@@ -1,0 +1,88 @@
+"""Two processes never run one cell: a claim lives as long as its owner."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark import claims, store
+from benchmark.grid import sweep
+from benchmark.job import Job
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (job,) = sweep(("algo=dqn", "env=cartpole", "seed=0,1,2", f"results={tmp_path}")).jobs
+    return job
+
+
+def change(job: Job, **values: object) -> None:
+    path = claims.path_of(job)
+    store.write_json(path, {**store.read_json(path), **values})
+
+
+def other(job: Job, *seeds: int) -> Job:
+    """Return another job of the same cell with some of its seeds."""
+    return replace(job, job_id=f"other{seeds}", run_ids=[job.run_ids[s] for s in seeds])
+
+
+def test_a_claim_holds_its_runs_until_it_is_released(job: Job) -> None:
+    watch = claims.Watch()
+    mine = watch.take(other(job, 0, 1))
+    assert mine is not None
+    assert claims.Watch().take(job) is None and claims.Watch().take(other(job, 1)) is None
+    assert claims.Watch().take(other(job, 2)) is not None  # other seeds are free
+    claims.release(replace(mine, token="another"))
+    assert claims.Watch().take(other(job, 0)) is None
+    claims.release(mine)
+    assert claims.Watch().take(other(job, 0)) is not None
+
+
+def test_a_dead_owner_is_followed(job: Job) -> None:
+    first = claims.Watch().take(job)
+    assert first is not None
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    change(first, pid=gone.pid)
+    second = claims.Watch().take(job)
+    assert second is not None and second.token != first.token
+    assert not claims.adopt(first) and not claims.beat(first)  # it must not run
+    assert claims.adopt(second) and claims.beat(second)
+
+
+def test_a_process_id_used_again_is_not_the_owner(job: Job) -> None:
+    first = claims.Watch().take(job)
+    assert first is not None
+    change(first, born="before")
+    assert claims.born(os.getpid()) not in ("", "before")
+    assert claims.Watch().take(job) is not None
+
+
+def test_an_owner_elsewhere_lives_as_long_as_it_beats(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, now = claims.Watch().take(job), [1000.0]
+    assert first is not None
+    change(first, host="elsewhere")
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: -1e9)  # no clock of a machine is asked
+    watch = claims.Watch()
+    assert watch.take(job) is None
+    now[0] += claims.LEASE - 1
+    claims.beat(first)
+    assert watch.take(job) is None
+    now[0] += claims.LEASE - 1
+    assert watch.take(job) is None
+    now[0] += 2
+    assert watch.take(job) is not None
+
+
+def test_what_waits_in_a_queue_is_alive(job: Job) -> None:
+    first = claims.Watch().take(job)
+    assert first is not None and claims.queued_as(first, "17_3")
+    change(first, pid=2**30)
+    assert claims.Watch(frozenset({"17_3"})).take(job) is None
+    assert claims.Watch(frozenset({"17_4"})).take(job) is not None
