@@ -33,7 +33,11 @@ from benchmark.job import Evaluation, Limits, Retry
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FOLDERS_VARIABLE = "PRISM_CONF"
 # Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
-AGENTS = {"dqn": "algos.dqn.dqn:DQN"}
+AGENTS = {
+    "dqn": "algos.dqn.dqn:DQN",
+    "a2c": "algos.policy_gradient.a2c:A2C",
+    "ppo": "algos.policy_gradient.ppo:PPO",
+}
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (
     *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),

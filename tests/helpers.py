@@ -96,7 +96,7 @@ class World:
             before,
             successor,
             action,
-            reward + 0.1 * action,
+            reward + 0.1 * (action if action.dim() == 2 else action.float().mean(-1)),
             terminated,
             ended & ~terminated,
             torch.ones_like(ended),

@@ -31,6 +31,19 @@ class InitStream:
         draws = [g.random(tuple(shape), dtype=np.float32) for g in self._generators]
         return torch.from_numpy(np.stack(draws)).mul_(2).sub_(1)
 
+    def orthogonal(self, rows: int, columns: int) -> Tensor:
+        """Return matrices ``[K, rows, columns]`` with orthonormal rows or columns.
+
+        Saxe et al. 2014; uniform over such matrices: the signs of QR's diagonal are taken out.
+        """
+        out = np.empty((len(self._generators), rows, columns), np.float32)
+        for k, g in enumerate(self._generators):
+            tall = g.standard_normal((max(rows, columns), min(rows, columns)))
+            q, r = np.linalg.qr(tall)
+            q = q * np.sign(np.diag(r))
+            out[k] = q if rows >= columns else q.T
+        return torch.from_numpy(out)
+
 
 def _pad(x: Tensor, dim: int) -> Tensor:
     """Append zeros along a dimension of width 1, so that it is 2 wide."""
@@ -51,6 +64,13 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(init((max(n_out, 2), max(n_in, 2))) * bound)
         self.bias = nn.Parameter(init((1, max(n_out, 2))) * bound)
         self._mean = self.weight, self.bias  # a plain attribute: acting spares the module's look-up
+
+    @torch.no_grad()
+    def orthogonal(self, init: InitStream, gain: float) -> None:
+        """Start over from orthogonal weights times ``gain``, and biases of zero."""
+        self.weight.zero_()
+        self.weight[:, : self.n_out, : self.n_in] = init.orthogonal(self.n_out, self.n_in) * gain
+        self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
@@ -128,6 +148,13 @@ class Conv2d(nn.Module):
         self.weight = nn.Parameter(init((n_out, n_in, kernel, kernel)) * bound)
         self.bias = nn.Parameter(init((n_out,)) * bound)
         self.stride = stride
+
+    @torch.no_grad()
+    def orthogonal(self, init: InitStream, gain: float) -> None:
+        """Start over from orthogonal weights times ``gain``, and biases of zero."""
+        flat = init.orthogonal(self.weight.shape[1], self.weight[0, 0].numel())
+        self.weight.copy_(flat.view_as(self.weight) * gain)
+        self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""

@@ -17,6 +17,7 @@ _ALIGN = 64  # rows start at multiples of this, so that all are aligned alike
 _MEMORY = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "grad_avg"),
+    "rmsprop_uncentred": ("square_avg",),
     "sgd": (),
 }
 KINDS = tuple(_MEMORY)
@@ -60,18 +61,20 @@ def centred_rmsprop(
 
 
 class SeedOptimizer:
-    """Adam, centred RMSprop or SGD for K networks at once.
+    """Adam, RMSprop or SGD for K networks at once.
 
     Adam is Kingma and Ba 2015, algorithm 1. RMSprop is centred as in Mnih et al. 2015, with ``eps``
-    behind the square root, as MinAtar's published runs had it. SGD is plain.
+    behind the square root, as MinAtar's published runs had it; uncentred it is torch's, as for A2C.
+    SGD is plain.
 
     Args:
         params: what to train.
-        kind: "adam", "rmsprop" or "sgd".
+        kind: "adam", "rmsprop" (centred), "rmsprop_uncentred" or "sgd".
         lr: learning rate.
         eps: added to the root of the second moment.
         max_norm: bound on each seed's gradient norm, or None.
         betas: Adam's decay rates; ``betas[1]`` is RMSprop's alpha.
+        members: rows of one seed, which lie side by side; their gradients are clipped as one.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class SeedOptimizer:
         eps: float = 1e-8,
         max_norm: float | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
+        members: int = 1,
     ) -> None:
+        self.members = members
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
         self.max_norm, self.betas = max_norm, betas
         self.grad = torch.zeros_like(params.data)
@@ -103,7 +108,9 @@ class SeedOptimizer:
 
     def grad_norm(self) -> Tensor:
         """Return each seed's gradient norm ``[K]``."""
-        norm: Tensor = torch.linalg.vector_norm(self.grad, dim=1)
+        norm: Tensor = torch.linalg.vector_norm(
+            self.grad.view(len(self._rows) // self.members, -1), dim=1
+        )
         return norm
 
     @torch.no_grad()
@@ -111,14 +118,16 @@ class SeedOptimizer:
         """Clip and apply the gradients.
 
         Args:
-            mask: ``[K]`` bool; seeds where it is False keep parameters, moments and step count.
+            mask: ``[K * members]`` bool; rows where it is False keep parameters, moments and
+                step count.
 
         Returns:
             Gradient norms before clipping, ``[K]``.
         """
         norm = self.grad_norm()
         if self.max_norm is not None:
-            self.grad.mul_((self.max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1))
+            shrink = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+            self.grad.view(len(norm), -1).mul_(shrink.unsqueeze(1))
         live = range(len(self._rows)) if mask is None else mask.nonzero()[:, 0].tolist()
         everything = (self._rows, self._grad_rows, self._steps, *self._per_row)
         self._apply(*([rows[k] for k in live] for rows in everything))
@@ -146,6 +155,10 @@ class SeedOptimizer:
                 eps=self.eps,
                 maximize=False,
             )
+        elif self.kind == "rmsprop_uncentred":
+            for row, grad, square in zip(rows, grads, *memory, strict=True):
+                square.mul_(self.betas[1]).addcmul_(grad, grad, value=1 - self.betas[1])
+                row.addcdiv_(grad, square.sqrt().add_(self.eps), value=-self.lr)
         elif self.kind == "rmsprop":
             settings = {"lr": self.lr, "alpha": self.betas[1], "eps": self.eps}
             for row, grad, square, mean in zip(rows, grads, *memory, strict=True):

@@ -29,8 +29,9 @@ def stock(kind: str, k: int) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]
     params = [nn.Parameter(x[k].clone()) for x in values(0)]
     if kind == "adam":
         return torch.optim.Adam(params, LR, BETAS, EPS), params
-    if kind == "rmsprop":
-        return torch.optim.RMSprop(params, LR, alpha=BETAS[1], eps=EPS, centered=True), params
+    if kind.startswith("rmsprop"):
+        centred = kind == "rmsprop"
+        return torch.optim.RMSprop(params, LR, alpha=BETAS[1], eps=EPS, centered=centred), params
     return torch.optim.SGD(params, LR), params
 
 
@@ -150,3 +151,16 @@ def test_centred_rmsprop_survives_a_constant_gradient() -> None:
         ours.backward((params.parameters[0] * slope).sum(1))
         ours.step()
     assert params.data.isfinite().all()
+
+
+def test_networks_of_one_seed_are_clipped_as_one() -> None:
+    alone, params = flat("sgd"), FlatParams([nn.Parameter(x[:2]) for x in values(0)])
+    pair = SeedOptimizer(params, "sgd", LR, EPS, 1.0, BETAS, members=2)
+    target = values(1, 3.0)
+    pair.backward(loss_of(pair.params.parameters, [t[:2] for t in target]))
+    before = pair.params.data.clone()
+    norm = pair.step()
+    alone.backward(loss_of(alone.params.parameters, target))
+    rows = alone.grad[:2]
+    assert norm.shape == (1,) and float(norm) == pytest.approx(float(rows.norm()))
+    torch.testing.assert_close(pair.params.data, before - LR * rows / (rows.norm() + 1e-6))

@@ -1,0 +1,148 @@
+"""A policy and a critic: two networks of one shape that are computed as one, or two heads.
+
+Twin networks lie side by side as 2K stacked networks, so both cost one set of operations.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from algos.core.nets import Conv2d, InitStream, Linear
+from algos.core.rng import Member
+from algos.core.torso import Torso
+
+
+@dataclass(frozen=True)
+class PolicyShape:
+    """What the networks are made of.
+
+    Attributes:
+        obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
+        outputs: of the policy. values: of the critic; 0 = there is no critic.
+        free_std: log standard deviations that do not depend on the state, else 0.
+        hidden, conv, activation, obs_scale: see ``Torso``.
+        shared: one torso with two heads instead of two networks.
+        orthogonal: initial weights, with gains of sqrt(2), 0.01 (policy) and 1 (critic).
+        log_std: where the log standard deviations start.
+    """
+
+    obs: tuple[int, ...]
+    outputs: int
+    values: int
+    free_std: int
+    hidden: tuple[int, ...]
+    conv: tuple[tuple[int, int, int], ...]
+    activation: str
+    obs_scale: float
+    shared: bool
+    orthogonal: bool
+    log_std: float
+
+
+class _Net(nn.Module):
+    """M stacked networks, ``[M, B, *obs] -> [M, B, width]``."""
+
+    def __init__(self, init: InitStream, shape: PolicyShape, width: int) -> None:
+        super().__init__()
+        self.torso = Torso(
+            init,
+            shape.obs,
+            shape.hidden,
+            shape.conv,
+            activation=shape.activation,
+            obs_scale=shape.obs_scale,
+        )
+        self.head = Linear(init, self.torso.width, width)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        out = self.head.forward(self.torso.forward(obs))
+        return out if obs.shape[1] > 1 else out[:, :1]
+
+    def of_member(self, shape: PolicyShape, member: int, members: int) -> Self:
+        """Return every ``members``-th network, whose parameters are views of these."""
+        few = [0] * (self.head.weight.shape[0] // members)
+        net = type(self)(InitStream(few), shape, self.head.n_out)
+        for ours, theirs in zip(net.parameters(), self.parameters(), strict=True):
+            ours.data = theirs.data[member::members]
+        return net
+
+
+class PolicyValue(nn.Module):
+    """K policies with their critics.
+
+    ``tie`` must follow whatever moves the parameters to other memory. Stacked parameters lead with
+    ``K * members``: a seed's policy, then, where it is a network of its own, its critic.
+
+    Attributes:
+        members: networks per seed.
+    """
+
+    def __init__(self, shape: PolicyShape, seeds: Sequence[int], name: str = "policy") -> None:
+        super().__init__()
+        self.shape = shape
+        self.members = 2 if shape.values and not shape.shared else 1
+        ids: list[Member] = [(seed, m) for seed in seeds for m in range(self.members)]
+        init = InitStream(ids, f"init/{name}")
+        apart = self.members == 2
+        width = max(shape.outputs, shape.values) if apart else shape.outputs + shape.values
+        self.net = _Net(init, shape, width)
+        if shape.orthogonal:
+            self._start_orthogonal(init)
+        free = torch.full((len(ids), 1, shape.free_std), shape.log_std)
+        self.free_std = nn.Parameter(free) if shape.free_std else None
+        self.tie()
+
+    @torch.no_grad()
+    def _start_orthogonal(self, init: InitStream) -> None:
+        for layer in self.net.torso.modules():
+            if isinstance(layer, Linear | Conv2d):
+                layer.orthogonal(init, math.sqrt(2))
+        head, p, v = self.net.head, self.shape.outputs, self.shape.values
+        policy, critic = (init.orthogonal(n, head.n_in) for n in (p, max(v, 1)))
+        head.weight.zero_()
+        head.bias.zero_()
+        rows = head.weight[..., : head.n_in]
+        rows[:: self.members, :p] = 0.01 * policy[:: self.members]
+        if self.members == 2:
+            rows[1::2, :v] = critic[1::2]
+        elif v:
+            rows[:, p : p + v] = critic
+
+    def tie(self) -> None:
+        """Make the views of single members anew."""
+        if self.members == 2:
+            # not submodules: their parameters are those of ``net``
+            views = [self.net.of_member(self.shape, m, 2) for m in range(2)]
+            self._alone: tuple[_Net, ...] = tuple(views)
+
+    @property
+    def log_std(self) -> Tensor | None:
+        """The policies' free log standard deviations ``[K, 1, D]``."""
+        return None if self.free_std is None else self.free_std[:: self.members]
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return policy outputs ``[K, B, P]`` and values ``[K, B, V]`` of ``obs [K, B, *obs]``."""
+        p, v = self.shape.outputs, self.shape.values
+        if self.members == 1:
+            out = self.net.forward(obs)
+            return out[..., :p], out[..., p:]
+        out = self.net.forward(obs.repeat_interleave(2, 0))
+        both = out.view(-1, 2, *out.shape[1:])
+        return both[:, 0, :, :p], both[:, 1, :, :v]
+
+    @torch.no_grad()
+    def policy(self, obs: Tensor) -> Tensor:
+        """Return the policy's outputs alone, without a graph."""
+        net = self.net if self.members == 1 else self._alone[0]
+        return net.forward(obs)[..., : self.shape.outputs]
+
+    @torch.no_grad()
+    def values(self, obs: Tensor) -> Tensor:
+        """Return the critic's values alone, without a graph."""
+        if self.members == 1:
+            return self.net.forward(obs)[..., self.shape.outputs :]
+        return self._alone[1].forward(obs)[..., : self.shape.values]

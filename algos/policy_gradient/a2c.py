@@ -1,0 +1,210 @@
+"""Advantage actor-critic (Mnih et al. 2016, the synchronous form): one step on each short rollout.
+
+Deviations from the paper:
+- Synchronous lanes take the place of asynchronous workers; those are in ``a3c.py``.
+- Two networks by default, as in Stable-Baselines3; ``shared: true`` is the paper's single torso.
+- A truncated episode bootstraps from its true last observation.
+- ``critic: q`` is the classic actor-critic that learns Q (Sutton et al. 2000); it weighs
+  log-probabilities by Q(s, a) less its mean under the policy, which has the same expectation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import one_of, within
+from algos.core.distributions import Categorical
+from algos.core.rollout import Rollout, Trajectories
+from algos.formulas import advantages, policy, td
+from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.config import PolicyGradientConfig
+
+CRITICS = ("v", "q")
+
+
+@dataclass
+class A2CConfig(PolicyGradientConfig):
+    """Stable-Baselines3's defaults."""
+
+    agent: str = "algos.policy_gradient.a2c:A2C"
+    name: str = "a2c"
+    label: str = "A2C"
+    lanes: int = 8
+    optimizer: str = "rmsprop_uncentred"
+    lr: float = 7e-4
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+
+    rollout: int = 5  # ticks between updates, and the largest n of the n-step returns
+    gae_lambda: float = 1.0  # 1: n-step returns; critic=v only
+    normalize_advantage: bool = False
+    critic: str = "v"  # or q (discrete actions only)
+    value_coef: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        one_of("critic", self.critic, CRITICS)
+        within("rollout", self.rollout, 1, float("inf"))
+        within("value_coef", self.value_coef, 0, float("inf"))
+        within("gae_lambda", self.gae_lambda, 0, 1)
+        if self.rollout * self.lanes == 1 and self.normalize_advantage:
+            raise ValueError("normalize_advantage=true needs rollout * lanes above 1")
+        if self.critic == "q" and self.gae_lambda != 1:
+            raise ValueError("critic=q takes its advantages from Q itself: leave gae_lambda at 1")
+
+
+COMPONENTS = (
+    Component(
+        "multi-step",
+        "Mnih et al. 2016",
+        on={"rollout": 5},
+        off={"rollout": 1},  # one-step errors, an update at every tick
+    ),
+    Component("entropy bonus", "Mnih et al. 2016", on={"entropy": 0.01}, off={"entropy": 0.0}),
+    Component(
+        "gradient clipping",
+        "Mnih et al. 2016",
+        on={"grad_clip": 0.5},
+        off={"grad_clip": None},
+        foundation=True,
+    ),
+    Component(
+        "state-value critic",
+        "Sutton et al. 2000",
+        on={"critic": "v"},
+        off={"critic": "q", "gae_lambda": 1.0},
+        foundation=True,
+    ),
+    Component(
+        "observation normalisation",
+        "Huang et al. 2022",
+        on={"normalize_obs": True},
+        off={"normalize_obs": False},
+        foundation=True,
+    ),
+)
+
+
+class A2C:
+    """The agent; see ``A2CConfig`` for its parts."""
+
+    Config: ClassVar[type] = A2CConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: A2CConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config = config
+        values = 1
+        if config.critic == "q":
+            assert isinstance(spec.action_space, spaces.Discrete)
+            values = int(spec.action_space.n)
+        self.body = Body(config, spec, seeds, device, values)
+        self.rollout = Rollout(
+            len(seeds), config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
+        )
+        self.ticks = 0  # observed
+
+    @classmethod
+    def unsupported(cls, config: A2CConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible; a critic of Q needs a finite set of actions."""
+        if config.critic == "q" and not isinstance(spec.action_space, spaces.Discrete):
+            return f"critic=q needs discrete actions, the environment has {spec.action_space}"
+        return refused(spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
+        return self.body.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.rollout.add(step)
+        self.ticks += 1
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn from the rollout if it is full."""
+        if not self.rollout.full:
+            return None
+        data = self.rollout.take()
+        self.body.anneal((self.ticks - self.config.rollout) * self.config.lanes)
+        loss, metrics = self._loss(data)
+        self.body.optimizer.backward(loss)
+        metrics["loss/grad_norm"] = self.body.optimizer.step()
+        self.body.absorb(data)
+        return metrics
+
+    def _loss(self, data: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss ``[K]`` and metrics ``[K]``."""
+        c, body = self.config, self.body
+        action = data.action.flatten(1, 2)
+        out, values = body.net(body.seen(data.obs.flatten(1, 2)))
+        chosen = body.distribution(out)
+        if c.critic == "q":
+            advantage, target, predicted = self._q(data, out, values, action)
+        else:
+            advantage, target = self._v(data, values.detach())
+            predicted = values.squeeze(-1)
+        if c.normalize_advantage:
+            advantage = advantages.standardise(advantage)
+        policy_loss = policy.policy_gradient(chosen.log_prob(action), advantage).mean(-1)
+        value_loss = td.squared(predicted - target).mean(-1)
+        entropy = chosen.entropy().mean(-1)
+        metrics = {"policy": policy_loss, "value": value_loss, "entropy": entropy}
+        loss = policy_loss + c.value_coef * value_loss - c.entropy * entropy
+        return loss, {f"loss/{name}": x.detach() for name, x in metrics.items()}
+
+    @torch.no_grad()
+    def _v(self, data: Trajectories, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return advantages and value targets ``[K, B]`` of a critic of V."""
+        body = self.body
+        v_next = body.net.values(body.seen(data.next_obs.flatten(1, 2)))
+        v_tm1, v_t = data.timewise(v), data.timewise(v_next)
+        reward, (discount, carry) = self._rewards(data), data.discounts(self.config.gamma)
+        advantage = advantages.gae(reward, v_tm1, v_t, discount, carry, self.config.gae_lambda)
+        target = advantage + v_tm1
+        return advantage.transpose(0, 1).flatten(1), target.transpose(0, 1).flatten(1)
+
+    @torch.no_grad()
+    def _q(
+        self, data: Trajectories, out: Tensor, q: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return advantages, targets and, with its graph, Q(s, a), each ``[K, B]``."""
+        body = self.body
+        out_next, q_next = body.net(body.seen(data.next_obs.flatten(1, 2)))
+        v_t = data.timewise(self._mean(out_next, q_next))
+        target = advantages.returns(self._rewards(data), v_t, *data.discounts(self.config.gamma))
+        with torch.enable_grad():
+            predicted = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        advantage = predicted.detach() - self._mean(out, q)
+        return advantage, target.transpose(0, 1).flatten(1), predicted
+
+    def _rewards(self, data: Trajectories) -> Tensor:
+        return self.body.rewards(data).transpose(0, 1)
+
+    def _mean(self, out: Tensor, q: Tensor) -> Tensor:
+        """Return the mean of Q under the policy, ``[K, B]``."""
+        chosen = self.body.distribution(out)
+        assert isinstance(chosen, Categorical)
+        return (chosen.log_p.exp() * q).sum(-1)
+
+    def state(self) -> State:
+        """Return policy, optimiser, rollout, streams and the tick count."""
+        return self.body.state() | {"rollout": self.rollout.state(), "ticks": self.ticks}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.body.load(state)
+        if "rollout" in state:
+            self.rollout.load(state["rollout"])
+            self.ticks = state["ticks"]

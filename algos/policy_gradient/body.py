@@ -1,0 +1,158 @@
+"""What the policy-gradient agents have in common: networks, acting, normalisation, their state."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from algos.core.agent import Spec, State, group_members, ungroup_members
+from algos.core.distributions import Distribution, action_head
+from algos.core.normalize import ObservationNormalizer, RewardScaler
+from algos.core.optim import FlatParams, SeedOptimizer
+from algos.core.policy_value import PolicyShape, PolicyValue
+from algos.core.rng import Draws
+from algos.core.rollout import Trajectories
+from algos.core.schedules import Schedule
+from algos.policy_gradient.config import PolicyGradientConfig
+
+
+class Body:
+    """Policy and critic of K seeds with their optimiser and normalisers.
+
+    Observation statistics move once per update, behind it, so that the policy that is learned from
+    is, to the bit, the one that acted.
+
+    Args:
+        config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
+        values: outputs of the critic: 1 for V, A for Q, 0 for none.
+    """
+
+    def __init__(
+        self,
+        config: PolicyGradientConfig,
+        spec: Spec,
+        seeds: Sequence[int],
+        device: torch.device,
+        values: int = 1,
+    ) -> None:
+        self.head = action_head(spec.action_space)
+        self.net = PolicyValue(_shape(config, spec, values), seeds).to(device)
+        self.params = FlatParams(self.net.parameters())
+        self.net.tie()
+        self.optimizer = SeedOptimizer(
+            self.params,
+            config.optimizer,
+            config.lr,
+            config.adam_eps,
+            config.grad_clip,
+            (config.betas[0], config.betas[1]),
+            self.net.members,
+        )
+        kind = "linear" if config.anneal else "constant"
+        self.lr = Schedule(kind, config.lr, 0.0, spec.budget)
+        width, noise = self.head.noise
+        self.noise = Draws(seeds, "act", (config.lanes, width), noise, device)
+        shape = spec.obs_space.shape
+        self.obs_norm = (
+            ObservationNormalizer(len(seeds), shape, device) if config.normalize_obs else None
+        )
+        self.reward_norm = (
+            RewardScaler(len(seeds), config.lanes, config.gamma, device)
+            if config.normalize_reward
+            else None
+        )
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions, or take the likeliest ones and remember the values they expect."""
+        x = self.seen(obs)
+        if explore:
+            return self.distribution(self.net.policy(x)).sample(self.noise()), {}
+        out, values = self.net(x)
+        action = self.distribution(out).mode()
+        if values.shape[-1] == 0:
+            return action, {}
+        value = values if values.shape[-1] == 1 else values.gather(-1, action.unsqueeze(-1))
+        value = value.squeeze(-1)
+        if self.reward_norm is not None:
+            value = value * self.reward_norm.scale.unsqueeze(1)
+        return action, {"value": value}
+
+    def seen(self, obs: Tensor) -> Tensor:
+        """Return observations ``[K, B, *obs]`` as the networks are shown them."""
+        return obs if self.obs_norm is None else self.obs_norm(obs.float())
+
+    def distribution(self, out: Tensor) -> Distribution:
+        """Return the policy's distribution from its network's output ``[K, B, P]``."""
+        return self.head.build(out, self.net.log_std)
+
+    def rewards(self, data: Trajectories) -> Tensor:
+        """Return the rewards to learn from, ``[K, T, N]``; statistics of the scale move."""
+        if self.reward_norm is None:
+            return data.reward
+        return self.reward_norm(data.reward, data.terminated | data.truncated, data.valid)
+
+    def absorb(self, data: Trajectories) -> None:
+        """Let the observation statistics move by what was learned from."""
+        if self.obs_norm is not None:
+            self.obs_norm.add(data.obs.flatten(1, 2), data.valid.flatten(1))
+
+    def anneal(self, step: int) -> None:
+        """Set the learning rate of environment step ``step``."""
+        self.optimizer.lr = self.lr(step)
+
+    def policy_state(self) -> State:
+        """Return what greedy acting needs."""
+        state: State = group_members({"params": self.params.data}, self.net.members)
+        if self.obs_norm is not None:
+            state["obs_norm"] = self.obs_norm.state()
+        if self.reward_norm is not None:
+            state["reward_norm"] = self.reward_norm.state()
+        return state
+
+    def state(self) -> State:
+        """Return policy, optimiser and the noise's position."""
+        return {
+            "policy": self.policy_state(),
+            "optimizer": group_members(self.optimizer.state(), self.net.members),
+            "streams": {self.noise.purpose: self.noise.state()},
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        policy = state["policy"]
+        self.params.data.copy_(ungroup_members({"params": policy["params"]})["params"])
+        if self.obs_norm is not None:
+            self.obs_norm.load(policy["obs_norm"])
+        if self.reward_norm is not None:
+            self.reward_norm.load(policy["reward_norm"])
+        if "optimizer" in state:
+            self.optimizer.load(ungroup_members(state["optimizer"]))
+            self.noise.load(state["streams"][self.noise.purpose])
+
+
+def refused(spec: Spec) -> str | None:
+    """Say why a task is impossible for every agent of the family, or None."""
+    try:
+        action_head(spec.action_space)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:
+    head, frames = action_head(spec.action_space), spec.obs_space.dtype == np.uint8
+    return PolicyShape(
+        obs=spec.obs_space.shape,
+        outputs=head.outputs,
+        values=values,
+        free_std=head.free_std,
+        hidden=tuple(config.hidden),
+        conv=tuple((c, kernel, stride) for c, kernel, stride in config.conv),
+        activation=config.activation,
+        obs_scale=float(spec.obs_space.high.max()) if frames else 1.0,
+        shared=config.shared,
+        orthogonal=config.orthogonal,
+        log_std=config.log_std,
+    )

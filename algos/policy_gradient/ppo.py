@@ -1,0 +1,320 @@
+"""Proximal policy optimisation (Schulman et al. 2017): several epochs on one rollout.
+
+The parts that made its published results (Huang et al. 2022, "The 37 implementation details of
+PPO") are switches: the clip or a KL penalty, GAE, standardised advantages, clipped values, the
+entropy bonus, annealing, a bound on the KL, normalised observations and rewards.
+
+Deviations from the paper and from OpenAI Baselines:
+- The old policy's log-probabilities and the values are computed when the rollout is full, in one
+  batch, not while acting: the parameters are the same.
+- A truncated episode bootstraps from its true last observation; Baselines and CleanRL treat it as
+  terminated.
+- Observation statistics move once per rollout, behind its update, not at every step.
+- The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
+- ``target_kl`` stops a seed before the minibatch that would go on from a KL above it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import one_of, within
+from algos.core.distributions import Distribution
+from algos.core.rng import Draws
+from algos.core.rollout import Rollout, Trajectories
+from algos.core.schedules import Schedule
+from algos.formulas import advantages, policy, td
+from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.config import PolicyGradientConfig
+
+SURROGATES = ("clip", "kl", "none")
+
+
+@dataclass
+class PPOConfig(PolicyGradientConfig):
+    """CleanRL's defaults for classic control (ppo.py), so that presets state what differs."""
+
+    agent: str = "algos.policy_gradient.ppo:PPO"
+    name: str = "ppo"
+    label: str = "PPO"
+    anneal: bool = True
+    entropy: float = 0.01
+
+    rollout: int = 128  # ticks between updates
+    epochs: int = 4  # passes over a rollout
+    batch_size: int = 128  # must divide rollout * lanes
+    gae_lambda: float = 0.95  # 1: n-step returns
+    normalize_advantage: bool = True  # within each minibatch
+    surrogate: str = "clip"  # or kl (a penalty whose weight is adapted), none
+    clip: float = 0.2  # of the ratio
+    anneal_clip: bool = False  # it falls linearly to 0 at the end of the budget
+    clip_value: bool = True  # hold the value's step within value_clip
+    value_clip: float = 0.2
+    value_coef: float = 0.5
+    target_kl: float | None = None  # surrogate=kl aims at it; else a seed's epochs end beyond it
+    kl_coef: float = 1.0  # first weight of the penalty
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        one_of("surrogate", self.surrogate, SURROGATES)
+        for key in ("rollout", "epochs", "batch_size"):
+            within(key, getattr(self, key), 1, float("inf"))
+        for key in ("clip", "value_clip", "value_coef", "kl_coef"):
+            within(key, getattr(self, key), 0, float("inf"))
+        within("gae_lambda", self.gae_lambda, 0, 1)
+        rows = self.rollout * self.lanes
+        if rows % self.batch_size:
+            raise ValueError(
+                f"batch_size={self.batch_size} must divide rollout * lanes = "
+                f"{self.rollout} * {self.lanes} = {rows}"
+            )
+        if self.surrogate == "kl" and self.target_kl is None:
+            raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
+        if self.batch_size == 1 and self.normalize_advantage:
+            raise ValueError("normalize_advantage=true needs batch_size above 1")
+
+
+COMPONENTS = (
+    Component(
+        "clip",
+        "Schulman et al. 2017",
+        on={"surrogate": "clip"},
+        off={"surrogate": "none"},  # the plain ratio
+    ),
+    Component(
+        "GAE",
+        "Schulman et al. 2016",
+        on={"gae_lambda": 0.95},
+        off={"gae_lambda": 1.0},  # n-step returns to the end of the rollout
+    ),
+    Component(
+        "advantage normalisation",
+        "Huang et al. 2022",
+        on={"normalize_advantage": True},
+        off={"normalize_advantage": False},
+    ),
+    Component("entropy bonus", "Mnih et al. 2016", on={"entropy": 0.01}, off={"entropy": 0.0}),
+    Component(
+        "value clipping", "Huang et al. 2022", on={"clip_value": True}, off={"clip_value": False}
+    ),
+    Component("annealing", "Huang et al. 2022", on={"anneal": True}, off={"anneal": False}),
+    Component(
+        "epochs", "Schulman et al. 2017", on={"epochs": 4}, off={"epochs": 1}, foundation=True
+    ),
+    Component(
+        "observation normalisation",
+        "Huang et al. 2022",
+        on={"normalize_obs": True},
+        off={"normalize_obs": False},
+        foundation=True,
+    ),
+    Component(
+        "reward normalisation",
+        "Engstrom et al. 2020",
+        on={"normalize_reward": True},
+        off={"normalize_reward": False},
+        foundation=True,
+    ),
+)
+
+
+class Samples(NamedTuple):
+    """Rows to learn from; ``B`` is the whole rollout or a minibatch."""
+
+    obs: Tensor  # [K, B, *obs], normalised
+    action: Tensor  # [K, B] or [K, B, D]
+    old_out: Tensor  # [K, B, P], the old policy's network output
+    scalars: Tensor  # [4, K, B]: old log-probability, advantage, value target, old value
+    old_std: Tensor | None  # [K, 1, D], the old policy's free log deviations
+
+    def shuffled(self, order: Tensor) -> "Samples":
+        """Return every seed's rows in its own order ``[K, B]``."""
+        k, rows = order.shape
+        flat = (order + rows * torch.arange(k, device=order.device).unsqueeze(1)).flatten()
+
+        def by_row(x: Tensor) -> Tensor:
+            return x.flatten(0, 1).index_select(0, flat).view(x.shape)
+
+        return Samples(
+            by_row(self.obs),
+            by_row(self.action),
+            by_row(self.old_out),
+            self.scalars.gather(2, order.expand(4, -1, -1)),
+            self.old_std,
+        )
+
+    def minibatches(self, size: int) -> Iterator["Samples"]:
+        """Yield the rows in order, ``size`` at a time."""
+        for i in range(0, self.obs.shape[1], size):
+            rows = slice(i, i + size)
+            yield Samples(
+                self.obs[:, rows],
+                self.action[:, rows],
+                self.old_out[:, rows],
+                self.scalars[..., rows],
+                self.old_std,
+            )
+
+
+class PPO:
+    """The agent; see ``PPOConfig`` for its parts."""
+
+    Config: ClassVar[type] = PPOConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config, self.k = config, len(seeds)
+        self.body = Body(config, spec, seeds, device)
+        self.rollout = Rollout(
+            self.k, config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
+        )
+        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.penalty = torch.full((self.k,), config.kl_coef, device=device)
+        end = 0.0 if config.anneal_clip else config.clip
+        self.clip = Schedule("linear", config.clip, end, spec.budget)
+        self.ticks = 0  # observed
+
+    @classmethod
+    def unsupported(cls, config: PPOConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        return refused(spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
+        return self.body.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.rollout.add(step)
+        self.ticks += 1
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn from the rollout if it is full."""
+        if not self.rollout.full:
+            return None
+        c, data = self.config, self.rollout.take()
+        begun = (self.ticks - c.rollout) * c.lanes
+        self.body.anneal(begun)
+        samples, clip = self._samples(data), self.clip(begun)
+        live = torch.ones(self.k, dtype=torch.bool, device=samples.obs.device)
+        seen: list[dict[str, Tensor]] = []
+        for _ in range(c.epochs):
+            shuffled = samples.shuffled(self.order().argsort(-1))
+            for batch in shuffled.minibatches(c.batch_size):
+                metrics, live = self._learn(batch, clip, live)
+                seen.append(metrics)
+        self.body.absorb(data)
+        return self._summary(seen)
+
+    @torch.no_grad()
+    def _samples(self, data: Trajectories) -> Samples:
+        """Return a rollout's rows with their advantages and value targets."""
+        c, body = self.config, self.body
+        obs, action = body.seen(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
+        out, v = body.net(obs)
+        v_next = body.net.values(body.seen(data.next_obs.flatten(1, 2)))
+        v_tm1, v_t = data.timewise(v), data.timewise(v_next)
+        reward = body.rewards(data).transpose(0, 1)
+        discount, carry = data.discounts(c.gamma)
+        advantage = advantages.gae(reward, v_tm1, v_t, discount, carry, c.gae_lambda)
+        log_prob = body.distribution(out).log_prob(action)
+        rows = [x.transpose(0, 1).flatten(1) for x in (advantage, advantage + v_tm1, v_tm1)]
+        old_std = None if body.net.log_std is None else body.net.log_std.clone()
+        return Samples(obs, action, out, torch.stack([log_prob, *rows]), old_std)
+
+    def _learn(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Make one step of every seed that is ``live [K]``; returns metrics and who still is."""
+        loss, kl, metrics = self._loss(batch, clip)
+        optimizer, c = self.body.optimizer, self.config
+        optimizer.backward(loss)
+        mask = None
+        if c.target_kl is not None and c.surrogate != "kl":
+            live = live & (kl <= c.target_kl)
+            mask = live.repeat_interleave(optimizer.members)
+        metrics["loss/grad_norm"] = optimizer.step(mask)
+        metrics["loss/kl"], metrics["loss/live"] = kl, live.float()
+        return metrics, live
+
+    def _loss(self, batch: Samples, clip: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the loss ``[K]``, the KL from the old policy ``[K]`` and metrics ``[K]``."""
+        c = self.config
+        old_log_prob, advantage, target, v_old = batch.scalars.unbind(0)
+        out, values = self.body.net(batch.obs)
+        new, v = self.body.distribution(out), values.squeeze(-1)
+        log_ratio = new.log_prob(batch.action) - old_log_prob
+        if c.normalize_advantage:
+            advantage = advantages.standardise(advantage)
+        if c.surrogate == "clip":
+            gain = policy.clipped_surrogate(log_ratio, advantage, clip)
+        else:
+            gain = policy.surrogate(log_ratio, advantage)
+        if c.clip_value:
+            value_loss = policy.clipped_value_loss(v, v_old, target, c.value_clip)
+        else:
+            value_loss = td.squared(v - target)
+        policy_loss, value_loss = gain.mean(-1), value_loss.mean(-1)
+        entropy = new.entropy().mean(-1)
+        loss = policy_loss + c.value_coef * value_loss - c.entropy * entropy
+        if c.surrogate == "kl":
+            loss = loss + self.penalty * self._old(batch).kl(new).mean(-1)  # type: ignore[arg-type]
+        with torch.no_grad():
+            kl = policy.k3(log_ratio).mean(-1)
+            metrics = {
+                "loss/policy": policy_loss.detach(),
+                "loss/value": value_loss.detach(),
+                "loss/entropy": entropy.detach(),
+                "loss/clipped": (log_ratio.expm1().abs() > clip).float().mean(-1),
+                "loss/largest_ratio": log_ratio.amax(-1).exp(),
+            }
+        return loss, kl, metrics
+
+    def _old(self, batch: Samples) -> Distribution:
+        """Return the distribution that acted."""
+        return self.body.head.build(batch.old_out, batch.old_std)
+
+    def _summary(self, seen: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the update's metrics ``[K]``; the penalty moves by the last epoch's KL."""
+        c = self.config
+        # seeds lead: a mean over the first axis would sum in an order that depends on K
+        stacked = {key: torch.stack([m[key] for m in seen], -1) for key in seen[0]}
+        metrics = {key: x.mean(-1) for key, x in stacked.items()}
+        metrics["loss/largest_ratio"] = stacked["loss/largest_ratio"].amax(-1)
+        if c.surrogate == "kl":
+            assert c.target_kl is not None
+            last = stacked["loss/kl"][:, -(len(seen) // c.epochs) :].mean(-1)
+            self.penalty = policy.adapted_penalty(self.penalty, last, c.target_kl)
+            metrics["loss/penalty"] = self.penalty.clone()
+        return metrics
+
+    def state(self) -> State:
+        """Return policy, optimiser, rollout, streams, penalty and the tick count."""
+        state = self.body.state()
+        state["streams"]["order"] = self.order.state()
+        return state | {
+            "rollout": self.rollout.state(),
+            "penalty": self.penalty,
+            "ticks": self.ticks,
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.body.load(state)
+        if "rollout" not in state:
+            return
+        self.order.load(state["streams"]["order"])
+        self.rollout.load(state["rollout"])
+        self.penalty = state["penalty"].clone()
+        self.ticks = state["ticks"]

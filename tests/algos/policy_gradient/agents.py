@@ -1,0 +1,91 @@
+"""What the tests of the family share: every agent and option, built small, and how it lives."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from algos.core.agent import Spec, Step
+from benchmark import config as cfg
+from benchmark.agents import agent_class
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.make import make_spec
+from benchmark.envs.vector import SeedVecEnv
+from tests.helpers import CPU, SEEDS, VECTOR, World
+
+DISCRETE = spaces.Discrete(3)
+MULTI = spaces.MultiDiscrete([2, 3])
+BOX = spaces.Box(-1, 1, (2,))
+ACTIONS: dict[str, spaces.Space] = {"discrete": DISCRETE, "multi": MULTI, "box": BOX}
+SMALL: dict[str, dict[str, Any]] = {  # an update every few ticks
+    "ppo": {"rollout": 8, "batch_size": 8, "lanes": 4, "epochs": 2},
+    "a2c": {"lanes": 4},
+}
+
+
+@cache
+def _preset(name: str) -> Any:
+    with cfg.session():
+        return OmegaConf.to_object(cfg.composed(f"algo={name}").algo)
+
+
+def config(name: str, **changes: Any) -> Any:
+    """Return a preset with some fields changed."""
+    return replace(_preset(name), **changes)
+
+
+def small(name: str, **changes: Any) -> Any:
+    """Return a preset with a small network that learns often."""
+    return config(name, **{"hidden": [16, 16], **SMALL[name], **changes})
+
+
+def agent(
+    config: Any,
+    seeds: Sequence[int] = SEEDS,
+    actions: spaces.Space = DISCRETE,
+    obs: spaces.Box = VECTOR,
+    budget: int = 10_000,
+) -> Any:
+    """Build an agent from its config."""
+    return agent_class(config.agent)(config, Spec(obs, actions, budget), seeds, CPU)
+
+
+def live(learner: Any, world: World, ticks: int) -> dict[str, list[Tensor]]:
+    """Let an agent live for some ticks; return its actions and metrics."""
+    seen: dict[str, list[Tensor]] = {"action": []}
+    for _ in range(ticks):
+        action, memo = learner.act(world.obs)
+        seen["action"].append(action.clone())
+        learner.observe(world.step(action, memo))
+        for name, value in (learner.update() or {}).items():
+            seen.setdefault(name, []).append(value.clone())
+    return seen
+
+
+def params(learner: Any) -> Tensor:
+    """Return the parameters of an agent's networks, ``[K * members, D]``."""
+    found: Tensor = learner.body.params.data
+    return found
+
+
+def train(config: Any, probe: str, ticks: int, seeds: Sequence[int] = (0, 1), **kwargs: Any) -> Any:
+    """Run the loop of the harness in its shortest form, on a tiny environment."""
+    env_config = EnvConfig(name=probe, id=f"Prism/{probe}-v0", kwargs=kwargs)
+    spec = make_spec(env_config, ticks * config.lanes)
+    learner = agent_class(config.agent)(config, spec, seeds, CPU)
+    env = SeedVecEnv(env_config, seeds, config.lanes, reset=config.reset)
+    obs = torch.from_numpy(env.begin())
+    for _ in range(ticks):
+        action, memo = learner.act(obs)
+        result = env.step(action.numpy())
+        rest = map(torch.from_numpy, result[1:])
+        learner.observe(Step(obs, torch.from_numpy(result.next_obs), action, *rest, memo))
+        learner.update()
+        obs = torch.from_numpy(env.begin())
+    env.close()
+    return learner
