@@ -37,6 +37,8 @@ AGENTS = {
     "dqn": "algos.dqn.dqn:DQN",
     "a2c": "algos.policy_gradient.a2c:A2C",
     "ppo": "algos.policy_gradient.ppo:PPO",
+    "sac": "algos.actor_critic.sac:SAC",
+    "td3": "algos.actor_critic.td3:TD3",
 }
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (

@@ -1,0 +1,170 @@
+"""What DDPG, TD3 and SAC share: their common settings, and what they have lived through."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import one_of, within
+from algos.core.replay import Batch, Ring
+from algos.core.samplers import Latest, Uniform
+from algos.core.squashed import UnitBox
+
+TARGETS = ("soft", "none")
+
+_COUNTS = ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps", "critics")
+_BOUNDS = {
+    **dict.fromkeys(_COUNTS, (1, math.inf)),
+    **dict.fromkeys(("gamma", "tau"), (0, 1)),
+    **dict.fromkeys(("warmup", "learning_starts", "actor_lr", "critic_lr"), (0, math.inf)),
+}
+
+
+@dataclass
+class OffPolicyConfig:
+    """Settings that every off-policy agent has; steps are environment steps of one seed."""
+
+    agent: str = ""
+    name: str = ""
+    label: str = ""
+    lanes: int = 1  # environments per seed
+    reset: str = "each"
+    gamma: float = 0.99  # discount per step
+
+    hidden: list[int] = field(default_factory=lambda: [256, 256])  # of the actor and each critic
+    actor_lr: float = 3e-4  # of Adam
+    critic_lr: float = 3e-4
+
+    replay: bool = True  # false: learn from the newest transition of each lane only
+    buffer_size: int = 1_000_000  # transitions per seed
+    batch_size: int = 256
+    warmup: int = 1_000  # first steps, with uniformly random actions
+    learning_starts: int = 1_000  # steps before the first update
+    train_every: int = 1  # steps between updates
+    gradient_steps: int = 1  # updates each time
+
+    critics: int = 2  # the target takes the smallest of their values
+    target: str = "soft"  # or none (bootstrap from the online networks)
+    tau: float = 0.005  # share of the online network mixed in at each update of the targets
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        one_of("target", self.target, TARGETS)
+        one_of("reset", self.reset, ("each",))
+        for key, (low, high) in _BOUNDS.items():
+            within(key, getattr(self, key), low, high)
+        if self.buffer_size < self.lanes:
+            raise ValueError(f"buffer_size must be at least lanes={self.lanes}")
+
+    @property
+    def rows(self) -> int:
+        """Transitions in a batch, B."""
+        return self.batch_size if self.replay else self.lanes
+
+
+FOUNDATIONS = (
+    Component(
+        "replay",
+        "Lin 1992",
+        on={"replay": True},
+        off={"replay": False},  # the newest transition of each lane, once
+        foundation=True,
+    ),
+    Component(
+        "target networks",
+        "Mnih et al. 2015",
+        on={"target": "soft"},
+        off={"target": "none"},  # the online networks value their own successors
+        foundation=True,
+    ),
+)
+
+
+def unsupported(spec: Spec) -> str | None:
+    """Say why an agent of bounded continuous actions and vector observations cannot do a task."""
+    space = spec.action_space
+    if not isinstance(space, spaces.Box):
+        return f"it needs continuous actions, the environment has {space}"
+    if len(space.shape) != 1:
+        return f"it needs actions that are vectors, the environment's have the shape {space.shape}"
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        return f"it needs bounded actions, the environment has {space}"
+    if len(spec.obs_space.shape) != 1:
+        shape = spec.obs_space.shape
+        return f"it needs observations that are vectors, the environment's have the shape {shape}"
+    return None
+
+
+class Experience:
+    """What K seeds have lived through, and when and from what to learn next.
+
+    Actions are kept in the unit box.
+    """
+
+    def __init__(
+        self, config: OffPolicyConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        assert isinstance(spec.action_space, spaces.Box)
+        self.config = config
+        self.box = UnitBox(spec.action_space, device)
+        self.ring = Ring(
+            len(seeds),
+            config.lanes,
+            spec.obs_space,
+            (spec.action_space.shape, np.float32),
+            min(config.buffer_size, spec.budget) if config.replay else config.lanes,
+            n_step=1,
+            gamma=config.gamma,
+            device=device,
+        )
+        self.sampler = (
+            Uniform(self.ring, seeds, config.batch_size)
+            if config.replay
+            else Latest(self.ring, seeds)
+        )
+        self.ticks = 0  # observed
+
+    @property
+    def steps(self) -> int:
+        """Environment steps per seed so far."""
+        return self.ticks * self.config.lanes
+
+    def add(self, step: Step) -> None:
+        """Store one tick."""
+        self.ring.add(step._replace(action=self.box.from_env(step.action)))
+        self.ticks += 1
+
+    def due(self) -> bool:
+        """Whether the agent learns at this tick."""
+        c = self.config
+        every = max(1, c.train_every // c.lanes)
+        return self.ticks > 0 and self.steps >= c.learning_starts and self.ticks % every == 0
+
+    def sample(self) -> Batch:
+        """Return a batch to learn from."""
+        index, _ = self.sampler.sample(1.0)
+        batch = self.ring.gather(index)
+        return batch._replace(obs=_float(batch.obs), next_obs=_float(batch.next_obs))
+
+    def state(self) -> State:
+        """Return the transitions, the sampler's stream and the tick count."""
+        return {"ring": self.ring.state(), "sampler": self.sampler.state(), "ticks": self.ticks}
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        self.ring.load(state["ring"])
+        self.sampler.load(state["sampler"])
+        self.ticks = state["ticks"]
+
+
+def _float(obs: Tensor) -> Tensor:
+    return obs if obs.dtype == torch.float32 else obs.float()

@@ -1,0 +1,249 @@
+"""Soft actor-critic for continuous control (Haarnoja et al. 2018a, 2018b).
+
+Deviations from the papers:
+- The policy and the temperature learn from the same sampled actions.
+- log std is cut to [-20, 2], as in the published code; behind the cut its gradient is zero.
+- Actions, densities and the critics' inputs are in [-1, 1], mapped to the environment's box
+  outside; the target entropy refers to that box.
+- The first steps are uniformly random, as in the published code.
+- There is no separate value network (2018a has one, 2018b has not).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from algos.actor_critic.networks import Critics, Learner
+from algos.actor_critic.off_policy import FOUNDATIONS, Experience, OffPolicyConfig, unsupported
+from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
+from algos.core.checks import one_of, within
+from algos.core.nets import per_seed
+from algos.core.noise import Warmup
+from algos.core.optim import FlatParams, SeedOptimizer
+from algos.core.replay import Batch
+from algos.core.rng import Draws
+from algos.core.squashed import squash, squashed_gaussian
+from algos.formulas import continuous, td
+
+TEMPERATURES = ("learned", "fixed")
+
+
+@dataclass
+class SACConfig(OffPolicyConfig):
+    """Every setting of SAC; the defaults are those of Haarnoja et al. 2018b, appendix D."""
+
+    agent: str = "algos.actor_critic.sac:SAC"
+    name: str = "sac"
+    label: str = "SAC"
+
+    entropy: bool = True  # false: the policy is stochastic, but nothing rewards its entropy
+    temperature: str = "learned"  # or fixed
+    alpha: float = 1.0  # temperature: where a learned one starts, or the fixed one
+    alpha_lr: float = 3e-4  # of Adam, on log alpha
+    target_entropy: float | None = None  # nats a learned temperature aims at; null: minus A
+    log_std_min: float = -20.0
+    log_std_max: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        one_of("temperature", self.temperature, TEMPERATURES)
+        within("alpha_lr", self.alpha_lr, 0, math.inf)
+        within("alpha", self.alpha, 0, math.inf)
+        if self.temperature == "learned" and self.alpha == 0:
+            raise ValueError("alpha must be above 0 where temperature=learned starts from it")
+        if self.log_std_min >= self.log_std_max:
+            bounds = f"{self.log_std_min} and {self.log_std_max}"
+            raise ValueError(f"log_std_min must lie below log_std_max, got {bounds}")
+
+
+COMPONENTS = (
+    Component(
+        "learned temperature",
+        "Haarnoja et al. 2018b",
+        on={"temperature": "learned", "alpha": 1.0},
+        off={"temperature": "fixed", "alpha": 0.2},  # Spinning Up's temperature
+    ),
+    Component(
+        "twin critics",
+        "Fujimoto et al. 2018",
+        on={"critics": 2},
+        off={"critics": 1},  # its own target is all there is
+    ),
+    Component(
+        "entropy",
+        "Haarnoja et al. 2018a",
+        on={"entropy": True},
+        off={"entropy": False},  # the return alone; the policy stays stochastic
+    ),
+    *FOUNDATIONS,
+)
+
+
+class Temperature:
+    """The weight alpha ``[K]`` of the entropy: learned, fixed, or zero."""
+
+    def __init__(self, config: SACConfig, k: int, actions: int, device: torch.device) -> None:
+        self.learns = config.entropy and config.temperature == "learned"
+        self.goal = -float(actions) if config.target_entropy is None else config.target_entropy
+        start = math.log(config.alpha) if self.learns else 0.0
+        self._log = nn.Parameter(torch.full((k, 1), start, device=device))
+        self._fixed = torch.full((k,), config.alpha if config.entropy else 0.0, device=device)
+        self.optimizer = SeedOptimizer(FlatParams([self._log]), "adam", config.alpha_lr)
+
+    def __call__(self) -> Tensor:
+        """Return alpha ``[K]``; the gradient flows to what learns."""
+        return per_seed(torch.exp, self._log).squeeze(1) if self.learns else self._fixed
+
+    def learn(self, log_prob: Tensor) -> None:
+        """Move towards the goal, given the log-probabilities ``[K, B]`` of sampled actions."""
+        if self.learns:
+            loss = continuous.temperature_loss(self(), log_prob, self.goal)
+            self.optimizer.backward(loss)
+            self.optimizer.step()
+
+    def state(self) -> State:
+        """Return log alpha and its optimiser's memory."""
+        return {"log": self._log.detach(), "optimizer": self.optimizer.state()}
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        self._log.data.copy_(state["log"])
+        self.optimizer.load(state["optimizer"])
+
+
+class SAC:
+    """The agent; see ``SACConfig`` for its parts."""
+
+    Config: ClassVar[type] = SACConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: SACConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config = config
+        self.experience = Experience(config, spec, seeds, device)
+        n_obs, n_act = spec.obs_space.shape[0], self.experience.box.width
+        sizes = n_obs, config.hidden, 2 * n_act
+        self.actor = Learner(seeds, "actor", sizes, config.actor_lr, False, device)
+        sizes, has_target = (n_obs + n_act, config.hidden, 1), config.target == "soft"
+        self.critics = Critics(seeds, config.critics, sizes, config.critic_lr, has_target, device)
+        self.temperature = Temperature(config, len(seeds), n_act, device)
+        grid, rows = (config.lanes, n_act), (config.rows, n_act)
+        self.warmup = Warmup(seeds, grid, config.warmup, device)
+        self.draws = {
+            purpose: Draws(seeds, purpose, shape, "normal", device)
+            for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
+        }
+
+    @classmethod
+    def unsupported(cls, config: SACConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible: the policy is a density over a bounded box."""
+        return unsupported(spec)
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions ``[K, N, A]``; greedy acting takes tanh of the mean and remembers values.
+
+        The values are soft: they include the entropy to come.
+        """
+        box = self.experience.box
+        action = self.warmup(self.experience.steps) if explore else None
+        if action is not None:
+            return box.to_env(action), {}
+        if explore:
+            return box.to_env(self._sample(obs, "act")[0]), {}
+        action = squash(self._policy(obs)[0])
+        return box.to_env(action), {"value": self._smallest(obs, action)}
+
+    def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
+        mean, log_std = self.actor.net.forward(obs).chunk(2, -1)
+        return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
+
+    def _sample(self, obs: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+        """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
+        return squashed_gaussian(*self._policy(obs), self.draws[purpose]())
+
+    def _smallest(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return the smallest of the critics' values, ``[K, B]``."""
+        return continuous.smallest(self.critics.values(obs, action))
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.experience.add(step)
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn from ``gradient_steps`` batches if an update is due at this tick."""
+        if not self.experience.due():
+            return None
+        for _ in range(self.config.gradient_steps):
+            metrics = self._learn(self.experience.sample())
+        return metrics
+
+    def _learn(self, batch: Batch) -> dict[str, Tensor]:
+        """Update critics, policy, temperature and targets of every seed."""
+        alpha = self.temperature().detach()
+        q = self.critics.values(batch.obs, batch.action)
+        loss = td.squared(q - self._target(batch, alpha).unsqueeze(1)).mean(-1)  # [K, C]
+        norm = self.critics.descend(loss)
+        metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}
+        metrics["loss/grad_norm"] = norm.view_as(loss).mean(1)
+        loss, log_prob = self._policy_loss(batch.obs, alpha)
+        self.actor.descend(loss)
+        self.temperature.learn(log_prob.detach())
+        self.critics.follow(self.config.tau)
+        metrics |= {"loss/actor": loss.detach(), "loss/entropy": -log_prob.detach().mean(-1)}
+        return metrics | {"loss/alpha": alpha}
+
+    @torch.no_grad()
+    def _target(self, batch: Batch, alpha: Tensor) -> Tensor:
+        """Return what the critics learn, ``[K, B]`` (Haarnoja et al. 2018a, equation 8)."""
+        action, log_prob = self._sample(batch.next_obs, "noise/next")
+        q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
+        value = continuous.soft_value(q, log_prob, alpha)
+        return td.bootstrap(batch.reward, batch.discount, value)
+
+    def _policy_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
+        action, log_prob = self._sample(obs, "noise/policy")
+        loss = continuous.soft_policy_loss(self._smallest(obs, action), log_prob, alpha)
+        return loss, log_prob
+
+    def state(self) -> State:
+        """Return networks, optimisers, temperature, replay and streams."""
+        critics = {"params": self.critics.params} | self.critics.state()
+        critics = group_members(critics, self.config.critics)
+        return {
+            "policy": {"actor": self.actor.params, "critics": critics.pop("params")},
+            "actor": self.actor.state(),
+            "critics": critics,
+            "temperature": self.temperature.state(),
+            "experience": self.experience.state(),
+            "warmup": self.warmup.draws.state(),
+            "streams": {purpose: draws.state() for purpose, draws in self.draws.items()},
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.actor.params.copy_(state["policy"]["actor"])
+        self.critics.params.copy_(state["policy"]["critics"].flatten(0, 1))
+        if "experience" not in state:
+            return
+        self.actor.load(state["actor"])
+        self.critics.load(ungroup_members(state["critics"]))
+        self.temperature.load(state["temperature"])
+        self.experience.load(state["experience"])
+        self.warmup.draws.load(state["warmup"])
+        for purpose, draws in self.draws.items():
+            draws.load(state["streams"][purpose])

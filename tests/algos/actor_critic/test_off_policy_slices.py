@@ -1,0 +1,141 @@
+"""A seed's training is what it would be alone, to the bit; and no two seeds are alike."""
+
+from copy import deepcopy
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+from gymnasium import spaces
+
+from algos.core.agent import State
+from benchmark.checkpoint import take_seed
+from tests.helpers import SEEDS, VECTOR, World, copied, equal
+from tests.off_policy import PRESETS, agent, drive, preset
+
+ALONE = SEEDS.index(11)
+
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ornstein-uhlenbeck, lanes": ("td3", {"noise": "ornstein_uhlenbeck", "lanes": 4}),
+    "no noise, no targets": ("ddpg", {"noise": "none", "target": "none"}),
+    "td3 without replay": ("td3", {"replay": False, "lanes": 4}),
+    "odd widths, odd batch": ("td3", {"hidden": [33, 5], "batch_size": 37, "critics": 3}),
+    "one wide": ("td3", {"hidden": [1], "batch_size": 1, "critics": 1}),
+    "fixed temperature, one critic": ("sac", {"temperature": "fixed", "critics": 1}),
+    "no entropy, odd widths": ("sac", {"entropy": False, "hidden": [19, 7], "batch_size": 37}),
+    "sac without replay": ("sac", {"replay": False, "lanes": 3, "gradient_steps": 2}),
+    "sac, one wide": ("sac", {"hidden": [1], "batch_size": 1, "lanes": 2}),
+}
+
+
+def box(actions: int) -> spaces.Box:
+    return spaces.Box(-2.0, 2.0, (actions,))
+
+
+def quick(name: str, updates: int, **changes: Any) -> Any:
+    """Return a preset at its own size, with a ring that wraps."""
+    eager = {"learning_starts": 20, "warmup": 10, "buffer_size": max(40, updates // 2)}
+    return preset(name, **(eager | changes))
+
+
+def live(config: Any, seeds: tuple[int, ...], updates: int, actions: int = 2) -> Any:
+    learner = agent(config, seeds, actions=box(actions), budget=2 * updates)
+    ticks = -(-20 // config.lanes) + updates // config.gradient_steps
+    return learner, drive(learner, World(VECTOR, seeds, config.lanes), ticks)
+
+
+def comparable(learner: Any, k: int) -> State:
+    state = take_seed(learner.state(), k)
+    del state["experience"]["ring"]["truncated_obs"]  # its size follows the fullest seed
+    return state
+
+
+def check_slice(config: Any, updates: int, actions: int = 2) -> None:
+    together, seen = live(config, SEEDS, updates, actions)
+    alone, expected = live(config, (SEEDS[ALONE],), updates, actions)
+    assert len(seen["loss/critic"]) >= updates // config.gradient_steps - 1
+    for name in seen:
+        assert len(seen[name]) == len(expected[name])
+        for i, (a, b) in enumerate(zip(seen[name], expected[name], strict=True)):
+            assert torch.equal(a[ALONE : ALONE + 1], b), f"{name} {i}"
+        assert torch.stack(seen[name]).isfinite().all(), name
+    equal(comparable(together, ALONE), comparable(alone, 0))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_slice(name: str) -> None:
+    check_slice(quick(name, 12), 12)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_slice_of_options(option: str) -> None:
+    name, changes = OPTIONS[option]
+    check_slice(quick(name, 30, **({"hidden": [24, 16], "batch_size": 32} | changes)), 30, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("actions", [1, 6])
+def test_slice_over_a_thousand_updates(name: str, actions: int) -> None:
+    check_slice(quick(name, 1000), 1000, actions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_slice_of_options_over_a_thousand_updates(option: str) -> None:
+    name, changes = OPTIONS[option]
+    check_slice(quick(name, 1000, **changes), 1000, 3)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_any_two_seeds_differ(name: str) -> None:
+    seeds = (0, 1, 2, 3)
+    learner = agent(quick(name, 10, hidden=[16, 16], batch_size=32, warmup=4), seeds)
+    policy = learner.state()["policy"]
+    actor, critics = policy["actor"].clone(), policy["critics"].clone()
+    world = World(VECTOR, (7,) * 4)  # the same for all: what differs is the agent's own
+    seen = drive(learner, world, 30)
+    actions, index = (torch.stack(seen[n], 1).flatten(1) for n in ("action", "index"))
+    for a, b in combinations(range(len(seeds)), 2):
+        assert (actor[a] != actor[b]).float().mean() > 0.5
+        assert (critics[a] != critics[b]).float().mean() > 0.5
+        assert not torch.equal(actions[a, :8], actions[b, :8])  # the warm-up
+        assert not torch.equal(actions[a, 8:], actions[b, 8:])
+        assert (index[a] != index[b]).float().mean() > 0.5
+    if learner.config.critics == 2:  # and so do the two critics of one seed
+        assert (critics[:, 0] != critics[:, 1]).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_train_twice_equal(name: str) -> None:
+    runs = [live(quick(name, 8, hidden=[16, 16]), SEEDS, 8) for _ in range(2)]
+    equal(runs[0][0].state(), runs[1][0].state())
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *OPTIONS])
+def test_state_and_load_continue_to_the_bit(name: str) -> None:
+    base, changes = OPTIONS.get(name, (name, {}))
+    config = quick(base, 20, **({"hidden": [16, 16], "batch_size": 16} | changes))
+    whole, other, world = agent(config), agent(config), World(VECTOR, SEEDS, config.lanes)
+    drive(whole, world, 25)
+    other.load(copied(whole.state()))
+    same = deepcopy(world)
+    seen, again = drive(whole, world, 8), drive(other, same, 8)
+    for key in seen:
+        assert all(torch.equal(a, b) for a, b in zip(seen[key], again[key], strict=True))
+    equal(whole.state(), other.state())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_seed_taken_out_of_a_state_goes_on_alone(name: str) -> None:
+    config = quick(name, 20, lanes=2, hidden=[16, 16], batch_size=16)
+    together, alone = agent(config), agent(config, (SEEDS[ALONE],))
+    world = World(VECTOR, SEEDS, 2)
+    drive(together, world, 30)
+    alone.load(copied(take_seed(together.state(), ALONE)))
+    single = deepcopy(world)
+    single.streams = single.streams[ALONE : ALONE + 1]
+    single.obs = single.obs[ALONE : ALONE + 1]
+    drive(together, world, 15)
+    drive(alone, single, 15)
+    equal(comparable(together, ALONE), comparable(alone, 0))
