@@ -6,6 +6,7 @@ changes what is computed, so an interrupted run ends bit-identical to an uninter
 
 import ctypes
 import errno
+import gc
 import traceback
 from collections.abc import Callable
 
@@ -113,12 +114,15 @@ class Training:
     def run(self, stopped: Callable[[], bool]) -> None:
         """Train until the budget is spent, every seed has failed, or somebody asks to stop."""
         self._stopped = stopped
+        gc.freeze()  # what is alive now stays: the collector need not walk through it every time
         try:
             self._train()
         except Stopped:
             self._save()
             self.recorder.end(schema.INTERRUPTED, "asked to stop")
             return
+        finally:
+            gc.unfreeze()
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
@@ -170,7 +174,8 @@ class Training:
         self.meter.add(metrics)
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.to(self.device)
 
     def _after(self, step: int) -> int:
         """Return the step behind ``step`` at which the next row is due."""

@@ -37,11 +37,10 @@ class EpsilonGreedy:
 
     def __call__(self, values: Callable[[], Tensor], epsilon: float) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
-        explores, random_action = self._coin().numpy() < epsilon, self._random()
-        if explores.all():
-            return random_action
-        best = greedy(values()).numpy(force=True)
-        return torch.from_numpy(np.where(explores, random_action.numpy(), best))
+        explores, action = self._coin.host() < epsilon, self._random.host()
+        if not explores.all():
+            action = np.where(explores, action, greedy(values()).numpy(force=True))
+        return torch.from_numpy(action)
 
     def streams(self) -> dict[str, Draws]:
         """Return the random streams, which belong to the agent's state."""

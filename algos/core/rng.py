@@ -60,16 +60,26 @@ class Draws:
         self.device, self.transform = torch.device(device), transform
         self.per_block = max(1, _BLOCK_VALUES // max(1, int(np.prod(self.shape))))
         self.block, self.offset = -1, self.per_block
-        self._values: tuple[Tensor, ...] = ()
+        self._host = np.empty(0, np.float32)  # the block, [per_block, K, *shape]
+        self._values = torch.from_numpy(self._host)  # the same on the device
 
     def __call__(self) -> Tensor:
         """Return the next draw, ``[K, *shape]`` float32."""
+        place = self._advance()
+        return self._values[place]
+
+    def host(self) -> np.ndarray:
+        """Return the next draw as an array, for decisions that are made on the host."""
+        place = self._advance()
+        draw: np.ndarray = self._host[place]
+        return draw
+
+    def _advance(self) -> int:
         if self.offset >= self.per_block:
             self._fill(self.block + 1)
             self.offset = 0
-        value = self._values[self.offset]
         self.offset += 1
-        return value
+        return self.offset - 1
 
     def _fill(self, block: int) -> None:
         self.block = block
@@ -80,8 +90,8 @@ class Draws:
             fill(dtype=np.float32, out=values[k])
         if self.transform is not None:
             values = self.transform(values)
-        tensor = torch.from_numpy(np.ascontiguousarray(values.swapaxes(0, 1))).to(self.device)
-        self._values = tensor.unbind(0)
+        self._host = np.ascontiguousarray(values.swapaxes(0, 1))
+        self._values = torch.from_numpy(self._host).to(self.device)
 
     def state(self) -> dict[str, int]:
         """Return the position in the stream."""

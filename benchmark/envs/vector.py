@@ -106,10 +106,11 @@ class SeedVecEnv:
         Where none is due this is the last ``next_obs`` itself, otherwise a new array.
         """
         if self._due:
-            self._obs = self._obs.copy()
-            for lane in self._due:
+            self._obs, due, self._due = self._obs.copy(), self._due, []
+            for lane in due:
                 self._start(lane)
-            self._refresh()
+            if self._waiting:
+                self._refresh()
         return self._obs
 
     def step(self, action: np.ndarray) -> VecStep:
@@ -277,7 +278,10 @@ class SeedVecEnv:
                 outcome = (float(self._return[lane]), int(self._length[lane]))
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
-        self._refresh()
+        if self.mode == "each" and not self.failed:  # who is live does not change
+            self._due = [lane for lane, _ in ended]
+        else:
+            self._refresh()
 
     def _refresh(self) -> None:
         """Say anew which lanes are live and which are due to start."""
