@@ -17,7 +17,7 @@ ALLOWED = {
     "algos.formulas*": [],
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
-    "benchmark*": ["algos.core.agent", "algos.core.rng"],
+    "benchmark*": ["algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.states"],
     "analysis*": ["benchmark.schema"],
     "hydra_plugins*": ["benchmark"],
     "conf*": [],

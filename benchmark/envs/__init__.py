@@ -15,6 +15,8 @@ PROBES = (
     "Raises",
     "NaN",
 )
+# Sutton and Barto's; benchmark/envs/textbook.py builds them
+TEXTBOOK = ("RandomWalk", "WindyGridworld", "DynaMaze", "MaximisationBias", "Bandit")
 
 for _game in MINATAR_GAMES:
     gymnasium.register(
@@ -23,5 +25,9 @@ for _game in MINATAR_GAMES:
         kwargs={"game": _game},
     )
 gymnasium.register("Prism/Atari-v0", entry_point="benchmark.envs.atari:atari")
+for _model in TEXTBOOK:
+    gymnasium.register(
+        f"Prism/{_model}-v0", entry_point="benchmark.envs.textbook:make", kwargs={"model": _model}
+    )
 for _probe in PROBES:
     gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"benchmark.envs.probes:{_probe}")

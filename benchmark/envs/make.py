@@ -4,6 +4,7 @@ import logging
 from copy import copy
 from functools import cache, partial
 from importlib import import_module
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -12,7 +13,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 
 from algos.core.agent import Spec
+from algos.core.mdp import MODEL
+from algos.core.states import FACTORS
 from benchmark.envs.config import EnvConfig, registered
+from benchmark.envs.models import factors_of, model_of
 from benchmark.envs.wrappers import (
     Clip,
     Encode,
@@ -73,7 +77,19 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     obs_space, action_space = env.observation_space, env.action_space
     env.close()
     assert isinstance(obs_space, spaces.Box)  # Encode has seen to it
-    return Spec(obs_space, action_space, budget)
+    return Spec(obs_space, action_space, budget, tabular_facts(config, env))
+
+
+def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:
+    """Return what a tabular agent needs: sizes of the one-hot blocks, and the model if it is known.
+
+    Nothing where a wrapper joins several observations: those are not states of the environment.
+    """
+    factors = factors_of(env.unwrapped.observation_space)
+    if factors is None or config.wrappers.frame_stack > 1 or config.wrappers.history > 1:
+        return {}
+    model = model_of(config, env)
+    return {FACTORS: factors} | ({MODEL: model} if model else {})
 
 
 def _build(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:

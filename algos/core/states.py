@@ -1,0 +1,41 @@
+"""Numbers of discrete observations, which arrive as one-hot vectors."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from algos.core.agent import Spec
+
+FACTORS = "factors"  # key of Spec.extras: sizes of an observation's one-hot blocks
+
+
+class StateIndex:
+    """Turns observations ``[..., obs]`` into state numbers ``[...]``, by mixed radix.
+
+    One product with the blocks' ranks does it; float32 is exact below 2^24 states.
+
+    Args:
+        spec: of a task whose observations are discrete.
+        device: where observations live.
+    """
+
+    def __init__(self, spec: Spec, device: torch.device) -> None:
+        factors = spec.extras[FACTORS]
+        self.states = int(np.prod(factors))
+        strides = [int(np.prod(factors[i + 1 :])) for i in range(len(factors))]
+        ranks = [np.arange(n) * stride for n, stride in zip(factors, strides, strict=True)]
+        self._ranks = torch.as_tensor(np.concatenate(ranks), dtype=torch.float32, device=device)
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Return the numbers, int64."""
+        return (obs @ self._ranks).long()
+
+
+def not_tabular(spec: Spec) -> str | None:
+    """Say in one clause why a task has no finite set of states, or None if it has one."""
+    if FACTORS not in spec.extras:
+        shape = spec.obs_space.shape
+        return f"it needs discrete observations, the environment's are arrays of shape {shape}"
+    if int(np.prod(spec.extras[FACTORS])) >= 2**24:
+        return f"its table would have {np.prod(spec.extras[FACTORS])} states; 2^24 is the limit"
+    return None

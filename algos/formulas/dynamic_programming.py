@@ -1,0 +1,93 @@
+"""Bellman operators and their fixed points (Sutton and Barto, chapter 4), in float64.
+
+Shape letters: S states, A actions, B branches. A ``Model`` holds the outcomes of every state and
+action; values may have any leading axes.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Model(NamedTuple):
+    """A process as its branches, with the discount of each: zero behind a termination."""
+
+    p: Tensor  # [S, A, B]
+    r: Tensor  # [S, A, B]
+    discount: Tensor  # [S, A, B]
+    successor: Tensor  # [S, A, B] int64
+
+
+def backup(v: Tensor, model: Model) -> Tensor:
+    """Return ``q(s, a) = sum_s' p (r + discount v(s'))`` for ``v [..., S]``, as ``[..., S, A]``."""
+    return (model.p * (model.r + model.discount * v[..., model.successor])).sum(-1)
+
+
+def expected(q: Tensor, policy: Tensor) -> Tensor:
+    """Return ``v(s) = sum_a pi(a | s) q(s, a)``."""
+    return (policy * q).sum(-1)
+
+
+def greedy(q: Tensor, tolerance: float = 0.0) -> Tensor:
+    """Return the greedy policy of ``q [..., A]`` as probabilities, shared among the best actions.
+
+    Actions within ``tolerance`` of the best count as equal.
+    """
+    best = q >= q.amax(-1, keepdim=True) - tolerance
+    return best / best.sum(-1, keepdim=True, dtype=q.dtype)
+
+
+def soft(q: Tensor, epsilon: float) -> Tensor:
+    """Return the epsilon-greedy policy of ``q [..., A]`` (Sutton and Barto 5.4)."""
+    return epsilon / q.shape[-1] + (1 - epsilon) * greedy(q)
+
+
+def soft_maximum(q: Tensor, epsilon: float) -> Tensor:
+    """Return the value of the epsilon-greedy policy, which needs no look at the ties."""
+    return epsilon * q.mean(-1) + (1 - epsilon) * q.amax(-1)
+
+
+def optimal(
+    model: Model, epsilon: float = 0.0, tolerance: float = 1e-13, sweeps: int = 200_000
+) -> Tensor:
+    """Return the action values ``[S, A]`` of the best epsilon-soft policy, by value iteration.
+
+    Raises:
+        ArithmeticError: no convergence, as where a loop pays and nothing is discounted.
+    """
+    v = torch.zeros_like(model.p[:, 0, 0])
+    for _ in range(sweeps):
+        q = backup(v, model)
+        following = soft_maximum(q, epsilon)
+        change, v = (following - v).abs().max(), following
+        if change <= tolerance * max(1.0, float(v.abs().max())):
+            return backup(v, model)
+    raise ArithmeticError(f"value iteration has not converged in {sweeps} sweeps")
+
+
+def evaluate(model: Model, policy: Tensor) -> Tensor:
+    """Return the action values ``[S, A]`` of ``policy [S, A]``, exactly: a linear system.
+
+    Raises:
+        ArithmeticError: undiscounted, and the policy never ends.
+    """
+    states = model.p.shape[0]
+    weight = (policy[..., None] * model.p * model.discount).flatten(1)
+    moves = torch.zeros(states, states, dtype=model.p.dtype)
+    moves.scatter_add_(1, model.successor.flatten(1), weight)
+    r = (policy * (model.p * model.r).sum(-1)).sum(-1)
+    system = torch.eye(states, dtype=model.p.dtype) - moves
+    v, info = torch.linalg.solve_ex(system, r)
+    if info.any() or not torch.isfinite(v).all() or (system @ v - r).abs().max() > 1e-6:
+        raise ArithmeticError("the policy's values are not finite: it never ends")
+    return backup(v, model)
+
+
+def finite_horizon(model: Model, horizon: int, policy: Tensor | None = None) -> Tensor:
+    """Return the values ``[horizon + 1, S]`` with h steps to go; best, or of a policy."""
+    values = [torch.zeros_like(model.p[:, 0, 0])]
+    for _ in range(horizon):
+        q = backup(values[-1], model)
+        values.append(q.amax(-1) if policy is None else expected(q, policy))
+    return torch.stack(values)

@@ -1,0 +1,106 @@
+"""Dynamic programming, one sweep at a time (Sutton and Barto, chapter 4).
+
+A method keeps ``q [K, S, A]``; ``sweep`` returns its successor and the residual, the largest change
+``[K]``. All seeds compute the same, which is a test of the seed axis for free.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from algos.formulas.dynamic_programming import Model, backup, expected, greedy
+
+_CLEARLY = 1e-9  # how much better an action must be to replace another: rounding must not
+
+
+class Method(Protocol):
+    """What a planner repeats."""
+
+    def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next ``q [K, S, A]`` and the residual ``[K]``."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it remembers beside ``q``."""
+
+
+class ValueIteration:
+    """``v(s) <- max_a q(s, a)``, then q from v (Sutton and Barto, equation 4.10).
+
+    Args:
+        model: the process. k: seeds.
+    """
+
+    def __init__(self, model: Model, k: int) -> None:
+        self.model = model
+        self.v = model.p.new_zeros(k, model.p.shape[0])
+
+    def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Back every state up once."""
+        q = backup(self.v, self.model)
+        before = self.v.clone()
+        self.v.copy_(self.value(q))
+        return q, (self.v - before).abs().amax(-1)
+
+    def value(self, q: Tensor) -> Tensor:
+        """Return the values that action values imply, ``[K, S]``."""
+        return q.amax(-1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the values."""
+        return {"v": self.v}
+
+
+class PolicyEvaluation(ValueIteration):
+    """``v(s) <- sum_a pi(a | s) q(s, a)`` of the uniform policy (equation 4.5)."""
+
+    def value(self, q: Tensor) -> Tensor:
+        """Return the mean over actions."""
+        return q.mean(-1)
+
+
+class QIteration:
+    """``q(s, a) <- r + gamma max_a' q(s', a')``: value iteration in terms of action values."""
+
+    def __init__(self, model: Model, k: int) -> None:
+        self.model = model
+
+    def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Back every state and action up once."""
+        following = backup(q.amax(-1), self.model)
+        return following, (following - q).abs().amax((-2, -1))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: q is all."""
+        return {}
+
+
+class PolicyIteration:
+    """Evaluation sweeps until the values stand still, then one improvement (section 4.3).
+
+    Args:
+        model: the process. k: seeds. tolerance: the residual below which the policy is improved.
+    """
+
+    def __init__(self, model: Model, k: int, tolerance: float) -> None:
+        self.model, self.tolerance = model, tolerance
+        states, actions, _ = model.p.shape
+        self.v = model.p.new_zeros(k, states)
+        self.policy = model.p.new_full((k, states, actions), 1 / actions)
+
+    def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate once; improve the policies whose values stand still."""
+        q = backup(self.v, self.model)
+        v = expected(q, self.policy)
+        residual = (v - self.v).abs().amax(-1)
+        self.v.copy_(v)
+        # an action as good as the best one stays, so that a stable policy is seen to be stable
+        worse = v < q.amax(-1) - _CLEARLY
+        stands = (residual <= self.tolerance)[:, None]
+        improved = torch.where(worse[..., None], greedy(q, _CLEARLY), self.policy)
+        self.policy.copy_(torch.where(stands[..., None], improved, self.policy))
+        return q, residual
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return values and policy."""
+        return {"v": self.v, "policy": self.policy}

@@ -1,0 +1,116 @@
+"""Dynamic programming as an agent that needs no experience: it plans on the model it is given.
+
+Policy evaluation, policy iteration, value iteration with V and with Q (Bellman 1957; Howard 1960;
+Sutton and Barto, chapter 4); with ``horizon``, the values with so many steps to go.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.mdp import MDP, MODEL, tensors
+from algos.core.states import StateIndex, not_tabular
+from algos.formulas.dynamic_programming import Model
+from algos.planning.config import PlanningConfig
+from algos.planning.methods import (
+    Method,
+    PolicyEvaluation,
+    PolicyIteration,
+    QIteration,
+    ValueIteration,
+)
+
+
+class Planner:
+    """Sweeps over the states of a known model; see ``PlanningConfig``."""
+
+    Config: ClassVar[type] = PlanningConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = ()
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = False
+
+    def __init__(
+        self, config: PlanningConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config, self.index = config, StateIndex(spec, device)
+        self.model: MDP = spec.extras[MODEL]
+        branches = tensors(self.model, config.gamma, device)
+        self.method = _method(config, branches, len(seeds))
+        shape = (len(seeds), self.model.states, self.model.actions)
+        self.q = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.residuals: list[Tensor] = []
+        self._states = self._shown(device)
+
+    @classmethod
+    def unsupported(cls, config: PlanningConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible: there is nothing to plan on."""
+        if not isinstance(spec.action_space, spaces.Discrete):
+            return f"it needs discrete actions, the environment has {spec.action_space}"
+        if reason := not_tabular(spec):
+            return reason
+        if MODEL not in spec.extras:
+            return "it needs a model, the environment has no table P of transitions"
+        return None
+
+    def _shown(self, device: torch.device) -> Tensor:
+        """Return, for every observation, the first state that shows it."""
+        count = self.index.states
+        states = torch.arange(count, device=device)
+        if self.model.observation is not None:
+            shows = torch.as_tensor(self.model.observation, device=device)
+            order = torch.arange(self.model.states, device=device)
+            states = states.scatter_reduce(0, shows, order, "amin", include_self=True)
+        return states
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose the best actions ``[K, N]``."""
+        seed = torch.arange(len(self.q), device=self.q.device)[:, None]
+        value, action = self.q[seed, self._states[self.index(obs)]].max(-1)
+        return action, {"value": value}
+
+    def observe(self, step: Step) -> None:
+        """Learn nothing from experience."""
+
+    def update(self) -> dict[str, Tensor]:
+        """Make one sweep; ``consumed`` counts the states backed up, though all of them stay."""
+        done = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
+        if done:
+            residual = torch.zeros_like(self.residuals[-1])
+        else:
+            self.q, residual = self.method.sweep(self.q)
+            self.residuals.append(residual)
+        consumed = torch.full_like(residual, self.model.states)
+        return {"consumed": consumed, "loss/residual": residual}
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the action values ``[K, S, A]`` and the residual of each sweep ``[K, sweeps]``."""
+        return {"q": self.q, "residuals": torch.stack(self.residuals, 1)}
+
+    def state(self) -> State:
+        """Return the values, the method's memory and the residuals."""
+        residuals = torch.stack(self.residuals, 1) if self.residuals else self.q[:, 0, :0]
+        return {"policy": {"q": self.q}, "method": self.method.tensors(), "residuals": residuals}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.q = state["policy"]["q"].clone().to(self.q.device)
+        if "method" not in state:
+            return
+        for name, ours in self.method.tensors().items():
+            ours.copy_(state["method"][name])
+        self.residuals = list(state["residuals"].to(self.q.device).unbind(1))
+
+
+def _method(config: PlanningConfig, model: Model, k: int) -> Method:
+    if config.method == "policy_iteration":
+        return PolicyIteration(model, k, config.tolerance)
+    plain: dict[str, type[ValueIteration] | type[QIteration]] = {
+        "value_iteration": ValueIteration,
+        "q_iteration": QIteration,
+        "policy_evaluation": PolicyEvaluation,
+    }
+    return plain[config.method](model, k)

@@ -1,0 +1,66 @@
+"""The tabular model of an environment, where it has one."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from algos.core.mdp import MDP, from_table
+from benchmark.envs.blackjack import blackjack
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.textbook import MOVES
+from benchmark.envs.textbook import Tabular as TextbookEnv
+from benchmark.errors import ConfigError
+
+_LAKE_MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # left, down, right, up
+
+
+def factors_of(space: spaces.Space) -> tuple[int, ...] | None:
+    """Return the sizes of an observation's one-hot blocks, None if it is not discrete."""
+    if isinstance(space, spaces.Discrete):
+        return (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.ravel())
+    if isinstance(space, spaces.Tuple):
+        parts = [factors_of(part) for part in space.spaces]
+        return None if None in parts else tuple(n for part in parts for n in part or ())
+    return None
+
+
+def model_of(config: EnvConfig, env: gymnasium.Env) -> MDP | None:
+    """Return the model of an environment: its own, of its table ``P``, or of its rules.
+
+    Args:
+        config: how ``env`` was built.
+        env: the environment; wrappers do not matter, they are on the agent's side.
+
+    Returns:
+        None where there is none, or where the environment does not always follow its table.
+
+    Raises:
+        ConfigError: the table is no valid model.
+    """
+    bare: Any = env.unwrapped
+    if isinstance(bare, TextbookEnv):
+        return bare.model
+    if type(bare).__name__ == "BlackjackEnv":
+        return blackjack(bare.natural, bare.sab)
+    if getattr(bare, "fickle_passenger", False) or not hasattr(bare, "P"):
+        return None
+    start = getattr(bare, "initial_state_distrib", None)
+    if start is None:
+        return None
+    try:
+        return from_table(bare.P, np.asarray(start), **_picture(bare))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ConfigError(f"env.id: the table P of {config.id} is no model: {error}") from None
+
+
+def _picture(env: Any) -> dict[str, Any]:
+    """Return rows, columns and moves, where the states are the cells of a grid."""
+    shape = getattr(getattr(env, "desc", None), "shape", None) or getattr(env, "shape", None)
+    if shape is None or int(np.prod(shape)) != len(env.P):
+        return {}
+    moves = _LAKE_MOVES if hasattr(env, "desc") else MOVES
+    return {"grid": tuple(map(int, shape)), "moves": moves}

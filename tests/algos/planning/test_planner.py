@@ -1,0 +1,105 @@
+"""The planner: its fixed points, its seeds, its state, and what it refuses."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from algos.core.agent import Spec
+from algos.core.mdp import MODEL, from_arrays, tensors
+from algos.core.states import FACTORS
+from algos.formulas import dynamic_programming as dp
+from algos.planning.config import METHODS, PlanningConfig
+from algos.planning.planner import Planner
+from benchmark.checkpoint import take_seed
+from tests.helpers import CPU, copied, equal
+
+S, A, GAMMA = 7, 3, 0.9
+
+
+def spec(seed: int = 0) -> Spec:
+    rng = np.random.default_rng(seed)
+    model = from_arrays(
+        rng.dirichlet(np.ones(S), (S, A)),
+        rng.normal(size=(S, A, S)),
+        np.full(S, 1 / S),
+        np.arange(S) == S - 1,
+    )
+    extras = {FACTORS: (S,), MODEL: model}
+    return Spec(spaces.Box(0.0, 1.0, (S,)), spaces.Discrete(A), 1000, extras)
+
+
+def planner(method: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Planner:
+    config = PlanningConfig(method=method, gamma=GAMMA, **changes)
+    return Planner(config, spec(), seeds, CPU)
+
+
+def after(agent: Planner, sweeps: int) -> Planner:
+    for _ in range(sweeps):
+        agent.update()
+    return agent
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_reaches_its_fixed_point(method: str) -> None:
+    agent = after(planner(method), 600)
+    model = tensors(agent.model, GAMMA)
+    uniform = torch.full((S, A), 1 / A, dtype=torch.float64)
+    exact = dp.evaluate(model, uniform) if method == "policy_evaluation" else dp.optimal(model)
+    assert torch.allclose(agent.q[0], exact, atol=1e-10, rtol=0)
+    assert agent.residuals[0] > 0.1 and agent.residuals[-1] < 1e-10
+
+
+def test_value_iteration_in_its_two_forms_is_one() -> None:
+    by_v, by_q = after(planner("value_iteration"), 11), after(planner("q_iteration"), 11)
+    assert torch.equal(by_v.q, by_q.q)
+
+
+def test_a_horizon_gives_the_values_with_so_many_steps_to_go() -> None:
+    agent = after(planner("value_iteration", horizon=5), 40)
+    expected = dp.finite_horizon(tensors(agent.model, GAMMA), 5)[5]
+    assert torch.equal(agent.q[0].amax(-1), expected) and len(agent.residuals) == 5
+
+
+def test_policy_iteration_needs_few_policies() -> None:
+    agent, policies = planner("policy_iteration", tolerance=1e-8), []
+    for _ in range(900):
+        agent.update()
+        policies.append(agent.method.tensors()["policy"].clone())
+    changes = sum(not torch.equal(a, b) for a, b in pairwise(policies))
+    assert 1 <= changes <= 6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_seeds_compute_the_same_and_go_on_from_a_state(method: str) -> None:
+    together, alone = planner(method, (3, 11, 42)), planner(method, (11,))
+    after(together, 30), after(alone, 30)
+    equal(take_seed(together.state(), 1), alone.state())
+    again = planner(method, (3, 11, 42))
+    again.load(copied(together.state()))
+    after(together, 10), after(again, 10)
+    equal(together.state(), again.state())
+
+
+def test_weights_alone_act() -> None:
+    agent, other = after(planner("value_iteration"), 200), planner("value_iteration")
+    other.load({"policy": agent.state()["policy"]})
+    obs = torch.eye(S)[None]
+    assert torch.equal(agent.act(obs, explore=False)[0], other.act(obs, explore=False)[0])
+    assert torch.equal(agent.act(obs)[1]["value"], agent.q.amax(-1))
+
+
+def test_consumed_counts_backups() -> None:
+    assert planner("value_iteration", (0, 1)).update()["consumed"].tolist() == [S, S]
+
+
+def test_what_is_missing_is_said_in_a_clause() -> None:
+    whole, config = spec(), PlanningConfig()
+    assert Planner.unsupported(config, whole) is None
+    continuous = Spec(spaces.Box(-1.0, 1.0, (4,)), spaces.Discrete(2), 10)
+    assert "discrete observations" in str(Planner.unsupported(config, continuous))
+    no_model = Spec(whole.obs_space, whole.action_space, 10, {FACTORS: (S,)})
+    assert "needs a model" in str(Planner.unsupported(config, no_model))
