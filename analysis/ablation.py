@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis import stats
 from analysis.curves import AUC, FINAL
-from analysis.load import Data
+from analysis.data import Data
 from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 COMPARISON = "comparison"

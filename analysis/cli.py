@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.files import AnalysisError
-from analysis.load import load
+from analysis.data import FLAGS, load
+from analysis.errors import AnalysisError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,21 +31,20 @@ def _parser() -> argparse.ArgumentParser:
         help="write the report of one or several studies",
         epilog="example: python -m analysis report results/quickstart",
     )
-    report.add_argument("studies", nargs="+", type=Path, help="folders results/<study>")
+    report.add_argument(
+        "studies", nargs="+", help="folders results/<study>, or .csv, .parquet, .npz files"
+    )
     report.add_argument(
         "--out",
         type=Path,
         help="folder of the report (default: <study>/report; needed for several)",
     )
     report.add_argument(
-        "--partial",
-        action="store_true",
-        help="let unfinished runs enter the curves up to where they got",
-    )
-    report.add_argument(
-        "--force",
-        action="store_true",
-        help="aggregate runs of different protocols, budgets or configurations, with a note",
+        "--take",
+        nargs="+",
+        default=[],
+        choices=FLAGS,
+        help="let in runs that are left out otherwise, by the flag that the report lists them with",
     )
     return parser
 
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> None:
     if len(options.studies) > 1 and not options.out:
         raise AnalysisError("a report of several studies needs --out DIR")
-    data = load(options.studies, partial=options.partial, force=options.force)
+    data = load(options.studies, take=options.take)
     counts = data.counts()
     line = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     if data.scored.empty:
@@ -64,8 +63,8 @@ def _report(options: argparse.Namespace) -> None:
 
     words = [*map(str, options.studies)]
     words += ["--out", str(options.out)] if options.out else []
-    words += [f"--{flag}" for flag in ("partial", "force") if getattr(options, flag)]
-    out = options.out or options.studies[0] / "report"
+    words += ["--take", *options.take] if options.take else []
+    out = options.out or Path(options.studies[0]) / "report"
     report = write(data, out, f"python -m analysis report {shlex.join(words)}")
     print(f"runs: {line}\n")
     for table in report.tables:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.load import Data
+from analysis.data import Data
 from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
 
 FINAL, AUC = "final", "auc"

@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis import curves as cv
 from analysis import stats
-from analysis.load import Data
+from analysis.data import Data
 from analysis.style import RC, Plot, Style, columns, legend, panels, styles
 from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, SWEEP
 

@@ -18,7 +18,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.load import Data
+from analysis.data import Data
 
 FORMATS = ("svg", "png", "pdf")
 _WIDTH = 7.0  # inches: a text width

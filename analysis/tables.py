@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import stats
 from analysis.ablation import COMPARISON
 from analysis.curves import FINAL, NAMES
-from analysis.load import Data
+from analysis.data import Data
 from benchmark.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 
 DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")

@@ -28,7 +28,7 @@ LIMITED = {  # third-party package -> modules that may import it
     "omegaconf": ["benchmark*", "hydra_plugins*"],
     "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
     "gymnasium": ["benchmark.envs*"],
-    "wandb": ["benchmark.tracking.wandb", "analysis.load"],
+    "wandb": ["benchmark.tracking.wandb", "analysis.sources.wandb"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")
@@ -235,7 +235,7 @@ def test_forbidden_imports_are_found(path, text):
         ("algos/core/x.py", "from gymnasium import spaces"),
         ("algos/dqn/x.py", "from algos.core.rng import Draws\nfrom algos.dqn import config"),
         ("benchmark/launch/x.py", "import hydra\nfrom algos.core.agent import Spec"),
-        ("analysis/x.py", "from benchmark.schema import STEP\nfrom . import load"),
+        ("analysis/x.py", "from benchmark.schema import STEP\nfrom . import data"),
     ],
 )
 def test_allowed_imports_are_not(path, text):

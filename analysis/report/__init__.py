@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from analysis import curves, stats, tables
 from analysis.ablation import ablate
-from analysis.load import Data
+from analysis.data import Data
 from analysis.verdict import Verdict, verdicts
 
 

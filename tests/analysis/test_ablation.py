@@ -8,7 +8,7 @@ import pytest
 
 from analysis import curves, stats
 from analysis.ablation import COMPARISON, ablate
-from analysis.load import load
+from analysis.data import load
 from analysis.verdict import verdicts
 from benchmark import schema
 

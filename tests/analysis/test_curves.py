@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import curves
-from analysis.load import load
+from analysis.data import load
 from benchmark import schema
 
 

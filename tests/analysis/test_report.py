@@ -14,7 +14,7 @@ import pytest
 from analysis import curves, plots, tables
 from analysis.ablation import ablate
 from analysis.cli import main
-from analysis.load import load
+from analysis.data import load
 from analysis.style import FORMATS, styles
 from benchmark import schema
 
@@ -122,7 +122,7 @@ def test_page_is_self_contained_and_complete(report):
 
 
 def test_broken_study_is_told_run_by_run(broken, capsys):
-    assert main(["report", str(broken), "--partial"]) == 0
+    assert main(["report", str(broken), "--take", "unfinished"]) == 0
     printed = capsys.readouterr().out
     first = (
         "runs: 20 planned, 15 finished, 1 failed, 2 interrupted, 1 running, 1 missing, 15 scored"
@@ -206,7 +206,7 @@ def test_a_study_without_a_finished_run_is_refused(writer, capsys):
 
 def test_the_analysis_loads_no_agent_and_no_torch(rainbow):
     code = (
-        "import sys; from analysis.load import load; import analysis.report; "
+        "import sys; from analysis.data import load; import analysis.report; "
         f"load({str(rainbow)!r}); "
         "print(json.dumps(sorted(m for m in sys.modules if m.split('.')[0] in "
         "('torch', 'algos', 'hydra', 'gymnasium', 'wandb'))))"

@@ -12,14 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
+from analysis.sources.frames import CPU, MISSING, WALL
 from benchmark import schema
 
 Columns = dict[str, NDArray[Any]]  # global_step as int64, every metric as float64, NaN: no value
 _EMPTY: Columns = {schema.STEP: np.array([], np.int64)}
-
-
-class AnalysisError(ValueError):
-    """Bad input; its text is one line for the user."""
 
 
 @dataclass
@@ -33,9 +31,6 @@ class Run:
     columns: Columns = field(default_factory=lambda: dict(_EMPTY))
     fault: str = ""
     notes: list[str] = field(default_factory=list)
-
-
-MISSING = "missing"  # planned, and never begun; not a state that a run writes
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -74,7 +69,24 @@ def read_run(folder: Path) -> Run:
         run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
     except AnalysisError as error:
         run.fault = run.fault or str(error).removeprefix(f"{folder}/")
+    run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
     return run
+
+
+def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:
+    """Return wall-clock and CPU seconds at ``steps``, NaN where they were not written."""
+    try:
+        lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        known = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        notes.append("timing.jsonl is unreadable: no clock times")
+        return {}
+    nothing = (np.nan, np.nan)
+    times = np.array([known.get(step, nothing) for step in steps.tolist()], float).reshape(-1, 2)
+    return {WALL: times[:, 0], CPU: times[:, 1]}
 
 
 def _reason(status: dict[str, Any]) -> str:

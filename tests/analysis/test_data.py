@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import curves
-from analysis.files import AnalysisError
-from analysis.load import load
+from analysis.data import load
+from analysis.errors import AnalysisError
 from benchmark import schema
 
 
@@ -47,7 +47,7 @@ def test_a_torn_last_line_is_left_out_and_told(broken):
 
 
 def test_unfinished_runs_enter_curves_only_if_asked_and_never_scores(broken):
-    closed, partial = load(broken), load(broken, partial=True)
+    closed, partial = load(broken), load(broken, take=["unfinished"])
     assert len(curves.scores(partial, schema.EVAL_RETURN)) == 15
     frames = [curves.learning_curves(data, schema.EVAL_RETURN) for data in (closed, partial)]
     before, after = (frame[frame.label == "Rainbow"].set_index("step").n for frame in frames)
@@ -102,7 +102,7 @@ def append(text):
 MUTATIONS = {
     "a run is deleted": (shutil.rmtree, "missing; no run folder"),
     "its status is gone": (lambda path: (path / "status.json").unlink(), "status.json"),
-    "its rows are cut": (drop_rows, f"without {schema.FINAL_RETURN}"),
+    "its rows are cut": (drop_rows, "rows end at step 3000 of 10000"),
     "its score is NaN": (last_row(**{schema.FINAL_RETURN: float("inf")}), "not finite"),
     "its score is text": (last_row(**{schema.FINAL_RETURN: "good"}), "no number"),
     "it ends early": (last_row(global_step=9_600), "end at step 9600 of 10000"),
@@ -132,26 +132,42 @@ def test_a_changed_run_is_excluded_with_the_reason(writer, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "flag", "reason"),
     [
-        ({"protocol": "p2"}, r"lake has runs of 2 protocols \(p1, p2\)"),
-        ({"budget": 5_000}, "lake has runs of 2 budgets"),
-        ({"config": {"algo": {"lr": 1}, "env": {}}}, "DQN on lake has runs of 2 configurations"),
+        ({"protocol": "p2"}, "protocol", "protocol p2, most runs of lake have p1"),
+        ({"budget": 5_000}, "budget", "budget 5000, most runs of lake have 10000"),
+        (
+            {"config": {"algo": {"lr": 1}, "env": {}}},
+            "configuration",
+            "most runs of DQN on lake have",
+        ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_unless_forced(writer, change, message):
+def test_odd_runs_are_left_out_listed_and_taken_in_by_their_flag(writer, change, flag, reason):
     study = writer("mixed")
-    study.run(study.variant("DQN"), "lake", 0, 50)
-    study.run(study.variant("DQN"), "lake", 1, 50, **change)
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50, **(change if seed == 2 else {}))
     folder = study.plan()
-    with pytest.raises(AnalysisError, match=message):
-        load(folder)
-    data = load(folder, force=True)
-    assert len(data.scored) == 2
-    assert any(note.startswith("forced: ") for note in data.notes)
+    data = load(folder)
+    assert list(data.scored.seed) == [0, 1]
+    assert data.runs.flag[2] == flag
+    assert reason in data.runs.excluded[2]
+    taken = load(folder, take=[flag])
+    assert len(taken.scored) == 3
+    assert any(note.startswith("taken in by request: 1 runs") for note in taken.notes)
 
 
-def test_two_runs_of_one_cell_are_refused(writer, tmp_path):
+def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
+    study = writer("long")
+    paths = [study.run(study.variant("DQN"), "lake", k, 50, parquet=False) for k in range(2)]
+    append('{"global_step": 11000}\n')(paths[0])
+    folder = study.plan()
+    assert list(load(folder).scored.seed) == [1]
+    assert load(folder).runs.flag[0] == "over-long"
+    assert list(load(folder, take=["over-long"]).scored.seed) == [0, 1]
+
+
+def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     for name in ("one", "two"):
         study = writer(name)
         study.run(study.variant("DQN"), "lake", 0, 50)
@@ -164,8 +180,16 @@ def test_two_runs_of_one_cell_are_refused(writer, tmp_path):
     run.rename(run.with_name("dqn-lake-s0-other"))
     for file in (folders[1] / "plan.json", run.with_name("dqn-lake-s0-other") / "run.json"):
         file.write_text(file.read_text().replace('"dqn-lake-s0"', '"dqn-lake-s0-other"'))
-    with pytest.raises(AnalysisError, match="has 2 runs"):
-        load(folders)
+    data = load(folders)
+    assert list(data.scored.run_id) == ["dqn-lake-s0"]
+    assert data.runs.flag[1] == "duplicate"
+    assert "same label, environment and seed as dqn-lake-s0" in data.runs.excluded[1]
+    assert len(load(folders, take=["duplicate"]).scored) == 2
+
+
+def test_a_flag_that_does_not_exist_is_told(rainbow):
+    with pytest.raises(AnalysisError, match="no flag 'unfinishd'; there are unfinished"):
+        load(rainbow, take=["unfinishd"])
 
 
 def test_several_versions_of_the_code_are_told(writer):

@@ -1,0 +1,265 @@
+"""One or several sources -> one ``Data``: every run is in it, what does not count says why.
+
+Runs are never mixed in silence. A run that does not enter the scores carries the reason in
+``excluded``, and in ``flag`` the kind that ``take`` must name to let it in all the same:
+
+=============  ===================================================================================
+unfinished     failed, interrupted, running or too short: enters the curves up to where it got,
+               never the scores
+over-long      has rows behind the end of its budget
+protocol       evaluated otherwise than most runs of its environment
+budget         trained for another budget than most runs of its environment
+configuration  made by another configuration than most runs of its label and environment
+duplicate      a further run of the same label, environment and seed
+=============  ===================================================================================
+
+A broken run has no flag: nothing lets it in.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import sources
+from analysis.errors import AnalysisError, nearest
+from analysis.sources.arrays import from_arrays
+from analysis.sources.frames import MISSING, Frames, complete
+from analysis.sources.table import from_frame
+from benchmark import schema
+
+UNFINISHED, OVER_LONG, DUPLICATE = "unfinished", "over-long", "duplicate"
+MAJORITY = {"protocol": ["env"], "budget": ["env"], "configuration": ["label", "env"]}
+FLAGS = (UNFINISHED, OVER_LONG, *MAJORITY, DUPLICATE)
+STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
+Where = str | Path | Mapping[str, Any] | pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the sources hold.
+
+    Attributes:
+        studies: names of the studies.
+        folders: what was read.
+        runs: one row per run, as in ``analysis.sources.frames``, and ``excluded``, ``flag``, and
+            ``partial`` for the runs that enter only the curves.
+        metrics: all rows of all runs.
+        records: ``run.json`` by run id, where there is one.
+        skipped: incompatible pairs that a plan left out.
+        unplanned: run folders that no plan names; they enter nothing.
+        notes: what a reader of any number must know.
+        take: the flags that were let in.
+    """
+
+    studies: tuple[str, ...]
+    folders: tuple[str, ...]
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    records: dict[str, dict[str, Any]]
+    skipped: list[schema.Skipped]
+    unplanned: list[str]
+    notes: list[str]
+    take: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The runs that enter the scores."""
+        return self.runs[self.runs.excluded == ""]
+
+    @property
+    def envs(self) -> list[str]:
+        """Environments in the order of the sources."""
+        return list(dict.fromkeys(self.runs.env))
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels in the order of every table and figure: full, base, other presets, variants."""
+        rank = {schema.PRESET: 2, schema.LEAVE_ONE_OUT: 3, schema.ADD_ONE_IN: 4, schema.SWEEP: 5}
+        full, base = ({pair[i] for pair in self.families} for i in (1, 0))
+
+        def key(row: Any) -> int:
+            return 0 if row.label in full else 1 if row.label in base else rank.get(row.kind, 6)
+
+        rows = self.runs.drop_duplicates("label").itertuples()
+        return [str(row.label) for row in sorted(rows, key=key)]
+
+    @property
+    def families(self) -> list[tuple[str, str]]:
+        """The (base, full) pairs whose components were taken out or put in."""
+        kinds = self.runs.kind.isin([schema.LEAVE_ONE_OUT, schema.ADD_ONE_IN])
+        return list(dict.fromkeys(zip(self.runs.base[kinds], self.runs.full[kinds], strict=True)))
+
+    @property
+    def running(self) -> bool:
+        """Whether the study goes on: a run is running, or has not begun while others have."""
+        return bool((self.runs.state == schema.RUNNING).any())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs were planned, and how many are in each state."""
+        states = self.runs.state.value_counts()
+        counts = {"planned": len(self.runs)} | {
+            state: int(states.get(state, 0)) for state in STATES
+        }
+        counts |= {str(state): int(n) for state, n in states.items() if state not in counts}
+        return counts | {"scored": len(self.scored)}
+
+    def size(self, label: str, env: str) -> tuple[int, int]:
+        """Return the runs of one cell that are scored, and those that were planned."""
+        cell = self.runs[(self.runs.label == label) & (self.runs.env == env)]
+        return int((cell.excluded == "").sum()), len(cell)
+
+
+def load(paths: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Data:
+    """Load runs from wherever they are.
+
+    Args:
+        paths: one place or several: a study folder, a CSV, Parquet or ``.npz`` file, anything else
+            that a source accepts (``analysis.sources``), a frame, or ``{label: [runs, tasks]}``.
+        take: flags of runs that count although they would be left out.
+        names: ``tasks``, ``steps``, ``random``, ``reference`` of arrays.
+
+    Raises:
+        AnalysisError: a place cannot be read, or a flag does not exist.
+    """
+    for flag in take:
+        if flag not in FLAGS:
+            raise AnalysisError(f"no flag {flag!r}; there are {nearest(flag, FLAGS)}")
+    several = isinstance(paths, Sequence) and not isinstance(paths, str)
+    places: list[Any] = list(paths) if several else [paths]  # type: ignore[arg-type]
+    found = [_read(place, names) for place in places]
+    notes = [note for frames in found for note in frames.notes]
+    runs, metrics = _join(found, notes)
+    data = Data(
+        studies=tuple(dict.fromkeys(name for frames in found for name in frames.runs.study)),
+        folders=tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places),
+        runs=_judge(runs, tuple(take)),
+        metrics=metrics,
+        records={k: v for frames in reversed(found) for k, v in frames.records.items()},
+        skipped=[pair for frames in found for pair in frames.skipped],
+        unplanned=[name for frames in found for name in frames.unplanned],
+        notes=notes,
+        take=tuple(take),
+    )
+    notes.extend(_remarks(data))
+    return data
+
+
+def _read(place: Where, names: dict[str, Any]) -> Frames:
+    if isinstance(place, pd.DataFrame):
+        return complete(from_frame(place, "the frame", "frame"), "the frame")
+    if isinstance(place, Mapping):
+        return complete(from_arrays(place, "the arrays", "arrays", **names), "the arrays")
+    return sources.read(str(place))
+
+
+def _join(found: list[Frames], notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the frames together; a run that is in several places counts once, the finished copy."""
+    if len(found) == 1:
+        return found[0].runs, found[0].metrics
+    runs = pd.concat([frames.runs.assign(place=i) for i, frames in enumerate(found)])
+    best = runs.assign(rank=(runs.state != schema.FINISHED) * len(found) + runs.place)
+    best = best.sort_values("rank", kind="stable").drop_duplicates("run_id")
+    for run_id in runs.run_id[runs.run_id.duplicated()].unique():
+        notes.append(f"{run_id} is in several studies; it counts once")
+    kept = best.set_index("run_id").loc[runs.run_id.unique()].reset_index()
+    parts = [
+        frames.metrics[frames.metrics.run_id.isin(kept.run_id[kept.place == i])]
+        for i, frames in enumerate(found)
+    ]
+    metrics = pd.concat([part.astype({"run_id": str}) for part in parts], ignore_index=True)
+    metrics["run_id"] = pd.Categorical(metrics.run_id, list(kept.run_id))
+    return kept.drop(columns=["place", "rank"]), metrics
+
+
+def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
+    """Add ``excluded``, ``flag`` and ``partial``."""
+    verdicts = [_own_fault(run) for run in runs.to_dict("records")]
+    runs = runs.assign(
+        excluded=[why for why, _ in verdicts], flag=[flag for _, flag in verdicts], taken=""
+    )
+
+    def settle(flag: str, reasons: pd.Series) -> None:
+        column = "taken" if flag in take else "excluded"
+        runs.loc[reasons.index, column] = reasons
+        runs.loc[reasons.index, "flag"] = flag
+
+    long = runs[runs.flag == OVER_LONG]
+    runs.loc[long.index, "excluded"] = ""
+    settle(OVER_LONG, long.excluded)
+    for flag, keys in MAJORITY.items():
+        column = {"configuration": "config"}.get(flag, flag)
+        fine = runs[runs.excluded == ""]
+        usual = fine.groupby(keys)[column].transform(_most_frequent)
+        odd = fine[fine[column] != usual]
+        told = (odd.label + " on " if "label" in keys else "") + odd.env
+        had, others = odd[column].astype(str), usual[odd.index].astype(str)
+        settle(flag, f"{flag} " + had + ", most runs of " + told + " have " + others)
+    fine = runs[runs.excluded == ""]
+    again = fine[fine.duplicated(["label", "env", "seed"])]
+    firsts = (
+        fine.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
+    )
+    first = [firsts[key] for key in zip(again.label, again.env, again.seed, strict=True)]
+    settle(
+        DUPLICATE,
+        pd.Series(
+            [f"same label, environment and seed as {x}" for x in first], again.index, dtype=object
+        ),
+    )
+    runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in take)
+    return runs
+
+
+def _most_frequent(values: pd.Series) -> Any:
+    """Return the most frequent value, the first of them where several are."""
+    return values.value_counts(sort=False).idxmax()
+
+
+def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
+    """Say why a run does not count, whatever the others are, and which flag lets it in."""
+    end, budget = run["global_step"], run["budget"]
+    finished = run["state"] == schema.FINISHED
+    why = "; ".join(filter(None, ["" if finished else run["state"], run["reason"], run["fault"]]))
+    if run["fault"]:
+        return why, ""
+    if not finished:
+        return why, UNFINISHED if run["rows"] else ""
+    if end < budget:
+        return f"finished, but its rows end at step {end} of {budget}", UNFINISHED
+    if np.isnan(run["final"]):
+        return f"finished without {schema.FINAL_RETURN}", ""
+    if not np.isfinite(run["final"]):
+        return f"{schema.FINAL_RETURN} is not finite", ""
+    if end > budget:
+        return f"it has rows behind the end of its budget, up to step {end} of {budget}", OVER_LONG
+    return "", ""
+
+
+def _remarks(data: Data) -> Iterator[str]:
+    """Yield what a reader of any number must know."""
+    for flag in data.take:
+        taken = data.runs[(data.runs.taken != "") & (data.runs.flag == flag)]
+        if len(taken):
+            shown = "; ".join(f"{r.run_id}: {r.taken}" for r in taken.head(3).itertuples())
+            yield f"taken in by request: {len(taken)} runs with flag {flag} ({shown})"
+    everything = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
+    for row in everything.drop_duplicates("label").to_dict("records"):
+        if row["overrides"] != "{}":
+            yield f"{row['label']} is not {row['base']}: it differs in {row['overrides']}"
+    codes = sorted(filter(None, data.scored.code.unique()))
+    if len(codes) > 1:
+        yield f"the runs were made by {len(codes)} versions of the code: {', '.join(codes)}"
+    scored = data.scored
+    references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
+    for env in references.index[references > 1]:
+        yield f"{env}: runs carry different random or reference scores"
+
+
+def settings(runs: pd.DataFrame) -> pd.Series:
+    """Return the overrides of every run as a dictionary."""
+    return runs.overrides.map(json.loads)
