@@ -37,9 +37,11 @@ AGENTS = {
     "dqn": "algos.dqn.dqn:DQN",
     "planning": "algos.planning.planner:Planner",
     "a2c": "algos.policy_gradient.a2c:A2C",
+    "grpo": "algos.policy_gradient.grpo:GRPO",
     "ppo": "algos.policy_gradient.ppo:PPO",
     "sac": "algos.actor_critic.sac:SAC",
     "td3": "algos.actor_critic.td3:TD3",
+    "reinforce": "algos.policy_gradient.reinforce:Reinforce",
 }
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (

@@ -163,26 +163,41 @@ class Recorder:
 
 
 class Meter:
-    """Sums of metrics ``[K]`` on the device between two rows."""
+    """Sums of metrics ``[K]`` on the device between two rows.
+
+    A metric named ``learned [K]`` says which seeds the others are of; without it, all.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, int | Tensor] = {}
 
     def add(self, metrics: dict[str, Tensor]) -> None:
         """Add one update's metrics."""
+        learned = metrics.get("learned")
+        count: int | Tensor = 1 if learned is None else learned.float()
         for name, value in metrics.items():
+            if name == "learned":
+                continue
+            mine = value.clone() if learned is None else torch.where(learned, value, 0.0)
             if name in self._sums:
-                self._sums[name].add_(value)
-                self._counts[name] += 1
+                self._sums[name].add_(mine)
+                self._counts[name] = self._counts[name] + count
             else:
-                self._sums[name], self._counts[name] = value.clone(), 1
+                self._sums[name], self._counts[name] = mine, count
 
     def drain(self) -> Columns:
-        """Return the means since the last call."""
-        means = {name: (s / self._counts[name]).cpu().numpy() for name, s in self._sums.items()}
+        """Return the means since the last call.
+
+        NaN where a seed learned nothing; a mean that is not finite is infinite.
+        """
+        columns: Columns = {}
+        for name, total in self._sums.items():
+            count = torch.as_tensor(self._counts[name]).expand_as(total).cpu().numpy()
+            mean = total.cpu().numpy() / np.maximum(count, 1)
+            columns[name] = np.where(count == 0, np.nan, np.where(np.isfinite(mean), mean, np.inf))
         self._sums, self._counts = {}, {}
-        return means
+        return columns
 
     def state(self) -> dict[str, Any]:
         """Return the sums and counts."""
@@ -191,4 +206,7 @@ class Meter:
     def load(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from what ``state`` returned."""
         self._sums = {name: s.to(device) for name, s in state["sums"].items()}
-        self._counts = dict(state["counts"])
+        self._counts = {
+            name: n.to(device) if isinstance(n, Tensor) else n
+            for name, n in state["counts"].items()
+        }

@@ -211,8 +211,8 @@ class Training:
     def _training_columns(self) -> Columns:
         columns = self.meter.drain()
         for name, values in columns.items():
-            for k in np.flatnonzero(~np.isfinite(values)):
-                self.env.fail(int(k), f"diverged: {name} is {values[k]} at step {self.step}")
+            for k in np.flatnonzero(np.isinf(values)):
+                self.env.fail(int(k), f"diverged: {name} is not finite at step {self.step}")
         self._report_failed()
         episodes = self.env.drain()
         nothing = (np.nan, np.nan)

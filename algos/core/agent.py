@@ -76,7 +76,10 @@ class Agent(Protocol):
         """Store one tick; learn nothing."""
 
     def update(self) -> dict[str, Tensor] | None:
-        """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due."""
+        """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due.
+
+        Where only some seeds learned, ``learned [K]`` (bool) among the metrics says which.
+        """
 
     def state(self) -> State:
         """Return all that the future depends on; "policy" is what greedy acting needs."""

@@ -97,14 +97,14 @@ class SeedOptimizer:
         self._per_row = [m.unbind(0) for m in self.memory.values()]
         self._steps = [torch.zeros((), device=params.data.device) for _ in self._rows]
 
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradient of each seed's loss ``[K]``.
+    def backward(self, loss: Tensor, accumulate: bool = False) -> None:
+        """Compute the gradient of each seed's loss ``[K]``, or add it to what is there.
 
         The losses are summed, not averaged: a mean would divide every learning rate by K.
         """
         grads = torch.autograd.grad(loss.sum(), self.params.parameters)
         for view, grad in zip(self._grad_views, grads, strict=True):
-            view.copy_(grad)
+            view.add_(grad) if accumulate else view.copy_(grad)
 
     def grad_norm(self) -> Tensor:
         """Return each seed's gradient norm ``[K]``."""

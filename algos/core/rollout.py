@@ -31,9 +31,37 @@ class Trajectories:
 
     def discounts(self, gamma: float) -> tuple[Tensor, Tensor]:
         """Return ``discount_t`` and ``carry_t`` of the formulas, ``[T, K, N]``."""
-        discount = torch.where(self.terminated, 0.0, gamma)
-        carry = torch.where(self.terminated | self.truncated, 0.0, gamma)
+        discount = torch.where(self.terminated | ~self.valid, 0.0, gamma)
+        carry = torch.where(self.terminated | self.truncated | ~self.valid, 0.0, gamma)
         return discount.transpose(0, 1), carry.transpose(0, 1)
+
+
+def _rooms(
+    rows: tuple[int, int, int],
+    obs: spaces.Box,
+    action: tuple[tuple[int, ...], type],
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Return zeros ``[*rows, ...]`` for each field of ``Trajectories``, in their order."""
+    kinds = {
+        "obs": (obs.shape, obs.dtype),
+        "next_obs": (obs.shape, obs.dtype),
+        "action": action,
+        "reward": ((), np.float32),
+        "terminated": ((), np.bool_),
+        "truncated": ((), np.bool_),
+        "valid": ((), np.bool_),
+    }
+    return {
+        name: torch.from_numpy(np.zeros((*rows, *shape), dtype)).to(device)
+        for name, (shape, dtype) in kinds.items()
+    }
+
+
+def _values(step: Step) -> tuple[Tensor, ...]:
+    """Return a step's values in the order of ``Trajectories``."""
+    ends = (step.terminated, step.truncated, step.valid)
+    return (step.obs, step.next_obs, step.action, step.reward, *ends)
 
 
 class Rollout:
@@ -54,20 +82,7 @@ class Rollout:
         device: torch.device,
     ) -> None:
         self.length, self.filled = length, 0
-        rows = (k, length, lanes)
-        kinds = {
-            "obs": (obs.shape, obs.dtype),
-            "next_obs": (obs.shape, obs.dtype),
-            "action": action,
-            "reward": ((), np.float32),
-            "terminated": ((), np.bool_),
-            "truncated": ((), np.bool_),
-            "valid": ((), np.bool_),
-        }
-        self._fields = {
-            name: torch.from_numpy(np.zeros((*rows, *shape), dtype)).to(device)
-            for name, (shape, dtype) in kinds.items()
-        }
+        self._fields = _rooms((k, length, lanes), obs, action, device)
         # a tick's slice of every field, cut once: T views cost less than T times as many cuts
         self._ticks = [tuple(field[:, t] for field in self._fields.values()) for t in range(length)]
 
@@ -78,16 +93,7 @@ class Rollout:
 
     def add(self, step: Step) -> None:
         """Store one tick."""
-        values = (
-            step.obs,
-            step.next_obs,
-            step.action,
-            step.reward,
-            step.terminated,
-            step.truncated,
-            step.valid,
-        )
-        for room, value in zip(self._ticks[self.filled], values, strict=True):
+        for room, value in zip(self._ticks[self.filled], _values(step), strict=True):
             room.copy_(value)
         self.filled += 1
 
@@ -99,10 +105,127 @@ class Rollout:
 
     def state(self) -> State:
         """Return the ticks since the last update."""
-        return {"filled": self.filled, **{name: x for name, x in self._fields.items()}}
+        return {"filled": self.filled} | self._fields
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
         self.filled = state["filled"]
         for name, field in self._fields.items():
             field.copy_(state[name])
+
+
+class Episodes:
+    """Whole episodes of K seeds x N lanes, for environments whose lanes wait for each other.
+
+    A set is one episode of every lane of a seed; a seed is ready when it has ``sets`` of them.
+    Seeds end their sets at different ticks, so each writes at a position of its own. To give a seed
+    the same sums in any company, what is learned from is cut into chunks of one shape, whatever the
+    longest episode: chunks behind a seed's last row count nothing and add zeros.
+
+    Args:
+        k: seeds. lanes: N. sets: episodes of each lane. obs, action, device: see ``Rollout``.
+
+    Attributes:
+        due: whether any seed is ready. ready: which, ``[K]``.
+        start: ``[K, sets]``, the tick at which each set began.
+    """
+
+    CHUNK = 64  # ticks
+
+    def __init__(
+        self,
+        k: int,
+        lanes: int,
+        sets: int,
+        obs: spaces.Box,
+        action: tuple[tuple[int, ...], type],
+        device: torch.device,
+    ) -> None:
+        self.sets, self.due, self._seeds = sets, False, torch.arange(k, device=device)
+        self._room = (obs, action, device)
+        self._fields = _rooms((k, self.CHUNK, lanes), obs, action, device)
+        self.position = torch.zeros(k, dtype=torch.int64, device=device)
+        self.done = torch.zeros(k, dtype=torch.int64, device=device)  # sets
+        self.over = torch.zeros(k, lanes, dtype=torch.bool, device=device)  # lanes of the set
+        self.start = torch.zeros(k, sets, dtype=torch.int64, device=device)
+        self.set = torch.zeros(k, self.CHUNK, dtype=torch.int64, device=device)  # of each tick
+
+    @property
+    def ready(self) -> Tensor:
+        """Which seeds have all their sets."""
+        return self.done == self.sets
+
+    def add(self, step: Step) -> None:
+        """Store one tick of every seed that is not ready."""
+        if int(self.position.max()) == self.set.shape[1]:
+            self._grow()
+        rows = self._seeds, self.position
+        for room, value in zip(self._fields.values(), _values(step), strict=True):
+            room[rows] = value
+        self.set[rows] = self.done
+        self.position += step.valid.any(-1)  # a seed that has failed stays where it is
+        self.over |= (step.terminated | step.truncated) & step.valid
+        complete = self.over.all(-1)
+        self.done += complete
+        self.over &= ~complete.unsqueeze(1)
+        begins = complete & (self.done < self.sets)
+        index = self.done.clamp(max=self.sets - 1).unsqueeze(1)
+        kept = self.start.gather(1, index).squeeze(1)
+        self.start.scatter_(1, index, torch.where(begins, self.position, kept).unsqueeze(1))
+        self.due = bool(self.ready.any())
+
+    def _grow(self) -> None:
+        k, ticks, lanes = self._fields["reward"].shape
+        more = _rooms((k, ticks, lanes), *self._room)
+        self._fields = {name: torch.cat([x, more[name]], 1) for name, x in self._fields.items()}
+        self.set = torch.cat([self.set, torch.zeros_like(self.set)], 1)
+
+    def take(self) -> tuple[Trajectories, Tensor]:
+        """Return all rows, ``valid`` only for those of ready seeds, and each tick's set ``[K, T]``.
+
+        T is a multiple of ``CHUNK``. The rows stay until ``clear``.
+        """
+        longest = int(torch.where(self.ready, self.position, 0).max())
+        ticks = -(-longest // self.CHUNK) * self.CHUNK
+        cut = {name: x[:, :ticks] for name, x in self._fields.items()}
+        mine = torch.arange(ticks, device=self.set.device) < self.position.unsqueeze(1)
+        cut["valid"] = cut["valid"] & (mine & self.ready.unsqueeze(1)).unsqueeze(2)
+        return Trajectories(**cut), self.set[:, :ticks]
+
+    def clear(self) -> None:
+        """Forget the rows of the seeds that are ready."""
+        kept = ~self.ready
+        self.position *= kept
+        self.done *= kept
+        self.start *= kept.unsqueeze(1)
+        self.due = False
+
+    def state(self) -> State:
+        """Return the rows since each seed's last update."""
+        behind = torch.arange(self.set.shape[1], device=self.set.device) >= self.position.unsqueeze(
+            1
+        )
+        fields = {}
+        for name, x in self._fields.items():  # what lies behind is of no meaning: not kept
+            fields[name] = x.masked_fill(behind.view(*behind.shape, *[1] * (x.dim() - 2)), 0)
+        own = {"position": self.position, "done": self.done, "over": self.over}
+        return fields | own | {"start": self.start, "set": self.set.masked_fill(behind, 0)}
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        self._fields = {name: state[name].clone() for name in self._fields}
+        for name in ("position", "done", "over", "start", "set"):
+            setattr(self, name, state[name].clone())
+
+
+def chunks(x: Tensor, ticks: int = Episodes.CHUNK) -> list[Tensor]:
+    """Cut ``[K, T, N, ...]`` into flat rows ``[K, ticks * N, ...]``."""
+    return [part.flatten(1, 2) for part in torch.split(x, ticks, 1)]
+
+
+def chunked_sum(x: Tensor) -> Tensor:
+    """Return the sum over ticks and lanes of ``x [K, T, N]``, chunk by chunk, ``[K]``."""
+    total = torch.zeros_like(x[:, 0, 0])
+    for part in chunks(x):
+        total = total + part.sum(1)
+    return total

@@ -55,23 +55,11 @@ def age(carry_t: Tensor) -> Tensor:
     return out
 
 
-def standardise(x: Tensor, weight: Tensor | None = None, eps: float = 1e-8) -> Tensor:
-    """Return ``(x - mean) / (std + eps)`` along the last axis, with the unbiased std.
-
-    Args:
-        x: ``[..., B]``. weight: 1 for the entries that count, 0 for those that do not; these do not
-            enter the moments. A single entry becomes 0.
-        eps: keeps equal entries finite.
-    """
-    if weight is None:
-        n = torch.full_like(x[..., :1], x.shape[-1])
-        centred = x - x.mean(-1, keepdim=True)
-        square = centred.square().sum(-1, keepdim=True)
-    else:
-        n = weight.sum(-1, keepdim=True)
-        centred = x - (x * weight).sum(-1, keepdim=True) / n.clamp(min=1)
-        square = (centred.square() * weight).sum(-1, keepdim=True)
-    return centred / ((square / (n - 1).clamp(min=1)).sqrt() + eps)
+def standardise(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Return ``(x - mean) / (std + eps)`` along the last axis, with the unbiased std."""
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.square().sum(-1, keepdim=True) / max(x.shape[-1] - 1, 1)
+    return centred / (variance.sqrt() + eps)
 
 
 def group_advantages(score: Tensor, eps: float = 1e-8) -> Tensor:

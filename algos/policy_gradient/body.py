@@ -36,7 +36,7 @@ class Body:
         device: torch.device,
         values: int = 1,
     ) -> None:
-        self.head = action_head(spec.action_space)
+        self.head, self.seeds, self.device = action_head(spec.action_space), tuple(seeds), device
         self.net = PolicyValue(_shape(config, spec, values), seeds).to(device)
         self.params = FlatParams(self.net.parameters())
         self.net.tie()
@@ -62,6 +62,14 @@ class Body:
             if config.normalize_reward
             else None
         )
+
+    def copy(self) -> tuple[PolicyValue, FlatParams]:
+        """Return networks of the same shape and, at first, the same parameters."""
+        net = PolicyValue(self.net.shape, self.seeds).to(self.device)
+        params = FlatParams(net.parameters())
+        net.tie()
+        params.data.copy_(self.params.data)
+        return net, params
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,8 +103,12 @@ class Body:
 
     def absorb(self, data: Trajectories) -> None:
         """Let the observation statistics move by what was learned from."""
+        self.absorb_rows(data.obs.flatten(1, 2), data.valid.flatten(1))
+
+    def absorb_rows(self, obs: Tensor, valid: Tensor) -> None:
+        """Let the observation statistics move by rows ``[K, B, *obs]`` that are ``valid``."""
         if self.obs_norm is not None:
-            self.obs_norm.add(data.obs.flatten(1, 2), data.valid.flatten(1))
+            self.obs_norm.add(obs, valid)
 
     def anneal(self, step: int) -> None:
         """Set the learning rate of environment step ``step``."""

@@ -25,6 +25,9 @@ ACTIONS: dict[str, spaces.Space] = {"discrete": DISCRETE, "multi": MULTI, "box":
 SMALL: dict[str, dict[str, Any]] = {  # an update every few ticks
     "ppo": {"rollout": 8, "batch_size": 8, "lanes": 4, "epochs": 2},
     "a2c": {"lanes": 4},
+    "reinforce": {"lanes": 4},
+    "reinforce_baseline": {"lanes": 4},
+    "grpo": {"lanes": 4, "groups": 2, "epochs": 2},
 }
 
 
@@ -89,3 +92,28 @@ def train(config: Any, probe: str, ticks: int, seeds: Sequence[int] = (0, 1), **
         obs = torch.from_numpy(env.begin())
     env.close()
     return learner
+
+
+class WaitingWorld(World):
+    """A world whose ended lanes wait until every lane of their seed has ended."""
+
+    def __init__(self, obs: spaces.Box, seeds: Sequence[int], lanes: int) -> None:
+        super().__init__(obs, seeds, lanes)
+        self.over = torch.zeros(len(seeds), lanes, dtype=torch.bool)
+
+    def step(self, action: Tensor, memo: dict[str, Tensor] | None = None) -> Step:
+        """Answer an action; a lane that waits stays where it is."""
+        valid, before = ~self.over, self.obs
+        step = super().step(action, memo)
+        ends = [(flag & valid) for flag in (step.terminated, step.truncated)]
+        self.over |= ends[0] | ends[1]
+        self.over &= ~self.over.all(-1, keepdim=True)
+        wide = valid.view(*valid.shape, *[1] * len(self.space.shape))
+        next_obs = torch.where(wide, step.next_obs, before)
+        return Step(before, next_obs, action, step.reward * valid, *ends, valid, memo or {})
+
+
+def world_of(config: Any, seeds: Sequence[int] = SEEDS, obs: spaces.Box = VECTOR) -> World:
+    """Return the world that a config's ``reset`` asks for."""
+    kind = World if config.reset == "each" else WaitingWorld
+    return kind(obs, seeds, config.lanes)

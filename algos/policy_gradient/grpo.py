@@ -1,0 +1,236 @@
+"""Group relative policy optimisation (DeepSeekMath, Shao et al. 2024) on control tasks.
+
+A group is one episode of every lane of a seed, all from the same start state, as G answers to one
+question. The reward of an episode less the group's mean, over the group's standard deviation, is
+the advantage of each of its steps; there is no critic. The loss is PPO's clipped ratio with the k3
+estimate of the KL to a frozen reference policy, averaged over an episode's steps and then over
+episodes (equation 3).
+
+Deviations from the paper:
+- Outcome supervision only; an episode's reward is its (discounted, if gamma < 1) return.
+- The reference is the policy at the start, and with ``reference_every`` that of some updates ago.
+- A time limit is part of the task: without a critic nothing stands for what follows.
+- A group of equal rewards has advantages of 0; the paper does not say.
+- When a seed learns is decided by its episodes, so this agent asks the host once a tick.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import within
+from algos.core.rollout import Episodes, Trajectories, chunks
+from algos.formulas import advantages, policy
+from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.config import PolicyGradientConfig
+
+
+@dataclass
+class GRPOConfig(PolicyGradientConfig):
+    """Settings of the agent; see the field comments."""
+
+    RESETS: ClassVar[tuple[str, ...]] = ("shared",)
+
+    agent: str = "algos.policy_gradient.grpo:GRPO"
+    name: str = "grpo"
+    label: str = "GRPO"
+    lanes: int = 8  # G, the size of a group
+    reset: str = "shared"
+    gamma: float = 1.0
+    lr: float = 1e-3
+
+    groups: int = 1  # per update
+    epochs: int = 4  # steps on the groups of an update
+    clip: float = 0.2  # of the ratio
+    normalize_group: bool = True  # divide by the group's standard deviation
+    normalize_length: bool = True  # average over an episode's steps; false: sum over them
+    kl_coef: float = 0.04  # beta, weight of the KL to the reference
+    reference_every: int = 0  # updates between copies of the policy into the reference; 0 = never
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        if self.lanes < 2:
+            raise ValueError(f"lanes must be at least 2 (the group's episodes), got {self.lanes}")
+        for key in ("groups", "epochs"):
+            within(key, getattr(self, key), 1, float("inf"))
+        for key in ("clip", "kl_coef", "reference_every"):
+            within(key, getattr(self, key), 0, float("inf"))
+        if self.normalize_reward:
+            raise ValueError("normalize_reward=true has no meaning: groups normalise rewards")
+
+
+COMPONENTS = (
+    Component(
+        "group deviation",
+        "Shao et al. 2024",
+        on={"normalize_group": True},
+        off={"normalize_group": False},
+    ),
+    Component(
+        "length normalisation",
+        "Shao et al. 2024",
+        on={"normalize_length": True},
+        off={"normalize_length": False},
+    ),
+    Component("reference policy", "Shao et al. 2024", on={"kl_coef": 0.04}, off={"kl_coef": 0.0}),
+    Component(
+        "epochs", "Schulman et al. 2017", on={"epochs": 4}, off={"epochs": 1}, foundation=True
+    ),
+)
+
+
+class Chunk(NamedTuple):
+    """Rows of one shape to learn from, ``B`` = ticks x lanes."""
+
+    obs: Tensor  # [K, B, *obs], normalised
+    action: Tensor
+    valid: Tensor  # [K, B]
+    advantage: Tensor
+    weight: Tensor  # of a row in the mean over steps and episodes
+    old_log_prob: Tensor
+    ref_log_prob: Tensor
+
+
+class GRPO:
+    """The agent; see ``GRPOConfig`` for its parts."""
+
+    Config: ClassVar[type] = GRPOConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: GRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config = config
+        self.body = Body(config, spec, seeds, device, values=0)
+        self.reference, self.reference_params = self.body.copy()
+        self.episodes = Episodes(
+            len(seeds), config.lanes, config.groups, spec.obs_space, self.body.head.action, device
+        )
+        self.updates = torch.zeros(len(seeds), dtype=torch.int64, device=device)
+        self.ticks = 0  # observed
+
+    @classmethod
+    def unsupported(cls, config: GRPOConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        return refused(spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions ``[K, N]``, or take the likeliest ones."""
+        return self.body.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.episodes.add(step)
+        self.ticks += 1
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Let the seeds learn whose groups are complete."""
+        if not self.episodes.due:
+            return None
+        self.body.anneal(self.ticks * self.config.lanes)
+        data, group = self.episodes.take()
+        ready, optimizer = self.episodes.ready, self.body.optimizer
+        seen = [self._chunk(rows) for rows in self._rows(data, group)]
+        for _ in range(self.config.epochs):
+            total: dict[str, Tensor] = {}
+            for i, chunk in enumerate(seen):
+                loss, metrics = self._loss(chunk)
+                optimizer.backward(loss, accumulate=i > 0)
+                total = {name: total.get(name, 0) + x for name, x in metrics.items()}
+            total["loss/grad_norm"] = optimizer.step(ready)
+        for obs, valid in zip(chunks(data.obs), chunks(data.valid), strict=True):
+            self.body.absorb_rows(obs, valid)
+        self._count(ready)
+        self.episodes.clear()
+        return total | {"learned": ready}
+
+    @torch.no_grad()
+    def _rows(self, data: Trajectories, group: Tensor) -> list[tuple[Tensor, ...]]:
+        """Return chunks of observations, actions, validity, advantages and weights."""
+        c, valid = self.config, data.valid
+        _, carry = data.discounts(c.gamma)
+        _, count = data.discounts(1.0)
+        nothing, one = torch.zeros_like(carry), valid.float().transpose(0, 1)
+        reward = torch.where(valid, data.reward, 0.0).transpose(0, 1)
+        score = self._per_group(advantages.returns(reward, nothing, nothing, carry))
+        length = self._per_group(advantages.returns(one, nothing, nothing, count))
+        if c.normalize_group:
+            advantage = advantages.group_advantages(score)
+        else:
+            advantage = score - score.mean(-1, keepdim=True)
+        weight = 1 / length.clamp(min=1) if c.normalize_length else torch.ones_like(length)
+        index = group.unsqueeze(2).expand(-1, -1, c.lanes)
+        per_row = (x.gather(1, index) * valid for x in (advantage, weight))
+        rows = (data.obs, data.action, valid, *per_row)
+        return list(zip(*map(chunks, rows), strict=True))
+
+    def _per_group(self, to_go: Tensor) -> Tensor:
+        """Return what ``to_go [T, K, N]`` is at each group's first tick, ``[K, groups, N]``."""
+        index = self.episodes.start.unsqueeze(2).expand(-1, -1, to_go.shape[2])
+        return to_go.transpose(0, 1).gather(1, index)
+
+    @torch.no_grad()
+    def _chunk(self, rows: tuple[Tensor, ...]) -> Chunk:
+        obs, action, valid, advantage, weight = rows
+        x = self.body.seen(obs)
+        old = self.body.distribution(self.body.net(x)[0]).log_prob(action)
+        ref = self.reference
+        reference = self.body.head.build(ref(x)[0], ref.log_std).log_prob(action)
+        return Chunk(x, action, valid, advantage, weight, old, reference)
+
+    def _loss(self, chunk: Chunk) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a chunk's part of the loss ``[K]`` and of the metrics ``[K]``."""
+        c, rows = self.config, self.config.lanes * self.config.groups
+        now = self.body.distribution(self.body.net(chunk.obs)[0])
+        log_prob = now.log_prob(chunk.action)
+        # rows that do not count hold what was there before: no ratio may overflow on them
+        log_ratio = torch.where(chunk.valid, log_prob - chunk.old_log_prob, 0.0)
+        to_ref = torch.where(chunk.valid, chunk.ref_log_prob - log_prob, 0.0)
+        gain = policy.clipped_surrogate(log_ratio, chunk.advantage, c.clip)
+        parts = {
+            "loss/policy": (chunk.weight * gain).sum(-1) / rows,
+            "loss/reference_kl": (chunk.weight * policy.k3(to_ref)).sum(-1) / rows,
+            "loss/entropy": (chunk.weight * now.entropy()).sum(-1) / rows,
+        }
+        loss = parts["loss/policy"] + c.kl_coef * parts["loss/reference_kl"]
+        loss = loss - c.entropy * parts["loss/entropy"]
+        return loss, {name: x.detach() for name, x in parts.items()}
+
+    @torch.no_grad()
+    def _count(self, ready: Tensor) -> None:
+        """Count the updates of the seeds that made one, and renew their references if due."""
+        self.updates += ready
+        if self.config.reference_every:
+            due = ready & (self.updates % self.config.reference_every == 0)
+            ours, theirs = self.reference_params.data, self.body.params.data
+            ours.copy_(torch.where(due.unsqueeze(1), theirs, ours))
+
+    def state(self) -> State:
+        """Return policy, reference, optimiser, episodes, streams and counts."""
+        return self.body.state() | {
+            "reference": self.reference_params.data,
+            "episodes": self.episodes.state(),
+            "updates": self.updates,
+            "ticks": self.ticks,
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.body.load(state)
+        if "episodes" not in state:
+            return
+        self.reference_params.data.copy_(state["reference"])
+        self.episodes.load(state["episodes"])
+        self.updates = state["updates"].clone()
+        self.ticks = state["ticks"]

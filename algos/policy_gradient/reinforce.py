@@ -1,0 +1,216 @@
+"""REINFORCE (Williams 1992): the policy gradient from whole episodes, with three estimators.
+
+``return`` weighs every step by the return of its whole episode, ``to_go`` by the return from that
+step on, ``baseline`` by that less a learned value. All have the gradient of the discounted
+objective as their mean if the last two carry ``gamma^t`` (``discount_steps: true``). Without it, as
+deep agents have it and as is the default here, they are not the gradient of any objective (Nota and
+Thomas 2020).
+
+Deviations from the paper:
+- The gradient is averaged over the episodes of a set (one per lane) and given to Adam.
+- With a baseline, a truncated episode's return goes on with the value of its true last observation;
+  the other estimators have no value, and take the time limit for a part of the task.
+- When a seed learns is decided by its episodes, so this agent asks the host once a tick.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import one_of, within
+from algos.core.rollout import Episodes, Trajectories, chunked_sum, chunks
+from algos.formulas import advantages, policy, td
+from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.config import PolicyGradientConfig
+
+ESTIMATORS = ("return", "to_go", "baseline")
+
+
+@dataclass
+class ReinforceConfig(PolicyGradientConfig):
+    """Settings of a plain deep REINFORCE; see the field comments."""
+
+    RESETS: ClassVar[tuple[str, ...]] = ("wait",)
+
+    agent: str = "algos.policy_gradient.reinforce:Reinforce"
+    name: str = "reinforce"
+    label: str = "REINFORCE"
+    lanes: int = 8  # episodes per update
+    reset: str = "wait"
+    lr: float = 1e-3
+    grad_clip: float | None = None
+
+    estimator: str = "to_go"  # or return (of the whole episode), baseline (learned)
+    discount_steps: bool = False  # gamma^t: the exact gradient of the discounted objective
+    normalize_advantage: bool = False  # over the episodes of an update
+    value_coef: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        one_of("estimator", self.estimator, ESTIMATORS)
+        within("value_coef", self.value_coef, 0, float("inf"))
+        if self.normalize_reward:
+            raise ValueError("normalize_reward=true needs rollouts; use normalize_advantage")
+
+
+COMPONENTS = (
+    Component(
+        "baseline",
+        "Williams 1992",
+        on={"estimator": "baseline"},
+        off={"estimator": "to_go"},
+    ),
+    Component(
+        "advantage normalisation",
+        "Huang et al. 2022",
+        on={"normalize_advantage": True},
+        off={"normalize_advantage": False},
+    ),
+    Component(
+        "reward-to-go",
+        "Williams 1992",
+        on={"estimator": "to_go"},
+        off={"estimator": "return"},
+        foundation=True,
+    ),
+    Component(
+        "discounted steps",
+        "Sutton et al. 2000",
+        on={"discount_steps": True},
+        off={"discount_steps": False},
+        foundation=True,
+    ),
+    Component(
+        "entropy bonus",
+        "Mnih et al. 2016",
+        on={"entropy": 0.01},
+        off={"entropy": 0.0},
+        foundation=True,
+    ),
+)
+
+
+class Reinforce:
+    """The agent; see ``ReinforceConfig`` for its parts."""
+
+    Config: ClassVar[type] = ReinforceConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: ReinforceConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config = config
+        self.body = Body(config, spec, seeds, device, int(config.estimator == "baseline"))
+        self.episodes = Episodes(
+            len(seeds), config.lanes, 1, spec.obs_space, self.body.head.action, device
+        )
+        self.ticks = 0  # observed
+
+    @classmethod
+    def unsupported(cls, config: ReinforceConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        return refused(spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions ``[K, N]``, or take the likeliest ones."""
+        return self.body.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.episodes.add(step)
+        self.ticks += 1
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Let the seeds learn whose episodes have all ended."""
+        if not self.episodes.due:
+            return None
+        self.body.anneal(self.ticks * self.config.lanes)
+        data, _ = self.episodes.take()
+        metrics = self._learn(data)
+        for obs, valid in zip(chunks(data.obs), chunks(data.valid), strict=True):
+            self.body.absorb_rows(obs, valid)
+        self.episodes.clear()
+        return metrics
+
+    def _learn(self, data: Trajectories) -> dict[str, Tensor]:
+        """Make one step of the seeds that are ready."""
+        c, optimizer = self.config, self.body.optimizer
+        target, advantage, weight = self._weights(data)
+        count = chunked_sum(data.valid.float()).clamp(min=1)
+        total = {name: torch.zeros_like(count) for name in ("policy", "value", "entropy")}
+        rows = (data.obs, data.action, advantage, weight, target, data.valid.float())
+        for i, (obs, action, a, w, y, valid) in enumerate(zip(*map(chunks, rows), strict=True)):
+            out, values = self.body.net(self.body.seen(obs))
+            chosen = self.body.distribution(out)
+            # sums over the steps of an episode, means over the episodes
+            losses = {
+                "policy": (w * policy.policy_gradient(chosen.log_prob(action), a)).sum(-1)
+                / c.lanes,
+                "entropy": (valid * chosen.entropy()).sum(-1) / c.lanes,
+            }
+            loss = losses["policy"] - c.entropy * losses["entropy"]
+            if c.estimator == "baseline":
+                error = td.squared(values.squeeze(-1) - y)
+                losses["value"] = (valid * error).sum(-1) / count
+                loss = loss + c.value_coef * losses["value"]
+            optimizer.backward(loss, accumulate=i > 0)
+            for name, x in losses.items():
+                total[name] = total[name] + x.detach()
+        ready = self.episodes.ready
+        norm = optimizer.step(ready.repeat_interleave(optimizer.members))
+        total["entropy"] = total["entropy"] * c.lanes / count
+        metrics = {f"loss/{name}": x for name, x in total.items()}
+        return metrics | {"loss/grad_norm": norm, "learned": ready}
+
+    @torch.no_grad()
+    def _weights(self, data: Trajectories) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value targets, advantages and the weights of steps, each ``[K, T, N]``."""
+        c, seen = self.config, self.body.seen
+        discount, carry = data.discounts(c.gamma)
+        reward = torch.where(data.valid, data.reward, 0.0).transpose(0, 1)
+        v = v_next = torch.zeros_like(data.reward)
+        if c.estimator == "baseline":
+            v, v_next = (
+                torch.cat([self.body.net.values(seen(x)) for x in chunks(obs)], 1).view(v.shape)
+                for obs in (data.obs, data.next_obs)
+            )
+        target = advantages.returns(reward, v_next.transpose(0, 1), discount, carry)
+        weight = data.valid.float()
+        if c.estimator == "return":
+            advantage = target[:1].expand_as(target).transpose(0, 1)
+        else:
+            advantage = target.transpose(0, 1) - v
+            if c.discount_steps:
+                weight = weight * c.gamma ** advantages.age(carry).transpose(0, 1)
+        if c.normalize_advantage:
+            advantage = self._standardised(advantage, data.valid.float())
+        return target.transpose(0, 1), advantage, weight
+
+    def _standardised(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Return ``x [K, T, N]`` standardised over the rows that count."""
+        count = chunked_sum(valid)
+        centred = x - (chunked_sum(x * valid) / count.clamp(min=1))[:, None, None]
+        variance = chunked_sum(centred.square() * valid) / (count - 1).clamp(min=1)
+        return centred / (variance.sqrt() + 1e-8)[:, None, None]
+
+    def state(self) -> State:
+        """Return policy, optimiser, episodes, streams and the tick count."""
+        return self.body.state() | {"episodes": self.episodes.state(), "ticks": self.ticks}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.body.load(state)
+        if "episodes" in state:
+            self.episodes.load(state["episodes"])
+            self.ticks = state["ticks"]
