@@ -42,6 +42,7 @@ AGENTS = {
     "sac": "algos.actor_critic.sac:SAC",
     "td3": "algos.actor_critic.td3:TD3",
     "reinforce": "algos.policy_gradient.reinforce:Reinforce",
+    "trpo": "algos.policy_gradient.trpo:TRPO",
 }
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (

@@ -31,7 +31,7 @@ class FlatParams:
         k = self.parameters[0].shape[0]
         size = sum(p[0].numel() for p in self.parameters)
         width = -(-size // _ALIGN) * _ALIGN
-        self.data = torch.zeros(k, width, device=self.parameters[0].device)
+        self.data = self.parameters[0].data.new_zeros(k, width)
         for p, view in zip(self.parameters, self.views(self.data), strict=True):
             view.copy_(p.data)
             p.data = view
@@ -102,7 +102,9 @@ class SeedOptimizer:
 
         The losses are summed, not averaged: a mean would divide every learning rate by K.
         """
-        grads = torch.autograd.grad(loss.sum(), self.params.parameters)
+        parameters = self.params.parameters
+        # a critic's own loss does not reach the policy's free parameters: their gradient is zero
+        grads = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
         for view, grad in zip(self._grad_views, grads, strict=True):
             view.add_(grad) if accumulate else view.copy_(grad)
 

@@ -66,7 +66,7 @@ class Torso(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return the features."""
-        x = obs if obs.dtype == torch.float32 else obs.float()
+        x = obs if obs.is_floating_point() else obs.float()
         if self.obs_scale != 1:
             x = x / self.obs_scale
         for conv in self.convs:

@@ -1,6 +1,7 @@
 """What the policy-gradient agents have in common: networks, acting, normalisation, their state."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,19 @@ from algos.core.policy_value import PolicyShape, PolicyValue
 from algos.core.rng import Draws
 from algos.core.rollout import Trajectories
 from algos.core.schedules import Schedule
+from algos.formulas import advantages
 from algos.policy_gradient.config import PolicyGradientConfig
+
+
+class Estimates(NamedTuple):
+    """A rollout's rows with what the networks that acted say about them."""
+
+    obs: Tensor  # [K, B, *obs], as the networks are shown them
+    action: Tensor  # [K, B] or [K, B, D]
+    out: Tensor  # [K, B, P], the policy's output
+    v: Tensor  # [K, B]
+    advantage: Tensor  # [K, B], generalised advantage estimates
+    target: Tensor  # [K, B], of the value
 
 
 class Body:
@@ -36,6 +49,7 @@ class Body:
         device: torch.device,
         values: int = 1,
     ) -> None:
+        self.config = config
         self.head, self.seeds, self.device = action_head(spec.action_space), tuple(seeds), device
         self.net = PolicyValue(_shape(config, spec, values), seeds).to(device)
         self.params = FlatParams(self.net.parameters())
@@ -94,6 +108,20 @@ class Body:
     def distribution(self, out: Tensor) -> Distribution:
         """Return the policy's distribution from its network's output ``[K, B, P]``."""
         return self.head.build(out, self.net.log_std)
+
+    @torch.no_grad()
+    def estimate(self, data: Trajectories, lambda_: float) -> Estimates:
+        """Return a full rollout's rows; the statistics of the rewards' scale move."""
+        obs, action = self.seen(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
+        out, v = self.net(obs)
+        v_next = self.net.values(self.seen(data.next_obs.flatten(1, 2)))
+        v_tm1, v_t = data.timewise(v), data.timewise(v_next)
+        reward, (discount, carry) = self.rewards(data), data.discounts(self.config.gamma)
+        advantage = advantages.gae(
+            reward.transpose(0, 1), v_tm1, v_t, discount, carry, lambda_
+        ).transpose(0, 1)
+        advantage, v = advantage.flatten(1), v.squeeze(-1)
+        return Estimates(obs, action, out, v, advantage, advantage + v)
 
     def rewards(self, data: Trajectories) -> Tensor:
         """Return the rewards to learn from, ``[K, T, N]``; statistics of the scale move."""

@@ -222,18 +222,12 @@ class PPO:
     @torch.no_grad()
     def _samples(self, data: Trajectories) -> Samples:
         """Return a rollout's rows with their advantages and value targets."""
-        c, body = self.config, self.body
-        obs, action = body.seen(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
-        out, v = body.net(obs)
-        v_next = body.net.values(body.seen(data.next_obs.flatten(1, 2)))
-        v_tm1, v_t = data.timewise(v), data.timewise(v_next)
-        reward = body.rewards(data).transpose(0, 1)
-        discount, carry = data.discounts(c.gamma)
-        advantage = advantages.gae(reward, v_tm1, v_t, discount, carry, c.gae_lambda)
-        log_prob = body.distribution(out).log_prob(action)
-        rows = [x.transpose(0, 1).flatten(1) for x in (advantage, advantage + v_tm1, v_tm1)]
+        body = self.body
+        rows = body.estimate(data, self.config.gae_lambda)
+        log_prob = body.distribution(rows.out).log_prob(rows.action)
+        scalars = torch.stack([log_prob, rows.advantage, rows.target, rows.v])
         old_std = None if body.net.log_std is None else body.net.log_std.clone()
-        return Samples(obs, action, out, torch.stack([log_prob, *rows]), old_std)
+        return Samples(rows.obs, rows.action, rows.out, scalars, old_std)
 
     def _learn(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Make one step of every seed that is ``live [K]``; returns metrics and who still is."""

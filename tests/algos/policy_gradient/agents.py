@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {  # an update every few ticks
     "a2c": {"lanes": 4},
     "reinforce": {"lanes": 4},
     "reinforce_baseline": {"lanes": 4},
+    "trpo": {"rollout": 8, "lanes": 4, "batch_size": 16, "critic_epochs": 2},
     "grpo": {"lanes": 4, "groups": 2, "epochs": 2},
 }
 

@@ -48,6 +48,9 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"normalize_obs": True, "entropy": 0.01},
         "box",
     ),
+    "trpo": ("trpo", {}, "discrete"),
+    "trpo, continuous": ("trpo", {"line_search": 0, "normalize_obs": True}, "box"),
+    "trpo, multi-discrete": ("trpo", {"hidden": [19, 5], "lanes": 3, "batch_size": 12}, "multi"),
     "grpo": ("grpo", {}, "discrete"),
     "grpo, reference, normalised": (
         "grpo",
@@ -55,7 +58,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "box",
     ),
 }
-TICKS = {"ppo": 48, "a2c": 50, "reinforce": 60, "reinforce_baseline": 60, "grpo": 90}
+TICKS = {"ppo": 48, "a2c": 50, "trpo": 40, "reinforce": 60, "reinforce_baseline": 60, "grpo": 90}
 
 
 def lived(
@@ -117,7 +120,7 @@ def test_slice(option: str) -> None:
 SIZES = ("hidden", "lanes", "rollout", "batch_size", "groups", "epochs")
 
 
-@pytest.mark.parametrize("name", ["ppo", "a2c", "reinforce", "grpo"])
+@pytest.mark.parametrize("name", ["ppo", "a2c", "trpo", "reinforce", "grpo"])
 def test_slice_at_its_own_size(name: str) -> None:
     """The preset's own widths and batches, which choose other kernels."""
     own = vars(config(name))

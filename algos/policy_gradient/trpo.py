@@ -1,0 +1,246 @@
+"""Trust-region policy optimisation (Schulman et al. 2015): the natural gradient, held by a KL.
+
+The step ``x`` solves ``F x = g`` by conjugate gradient, is scaled to the KL that is allowed, and is
+shortened until the surrogate has improved within it. All seeds make the same number of products and
+of trials; which of them accept, and at which trial, is a mask.
+
+Deviations from the paper:
+- Advantages are generalised (Schulman et al. 2016) and standardised over the rollout.
+- The critic is a network of its own, trained by minibatches with Adam, as in Stable-Baselines3.
+- A truncated episode bootstraps from its true last observation.
+- The Fisher product takes all rows of the rollout.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from algos.core.agent import Component, Spec, State, Step
+from algos.core.checks import within
+from algos.core.rng import Draws
+from algos.core.rollout import Rollout
+from algos.formulas import advantages, policy, td
+from algos.policy_gradient.body import Body, Estimates, refused
+from algos.policy_gradient.config import PolicyGradientConfig
+
+
+@dataclass
+class TRPOConfig(PolicyGradientConfig):
+    """Stable-Baselines3's defaults, with rollouts for a laptop; ``lr`` is the critic's."""
+
+    agent: str = "algos.policy_gradient.trpo:TRPO"
+    name: str = "trpo"
+    label: str = "TRPO"
+    lr: float = 1e-3
+    grad_clip: float | None = None
+
+    rollout: int = 256  # ticks between updates
+    gae_lambda: float = 0.95  # 1: n-step returns
+    normalize_advantage: bool = True  # over the rollout
+    max_kl: float = 0.01  # delta, the mean KL that a step may lead to
+    cg_iterations: int = 10
+    damping: float = 0.1  # added to the Fisher matrix's diagonal
+    line_search: int = 10  # trials; 0 = take the full step
+    shrink: float = 0.8  # from one trial to the next
+    critic_epochs: int = 10  # passes over the rollout
+    batch_size: int = 128  # the critic's; must divide rollout * lanes
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        for key in ("rollout", "cg_iterations", "batch_size"):
+            within(key, getattr(self, key), 1, float("inf"))
+        for key in ("max_kl", "damping", "line_search", "critic_epochs"):
+            within(key, getattr(self, key), 0, float("inf"))
+        for key in ("gae_lambda", "shrink"):
+            within(key, getattr(self, key), 0, 1)
+        rows = self.rollout * self.lanes
+        if rows % self.batch_size:
+            raise ValueError(
+                f"batch_size={self.batch_size} must divide rollout * lanes = "
+                f"{self.rollout} * {self.lanes} = {rows}"
+            )
+        if self.shared:
+            raise ValueError("shared=true: the trust region needs a policy network of its own")
+
+
+COMPONENTS = (
+    Component(
+        "natural gradient",
+        "Kakade 2001",
+        on={"cg_iterations": 10},
+        off={"cg_iterations": 1},  # one product: the plain gradient's direction
+    ),
+    Component(
+        "line search",
+        "Schulman et al. 2015",
+        on={"line_search": 10},
+        off={"line_search": 0},  # the full step
+    ),
+    Component("GAE", "Schulman et al. 2016", on={"gae_lambda": 0.95}, off={"gae_lambda": 1.0}),
+    Component(
+        "advantage normalisation",
+        "Huang et al. 2022",
+        on={"normalize_advantage": True},
+        off={"normalize_advantage": False},
+        foundation=True,
+    ),
+)
+
+
+class TRPO:
+    """The agent; see ``TRPOConfig`` for its parts."""
+
+    Config: ClassVar[type] = TRPOConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: TRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config, self.k = config, len(seeds)
+        self.body = Body(config, spec, seeds, device)
+        self.rollout = Rollout(
+            self.k, config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
+        )
+        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.critics = torch.tensor([False, True] * self.k, device=device)
+        self.ticks = 0  # observed
+
+    @classmethod
+    def unsupported(cls, config: TRPOConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        return refused(spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
+        return self.body.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.rollout.add(step)
+        self.ticks += 1
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn from the rollout if it is full."""
+        if not self.rollout.full:
+            return None
+        data = self.rollout.take()
+        self.body.anneal((self.ticks - self.config.rollout) * self.config.lanes)
+        rows = self.body.estimate(data, self.config.gae_lambda)
+        metrics = self._improve(rows)
+        metrics["loss/value"] = self._fit(rows)
+        self.body.absorb(data)
+        return metrics
+
+    def _improve(self, rows: Estimates) -> dict[str, Tensor]:
+        """Make one step of every seed's policy."""
+        c, params = self.config, self.body.params
+        surrogate, kl = self._objectives(rows)
+        before = surrogate()
+        gradient, product = self._gradient(before), self._fisher_product(kl())
+        x = policy.conjugate_gradient(product, -gradient, c.cg_iterations)
+        curvature = (x * product(x)).sum(-1, keepdim=True)
+        live = curvature > 0
+        scale = (2 * c.max_kl / torch.where(live, curvature, 1.0)).sqrt()
+        step = torch.where(live, scale * x, 0.0)
+        mine = params.data[0::2]
+        old, accepted = mine.clone(), torch.zeros(self.k, dtype=torch.bool, device=mine.device)
+        chosen, share = old.clone(), 1.0
+        with torch.no_grad():
+            for _ in range(max(c.line_search, 1)):
+                mine.copy_(old + share * step)
+                fits = (surrogate() < before) & (kl() <= c.max_kl)
+                new = (fits | (c.line_search == 0)) & ~accepted
+                chosen = torch.where(new.unsqueeze(1), mine, chosen)
+                accepted, share = accepted | new, share * c.shrink
+            mine.copy_(chosen)
+            return {
+                "loss/policy": before.detach(),
+                "loss/improvement": before - surrogate(),
+                "loss/kl": kl(),
+                "loss/accepted": accepted.float(),
+                "loss/grad_norm": torch.linalg.vector_norm(gradient, dim=1),
+            }
+
+    def _objectives(self, rows: Estimates) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+        """Return the surrogate loss and the mean KL from the old policy, of the parameters now."""
+        c, body = self.config, self.body
+        std = body.net.log_std
+        old = body.head.build(rows.out, None if std is None else std.detach().clone())
+        old_log_prob = old.log_prob(rows.action)
+        advantage = rows.advantage
+        if c.normalize_advantage:
+            advantage = advantages.standardise(advantage)
+
+        def surrogate() -> Tensor:
+            new = body.distribution(body.net(rows.obs)[0])
+            gain = policy.surrogate(new.log_prob(rows.action) - old_log_prob, advantage)
+            return gain.mean(-1) - c.entropy * new.entropy().mean(-1)
+
+        def kl() -> Tensor:
+            new = body.distribution(body.net(rows.obs)[0])
+            return old.kl(new).mean(-1)  # type: ignore[arg-type]
+
+        return surrogate, kl
+
+    def _gradient(self, loss: Tensor, keep: bool = False) -> Tensor:
+        """Return the gradients of ``loss [K]`` by the policies' parameters, ``[K, D]``."""
+        params = self.body.params
+        grads = torch.autograd.grad(
+            loss.sum(), params.parameters, retain_graph=keep, materialize_grads=True
+        )
+        flat = torch.zeros_like(params.data)
+        for view, grad in zip(params.views(flat), grads, strict=True):
+            view.copy_(grad)
+        return flat[0::2]
+
+    def _fisher_product(self, kl: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return ``v -> (F + damping I) v`` for ``v [K, D]``; F is the Hessian of ``kl [K]``."""
+        params = self.body.params
+        slope = torch.autograd.grad(kl.sum(), params.parameters, create_graph=True)
+
+        def product(v: Tensor) -> Tensor:
+            both = torch.zeros_like(params.data)
+            both[0::2] = v
+            along = zip(slope, params.views(both), strict=True)
+            derivative = torch.stack([(g * x).sum() for g, x in along])
+            return self._gradient(derivative, keep=True) + self.config.damping * v
+
+        return product
+
+    def _fit(self, rows: Estimates) -> Tensor:
+        """Train the critics on the rollout; returns the mean loss ``[K]``."""
+        c, optimizer, losses = self.config, self.body.optimizer, []
+        seeds = torch.arange(self.k, device=rows.v.device).unsqueeze(1)
+        for _ in range(c.critic_epochs):
+            order = self.order().argsort(-1)
+            for index in torch.split(order, c.batch_size, 1):
+                values = self.body.net(rows.obs[seeds, index])[1].squeeze(-1)
+                loss = td.squared(values - rows.target[seeds, index]).mean(-1)
+                optimizer.backward(loss)
+                optimizer.step(self.critics)
+                losses.append(loss.detach())
+        return torch.stack(losses, -1).mean(-1) if losses else torch.zeros_like(rows.v[:, 0])
+
+    def state(self) -> State:
+        """Return policy, optimiser, rollout, streams and the tick count."""
+        state = self.body.state()
+        state["streams"]["order"] = self.order.state()
+        return state | {"rollout": self.rollout.state(), "ticks": self.ticks}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.body.load(state)
+        if "rollout" in state:
+            self.order.load(state["streams"]["order"])
+            self.rollout.load(state["rollout"])
+            self.ticks = state["ticks"]
