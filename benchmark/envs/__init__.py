@@ -11,6 +11,7 @@ PROBES = (
     "ConstantTerminated",
     "Chain",
     "Identity",
+    "Follow",
     "Roulette",
     "Raises",
     "NaN",

@@ -14,11 +14,17 @@ Outcome = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
 
 
 class _Probe(gymnasium.Env):
-    """Two actions and one number in [0, 1] to look at; ``t`` counts the steps of the episode."""
+    """Some actions and one number in [0, 1] to look at; ``t`` counts the steps of the episode.
+
+    Args:
+        actions: how many; 0: any number in [-1, 1] is an action.
+    """
 
     def __init__(self, actions: int = 2) -> None:
         self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.action_space = spaces.Discrete(actions)
+        self.action_space: spaces.Space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        if actions:
+            self.action_space = spaces.Discrete(actions)
         self.t = 0
 
     def reset(
@@ -35,8 +41,8 @@ class _Probe(gymnasium.Env):
 class ConstantTruncated(_Probe):
     """Reward ``r`` at every step, cut by a time limit ``T``: the value is r / (1 - gamma)."""
 
-    def __init__(self, r: float = 1.0, T: int = 5) -> None:
-        super().__init__()
+    def __init__(self, r: float = 1.0, T: int = 5, actions: int = 2) -> None:
+        super().__init__(actions)
         self.r, self.T = r, T
 
     def step(self, action: int) -> Outcome:
@@ -64,8 +70,8 @@ class ConstantTerminated(ConstantTruncated):
 class Chain(_Probe):
     """Two steps, observed as 0 and then 1; only the second pays: the values are gamma r and r."""
 
-    def __init__(self, r: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, r: float = 1.0, actions: int = 2) -> None:
+        super().__init__(actions)
         self.r = r
 
     def step(self, action: int) -> Outcome:
@@ -99,6 +105,25 @@ class Identity(_Probe):
         self.target = int(self.np_random.integers(len(shown)))
         shown[self.target] = 1.0
         return shown
+
+
+class Follow(_Probe):
+    """The observation is a random number in [0, 1]; an action pays minus its squared distance."""
+
+    def __init__(self, T: int = 10) -> None:
+        super().__init__(actions=0)
+        self.T, self.target = T, 0.0
+
+    def step(self, action: np.ndarray) -> Outcome:
+        """Compare the action with what was shown; terminate after ``T`` steps."""
+        self.t += 1
+        reward = -float((action[0] - self.target) ** 2)
+        return self.observe(), reward, self.t >= self.T, False, {}
+
+    def observe(self) -> np.ndarray:
+        """Draw and show the next target."""
+        self.target = float(self.np_random.random())
+        return np.full(1, self.target, np.float32)
 
 
 class Roulette(_Probe):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from benchmark.envs import PROBES
 from benchmark.envs.config import EnvConfig
@@ -34,6 +35,19 @@ def test_identity():
         assert sum(step[0] for step in episode("Identity", policy, actions=3, T=20)) == score
 
 
+def test_follow_pays_minus_the_squared_distance():
+    assert all(step[0] == 0 for step in episode("Follow", lambda obs: obs, T=20))
+    paid = [step[0] for step in episode("Follow", lambda obs: obs - 0.5, T=20)]
+    assert paid == pytest.approx([-0.25] * 20) and len(paid) == 20
+
+
+def test_no_number_of_actions_means_a_box():
+    for name in ("ConstantTruncated", "Chain", "Follow"):
+        kwargs = {} if name == "Follow" else {"actions": 0}
+        env = make_env(EnvConfig(id=f"Prism/{name}-v0", kwargs=kwargs), training=True)
+        assert env.action_space == spaces.Box(-1.0, 1.0, (1,))
+
+
 def test_roulette():
     env = make_env(EnvConfig(id="Prism/Roulette-v0"), training=True)
     env.reset(seed=0)
@@ -54,7 +68,8 @@ def test_observations_are_in_their_space():
         env = make_env(EnvConfig(id=f"Prism/{name}-v0"), training=True)
         obs, _ = env.reset(seed=0)
         assert env.observation_space.contains(obs)
-        assert env.observation_space.contains(env.step(0)[0])
+        env.action_space.seed(0)
+        assert env.observation_space.contains(env.step(env.action_space.sample())[0])
 
 
 def test_mujoco_leaves_no_log_behind(tmp_path, monkeypatch):

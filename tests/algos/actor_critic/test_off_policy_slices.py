@@ -10,8 +10,8 @@ from gymnasium import spaces
 
 from algos.core.agent import State
 from benchmark.checkpoint import take_seed
+from tests.algos.actor_critic.agents import PRESETS, agent, drive, preset
 from tests.helpers import SEEDS, VECTOR, World, copied, equal
-from tests.off_policy import PRESETS, agent, drive, preset
 
 ALONE = SEEDS.index(11)
 

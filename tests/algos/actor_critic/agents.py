@@ -13,14 +13,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from algos.actor_critic.off_policy import OffPolicyConfig
-from algos.actor_critic.sac import SAC
-from algos.actor_critic.td3 import TD3
 from algos.core.agent import Spec
 from benchmark import config as cfg
+from benchmark.agents import agent_class
 from tests.helpers import CPU, SEEDS, VECTOR, World
 
-Learner = TD3 | SAC
-PRESETS = {"ddpg": TD3, "td3": TD3, "sac": SAC}
+PRESETS = ("ddpg", "td3", "sac")
 ACTIONS = spaces.Box(np.float32([-2.0, 0.0]), np.float32([2.0, 1.0]))  # neither unit nor centred
 
 
@@ -44,7 +42,7 @@ def tiny(name: str, **changes: Any) -> Any:
 def agent(config: OffPolicyConfig, seeds: Sequence[int] = SEEDS, **spec: Any) -> Any:
     """Build an agent; ``spec`` may set ``obs``, ``actions`` and ``budget``."""
     task = Spec(spec.get("obs", VECTOR), spec.get("actions", ACTIONS), spec.get("budget", 1000))
-    return PRESETS[config.name](config, task, seeds, CPU)
+    return agent_class(config.agent)(config, task, seeds, CPU)
 
 
 def drive(learner: Any, world: World, ticks: int) -> dict[str, list[Tensor]]:
