@@ -34,7 +34,7 @@ Prism: train agents on environments, a whole grid from one command line.
 
   python -m benchmark status results/<study>                         how far a sweep is
   python -m benchmark evaluate results/<study>/runs/<run> --episodes 100
-  python -m benchmark wandb-push results/<study>/runs/<run>          replay a run into W&B
+  python -m benchmark wandb-push results/<study>                     send W&B what it lacks
 
 The same command again skips what is finished and resumes what is not.
 
@@ -197,15 +197,26 @@ def _status(words: list[str]) -> int:
 
 
 def _wandb_push(words: list[str]) -> int:
-    parser = _parser("wandb-push", "Replay the local rows of runs into Weights & Biases.")
-    parser.add_argument("run_dirs", nargs="+", type=str)
-    folders = [_run_folder(text) for text in parser.parse_args(words).run_dirs]
+    parser = _parser("wandb-push", "Bring Weights & Biases up to date with the local rows.")
+    parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
+    parser.add_argument("--project", help="default: the one the run was tracked with")
+    parser.add_argument("--entity", help="likewise")
+    parser.add_argument("--rate", type=float, default=60.0, help="runs a minute at most")
+    args = parser.parse_args(words)
+    if not args.rate > 0:
+        raise ConfigError(f"--rate={args.rate} must be above 0")
 
-    from benchmark.tracking.wandb import push
+    from benchmark.tracking import push
 
-    for folder in folders:
-        push(folder)
-    return 0
+    folders = push.run_folders([_folder(text) for text in args.paths])
+    where = {"project": args.project, "entity": args.entity}
+    failed = 0
+    for outcome in push.push(folders, where, push.Pace(args.rate)):
+        failed += bool(outcome.problem)
+        end = outcome.problem or ("up to date" if not outcome.sent else "complete")
+        print(f"{outcome.run_id}: {outcome.sent} of {outcome.rows} rows sent, {end}", flush=True)
+    print(f"{len(folders) - failed} of {len(folders)} runs are complete on W&B")
+    return 1 if failed else 0
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

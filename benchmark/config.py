@@ -66,6 +66,9 @@ class Tracking:
     wandb: str = "auto"  # auto | online | offline | disabled
     project: str = "prism"
     entity: str | None = None
+    job_type: str = "train"
+    tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
+    notes: str | None = None
 
 
 @dataclass

@@ -13,7 +13,7 @@ import benchmark.schema as schema
 from benchmark import checkpoint, store
 from benchmark.job import Job
 from benchmark.tracking.files import Rows
-from benchmark.tracking.wandb import WandbMirror
+from benchmark.tracking.wandb import WandbMirror, settle
 
 Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
 
@@ -36,16 +36,14 @@ class RunWriter:
         self.step = min(before["global_step"], resume_at) if before and resume_at else 0
         record = store.run_record(job, k)
         store.write_json(self.folder / "run.json", record)
+        store.write_json(self.folder / "tracking.json", job.config["tracking"])
         (self.folder / "error.txt").unlink(missing_ok=True)
         (self.folder / "metrics.parquet").unlink(missing_ok=True)
         self._metrics = Rows(self.folder / "metrics.jsonl")
         self._timing = Rows(self.folder / "timing.jsonl")
         for rows in (self._metrics, self._timing):
             rows.truncate_to(-1 if resume_at is None else resume_at)
-        tracking = job.config["tracking"]
-        self._mirror = WandbMirror(
-            record, self.folder, tracking["wandb"], tracking["project"], tracking["entity"]
-        )
+        self.mirror = WandbMirror(record, self.folder, job.config["tracking"], resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
@@ -53,7 +51,7 @@ class RunWriter:
         self.step = step
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
-        self._mirror.log(stored)
+        self.mirror.log(stored)
 
     def end(
         self,
@@ -74,12 +72,17 @@ class RunWriter:
             (self.folder / "error.txt").write_text((details or reason or "unknown") + "\n")
         self._metrics.close()
         self._timing.close()
-        self._mirror.finish(state, exit_code)
+        self.mirror.finish(state, exit_code, reason)
         self._write_status(reason, exit_code, failure)
+
+    def note_mirror(self) -> None:
+        """Write down how the mirror of a run that has ended came out."""
+        self._write_status(*self._outcome)
 
     def _write_status(
         self, reason: str | None = None, exit_code: int | None = None, failure: str | None = None
     ) -> None:
+        self._outcome = reason, exit_code, failure
         finished = self.state == schema.FINISHED
         status = schema.Status(
             state=self.state,
@@ -89,7 +92,7 @@ class RunWriter:
             budget=self._budget,
             attempts=self._attempts,
             exit_code=exit_code,
-            wandb=self._mirror.status,
+            wandb=self.mirror.status,
             size=self._metrics.path.stat().st_size if finished else None,
             updated=time.time(),
         )
@@ -136,9 +139,12 @@ class Recorder:
         details: str | None = None,
         failure: str | None = None,
     ) -> None:
-        """End every run that is still live."""
+        """End every run that is still live, and wait for their mirrors."""
         for run in self.runs:
             run.end(state, reason, details, failure)
+        settle(run.mirror for run in self.runs)
+        for run in self.runs:
+            run.note_mirror()
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
         """Write what greedy acting needs of one seed."""

@@ -10,6 +10,7 @@ This module imports nothing of Prism. Layout::
                                   metrics.jsonl one JSON object per line; the truth
                                   metrics.parquet the same rows, written when the run finishes
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
+                                  tracking.json where the run was mirrored to
                                   weights.pt    final weights
                                   error.txt     why the run failed, if it did
 
@@ -131,6 +132,7 @@ class Status(TypedDict):
     budget: int
     attempts: int
     exit_code: int | None
-    wandb: str | None  # "offline" | "online" | "disabled" | "lost: <why>"
+    # "starting" | "offline" | "online" | "uploading" | "pushed" | "disabled" | "lost: <why>"
+    wandb: str | None
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds

@@ -1,7 +1,7 @@
 """One thread per process: the suite runs on as many workers as there are cores."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ os.environ["WANDB_ERROR_REPORTING"] = "false"
 
 import pytest
 import torch
+
+from tests.wandb_server import WandbServer
 
 torch.set_num_threads(1)
 
@@ -40,3 +42,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
         return runs.finished(runs.job(folder, algo, env, **changes))
 
     return run
+
+
+@pytest.fixture
+def wandb_server(tmp_path_factory, monkeypatch) -> Iterator[WandbServer]:
+    """Return a W&B server of this test's own, to which the SDK is logged in."""
+    import wandb
+
+    server = WandbServer()
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("WANDB_MODE")
+    wandb.teardown()
+    yield server
+    wandb.teardown()
+    server.stop()

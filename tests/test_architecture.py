@@ -28,7 +28,7 @@ LIMITED = {  # third-party package -> modules that may import it
     "omegaconf": ["benchmark*", "hydra_plugins*"],
     "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
     "gymnasium": ["benchmark.envs*"],
-    "wandb": ["benchmark.tracking.wandb", "analysis.sources.wandb"],
+    "wandb": ["benchmark.tracking*", "analysis.sources.wandb"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")

@@ -103,7 +103,7 @@ def test_the_folder_keeps_its_contract(tmp_path: Path) -> None:
     folder = next(folders(work))
     assert {p.name for p in folder.iterdir()} == {
         *("run.json", "status.json", "metrics.jsonl", "metrics.parquet", "timing.jsonl"),
-        "weights.pt",
+        *("tracking.json", "weights.pt"),
     }
     record = json.loads((folder / "run.json").read_text())
     assert record.keys() == get_type_hints(schema.RunRecord).keys()

@@ -1,53 +1,37 @@
 """The Weights & Biases mirror of a run: a copy of the local rows that can fail without harm.
 
-One thread per process talks to W&B, so that neither a slow start, an unreachable server nor a dead
-service is ever in training's way; ``finish`` waits for it, up to a limit. A mirror that fails turns
-itself off, says so in one line and keeps the reason in ``status``; ``push`` replays the local rows
-later.
+A mirror that fails turns itself off, says so in one line and keeps the reason in ``status``;
+``benchmark/tracking/push.py`` brings W&B up to date later. Several runs live in one process at a
+time, each with an explicit id (``reinit="create_new"``), and rows go to their own run, never
+through ``wandb.log``: W&B's notion of a current run is how the rows of one job end up in another.
 
-Several runs live in one process at a time, each with an explicit id (``reinit="create_new"``), and
-rows go to their own run, never through ``wandb.log``: W&B's notion of a current run is how the
-rows of one job end up in another.
+A run that goes on from a checkpoint goes on in its W&B run: the rows that W&B lacks are sent, those
+that it has are not. The id holds the hash of the code, so that a run made again by other code is
+another W&B run.
 """
 
 import json
 import os
 import re
-import sys
-import threading
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from benchmark.errors import ConfigError
-from benchmark.schema import PLANNED, RUNNING, STEP, RunRecord, Status
+from benchmark.schema import STEP, RunRecord
 from benchmark.tracking.files import plain, read_rows
+from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
-Mode = Literal["auto", "online", "offline", "disabled"]
-StartMode = Literal["online", "offline"]
-MODES: tuple[Mode, ...] = ("auto", "online", "offline", "disabled")
+UPLOADING = "uploading"
 
-_INIT_TIMEOUT = 15.0  # seconds; W&B's own default of 90 would hold back every row behind it
-_FINISH_TIMEOUT = 30.0  # seconds that W&B may upload at the end of a run
-_WAIT = 60.0  # seconds after which the service is taken for stuck
-_ENV_MODES: dict[str, Mode] = {
-    "online": "online",
-    "run": "online",
-    "offline": "offline",
-    "dryrun": "offline",
-    "disabled": "disabled",
-}
 _SETTINGS: dict[str, Any] = {  # what a mirror needs no more than the start-up time it costs
     "silent": True,
     "console": "off",
     "disable_git": True,
     "disable_code": True,
     "save_code": False,
-    "init_timeout": _INIT_TIMEOUT,
-    "finish_timeout": _FINISH_TIMEOUT,
+    "init_timeout": 15.0,  # W&B's own 90 would hold back every row behind it
     "x_disable_stats": True,
     "x_disable_meta": True,
     "x_disable_machine_info": True,
@@ -56,121 +40,69 @@ _SETTINGS: dict[str, Any] = {  # what a mirror needs no more than the start-up t
 }
 
 
-class _Service:
-    """The process's one thread that calls W&B, and what it has learned about W&B."""
-
-    def __init__(self) -> None:
-        self.default: Mode | None = None  # what "auto" means, once known
-        self.unreachable = False  # an online start failed: go on offline
-        self.live: set[WandbMirror] = set()
-        self.stuck = False
-        self._said: set[str] = set()
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._work, name="wandb-mirror", daemon=True).start()
-
-    def resolve(self, wanted: Mode) -> StartMode:
-        """Settle "auto", and "online" where it has failed before."""
-        import wandb
-
-        if wanted == "auto" and self.default is None:
-            wandb.setup(wandb.Settings(silent=True))
-            self.default = "online" if wandb.login(prompt=False, verify=False) else "offline"
-        mode = self.default if wanted == "auto" else wanted
-        return "online" if mode == "online" and not self.unreachable else "offline"
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Queue a call."""
-        self._calls.put(function)
-
-    def wait(self) -> bool:
-        """Wait until all that was queued is done; return False if the service is stuck."""
-        if not self.stuck:
-            done = threading.Event()
-            self._calls.put(done.set)
-            self.stuck = not done.wait(_WAIT)
-        return not self.stuck
-
-    def say(self, what: str) -> None:
-        """Print a line, once per process."""
-        if what not in self._said:
-            self._said.add(what)
-            print(f"W&B: {what}", file=sys.stderr, flush=True)
-
-    def _work(self) -> None:
-        while True:
-            self._calls.get()()
-
-
-@cache
-def _service(pid: int) -> _Service:
-    """Return the service of process ``pid``: a forked child needs a thread of its own."""
-    return _Service()
-
-
 class WandbMirror:
-    """One W&B run: one seed of one variant on one environment.
-
-    Nothing here raises or blocks, except that ``finish`` waits up to a minute.
+    """One W&B run: one seed of one variant on one environment. Nothing here raises or blocks.
 
     Args:
         record: the run's ``run.json``.
         folder: its run folder; W&B's files go to ``wandb/`` in it.
-        mode: "auto" means ``WANDB_MODE``, else online if logged in, else offline.
-        project: W&B project. entity: W&B user or team; None is the account's default.
+        tracking: the config's ``tracking``; its mode "auto" means ``WANDB_MODE``, else online if
+            logged in, else offline.
+        resume_at: step up to which the folder's rows are kept; None for a new run.
     """
 
     def __init__(
         self,
         record: RunRecord,
         folder: Path,
-        mode: Mode = "auto",
-        project: str = "prism",
-        entity: str | None = None,
+        tracking: Mapping[str, Any],
+        resume_at: int | None = None,
     ) -> None:
         self._record, self._folder = record, Path(folder).absolute()
-        self._project, self._entity = project, entity
+        self._tracking, self._resume_at = tracking, resume_at
         self._run: Any = None
-        if mode == "auto":
-            mode = _ENV_MODES.get(os.environ.get("WANDB_MODE", ""), "auto")
-        self._wanted, self._status = mode, "disabled" if mode == "disabled" else "starting"
-        if mode != "disabled":
-            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-            self._service = _service(os.getpid())
+        self._sent: dict[int, dict[str, Any]] = {}
+        self._rows = 0
+        self._ended = False
+        self._wanted = wanted_mode(tracking["wandb"])
+        self._status = "disabled" if self._wanted == "disabled" else "starting"
+        if self._status != "disabled":
+            self._service = service(os.getpid())
             self._service.call(self._start)
 
     @property
     def status(self) -> str:
-        """Return "starting", "online", "offline", "disabled" or "lost: <reason>"."""
+        """Return "starting", "online", "offline", "uploading", "disabled" or "lost: <reason>"."""
         return self._status
 
-    def log(self, row: dict[str, Any]) -> None:
+    def log(self, row: Mapping[str, Any]) -> None:
         """Queue one row; missing and non-finite values are left out."""
         if self._status != "disabled":
-            present = {key: value for key, value in plain(row).items() if value is not None}
-            self._service.call(lambda: self._attempt(lambda run: run.log(present)))
+            present = compact(row)
+            self._service.call(lambda: self._send(present))
 
-    def finish(self, state: str, exit_code: int) -> None:
-        """Queue the end of the run and wait for it. ``state`` is the one of ``status.json``."""
-        if self._status == "disabled":
-            return
-        self._service.call(lambda: self._end(state, exit_code))
-        if not self._service.wait():
-            self._lose("the service does not answer")
+    def finish(self, state: str, exit_code: int, reason: str | None = None) -> None:
+        """Queue the end of the run; ``state`` and ``reason`` are those of ``status.json``."""
+        if self._status != "disabled":
+            self._service.call(lambda: self._end(state, exit_code, reason))
 
     def _start(self) -> None:
-        mode = self._wanted
+        mode: StartMode = "offline"
         try:
-            mode = self._service.resolve(mode)
+            mode = self._service.resolve(self._wanted)
             self._open(mode)
         except Exception as error:
+            if self._ended:
+                return
             if self._service.live:  # a new service would end their runs
                 self._fail(error)
             else:
                 self._restart(mode, error)
 
-    def _restart(self, mode: Mode, error: Exception) -> None:
+    def _restart(self, mode: StartMode, error: Exception) -> None:
         """Try again offline on a new service: the old one is dead or holds the id as "in use"."""
-        _teardown()
+        teardown()
+        self._run, self._rows = None, 0
         try:
             self._open("offline")
         except Exception as second:
@@ -181,32 +113,27 @@ class WandbMirror:
                 self._service.say(f"no online start, recording offline: {_line(error)}")
 
     def _open(self, mode: StartMode) -> None:
-        import wandb
-
-        record = self._record
-        known = wandb.Settings.model_fields  # settings with x_ come and go between versions
-        label, study = record["variant"]["label"], record["study"]
-        run = wandb.init(
-            project=self._project,
-            entity=self._entity,
-            id=safe_id(f"{study}-{record['run_id']}"),
-            name=f"{label} {record['env']} seed {record['seed']}",
-            group=f"{study}/{record['env']}/{label}"[:128],
-            job_type="train",
-            tags=sorted({tag[:64] for tag in (study, record["algo"], record["env"])}),
-            config=_config(record),
-            dir=str(self._folder),
-            mode=mode,
-            reinit="create_new",
-            resume="allow" if mode == "online" else None,
-            settings=wandb.Settings(**{k: v for k, v in _SETTINGS.items() if k in known}),
-        )
-        self._run, self._status = run, mode
+        for old in self._folder.glob(f"wandb/offline-run-*-{wandb_id(self._record)}"):
+            shutil.rmtree(old, ignore_errors=True)  # an earlier attempt's: its rows come again
+        run = open_run(self._record, self._folder, self._tracking, mode)
+        if self._ended:  # nobody waits any more
+            return _abandon(run)
+        self._run = run
         self._service.live.add(self)
         if not Path(run.dir).is_relative_to(self._folder):  # W&B's way with an unwritable folder
             raise OSError(f"cannot write to {self._folder / 'wandb'}")
-        run.define_metric(STEP)
-        run.define_metric("*", step_metric=STEP)
+        if mode == "online" and run.resumed and (before := held(run.path)):
+            self._sent = before.rows
+        if self._resume_at is not None:
+            for row in read_rows(self._folder / "metrics.jsonl"):
+                if row[STEP] <= self._resume_at:
+                    self._send(compact(row))
+        self._status = mode
+
+    def _send(self, row: dict[str, Any]) -> None:
+        self._rows += 1
+        if self._sent.get(row[STEP]) != row:
+            self._attempt(lambda run: run.log(row))
 
     def _attempt(self, call: Callable[[Any], None]) -> None:
         if self._run is not None:
@@ -215,75 +142,151 @@ class WandbMirror:
             except Exception as error:
                 self._fail(error)
 
-    def _end(self, state: str, exit_code: int) -> None:
-        if self._run is not None:
-            self._attempt(lambda run: run.summary.update({"state": state}))
-            self._attempt(lambda run: run.finish(exit_code=exit_code))
+    def _end(self, state: str, exit_code: int, reason: str | None) -> None:
+        facts = summary(state, reason, self._rows)
+        self._attempt(lambda run: run.summary.update(facts))
+        if self._status == "online":
+            self._status = UPLOADING
+            self._service.end(lambda: self._close(exit_code, "online"))
+        else:
+            self._close(exit_code, self._status)
+
+    def _close(self, exit_code: int, status: str) -> None:
+        self._attempt(lambda run: run.finish(exit_code=exit_code))
         self._service.live.discard(self)
-        self._run = None
-        if not self._service.live:
-            _teardown()
+        if self._run is not None:
+            self._run, self._status, self._ended = None, status, True
 
     def _fail(self, error: Exception) -> None:
-        run, self._run = self._run, None
-        self._service.live.discard(self)
-        with suppress(Exception):  # as far as it can still be told
-            run.finish(exit_code=1)
-        self._lose(_line(error))
+        run = self._run
+        self.lose(_line(error))
+        if run is not None:
+            self._service.end(lambda: _abandon(run))
 
-    def _lose(self, reason: str) -> None:
-        self._status = f"lost: {reason}"
-        self._service.say(
-            f"mirror off, training goes on: {reason}; the local rows are complete, replay them with"
-            " python -m benchmark wandb-push <run folder>"
-        )
+    def lose(self, reason: str) -> None:
+        """Turn a mirror off that has not ended well; the first reason counts."""
+        if not self._ended:
+            self._run, self._status, self._ended = None, f"lost: {reason}", True
+            self._service.live.discard(self)
+            self._service.say(
+                f"mirror off, training goes on: {reason}; the local rows are complete, upload them"
+                f" with python -m benchmark wandb-push {self._folder.parent.parent}"
+            )
 
 
-def push(
-    run_dir: Path, mode: Mode = "auto", project: str = "prism", entity: str | None = None
-) -> str:
-    """Replay the local rows of a run that has ended into W&B; return the mirror's last status.
+def _abandon(run: Any) -> None:
+    """End a run as far as it can still be told."""
+    with suppress(Exception):
+        run.finish(exit_code=1)
 
-    W&B appends: readers of a run that was pushed twice keep the last row of each ``global_step``.
 
-    Raises:
-        ConfigError: ``run_dir`` is no run folder, or the run has not ended.
+def settle(mirrors: Iterable[WandbMirror]) -> None:
+    """Wait, for as long as is fair, until mirrors that were told to finish have done so."""
+    waiting = [mirror for mirror in mirrors if mirror.status != "disabled"]
+    if not waiting:
+        return
+    shared = service(os.getpid())
+    if problem := shared.wait():
+        for mirror in waiting:
+            mirror.lose(problem)
+    if problem or not shared.live:
+        teardown()  # this is also what ends a ``run.finish`` that waits for a dead server
+
+
+def open_run(
+    record: RunRecord,
+    folder: Path,
+    tracking: Mapping[str, Any],
+    mode: StartMode,
+    **settings: Any,
+) -> Any:
+    """Start the W&B run of a run folder, or go on in it.
+
+    Args:
+        record: ``run.json``; folder: where ``wandb/`` goes.
+        tracking: project, entity, tags, notes and job type.
+        mode: online or offline.
+        settings: of ``wandb.Settings``, in place of the mirror's.
     """
-    run_dir = Path(run_dir)
+    import wandb
+
+    quiet_setup()
+    known = wandb.Settings.model_fields  # settings with x_ come and go between versions
+    chosen = {k: v for k, v in (_SETTINGS | settings).items() if k in known}
+    label, study = record["variant"]["label"], record["study"]
+    run = wandb.init(
+        project=tracking["project"],
+        entity=tracking["entity"],
+        id=wandb_id(record),
+        name=f"{label} {record['env']} seed {record['seed']}",
+        group=group(record),
+        job_type=tracking["job_type"],
+        notes=tracking["notes"],
+        tags=sorted(
+            {tag[:64] for tag in (study, record["algo"], record["env"], *tracking["tags"])}
+        ),
+        config=_config(record),
+        allow_val_change=True,
+        dir=str(folder),
+        mode=mode,
+        reinit="create_new",
+        resume="allow" if mode == "online" else None,
+        settings=wandb.Settings(**chosen),
+    )
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP)
+    return run
+
+
+def group(record: RunRecord) -> str:
+    """Return the name that the seeds of a cell share."""
+    return f"{record['study']}/{record['env']}/{record['variant']['label']}"[:128]
+
+
+def summary(state: str, reason: str | None, rows: int) -> dict[str, Any]:
+    """Return what a run's summary says beside its last values: its state and how long it is."""
+    return {"state": state, "reason": reason or "", "rows": rows}
+
+
+class Held(NamedTuple):
+    """What W&B holds of a run: the last row of each step, and the summary."""
+
+    rows: dict[int, dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def held(path: str) -> Held | None:
+    """Return what W&B holds of the run ``[entity/]project/id``, None if there is no such run."""
+    import wandb
+    from wandb.errors import CommError
+
     try:
-        record: RunRecord = json.loads((run_dir / "run.json").read_text())
-        status: Status = json.loads((run_dir / "status.json").read_text())
-        rows = read_rows(run_dir / "metrics.jsonl")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ConfigError(
-            f"{run_dir} is not a run folder: it has no {Path(error.filename).name}"
-        ) from None
-    if status["state"] in (PLANNED, RUNNING):
-        raise ConfigError(
-            f"{run_dir} is {status['state']}: only a run that has ended can be pushed"
-        )
-    mirror = WandbMirror(record, run_dir, mode, project, entity)
-    for row in rows:
-        mirror.log(row)
-    mirror.finish(status["state"], status["exit_code"] or 0)
-    return mirror.status
+        run = wandb.Api(timeout=30).run(path)
+    except CommError as error:
+        if isinstance(error.exc, ValueError):  # "could not find run", as the SDK wraps it
+            return None
+        raise
+    rows = {
+        row[STEP]: {key: x for key, x in row.items() if not key.startswith("_")}
+        for row in run.scan_history(page_size=10_000, use_cache=False)
+        if STEP in row
+    }
+    return Held(rows, dict(run.summary))
+
+
+def compact(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as W&B takes it: without missing and non-finite values."""
+    return {key: value for key, value in plain(row).items() if value is not None}
+
+
+def wandb_id(record: RunRecord) -> str:
+    """Return the id of a run's W&B run."""
+    return safe_id(f"{record['study']}-{record['run_id']}-{record['code']}")
 
 
 def safe_id(text: str) -> str:
     """Return ``text`` as a W&B run id: its last 128 characters, odd ones replaced."""
     return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[-128:]
-
-
-def _teardown() -> None:
-    """End W&B's service process and wait for it: only then is every finished run on the disk.
-
-    ``run.finish`` returns before that, and a worker process that leaves without exit handlers, as
-    those of ``multiprocessing`` do, would take the unwritten rows with it.
-    """
-    import wandb
-
-    with suppress(Exception):  # raised by a dead service
-        wandb.teardown()
 
 
 def _line(error: Exception) -> str:
@@ -292,6 +295,9 @@ def _line(error: Exception) -> str:
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
-    """Return the resolved config, nested, with the rest of ``run.json`` under ``record``."""
-    rest = {key: value for key, value in record.items() if key != "config"}
-    return {**record["config"], "seed": record["seed"], "record": rest}
+    """Return the resolved config, nested, for W&B's tables and filters, and ``record`` as JSON.
+
+    The record is what readers go by: W&B drops an empty dictionary from a config, and its client
+    takes a top-level entry with a key "value", as DQN's config has, for a wrapper of that value.
+    """
+    return {**record["config"], "seed": record["seed"], "record": json.dumps(record)}

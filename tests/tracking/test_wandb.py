@@ -1,7 +1,6 @@
-"""The W&B mirror, against the real SDK: offline, unreachable, killed, stuck, replayed."""
+"""The W&B mirror, against the real SDK: offline, unreachable, killed, stuck."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,10 +11,10 @@ from pathlib import Path
 import pytest
 import wandb
 
-from benchmark.errors import ConfigError
+from benchmark.tracking import service
 from benchmark.tracking import wandb as mirror_module
-from benchmark.tracking.files import Rows
-from benchmark.tracking.wandb import WandbMirror, push, safe_id
+from benchmark.tracking.wandb import WandbMirror, safe_id, settle
+from tests.tracking.runs import folder, own_service, record, row, tracking
 
 Start = Callable[..., WandbMirror]
 
@@ -23,37 +22,23 @@ Start = Callable[..., WandbMirror]
 @pytest.fixture
 def start(tmp_path):
     """Return a function that starts the mirror of one seed, on a service of this test alone."""
-    mirror_module._service.cache_clear()
-    yield lambda seed=0, mode="offline": WandbMirror(record(seed), folder(tmp_path, seed), mode)
-    idle = threading.Event()
-    mirror_module._service(os.getpid()).call(idle.set)
-    assert idle.wait(60)  # nothing of this test may meet the next one's
-    mirror_module._service.cache_clear()
-    wandb.teardown()
+    with own_service():
+        yield lambda seed=0, mode="offline": mirror_of(tmp_path, seed, mode)
 
 
-def record(seed: int):
-    return {
-        "schema": 1,
-        "run_id": f"dqn-cartpole-s{seed}-0123abcdef",
-        "study": "quick start",
-        "variant": {"label": "DQN + n-step", "component": "n-step"},
-        "algo": "dqn",
-        "env": "cartpole",
-        "seed": seed,
-        "config": {"algo": {"lr": 0.001, "hidden": [64, 64]}, "env": {"id": "CartPole-v1"}},
-    }
+def mirror_of(root: Path, seed: int, mode: str) -> WandbMirror:
+    return WandbMirror(record(seed), folder(root, seed), tracking(mode))
 
 
-def folder(root: Path, seed: int) -> Path:
-    path = root / "runs" / str(seed)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def finish(*mirrors: WandbMirror, state: str = "finished", code: int = 0) -> None:
+    for mirror in mirrors:
+        mirror.finish(state, code)
+    settle(mirrors)
 
 
-def settle(mirror: WandbMirror) -> None:
+def queued(mirror: WandbMirror) -> None:
     """Wait until all that was asked of the mirror has happened."""
-    assert mirror._service.wait()
+    assert mirror._service.wait() is None
 
 
 def recorded(run_folder: Path) -> list[dict]:
@@ -79,26 +64,23 @@ def history_row(history: dict) -> dict:
     return {key: value for key, value in history["item"].items() if not key.startswith("_")}
 
 
-def row(step: int, seed: int = 0) -> dict:
-    return {"global_step": step, "loss/q": seed + step / 3}
-
-
 def test_seeds_of_a_job_are_runs_of_their_own(start, tmp_path):
     mirrors = [start(seed) for seed in range(3)]
     for step in range(20):
         for seed, mirror in enumerate(mirrors):
             mirror.log(row(step, seed))
     for mirror in mirrors:
-        mirror.finish("finished", 0)
+        finish(mirror)
     assert wandb.run is None
     for seed, mirror in enumerate(mirrors):
         assert mirror.status == "offline"
         (run,) = recorded(folder(tmp_path, seed))
-        assert run["run_id"] == f"quick-start-dqn-cartpole-s{seed}-0123abcdef"
+        assert run["run_id"] == f"quick-start-dqn-cartpole-s{seed}-0123abcdef-c0de"
         assert run["run_group"] == "quick start/cartpole/DQN + n-step"
-        assert run["tags"] == ["cartpole", "dqn", "quick start"]
+        assert run["tags"] == ["cartpole", "dqn", "mine", "quick start"]
+        assert (run["notes"], run["job_type"]) == ("why", "train")
         assert run["config"]["algo"] == {"lr": 0.001, "hidden": [64, 64]}
-        assert run["config"]["seed"] == run["config"]["record"]["seed"] == seed
+        assert run["config"]["seed"] == json.loads(run["config"]["record"])["seed"] == seed
         assert run["rows"] == [row(step, seed) for step in range(20)]
         assert run["exit"] == [0]
 
@@ -106,7 +88,7 @@ def test_seeds_of_a_job_are_runs_of_their_own(start, tmp_path):
 def test_missing_values_are_left_out(start, tmp_path):
     mirror = start()
     mirror.log({"global_step": 1, "nan": float("nan"), "none": None, "x": 2.0})
-    mirror.finish("finished", 0)
+    finish(mirror)
     assert mirror.status == "offline"
     (run,) = recorded(folder(tmp_path, 0))
     assert run["rows"] == [{"global_step": 1, "x": 2.0}]
@@ -117,8 +99,8 @@ def test_rows_of_a_crashed_run_stay_its_own(start, tmp_path):
     crashed.log(row(1))
     after = start(1)
     after.log(row(2, 1))
-    after.finish("finished", 0)
-    crashed.finish("failed", 1)
+    finish(after)
+    finish(crashed, state="failed", code=1)
     assert (crashed.status, after.status) == ("offline", "offline")
     (first,), (second,) = recorded(folder(tmp_path, 0)), recorded(folder(tmp_path, 1))
     assert (first["rows"], first["exit"]) == ([row(1)], [1])
@@ -128,35 +110,45 @@ def test_rows_of_a_crashed_run_stay_its_own(start, tmp_path):
 def test_a_killed_service_stops_the_mirror_not_the_training(start, tmp_path, capfd):
     mirrors = [start(0), start(1)]
     for mirror in mirrors:
-        settle(mirror)
+        queued(mirror)
     kill_core()
     for mirror in mirrors:
         mirror.log(row(1))
-        mirror.finish("finished", 0)
+        finish(mirror)
         assert mirror.status.startswith("lost: ")
     said = capfd.readouterr().err.count("mirror off, training goes on")
     assert 1 <= said <= 2  # the two may see the death differently
     after = start(2)
     after.log(row(2, 2))
-    after.finish("finished", 0)
+    finish(after)
     assert after.status == "offline"
     assert [run["rows"] for run in recorded(folder(tmp_path, 2))] == [[row(2, 2)]]
 
 
 def kill_core() -> None:
-    listing = subprocess.check_output(["ps", "-e", "-ww", "-o", "pid=,ppid=,args="], text=True)
-    cores = [line.split() for line in listing.splitlines() if "wandb-core" in line]
-    (pid,) = [int(fields[0]) for fields in cores if int(fields[1]) == os.getpid()]
+    (pid,) = service._cores()
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_service_that_does_not_end_is_killed(start, monkeypatch):
+    queued(start(0))
+    (pid,) = service._cores()
+    monkeypatch.setattr(service, "_TEARDOWN", 0.05)
+    release = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "_teardown", release.wait)
+        service.teardown()
+    release.set()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
 
 
 def test_a_row_that_wandb_refuses_stops_only_its_own_mirror(start):
     bad, good = start(0), start(1)
-    settle(bad)
+    queued(bad)
     bad._run.log = lambda _: (_ for _ in ()).throw(TypeError("not a number"))
     for mirror in (bad, good):
         mirror.log(row(1))
-        mirror.finish("finished", 0)
+        finish(mirror)
     assert (bad.status, good.status) == ("lost: TypeError: not a number", "offline")
 
 
@@ -164,7 +156,7 @@ def test_an_unwritable_folder_loses_the_mirror_instead_of_moving_it(start, tmp_p
     (folder(tmp_path, 0) / "wandb").write_text("a file where a folder should be")
     mirror = start(0)
     mirror.log(row(1))
-    mirror.finish("finished", 0)
+    finish(mirror)
     assert mirror.status.startswith("lost: ")
     assert "mirror off" in capfd.readouterr().err
 
@@ -178,7 +170,7 @@ def test_an_online_start_that_fails_records_offline(start, tmp_path, monkeypatch
     mirrors = [start(seed, "online") for seed in range(2)]
     for mirror in mirrors:
         mirror.log(row(1))
-        mirror.finish("finished", 0)
+        finish(mirror)
         assert mirror.status == "offline"
     assert capfd.readouterr().err.count("recording offline") == 1
     for seed in range(2):
@@ -191,12 +183,12 @@ def test_an_online_start_that_fails_records_offline(start, tmp_path, monkeypatch
 
 def test_a_stuck_service_is_given_up_once(start, monkeypatch):
     mirrors = [start(0), start(1)]
-    settle(mirrors[1])
+    queued(mirrors[1])
     release = threading.Event()
-    monkeypatch.setattr(mirror_module, "_WAIT", 0.05)
+    monkeypatch.setattr(service, "_PATIENCE", (0.05, 0.05))
     mirrors[0]._service.call(release.wait)
     for mirror in mirrors:
-        mirror.finish("finished", 0)
+        finish(mirror)
         assert mirror.status == "lost: the service does not answer"
     release.set()
 
@@ -218,38 +210,9 @@ def test_mode(start, tmp_path, monkeypatch, asked, environment, status):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     mirror = start(0, asked)
     mirror.log(row(1))
-    mirror.finish("finished", 0)
+    finish(mirror)
     assert mirror.status == status
     assert (folder(tmp_path, 0) / "wandb").exists() == (status != "disabled")
-
-
-def ended_run(root: Path, state: str = "finished") -> Path:
-    path = folder(root, 4)
-    (path / "run.json").write_text(json.dumps(record(4)))
-    (path / "status.json").write_text(json.dumps({"state": state, "exit_code": 0}))
-    rows = Rows(path / "metrics.jsonl")
-    for step in range(30):
-        rows.write(row(step))
-    rows.close()
-    return path
-
-
-def test_push_replays_every_row_also_in_a_fork_server_child(start, tmp_path):
-    path = ended_run(tmp_path)
-    child = multiprocessing.get_context("forkserver").Process(target=push, args=(path, "offline"))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
-    (run,) = recorded(path)
-    assert run["rows"] == [row(step) for step in range(30)]
-    assert run["exit"] == [0]
-
-
-def test_push_refuses_what_is_no_ended_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"not a run folder: it has no run\.json"):
-        push(tmp_path / "nowhere", "offline")
-    with pytest.raises(ConfigError, match="is running"):
-        push(ended_run(tmp_path, "running"), "offline")
 
 
 def test_ids_hold_only_what_wandb_allows():

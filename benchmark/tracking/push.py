@@ -1,0 +1,144 @@
+"""Brings W&B up to date with the local rows, however little of them it has.
+
+Every run is compared with what the server holds: a row is sent if W&B lacks it or has another one
+at that step, so a second push sends nothing. W&B only appends: of a row that was sent twice, the
+last one counts, here and in ``analysis``.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import store
+from benchmark.errors import ConfigError
+from benchmark.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
+from benchmark.tracking.files import Row, read_rows
+from benchmark.tracking.service import logged_in, quiet_setup, teardown
+from benchmark.tracking.wandb import Held, compact, held, open_run, summary, wandb_id
+
+PUSHED = "pushed"
+_ENDED = (FINISHED, FAILED, INTERRUPTED)
+_NO_HURRY: dict[str, Any] = {"init_timeout": 90.0, "finish_timeout": 300.0}
+_DEFAULTS: dict[str, Any] = {  # of a run that does not say how it was tracked
+    **{"project": "prism", "entity": None, "job_type": "train", "tags": [], "notes": None}
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run; ``problem`` is empty where W&B has all of it now."""
+
+    run_id: str
+    sent: int
+    rows: int
+    problem: str = ""
+
+
+class Pace:
+    """At most so many runs a minute, evenly spaced: W&B limits the requests of a project."""
+
+    def __init__(
+        self,
+        per_minute: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._gap, self._clock, self._sleep = 60.0 / per_minute, clock, sleep
+        self._next = clock()
+
+    def wait(self) -> None:
+        """Wait for one's turn."""
+        now = self._clock()
+        if now < self._next:
+            self._sleep(self._next - now)
+        self._next = max(now, self._next) + self._gap
+
+
+def run_folders(paths: Iterable[Path]) -> list[Path]:
+    """Return the folders of the runs that have ended, of run folders and of whole studies.
+
+    Raises:
+        ConfigError: a path is neither, or names a single run that has not ended.
+    """
+    found = []
+    for path in paths:
+        if (path / "plan.json").is_file() or (path / "runs").is_dir():
+            found += [x for x in sorted((path / "runs").glob("*")) if _state(x) in _ENDED]
+        elif not (path / "run.json").is_file():
+            raise ConfigError(f"{path} is neither a study nor a run folder: it has no run.json")
+        elif (state := _state(path)) not in _ENDED:
+            raise ConfigError(f"{path} is {state}: only a run that has ended can be pushed")
+        else:
+            found.append(path)
+    return found
+
+
+def _state(folder: Path) -> str:
+    status = store.read_status(folder)
+    return status["state"] if status else "without a status"
+
+
+def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Iterator[Outcome]:
+    """Bring the W&B runs of run folders up to date, one after the other.
+
+    Args:
+        folders: of runs that have ended.
+        where: ``project`` and ``entity``, if not those the run was tracked with.
+        pace: how fast.
+
+    Raises:
+        ConfigError: nobody is logged in.
+    """
+    if not logged_in():
+        raise ConfigError("not logged in to W&B: set WANDB_API_KEY or run `wandb login`")
+    for folder in folders:
+        try:
+            outcome = _push_run(folder, where, pace)
+        except Exception as error:  # the other runs are not to suffer
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            outcome = Outcome(folder.name, 0, len(read_rows(folder / "metrics.jsonl")), words[:300])
+            teardown()  # a failed start leaves the id "in use"
+        if not outcome.problem:
+            status = store.read_json(folder / "status.json")
+            store.write_json(folder / "status.json", status | {"wandb": PUSHED})
+        yield outcome
+    teardown()
+
+
+def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
+    record: RunRecord = json.loads((folder / "run.json").read_text())
+    status: Status = json.loads((folder / "status.json").read_text())
+    given = {key: value for key, value in where.items() if value is not None}
+    tracking = _DEFAULTS | (store.read_json(folder / "tracking.json") or {}) | given
+    rows = [compact(row) for row in read_rows(folder / "metrics.jsonl")]
+    facts = summary(status["state"], status["reason"], len(rows))
+    pace.wait()
+    quiet_setup()
+    path = "/".join(filter(None, [tracking["entity"], tracking["project"], wandb_id(record)]))
+    before = held(path)
+    missing = _lacking(before, rows)
+    if before and not missing and facts.items() <= before.summary.items():
+        return Outcome(folder.name, 0, len(rows), _surplus(before, rows))
+    run = open_run(record, folder, tracking, "online", **_NO_HURRY)
+    for row in missing:
+        run.log(row)
+    run.summary.update(facts)
+    run.finish(exit_code=status["exit_code"] or 0)
+    after = held(run.path)
+    left = _lacking(after, rows)
+    problem = f"{len(left)} of {len(rows)} rows have not arrived" if left else _surplus(after, rows)
+    return Outcome(folder.name, len(missing), len(rows), problem)
+
+
+def _lacking(there: Held | None, rows: list[Row]) -> list[Row]:
+    """Return the rows that W&B lacks, or of which it has another version."""
+    return [row for row in rows if not there or there.rows.get(row[STEP]) != row]
+
+
+def _surplus(there: Held | None, rows: list[Row]) -> str:
+    """Name what W&B has and the run has not: rows of another attempt that ran at other steps."""
+    extra = set(there.rows if there else ()) - {row[STEP] for row in rows}
+    return f"W&B holds {len(extra)} rows at steps that the run has not" if extra else ""

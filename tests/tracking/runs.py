@@ -1,0 +1,68 @@
+"""Run folders and mirrors for the tests of tracking, without any training."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmark.tracking import service
+from benchmark.tracking.files import Rows
+
+
+def record(seed: int, study: str = "quick start") -> Any:
+    return {
+        "schema": 1,
+        "run_id": f"dqn-cartpole-s{seed}-0123abcdef",
+        "study": study,
+        "variant": {"label": "DQN + n-step", "component": "n-step"},
+        "algo": "dqn",
+        "env": "cartpole",
+        "seed": seed,
+        "config": {"algo": {"lr": 0.001, "hidden": [64, 64]}, "env": {"id": "CartPole-v1"}},
+        "code": "c0de",
+    }
+
+
+def tracking(mode: str = "online") -> dict[str, Any]:
+    where = {"project": "prism", "entity": None, "job_type": "train"}
+    return {"wandb": mode, "tags": ["mine"], "notes": "why", **where}
+
+
+def folder(root: Path, seed: int) -> Path:
+    path = root / "runs" / str(seed)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def row(step: int, seed: int = 0) -> dict[str, Any]:
+    return {"global_step": step, "loss/q": seed + step / 3}
+
+
+def ended_run(root: Path, seed: int = 4, rows: int = 30, state: str = "finished") -> Path:
+    """Write a run folder with so many rows, and a study around it."""
+    path = folder(root, seed)
+    status = {"state": state, "exit_code": 0, "reason": None, "wandb": "offline"}
+    files = {"run": record(seed), "status": status, "tracking": tracking()}
+    for name, content in files.items():
+        (path / f"{name}.json").write_text(json.dumps(content))
+    written = Rows(path / "metrics.jsonl")
+    written.truncate_to(-1)
+    for step in range(rows):
+        written.write(row(step, seed))
+    written.close()
+    return path
+
+
+@contextmanager
+def own_service() -> Iterator[None]:
+    """Give a test the service of this process to itself."""
+    service.service.cache_clear()
+    yield
+    idle = threading.Event()
+    service.service(os.getpid()).call(idle.set)
+    assert idle.wait(60)  # nothing of this test may meet the next one's
+    service.service.cache_clear()
+    service.teardown()
