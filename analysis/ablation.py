@@ -6,8 +6,9 @@ with the full agent (drop = full - x), ``add_one_in`` with the base agent (gain 
 best - x; the best is chosen after the fact, which flatters it). Drops and gains are also given as a
 share of full - base, where that difference is told apart from 0.
 
-Tests are Welch's, two-sided, corrected by Holm over one family: the components of one section, one
-environment and one metric. Components come from each run's ``variant``; no agent is imported.
+Tests are two-sided and corrected over one family: the components of one section, one environment
+and one metric. They are Welch's, or paired by seed where the measured correlation supports it.
+Components come from each run's ``variant``; no agent is imported.
 """
 
 from collections.abc import Iterator
@@ -37,26 +38,44 @@ class Section:
     components: dict[str, str] = field(default_factory=dict)  # label -> component
 
 
-def ablate(data: Data, scores: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Choice:
+    """How the tests of a study are made.
+
+    Attributes:
+        test: one of ``stats.TESTS``; "auto" pairs by seed only where an F-test finds that seeds
+            have an effect of their own over the labels of a section, and is Welch's test elsewhere.
+        correction: "Holm" (family-wise error), "Benjamini-Hochberg" (false discoveries) or "no".
+    """
+
+    test: str = stats.AUTO
+    correction: str = stats.HOLM
+
+
+def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd.DataFrame:
     """Return the long table of all sections: one row per environment, section, metric and label.
 
     Args:
         data: the loaded studies.
         scores: one row per scored run, from ``curves.scores``.
+        choice: test and correction.
 
     Returns:
         A frame with the columns ``env, section, base, full, metric, label, component, n, planned,
-        mean, low, high, rank, reference, effect, effect_low, effect_high, p, p_holm, family,
-        visible, share, share_low, share_high, share_note, strongest, leads, note``. ``effect`` is
-        the drop, gain or distance behind; ``visible`` the effect that n finds with 80 % power;
-        ``strongest`` marks the largest drop or gain that is told apart from 0, ``leads`` a highest
-        mean that the test tells apart from the runner-up.
+        mean, low, high, rank, rank_low, rank_high, reference, effect, effect_low, effect_high,
+        test, correlation, p, p_smallest, p_adjusted, correction, family, hedges_g, a12, visible,
+        share, share_low, share_high, share_note, strongest, leads, place, place_low, place_high,
+        note``.
+        ``effect`` is the drop, gain or distance behind; ``visible`` the effect that n finds with
+        80 % power; ``place`` the component's place among the contributions with the places that the
+        data allow; ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a
+        highest mean that the test tells apart from the runner-up.
     """
     rows = [
         row
         for section in _sections(data)
         for metric in METRICS
-        for row in _Cell(data, scores, section, metric).rows()
+        for row in _Cell(data, scores, section, metric, choice or Choice()).rows()
     ]
     return pd.DataFrame(rows)
 
@@ -87,17 +106,33 @@ def _sections(data: Data) -> Iterator[Section]:
 class _Cell:
     """One section under one metric."""
 
-    def __init__(self, data: Data, scores: pd.DataFrame, section: Section, metric: str) -> None:
-        self.data, self.section, self.metric = data, section, metric
+    def __init__(
+        self, data: Data, scores: pd.DataFrame, section: Section, metric: str, choice: Choice
+    ) -> None:
+        self.data, self.section, self.metric, self.choice = data, section, metric, choice
         here = scores[scores.env == section.env]
-        self.groups = {
-            label: here.loc[here.label == label, metric].dropna().to_numpy(float)
+        runs = {
+            label: here[here.label == label].dropna(subset=[metric]).set_index("seed")[metric]
             for label in section.labels
         }
+        self.runs = {label: x[~x.index.duplicated()] for label, x in runs.items()}
+        self.groups = {label: x.to_numpy(float) for label, x in runs.items()}
         self.means = {label: x.mean() for label, x in self.groups.items() if len(x)}
         best = max(self.means, key=self.means.__getitem__, default=None)
         pick = {LEAVE_ONE_OUT: section.full, ADD_ONE_IN: section.base, COMPARISON: best}
         self.reference = pick[section.kind]
+        self.correlation, p = self._seeds()
+        supported = p < 1 - stats.LEVEL
+        auto = "paired" if supported else "welch"
+        self.test = auto if choice.test == stats.AUTO else choice.test
+
+    def _seeds(self) -> tuple[float, float]:
+        """Return the seeds' correlation over the labels that ran the same ones, and its p."""
+        full = [x for x in self.runs.values() if len(x) == max(map(len, self.runs.values()))]
+        common = [x.sort_index() for x in full if set(x.index) == set(full[0].index)]
+        if len(common) < 2 or len(common) < len(self.means):
+            return float("nan"), float("nan")
+        return stats.seeds_matter([x.to_numpy(float) for x in common])
 
     def rows(self) -> list[dict[str, object]]:
         """Return the finished rows of this cell."""
@@ -105,8 +140,16 @@ class _Cell:
             label: "" for label in self.section.labels if label != self.reference
         }
         effects = {label: self._effect(label) for label in self.section.labels}
-        adjusted = dict(zip(tested, stats.holm([effects[x].p for x in tested]), strict=True))
-        family = sum(not np.isnan(p) for p in adjusted.values())
+        family = sum(not np.isnan(effects[x].p) for x in tested)
+        level = stats.first_level(family, self.choice.correction)
+        effects = {x: self._reached(effects[x], level) for x in effects}
+        adjusted = dict(
+            zip(
+                tested,
+                stats.adjust([effects[x].p for x in tested], self.choice.correction),
+                strict=True,
+            )
+        )
         alpha = 1 - stats.LEVEL
         sizes = {
             x: effects[x].value
@@ -114,18 +157,52 @@ class _Cell:
             if effects[x].value > 0 and adjusted[x] < alpha
         }
         strongest = max(sizes, key=sizes.__getitem__, default=None)
-        leader = self._leader()
+        leader, ranks, parts = self._leader(), self._ranks(list(self.means)), self._contributions()
         return [
             self._row(label, effects[label])
             | {
-                "p_holm": adjusted.get(label, np.nan),
+                "p_adjusted": adjusted.get(label, np.nan),
+                "correction": self.choice.correction,
                 "family": family,
-                "visible": stats.visible_effect(effects[label].se, effects[label].df, family),
+                "visible": stats.visible_effect(
+                    effects[label].se,
+                    effects[label].df,
+                    1 if self.choice.correction == stats.NONE else family,
+                ),
                 "strongest": label == strongest,
                 "leads": label == leader,
+                "rank_low": ranks.get(label, (np.nan, np.nan))[0],
+                "rank_high": ranks.get(label, (np.nan, np.nan))[1],
+                "place": parts.get(label, (np.nan,) * 3)[0],
+                "place_low": parts.get(label, (np.nan,) * 3)[1],
+                "place_high": parts.get(label, (np.nan,) * 3)[2],
             }
             for label in self.section.labels
         ]
+
+    def _reached(self, effect: stats.Difference, level: float) -> stats.Difference:
+        """Refuse a test that could not have spoken, with the runs that it needs."""
+        if effect.smallest <= level:
+            return effect
+        note = (
+            f"refused: at n = {min(effect.n)} the {effect.method} test reaches p = "
+            f"{effect.smallest:.3g} at best, the corrected level is {level:.3g}; it needs "
+            f"n = {stats.runs_to_reach(self.test, level)}"
+        )
+        return replace(effect, p=float("nan"), note=note)
+
+    def _ranks(self, labels: list[str], sign: int = 1) -> dict[str, tuple[int, int]]:
+        able = [x for x in labels if len(self.groups[x]) > 1]
+        found = stats.rank_intervals([sign * self.groups[x] for x in able])
+        return dict(zip(able, found, strict=True))
+
+    def _contributions(self) -> dict[str, tuple[int, int, int]]:
+        """Return each component's place among the contributions, with the places it could have."""
+        sign = -1 if self.section.kind == LEAVE_ONE_OUT else 1
+        parts = [x for x in self.section.components if x in self.means]
+        order = sorted(parts, key=lambda x: -sign * self.means[x])
+        ranges = self._ranks(parts, sign)
+        return {x: (i, *ranges[x]) for i, x in enumerate(order, 1) if x in ranges}
 
     def _group(self, label: str | None) -> stats.Array:
         return self.groups.get(label or "", np.array([]))
@@ -133,27 +210,35 @@ class _Cell:
     def _effect(self, label: str) -> stats.Difference:
         """Return reference - label (drop, behind), or label - reference (gain)."""
         reference, other = self._group(self.reference), self._group(label)
-        if label == self.reference:
+        if label == self.reference or self.reference is None:
             n = len(other)
             return stats.Difference(np.nan, np.nan, np.nan, (n, n), "")
+        if self.test in stats.PAIRED:
+            pairs = pd.concat(
+                [self.runs.get(self.reference, pd.Series(dtype=float)), self.runs[label]], axis=1
+            ).dropna()
+            reference, other = (pairs.iloc[:, k].to_numpy(float) for k in (0, 1))
+        test = {**stats.UNPAIRED, **stats.PAIRED}[self.test]
         if self.section.kind == ADD_ONE_IN:
-            return stats.welch(other, reference)
-        return stats.welch(reference, other)
+            return test(other, reference)
+        return test(reference, other)
 
-    def _share(self, label: str, effect: stats.Difference) -> stats.Estimate:
+    def _share(self, label: str) -> stats.Estimate:
         section, nothing = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
             return nothing
         if section.base == section.full:
             return replace(nothing, note="the base agent is the full agent")
-        full, base = self._group(section.full), self._group(section.base)
+        full, base, own = (self._group(x) for x in (section.full, section.base, label))
         whole = stats.welch(full, base)
         if np.isnan(whole.p):
             return replace(nothing, note="full or base has under two runs")
         if whole.detectable and whole.value < 0:
             return replace(nothing, note="the base agent is not below the full agent")
-        shared = full if section.kind == LEAVE_ONE_OUT else base
-        return stats.share(effect, whole, float(np.var(shared, ddof=1)) / len(shared))
+        out = section.kind == LEAVE_ONE_OUT
+        part = stats.welch(full, own) if out else stats.welch(own, base)
+        shared = full if out else base
+        return stats.share(part, whole, float(np.var(shared, ddof=1)) / len(shared))
 
     def _leader(self) -> str | None:
         """Return the label of the highest mean, if Welch's test tells it from the runner-up."""
@@ -166,8 +251,12 @@ class _Cell:
     def _row(self, label: str, effect: stats.Difference) -> dict[str, object]:
         section = self.section
         score = stats.mean_interval(self.groups[label])
-        share = self._share(label, effect)
+        share = self._share(label)
         above = sum(mean > score.value for mean in self.means.values())
+        pair = self._group(self.reference), self.groups[label]
+        if section.kind == ADD_ONE_IN:
+            pair = pair[1], pair[0]
+        same = label == self.reference
         return {
             "env": section.env,
             "section": section.kind,
@@ -186,7 +275,12 @@ class _Cell:
             "effect": effect.value,
             "effect_low": effect.low,
             "effect_high": effect.high,
+            "test": effect.method,
+            "correlation": self.correlation,
             "p": effect.p,
+            "p_smallest": effect.smallest,
+            "hedges_g": np.nan if same else stats.hedges_g(*pair),
+            "a12": np.nan if same else stats.a12(*pair),
             "share": share.value,
             "share_low": share.low,
             "share_high": share.high,

@@ -162,14 +162,16 @@ def aggregate_curves(
     """
     shares, curves = normalised_curves(data, metric)
     rng, rows = np.random.default_rng(rng), []
+    tails = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
     for label, envs in curves.items():
         n = min(len(runs) for runs in envs)
+        counts = stats.resamples(rng, envs, CURVE_REPETITIONS)  # the same runs along the curve
         for name, statistic in (("median", stats.median), ("IQM", stats.iqm)):
             for g, share in enumerate(shares):
-                point = stats.bootstrap(
-                    statistic, [runs[:, g] for runs in envs], repetitions=CURVE_REPETITIONS, rng=rng
-                )
-                rows.append((label, share, name, point.value, point.low, point.high, n))
+                samples = [runs[:, g] for runs in envs]
+                low, high = np.quantile(statistic(samples, counts), tails)
+                low, high = (low, high) if n > 1 else (np.nan, np.nan)
+                rows.append((label, share, name, float(statistic(samples)), low, high, n))
     return pd.DataFrame(rows, columns=["label", "share", "statistic", "value", "low", "high", "n"])
 
 

@@ -260,6 +260,6 @@ def _remarks(data: Data) -> Iterator[str]:
         yield f"{env}: runs carry different random or reference scores"
 
 
-def settings(runs: pd.DataFrame) -> pd.Series:
-    """Return the overrides of every run as a dictionary."""
-    return runs.overrides.map(json.loads)
+def switched_on(runs: pd.DataFrame) -> list[frozenset[str]]:
+    """Return the components that are on, for every run."""
+    return [frozenset(json.loads(text)) for text in runs.on]

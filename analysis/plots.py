@@ -196,7 +196,7 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
 
 
 def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
-    solid = row.p_holm < 1 - stats.LEVEL
+    solid = row.p_adjusted < 1 - stats.LEVEL
     axis.barh(
         y,
         row.effect,

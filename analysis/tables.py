@@ -194,10 +194,10 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
     columns = {
         "agent": list(rows.label),
         "n": [f"{n}/{planned}" for n, planned in zip(rows.n, rows.planned, strict=True)],
-        "rank": ["" if math.isnan(rank) else f"{rank:.0f}" for rank in rows["rank"]],
+        "rank": _ranks(rows),
         NAMES[first.metric]: spans(rows["mean"], rows.low, rows.high),
         word: spans(rows.effect, rows.effect_low, rows.effect_high),
-        "Holm p": [_p(p) for p in rows.p_holm],
+        f"{_correction(rows)} p".strip(): [_p(p) for p in rows.p_adjusted],
     }
     if first.section != COMPARISON:
         columns["% of gap"] = spans(rows["share"], rows.share_low, rows.share_high, scale=100)
@@ -214,6 +214,27 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
     )
 
 
+def _ranks(rows: pd.DataFrame) -> list[str]:
+    """Return "2 [1, 4]": the rank by mean, and the ranks that the data allow."""
+    cells = []
+    for rank, low, high in zip(rows["rank"], rows.rank_low, rows.rank_high, strict=True):
+        spread = "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
+        cells.append("" if math.isnan(rank) else f"{rank:.0f}{spread}")
+    return cells
+
+
+def _correction(rows: pd.DataFrame) -> str:
+    how = rows.correction.iloc[0]
+    return {stats.BH: "BH", stats.NONE: ""}.get(how, how)
+
+
+def _test(rows: pd.DataFrame) -> str:
+    """Return the tests that were used, and why pairs, where there are pairs."""
+    used = " and ".join(dict.fromkeys(rows.test[rows.test != ""])) or "no"
+    r = rows.correlation.iloc[0]
+    return f"{used} (seeds correlate: r = {r:.2f})" if used.startswith("paired t") else used
+
+
 def _p(p: float) -> str:
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -227,8 +248,9 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     }
     notes = [
         f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
-        f"{sides[word]} [{level} Welch interval, not corrected]. p: Welch's test after Holm's "
-        f"correction over the {first.family} comparisons of this table."
+        f"{sides[word]} [{level} interval, not corrected]. p: {_test(rows)} test, "
+        f"{first.correction} correction over the {first.family} comparisons of this table. "
+        f"Rank: by mean, with the ranks that the data allow at {level}."
     ]
     if word == "behind":
         notes.append("The best is chosen after the fact, which flatters it.")

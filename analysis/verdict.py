@@ -40,9 +40,9 @@ def interval(low: float, high: float) -> str:
 
 def outcome(row: Row) -> str:
     """Return "worse" where the label scores detectably below its reference, or "better"."""
-    if pd.isna(row.p_holm):
+    if pd.isna(row.p_adjusted):
         return "unknown"
-    if row.p_holm >= _ALPHA:
+    if row.p_adjusted >= _ALPHA:
         return "none"
     drop = row.effect if row.section in (LEAVE_ONE_OUT, COMPARISON) else -row.effect
     return "worse" if drop > 0 else "better"
@@ -85,11 +85,13 @@ def _clause(row: Row, name: str) -> str:
     if kind == "none":
         return f"makes no detectable difference to the {name} ({_blind(row)})"
     verb = "lowers" if kind == "worse" else "raises"
-    facts = [_p(row.p_holm)]
+    facts = [_p(row)]
     if not pd.isna(row.share):
         facts.append(f"{abs(row.share):.0%} of the distance from {row.base} to {row.full}")
     if row.strongest:
-        facts.append("largest " + ("drop" if row.section == LEAVE_ONE_OUT else "gain"))
+        word = "largest " + ("drop" if row.section == LEAVE_ONE_OUT else "gain")
+        others = f", place 1 to {row.place_high:.0f} is possible" if row.place_high > 1 else ""
+        facts.append(word + others)
     span = f"{number(abs(row.effect))} {interval(*_turned(row))}"
     return f"{verb} the {name} by {span} ({', '.join(facts)})"
 
@@ -99,7 +101,9 @@ def _blind(row: Row) -> str:
     word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     if row.p < _ALPHA:
-        text += f", p = {row.p:.3f} before and {row.p_holm:.3f} after Holm's correction"
+        text += (
+            f", p = {row.p:.3f} before and {row.p_adjusted:.3f} after {row.correction} correction"
+        )
     return f"{text}; n = {row.n} could only have seen an effect above {number(row.visible)}"
 
 
@@ -110,15 +114,16 @@ def _turned(row: Row) -> tuple[float, float]:
     return -row.effect_high, -row.effect_low
 
 
-def _p(value: float) -> str:
-    return "Holm p < 0.001" if value < 0.001 else f"Holm p = {value:.3f}"
+def _p(row: Row) -> str:
+    name = f"{row.correction} p" if row.correction != stats.NONE else "uncorrected p"
+    return f"{name} < 0.001" if row.p_adjusted < 0.001 else f"{name} = {row.p_adjusted:.3f}"
 
 
 def _of_comparison(row: Row) -> Verdict:
     kind = outcome(row)
     span = f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     text = {
-        "worse": f"{row.label} ends {span} below {row.reference} ({_p(row.p_holm)}).",
+        "worse": f"{row.label} ends {span} below {row.reference} ({_p(row)}).",
         "none": f"{row.label} is not told apart from {row.reference} (behind by {span}; "
         f"n = {row.n} could only have seen an effect above {number(row.visible)}).",
     }.get(kind, f"{row.label} cannot be compared with {row.reference}: {row.note}.")

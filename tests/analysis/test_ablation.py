@@ -1,14 +1,17 @@
 """The component study finds what was planted, refuses what cannot be said, and says it in words."""
 
 import dataclasses
+import itertools
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import curves, stats
-from analysis.ablation import COMPARISON, ablate
+from analysis.ablation import COMPARISON, Choice, ablate
 from analysis.data import load
+from analysis.factorial import INTERACTION, MAIN, SHAPLEY, _contrasts, effects
 from analysis.verdict import verdicts
 from benchmark import schema
 
@@ -35,9 +38,9 @@ def test_planted_effects_are_found_and_inert_components_are_not(table, rainbow):
         for part, truth in (("multi-step", 60 * scale), ("noisy", 30 * scale)):
             row = cell(table, f"Rainbow - {part}", env)
             assert row.effect_low < truth < row.effect_high
-            assert row.p_holm < 0.01
+            assert row.p_adjusted < 0.01
         for part in ("double", "prioritized", "dueling", "distributional"):
-            assert cell(table, f"Rainbow - {part}", env).p_holm > 0.05
+            assert cell(table, f"Rainbow - {part}", env).p_adjusted > 0.05
         strongest = table[(table.env == env) & (table.metric == "final") & table.strongest]
         assert list(strongest.label) == ["Rainbow - multi-step"]
 
@@ -79,7 +82,7 @@ def test_share_is_refused_but_the_raw_drop_is_not(writer):
     assert np.isnan([row["share"], row.share_low, row.share_high]).all()
     assert "not told apart from 0" in row.share_note
     assert row.effect == pytest.approx(50, abs=15)
-    assert row.p_holm < 0.05
+    assert row.p_adjusted < 0.05
 
 
 def test_share_is_refused_where_the_base_agent_is_better(writer):
@@ -200,3 +203,111 @@ def test_visible_effect_uses_the_measured_spread(table):
     assert half < row.visible < 4 * half
     assert row.family == 6
     assert stats.visible_effect(1.0, 18, 6) > stats.visible_effect(1.0, 18, 1)
+
+
+def lucky(one):
+    ends = one.variant("DQN"), one.variant("Rainbow"), one.without("noisy")
+    return zip(ends, (0, 100, 90), strict=True)
+
+
+def test_a_test_that_could_not_speak_is_refused_with_the_n_it_needs(writer):
+    one = writer("few")
+    one.rainbow(seeds=4)
+    data = load(one.plan())
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    row = cell(ablate(data, scores, Choice(test="permutation")), "Rainbow - multi-step")
+    assert np.isnan([row.p, row.p_adjusted]).all()
+    assert row.note.startswith(
+        "refused: at n = 4 the permutation of Welch's t (exact) test reaches"
+    )
+    assert row.note.endswith("it needs n = 5")
+    assert cell(ablate(data, scores, Choice(correction=stats.NONE)), "Rainbow - noisy").p < 0.01
+
+
+def test_pairs_only_where_seeds_matter(writer):
+    """Seeds that share their luck are paired: the same drop gets a much smaller interval."""
+    for name, shared in (("own", 0.0), ("shared", 40.0)):
+        one, luck = writer(name), np.random.default_rng(7).normal(size=8)
+        for label, score in lucky(one):
+            for seed in range(8):
+                one.run(label, "lake", seed, score + shared * luck[seed], noise=4)
+        row = cell(study(one.plan()), "Rainbow - noisy")
+        assert row.test == ("paired t" if shared else "Welch t")
+        assert (row.correlation > 0.9) == bool(shared)
+        assert row.effect_low < 10 < row.effect_high
+        assert row.effect_high - row.effect_low < 20
+
+
+def test_swapping_two_seeds_changes_a_paired_study(writer):
+    one, luck = writer("luck"), np.random.default_rng(7).normal(size=8)
+    for label, score in lucky(one):
+        for seed in range(8):
+            one.run(label, "lake", seed, score + 40 * luck[seed], noise=4)
+    data = load(one.plan())
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    swapped = scores.copy()
+    mine = swapped.index[swapped.label == "Rainbow"]
+    swapped.loc[mine[:2], "seed"] = [1, 0]
+    before, after = (cell(ablate(data, x), "Rainbow - noisy") for x in (scores, swapped))
+    assert before.p != after.p
+
+
+def test_places_of_the_contributions(table):
+    row = cell(table, "Rainbow - multi-step")
+    assert (row.place, row.place_low, row.place_high) == (1, 1, 1)
+    inert = cell(table, "Rainbow - dueling")
+    assert (inert.place_low, inert.place_high) == (3, 6)
+    assert cell(table, "DQN").rank_low == cell(table, "DQN").rank_high == 8
+
+
+@pytest.fixture(scope="module")
+def factors(tmp_path_factory):
+    """Two components that add 30 and 10, and 20 more together; a third that is inert."""
+    rows = []
+    rng = np.random.default_rng(0)
+    for a, b, c in itertools.product((0, 1), repeat=3):
+        on = [name for name, x in zip(("double", "noisy", "dueling"), (a, b, c), strict=True) if x]
+        for seed in range(12):
+            score = 10 + 30 * a + 10 * b + 20 * a * b + rng.normal()
+            facts = {"label": "+".join(["DQN", *on]), "env": "lake", "base": "DQN", "full": "All"}
+            switches = {"on": json.dumps(["replay", *on])}
+            rows.append({**facts, **switches, "seed": seed, "final": score})
+    data = load(pd.DataFrame(rows))
+    return effects(data, curves.scores(data, schema.EVAL_RETURN))
+
+
+def test_main_effects_interactions_and_shapley_values(factors):
+    final = factors[factors.metric == "final"].set_index(["kind", "name"])
+    truth = {
+        (MAIN, "double"): 40, (MAIN, "noisy"): 20, (MAIN, "dueling"): 0,
+        (INTERACTION, "double x noisy"): 10, (INTERACTION, "double x dueling"): 0,
+        (SHAPLEY, "double"): 40, (SHAPLEY, "noisy"): 20, (SHAPLEY, "dueling"): 0,
+    }  # fmt: skip
+    for key, value in truth.items():
+        row = final.loc[key]
+        assert row.low <= value <= row.high, key
+        assert (row.p_adjusted < 0.001) == (value != 0)
+    assert final.loc[SHAPLEY].effect.sum() == pytest.approx(60, abs=1.5)  # full - base
+    assert set(final.cells) == {8}
+
+
+def test_shapley_values_add_up_exactly():
+    rng = np.random.default_rng(3)
+    names = ("a", "b", "c", "d")
+    cells = [frozenset(s) for k in range(5) for s in itertools.combinations(names, k)]
+    value = {s: rng.normal() for s in cells}
+    found = {
+        name: sum(w * value[s] for s, w in weights.items())
+        for kind, name, weights in _contrasts(names)
+        if kind == SHAPLEY
+    }
+    assert sum(found.values()) == pytest.approx(value[frozenset(names)] - value[frozenset()])
+    orders = list(itertools.permutations(names))
+    before = [frozenset(order[: order.index("b")]) for order in orders]
+    added = [value[s | {"b"}] - value[s] for s in before]
+    assert found["b"] == pytest.approx(np.mean(added))
+
+
+def test_an_incomplete_factorial_gives_none(rainbow):
+    data = load(rainbow)
+    assert effects(data, curves.scores(data, schema.EVAL_RETURN)).empty

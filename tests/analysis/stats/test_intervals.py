@@ -161,65 +161,6 @@ def test_band_skips_missing_values():
     assert list(np.isnan(low)) == list(np.isnan(high)) == [False, True, True]
 
 
-def test_holm():
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.5, np.nan, 0.02])[[0, 2]] == pytest.approx([0.5, 0.04])
-    assert np.isnan(stats.holm([0.5, np.nan])[1])
-
-
-def draw(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """Return scores and their true mean."""
-    if kind == "normal":
-        return rng.normal(size=shape), 0.0
-    if kind == "skewed":
-        return rng.lognormal(0, 0.7, shape), float(np.exp(0.245))
-    return np.where(rng.random(shape) < 0.3, 0, 10) + rng.normal(size=shape), 7.0
-
-
-# What the module's docstring states: Student, Welch, Fieller, in % at n = 5 and n = 10.
-COVERAGE = {
-    ("normal", 5): (96, 96, 96), ("normal", 10): (95, 95, 96),
-    ("skewed", 5): (89, 97, 96), ("skewed", 10): (90, 97, 96),
-    ("bimodal", 5): (83, 98, 94), ("bimodal", 10): (94, 95, 94),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "n"), COVERAGE)
-def test_coverage_is_what_the_documentation_says(kind, n):
-    rng = np.random.default_rng(11)
-    x, true = draw(kind, rng, (2000, n))
-    _, low, high, _ = stats.band(x)
-    student = np.mean((low <= true) & (true <= high))
-    full, part, base = (draw(kind, rng, (2000, n))[0] for _ in range(3))
-    gap = 6 * x.std()
-    welch = fieller = 0
-    for f, a, b in zip(full + gap, part + gap / 2, base, strict=True):
-        drop = stats.welch(f, a)
-        share = stats.share(drop, stats.welch(f, b), float(np.var(f, ddof=1)) / n)
-        welch += drop.low <= gap / 2 <= drop.high
-        fieller += share.low <= 0.5 <= share.high
-    found = 100 * np.array([student, welch / 2000, fieller / 2000])
-    assert found == pytest.approx(COVERAGE[kind, n], abs=2.0)
-
-
-def test_false_alarms_of_the_corrected_test():
-    """Six inert components against one full agent: any alarm in at most 5.5 % of studies."""
-    rng, alarms, studies = np.random.default_rng(4), 0, 1000
-    for scores in rng.normal(size=(studies, 7, 5)):
-        p = stats.holm([stats.welch(scores[0], other).p for other in scores[1:]])
-        alarms += p.min() < 0.05
-    assert alarms / studies <= 0.055
-
-
-def test_visible_effect_is_found_with_the_stated_power():
-    n, rng = 10, np.random.default_rng(8)
-    effect = stats.visible_effect(float(np.sqrt(2 / n)), 2 * n - 2)
-    found = [
-        stats.welch(rng.normal(effect, 1, n), rng.normal(0, 1, n)).detectable for _ in range(1500)
-    ]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
-
-
 def test_share_is_refused_where_full_and_base_are_not_told_apart():
     rng = np.random.default_rng(0)
     full, base = rng.normal(size=5), rng.normal(size=5)

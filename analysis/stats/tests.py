@@ -1,0 +1,271 @@
+"""Tests of two groups of runs, their corrections over a family, and effect sizes.
+
+Every test returns a ``Difference``: the difference of the means, an interval, a two-sided p, and
+the smallest p that the test could have reached with these numbers of runs.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy import stats as scipy_stats
+
+from analysis.stats.bootstrap import SEED, draw
+from analysis.stats.estimators import Array, probability_of_improvement
+from analysis.stats.intervals import LEVEL, Difference, paired, welch
+
+EXACT = 50_000  # up to so many relabellings a permutation test goes through all of them
+DRAWS = 20_000
+HOLM, BH, NONE = "Holm", "Benjamini-Hochberg", "no"
+
+
+def student_bootstrap(
+    x: Array, y: Array, level: float = LEVEL, repetitions: int = DRAWS, rng: int = SEED
+) -> Difference:
+    """Studentised bootstrap of a difference of means (Efron and Tibshirani 1993, chapters 12, 16).
+
+    The interval and the test turn the same distribution of t around, so they agree.
+    """
+    found = welch(x, y, level)
+    if not found.se > 0:
+        return found
+    generator = np.random.default_rng(rng)
+    centres, squares = [], []
+    for group in (x, y):
+        n, counts = len(group), draw(generator, len(group), repetitions).astype(float)
+        centred = group - group.mean()
+        centre = centred @ counts / n
+        centres.append(centre)
+        squares.append((centred**2 @ counts / n - centre**2) / (n - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (centres[0] - centres[1]) / np.sqrt(squares[0] + squares[1])
+    t = t[np.isfinite(t)]
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    seen, smallest = found.value / found.se, 2 / (len(t) + 1)
+    tail = min((t >= seen).sum(), (t <= seen).sum())
+    p = min(1.0, 2 * (tail + 1) / (len(t) + 1))
+    limits = found.value - high * found.se, found.value - low * found.se
+    return Difference(
+        found.value, *limits, found.n, "studentised bootstrap", "", p, found.se, found.df, smallest
+    )
+
+
+def permutation(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Difference:
+    """Permutation test of the studentised difference: exact where it can be, else by 20,000 draws.
+
+    Studentising keeps the level where the spreads differ (Janssen 1997). The interval is Welch's.
+    """
+    found = welch(x, y, level)
+    n, m = len(x), len(y)
+    if min(n, m) < 2:
+        return found
+    smallest = smallest_p("permutation", n, m)
+    pooled = np.concatenate([x, y])
+    total = comb(n + m, n)
+    if total <= EXACT:
+        rows = np.array(list(combinations(range(n + m), n)))
+        extra = 0
+    else:
+        generator = np.random.default_rng(rng)
+        rows = generator.random((DRAWS, n + m)).argsort(1)[:, :n]
+        smallest, extra = max(smallest, 1 / (DRAWS + 1)), 1
+    inside = np.zeros((len(rows), n + m), bool)
+    np.put_along_axis(inside, rows, True, 1)
+    sizes = np.abs(_studentised(pooled, inside))
+    own = np.zeros((1, n + m), bool)
+    own[0, :n] = True
+    seen = np.abs(_studentised(pooled, own))[0]
+    p = float(((sizes >= seen * (1 - 1e-12)).sum() + extra) / (len(rows) + extra))
+    method = "permutation of Welch's t" + ("" if extra else " (exact)")
+    return Difference(
+        found.value,
+        found.low,
+        found.high,
+        (n, m),
+        method,
+        found.note,
+        p,
+        found.se,
+        found.df,
+        smallest,
+    )
+
+
+def _studentised(pooled: Array, inside: NDArray[np.bool_]) -> Array:
+    """Return Welch's t of every split; a split without spread counts as infinite, or 0 if equal."""
+    n = inside.sum(1)
+    m = inside.shape[1] - n
+    centred = pooled - pooled.mean()
+    a = inside @ centred / n
+    b = ~inside @ centred / m
+    va = np.maximum(inside @ centred**2 / n - a**2, 0) / (n - 1)
+    vb = np.maximum(~inside @ centred**2 / m - b**2, 0) / (m - 1)
+    gap, se = a - b, np.sqrt(va + vb)
+    tiny = 1e-12 * np.abs(centred).max()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(se > tiny, gap / se, np.where(np.abs(gap) > tiny, np.inf, 0.0))
+
+
+def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Difference:
+    """Paired permutation test: the sign of every pair's difference is as likely the other one."""
+    found = paired(x, y, level)
+    gaps = np.asarray(x, float) - np.asarray(y, float)
+    gaps = gaps[~np.isnan(gaps)]
+    n = len(gaps)
+    if n < 2:
+        return found
+    smallest, extra = smallest_p("paired-permutation", n, n), 0
+    if 2**n <= EXACT:
+        signs = np.array(list(product((1, -1), repeat=n)))
+    else:
+        signs = 2 * np.random.default_rng(rng).integers(0, 2, (DRAWS, n)) - 1
+        smallest, extra = max(smallest, 1 / (DRAWS + 1)), 1
+    sums = np.abs(signs @ gaps)
+    p = float(((sums >= abs(gaps.sum()) * (1 - 1e-12)).sum() + extra) / (len(signs) + extra))
+    method = "sign flips of pairs" + ("" if extra else " (exact)")
+    return Difference(
+        found.value,
+        found.low,
+        found.high,
+        (n, n),
+        method,
+        found.note,
+        p,
+        found.se,
+        found.df,
+        smallest,
+    )
+
+
+def mann_whitney(x: Array, y: Array, level: float = LEVEL) -> Difference:
+    """Mann-Whitney test (exact without ties); the interval is Welch's, of the means."""
+    found = welch(x, y, level)
+    if min(found.n) < 2:
+        return found
+    p = float(scipy_stats.mannwhitneyu(x, y, alternative="two-sided").pvalue)
+    smallest = smallest_p("mann-whitney", *found.n)
+    return Difference(
+        found.value, found.low, found.high, found.n, "Mann-Whitney", found.note, p, found.se,
+        found.df, smallest,
+    )  # fmt: skip
+
+
+Test = Callable[[Array, Array], Difference]
+UNPAIRED: dict[str, Test] = {
+    "welch": welch,
+    "bootstrap": student_bootstrap,
+    "permutation": permutation,
+    "mann-whitney": mann_whitney,
+}
+PAIRED: dict[str, Test] = {"paired": paired, "paired-permutation": sign_flips}
+AUTO = "auto"  # paired where the seeds' correlation supports it, else Welch's
+TESTS = (AUTO, *UNPAIRED, *PAIRED)
+
+
+def smallest_p(name: str, n: int, m: int) -> float:
+    """Return the smallest two-sided p that a test of ``n`` and ``m`` runs can reach."""
+    if name == "paired-permutation":
+        return min(1.0, 2.0 ** (1 - min(n, m)))
+    if name == "permutation":
+        return (2 if n == m else 1) / comb(n + m, n)
+    if name == "mann-whitney":
+        return min(1.0, 2 / comb(n + m, n))
+    return 0.0
+
+
+def runs_to_reach(name: str, alpha: float) -> int:
+    """Return the runs a group that a test needs so that its smallest p is at most ``alpha``."""
+    return next(n for n in range(2, 1000) if smallest_p(name, n, n) <= alpha)
+
+
+def seeds_matter(groups: Sequence[Array]) -> tuple[float, float]:
+    """Return the seeds' intraclass correlation over labels, and the p of their F-test.
+
+    Args:
+        groups: one ``[seeds]`` per label, the same seeds in the same order.
+
+    Pairing helps where seeds have an effect of their own: the F-test of the two-way layout
+    labels x seeds (Fisher). Differences between labels do not enter it.
+    """
+    x = np.stack(groups)
+    k, n = x.shape
+    if k < 2 or n < 3:
+        return float("nan"), float("nan")
+    rest = x - x.mean(0) - x.mean(1, keepdims=True) + x.mean()
+    between = k * ((x.mean(0) - x.mean()) ** 2).sum() / (n - 1)
+    within = (rest**2).sum() / ((k - 1) * (n - 1))
+    if within == 0:
+        return float("nan"), float("nan")
+    p = float(special.fdtrc(n - 1, (k - 1) * (n - 1), between / within))
+    return float((between - within) / (between + (k - 1) * within)), p
+
+
+def adjust(p: Sequence[float], how: str = HOLM) -> Array:
+    """Return the p-values of one family after Holm's, Benjamini and Hochberg's or no correction."""
+    return {HOLM: holm, BH: benjamini_hochberg, NONE: lambda x: np.asarray(x, float)}[how](p)
+
+
+def holm(p: Sequence[float]) -> Array:
+    """Return Holm's step-down adjusted p-values of one family; NaN stays NaN and is not counted.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    values = np.asarray(p, float)
+    adjusted = np.full(values.shape, np.nan)
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # argsort puts NaN last
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def benjamini_hochberg(p: Sequence[float]) -> Array:
+    """Return Benjamini and Hochberg's adjusted p-values (1995): the false discovery rate."""
+    values = np.asarray(p, float)
+    adjusted = np.full(values.shape, np.nan)
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]
+    steps = values[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
+    return adjusted
+
+
+def first_level(family: int, how: str = HOLM, alpha: float = 1 - LEVEL) -> float:
+    """Return the level that the smallest p of a family is held to."""
+    return alpha if how == NONE else alpha / max(1, family)
+
+
+def hedges_g(x: Array, y: Array) -> float:
+    """Return Hedges' g: the difference in pooled standard deviations, corrected for small n."""
+    n, m = len(x), len(y)
+    if min(n, m) < 2:
+        return float("nan")
+    pooled = ((n - 1) * np.var(x, ddof=1) + (m - 1) * np.var(y, ddof=1)) / (n + m - 2)
+    if pooled == 0:
+        return float("nan")
+    return float((1 - 3 / (4 * (n + m) - 9)) * (np.mean(x) - np.mean(y)) / np.sqrt(pooled))
+
+
+def a12(x: Array, y: Array) -> float:
+    """Return Vargha and Delaney's A12: P(X > Y), ties counting half."""
+    return float(probability_of_improvement([x], [y])) if len(x) and len(y) else float("nan")
+
+
+def rank_intervals(groups: Sequence[Array], how: str = HOLM) -> list[tuple[int, int]]:
+    """Return the smallest and largest rank that the data allow every group; 1 is the highest.
+
+    A group is surely behind those whose mean is told apart above its own, by Welch's test corrected
+    over all pairs, and surely ahead of those below (Mogstad, Romano, Shaikh, Wilhelm 2024,
+    "Inference for ranks"). Groups that share ranks are tied.
+    """
+    k = len(groups)
+    pairs = list(combinations(range(k), 2))
+    found = [welch(groups[i], groups[j]) for i, j in pairs]
+    above, below = np.zeros(k, int), np.zeros(k, int)
+    for (i, j), one, p in zip(pairs, found, adjust([f.p for f in found], how), strict=True):
+        if p < 1 - LEVEL:
+            winner, loser = (i, j) if one.value > 0 else (j, i)
+            above[loser] += 1
+            below[winner] += 1
+    return [(int(1 + a), int(k - b)) for a, b in zip(above, below, strict=True)]
