@@ -35,6 +35,7 @@ FOLDERS_VARIABLE = "PRISM_CONF"
 # Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
 AGENTS = {
     "dqn": "algos.dqn.dqn:DQN",
+    "tabular": "algos.tabular.agent:Tabular",
     "planning": "algos.planning.planner:Planner",
     "a2c": "algos.policy_gradient.a2c:A2C",
     "grpo": "algos.policy_gradient.grpo:GRPO",

@@ -17,7 +17,7 @@ from benchmark import checkpoint, store
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig, from_dict
 from benchmark.envs.make import make_spec
-from benchmark.envs.vector import SeedVecEnv
+from benchmark.envs.table import vector_env
 from benchmark.errors import ConfigError, unknown
 from benchmark.schema import RunRecord
 
@@ -43,7 +43,7 @@ class Evaluator:
     def __init__(
         self, env: EnvConfig, k: int, episodes: int, seed: int, gamma: float, device: torch.device
     ) -> None:
-        self._env = SeedVecEnv(
+        self._env = vector_env(
             env, [seed] * k, episodes, gamma=gamma, training=False, reset="wait", purpose="eval"
         )
         self._gamma, self._device = gamma, device

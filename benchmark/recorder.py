@@ -150,6 +150,14 @@ class Recorder:
         """Write what greedy acting needs of one seed."""
         checkpoint.save(self.runs[k].folder / "weights.pt", checkpoint.take_seed(policy, k))
 
+    def save_arrays(self, arrays: dict[str, Tensor]) -> None:
+        """Write each live seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
+        whole = {name: x.cpu().numpy() for name, x in arrays.items()}
+        for k in self.live:
+            folder = self.runs[k].folder / "arrays"
+            folder.mkdir(exist_ok=True)
+            np.savez_compressed(folder / "result.npz", **{n: x[k] for n, x in whole.items()})
+
     def states(self) -> dict[str, str]:
         """Return the state of every run by its id."""
         return {Path(run.folder).name: run.state for run in self.runs}

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 import benchmark.schema as schema
-from algos.core.agent import Step
+from algos.core.agent import HasArrays, Step
 from benchmark import checkpoint, ledger, pulse, saving
 from benchmark.agents import agent_class
 from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
-from benchmark.envs.vector import SeedVecEnv
+from benchmark.envs.table import vector_env
 from benchmark.evaluate import Evaluation, Evaluator
 from benchmark.job import Job
 from benchmark.recorder import Columns, Meter, Recorder
@@ -90,7 +90,7 @@ class Training:
         gamma, lanes = config["algo"].get("gamma", 1.0), config["algo"].get("lanes", 1)
         self.agent = cls(algo, make_spec(env, self.budget), job.seeds, self.device)
         self.interacts, self.lanes = cls.interacts, lanes
-        self.env = SeedVecEnv(env, job.seeds, lanes, gamma=gamma, reset=config["algo"]["reset"])
+        self.env = vector_env(env, job.seeds, lanes, gamma=gamma, reset=config["algo"]["reset"])
         self.evaluators = {
             prefix: Evaluator(env, len(job.seeds), n, evaluation["seed"], gamma, self.device)
             for prefix, n in (
@@ -126,6 +126,8 @@ class Training:
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
+        if isinstance(self.agent, HasArrays):
+            self.recorder.save_arrays(self.agent.arrays())
         self.recorder.end(schema.FINISHED)
         self.saver.remove()
 

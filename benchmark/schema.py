@@ -12,6 +12,7 @@ This module imports nothing of Prism. Layout::
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
                                   tracking.json where the run was mirrored to
                                   weights.pt    final weights
+                                  arrays/result.npz  what an agent offers for pictures (q [S, A])
                                   error.txt     why the run failed, if it did
 
 Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what

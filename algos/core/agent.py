@@ -5,7 +5,7 @@ Shape letters: K seed, N lane. An agent always trains K seeds; a single run is K
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from gymnasium import spaces
@@ -86,6 +86,14 @@ class Agent(Protocol):
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned; from its "policy" alone, only acting works."""
+
+
+@runtime_checkable
+class HasArrays(Protocol):
+    """An agent whose result is worth a picture: a finished run keeps its arrays."""
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return arrays by name, ``[K, ...]``; floats."""
 
 
 def group_members(state: State, members: int) -> State:

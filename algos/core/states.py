@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from algos.core.agent import Spec
+from algos.core.mdp import MDP
 
 FACTORS = "factors"  # key of Spec.extras: sizes of an observation's one-hot blocks
 
@@ -39,3 +40,11 @@ def not_tabular(spec: Spec) -> str | None:
     if int(np.prod(spec.extras[FACTORS])) >= 2**24:
         return f"its table would have {np.prod(spec.extras[FACTORS])} states; 2^24 is the limit"
     return None
+
+
+def one_hots(model: MDP) -> np.ndarray:
+    """Return the observation that each state of a model shows, ``[S, obs]`` float32."""
+    shown = np.arange(model.states) if model.observation is None else model.observation
+    places = np.unravel_index(shown, model.factors)
+    blocks = [np.eye(n, dtype=np.float32)[at] for n, at in zip(model.factors, places, strict=True)]
+    return np.concatenate(blocks, 1)

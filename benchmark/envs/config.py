@@ -44,6 +44,8 @@ class EnvConfig:
     budget: int = 100_000  # environment steps per seed
     # time limit in steps, applied as a truncation; null keeps the registered one, if any
     horizon: int | None = None
+    # step all lanes at once by the model, where the environment has one (a table P, Blackjack)
+    table: bool = True
     # rebuild the environment at every reset: where a reset leaves traces of earlier episodes
     fresh: bool = False
     random_score: float | None = None  # mean return of uniformly random actions

@@ -1,0 +1,56 @@
+"""The rule that a config names, with its tables."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from algos.tabular.config import TabularConfig
+from algos.tabular.dyna import Dyna
+from algos.tabular.monte_carlo import MonteCarlo
+from algos.tabular.n_step import NStep
+from algos.tabular.one_step import TD, DoubleQ, ExpectedSarsa, QLearning, Sarsa
+from algos.tabular.rule import Policy
+from algos.tabular.traces import Traces
+from algos.tabular.values import Linear, Table
+
+
+def build_table(config: TabularConfig, k: int, base: Tensor) -> Table:
+    """Return the initial values; an illegal action is worth -inf, so that no policy takes it.
+
+    Args:
+        config: the agent's. k: seeds. base: ``[S, A]``, the uniform policy over legal actions.
+    """
+    states, actions = base.shape[0], 1 if config.predict else base.shape[1]
+    cls = Linear if config.values == "linear" else Table
+    by_visits = config.step_size == "visits"
+    table = cls(k, states, actions, config.q0, config.alpha, by_visits, base.device)
+    if not config.predict:
+        table.q.masked_fill_(base[None] == 0, -torch.inf)
+    return table
+
+
+def build_rule(
+    config: TabularConfig, seeds: Sequence[int], base: Tensor, target: Policy, device: torch.device
+) -> QLearning:
+    """Return the rule.
+
+    Args:
+        config: the agent's. seeds: K of them. base: as above. target: the target policy.
+    """
+    c, k = config, len(seeds)
+    table = build_table(c, k, base)
+    if c.rule == "double_q":
+        return DoubleQ(table, build_table(c, k, base), c.gamma, seeds, c.lanes)
+    if c.rule == "expected_sarsa":
+        return ExpectedSarsa(table, c.gamma, target)
+    if c.rule == "monte_carlo":
+        return MonteCarlo(table, c.gamma, k, c.lanes, c.first_visit)
+    if c.rule == "n_step":
+        return NStep(table, c.gamma, k, c.lanes, c.n_step, c.backup, target)
+    if c.rule == "traces":
+        return Traces(table, c.gamma, k, c.lanes, c.lambda_, c.trace == "replacing", c.watkins)
+    if c.rule == "dyna":
+        return Dyna(table, c.gamma, seeds, c.lanes, c.planning_steps, c.planning_bonus, base)
+    plain = {"q_learning": QLearning, "sarsa": Sarsa, "td": TD}
+    return plain[c.rule](table, c.gamma)

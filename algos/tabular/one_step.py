@@ -1,0 +1,142 @@
+"""One-step temporal-difference learning: TD(0), Sarsa, Q-learning, Expected Sarsa, Double Q.
+
+``Q(s, a) <- Q(s, a) + alpha (r + gamma V(s') - Q(s, a))``; the rules differ in V(s'), which is zero
+behind a termination, and not behind a time limit.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from algos.core.agent import State
+from algos.core.rng import Draws
+from algos.tabular.rule import Policy, Transition
+from algos.tabular.values import Table
+
+
+class QLearning:
+    """V(s') = max_a Q(s', a) (Watkins 1989; Sutton and Barto, equation 6.8).
+
+    Args:
+        values: the table. gamma: discount.
+    """
+
+    chooses_next: ClassVar[bool] = False
+
+    def __init__(self, values: Table, gamma: float) -> None:
+        self.values, self.gamma = values, gamma
+
+    def learn(self, t: Transition) -> Tensor:
+        """Move Q(s, a) towards the target; returns the error."""
+        target = t.r + self.gamma * torch.where(t.terminated, 0.0, self.following(t))
+        error = target - self.values.of(t.s, t.a)
+        self.values.learn(t.s, t.a, error, t.valid)
+        return error
+
+    def following(self, t: Transition) -> Tensor:
+        """Return V(s')."""
+        return self.values.at(t.s_next).amax(-1)
+
+    def at(self, s: Tensor) -> Tensor:
+        """Return Q(s, .)."""
+        return self.values.at(s)
+
+    def q(self) -> Tensor:
+        """Return the table."""
+        return self.values.q
+
+    def state(self) -> State:
+        """Return nothing: the table is all there is."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Have nothing to continue from."""
+
+
+class Sarsa(QLearning):
+    """V(s') = Q(s', a'), a' the action taken next (Rummery and Niranjan 1994; S. and B. 6.7)."""
+
+    chooses_next: ClassVar[bool] = True
+
+    def following(self, t: Transition) -> Tensor:
+        """Return Q(s', a')."""
+        return self.values.of(t.s_next, t.a_next)
+
+
+class TD(QLearning):
+    """TD(0): the table has one column, V(s') itself (Sutton 1988; S. and B., equation 6.2)."""
+
+    def following(self, t: Transition) -> Tensor:
+        """Return V(s')."""
+        return self.values.at(t.s_next)[..., 0]
+
+
+class ExpectedSarsa(QLearning):
+    """V(s') = sum_a pi(a | s') Q(s', a) (van Seijen et al. 2009; S. and B., equation 6.9).
+
+    On-policy where pi is the behaviour; with a greedy pi it is Q-learning.
+
+    Args:
+        values: the table. gamma: discount. policy: pi.
+    """
+
+    def __init__(self, values: Table, gamma: float, policy: Policy) -> None:
+        super().__init__(values, gamma)
+        self.policy = policy
+
+    def following(self, t: Transition) -> Tensor:
+        """Return the expectation of Q(s', .) under the target policy."""
+        q = self.values.at(t.s_next)
+        policy = self.policy(q, t.s_next)
+        # an action that pi never takes does not count, even if it is barred (-inf)
+        return torch.where(policy > 0, policy * q, 0.0).sum(-1)
+
+
+class DoubleQ(QLearning):
+    """Two tables; a coin picks which learns, the other values its best action (van Hasselt 2010).
+
+    Args:
+        values, other: the tables. gamma: discount. seeds: draw the coins. lanes: N.
+    """
+
+    def __init__(
+        self, values: Table, other: Table, gamma: float, seeds: Sequence[int], lanes: int
+    ) -> None:
+        super().__init__(values, gamma)
+        self.other = other
+        self.coin = Draws(seeds, "coin", (lanes,), device=values.q.device)
+        self._flips = torch.zeros(len(seeds), lanes)
+
+    def learn(self, t: Transition) -> Tensor:
+        """Move one of Q1(s, a), Q2(s, a) towards the other's view (S. and B., equation 6.10)."""
+        if t.lane == 0:
+            self._flips = self.coin()
+        heads = self._flips[:, t.lane] < 0.5
+        errors = []
+        for learner, judge, mine in (
+            (self.values, self.other, heads),
+            (self.other, self.values, ~heads),
+        ):
+            best = learner.at(t.s_next).argmax(-1)
+            following = torch.where(t.terminated, 0.0, judge.of(t.s_next, best))
+            errors.append(t.r + self.gamma * following - learner.of(t.s, t.a))
+            learner.learn(t.s, t.a, errors[-1], t.valid & mine)
+        return torch.where(heads, errors[0], errors[1])
+
+    def at(self, s: Tensor) -> Tensor:
+        """Return the mean of both tables, which the policies look at."""
+        return (self.values.at(s) + self.other.at(s)) / 2
+
+    def q(self) -> Tensor:
+        """Return the mean table."""
+        return (self.values.q + self.other.q) / 2
+
+    def state(self) -> State:
+        """Return the position in the stream of coins."""
+        return {"coin": self.coin.state()}
+
+    def load(self, state: State) -> None:
+        """Continue the stream of coins."""
+        self.coin.load(state["coin"])

@@ -1,0 +1,43 @@
+"""How far the values are from the exact ones, where the model is known: a metric, not a teacher."""
+
+import torch
+from torch import Tensor
+
+from algos.core.mdp import MDP, tensors
+from algos.formulas import dynamic_programming as dp
+
+_LARGEST = 5000  # states; beyond, the exact solution would cost more than the learning
+
+
+class Oracle:
+    """The optimal values, or the uniform policy's, and the distance to them.
+
+    Args:
+        model: None where it is unknown. gamma: discount. predict: whether state values of the
+            uniform policy are learned. device: where the values live.
+    """
+
+    def __init__(
+        self, model: MDP | None, gamma: float, predict: bool, device: torch.device
+    ) -> None:
+        self.v: Tensor | None = None
+        if model is None or model.observation is not None or model.states > _LARGEST:
+            return
+        branches = tensors(model, gamma)
+        try:
+            if predict:
+                uniform = torch.full(branches.p.shape[:2], 1 / model.actions).to(branches.p)
+                q = dp.expected(dp.evaluate(branches, uniform), uniform)
+            else:
+                q = dp.optimal(branches).amax(-1)
+        except ArithmeticError:
+            return  # the values are not finite, so there is no distance
+        self.v = q.to(device)
+        self.where = torch.as_tensor(model.reachable(), device=device)
+
+    def errors(self, q: Tensor) -> dict[str, Tensor]:
+        """Return the root mean square of ``max_a q(s, a) - v(s)``, s reachable, ``[K]``."""
+        if self.v is None:
+            return {}
+        error = (q.amax(-1) - self.v)[:, self.where]
+        return {"error/rms": error.square().mean(-1).sqrt()}

@@ -1,0 +1,260 @@
+"""K seeds x N lanes of a tabular model, all stepped at once by table look-up.
+
+It behaves as ``SeedVecEnv`` (no reset by itself, true successors, own accounting, every seed as if
+it were alone) and offers the same methods; outcomes follow the model, which tests hold against
+Gymnasium's environments. Every tick draws one number per lane for the outcome and one for a start,
+needed or not, so that a lane's future depends on its position in the stream alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from algos.core.agent import State
+from algos.core.mdp import MDP, MODEL
+from algos.core.rng import Draws
+from algos.core.states import one_hots
+from benchmark.envs.config import EnvConfig, registered
+from benchmark.envs.make import make_env, tabular_facts
+from benchmark.envs.vector import RESETS, SeedVecEnv, VecStep
+from benchmark.envs.wrappers import TrainingReward
+from benchmark.errors import ConfigError
+
+_REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
+
+
+class TableVecEnv:
+    """A vector environment of K seeds x N lanes that follows a model.
+
+    Args:
+        model: the process. action_space: of one lane. horizon: steps after which an episode is
+            truncated, None for never. seeds, lanes, reset, purpose: as ``SeedVecEnv``.
+
+    Attributes:
+        failed: seed index -> why the seed has ended.
+    """
+
+    def __init__(
+        self,
+        model: MDP,
+        action_space: spaces.Space,
+        horizon: int | None,
+        seeds: Sequence[int],
+        lanes: int,
+        *,
+        reset: str = "each",
+        purpose: str = "env",
+    ) -> None:
+        if reset not in RESETS:
+            raise ConfigError(f"algo.reset: {reset!r} is none of {', '.join(RESETS)}")
+        self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
+        self.model, self.action_space = model, action_space
+        self.obs_space = spaces.Box(0.0, 1.0, (sum(model.factors),))
+        self._limit = np.iinfo(np.int64).max if horizon is None else horizon
+        self._grid = (len(self.seeds), lanes)
+        self._actions, self._branches = model.actions, model.probability.shape[2]
+        # float32, as the draws: a branch is passed where the draw reaches its cumulated chance
+        cdf = model.probability.cumsum(-1)[..., :-1].astype(np.float32)
+        self._cdf = np.ascontiguousarray(cdf.reshape(-1, cdf.shape[2]) if cdf.size else cdf)
+        self._successor, self._reward, self._terminal = (
+            np.ascontiguousarray(x).reshape(-1)
+            for x in (model.successor, model.reward, model.terminal)
+        )
+        self._std = None if model.reward_std is None else model.reward_std.reshape(-1)
+        self._start_cdf = model.start.cumsum()[:-1].astype(np.float32)
+        self._looks = one_hots(model)
+        self._clear()
+
+    def _clear(self) -> None:
+        total = len(self.seeds) * self.lanes
+        self.failed: dict[int, str] = {}
+        self._draws = Draws(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
+        self._noise = Draws(self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal")
+        self._s = np.zeros(total, np.int64)
+        self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
+        self._ended, self._live = np.ones(total, bool), np.ones(total, bool)
+        self._all_live = False
+        self._obs = np.zeros((*self._grid, *self.obs_space.shape), np.float32)
+        self._finished: list[tuple[np.ndarray, ...]] = []  # (lanes, returns, lengths) of a tick
+        self._u = self._draw()
+
+    def _draw(self) -> np.ndarray:
+        return self._draws().numpy().reshape(-1, 2)
+
+    def reset(self) -> np.ndarray:
+        """Start over, every lane at its first episode; returns observations ``[K, N, obs]``."""
+        self._clear()
+        return self.begin()
+
+    def begin(self) -> np.ndarray:
+        """Start the episodes that are due; returns the observations to act on ``[K, N, obs]``.
+
+        Where none is due this is the last ``next_obs`` itself, otherwise a new array.
+        """
+        due = self._due()
+        if due is not None:
+            u = self._u[due, 1]
+            if self.mode == "shared":  # the first lane's draw serves all of its seed
+                u = self._u[due // self.lanes * self.lanes, 1]
+            s = (u[:, None] >= self._start_cdf).sum(1)
+            self._s[due], self._length[due], self._return[due] = s, 0, 0.0
+            self._live = self._live.copy()  # the agent may look at it as Step.valid
+            self._ended[due], self._live[due] = False, True
+            self._all_live = bool(self._live.all())
+            self._obs = self._obs.copy()
+            self._obs.reshape(len(self._s), -1)[due] = self._looks[s]
+        return self._obs
+
+    def _due(self) -> np.ndarray | None:
+        """Return the lanes to start, None if there are none."""
+        if not self._ended.any():
+            return None
+        ended = self._ended
+        if self.mode != "each":
+            ended = ended & np.repeat(ended.reshape(self._grid).all(1), self.lanes)
+        if self.failed:
+            ended = ended & np.repeat(
+                [k not in self.failed for k in range(self._grid[0])], self.lanes
+            )
+        due = np.flatnonzero(ended)
+        return due if len(due) else None
+
+    def step(self, action: np.ndarray) -> VecStep:
+        """Step every live lane; ``action [K, N]`` int64."""
+        row = self._s * self._actions + action.reshape(-1)
+        u = self._u[:, 0]
+        entry = row
+        if self._branches > 1:
+            entry = row * self._branches + (u[:, None] >= self._cdf[row]).sum(1)
+        self._u = self._draw()
+        live = self._live
+        reward = self._reward[entry]
+        if self._std is not None:
+            reward = reward + self._std[entry] * self._noise().numpy().reshape(-1)
+        terminated = self._terminal[entry]
+        following = self._successor[entry]
+        if not self._all_live:
+            following = np.where(live, following, self._s)
+            reward, terminated = np.where(live, reward, 0.0), terminated & live
+        self._s = following
+        self._length += live
+        self._return += reward
+        truncated = (self._length >= self._limit) & ~terminated & live
+        ended = terminated | truncated
+        over = np.flatnonzero(ended)
+        if len(over):
+            self._finished.append((over, self._return[over], self._length[over]))
+            self._ended, self._live = self._ended | ended, live & ~ended
+            self._all_live = False
+        self._obs = self._looks[following].reshape(*self._grid, -1)
+        return VecStep(
+            self._obs,
+            reward.astype(np.float32).reshape(self._grid),
+            terminated.reshape(self._grid),
+            truncated.reshape(self._grid),
+            live.reshape(self._grid),
+        )
+
+    def drain(self) -> list[list[tuple[float, int]]]:
+        """Return, per seed, (return, length) of the episodes that ended since the last call."""
+        out: list[list[tuple[float, int]]] = [[] for _ in self.seeds]
+        for over, returns, lengths in self._finished:
+            rows = zip(over.tolist(), returns.tolist(), lengths.tolist(), strict=True)
+            for lane, total, length in rows:
+                out[lane // self.lanes].append((total, length))
+        self._finished = []
+        return out
+
+    def fail(self, k: int, reason: str) -> None:
+        """End the seed of index ``k``: its lanes are not stepped again."""
+        self.failed.setdefault(k, reason)
+        rows = slice(k * self.lanes, (k + 1) * self.lanes)
+        self._live = self._live.copy()
+        self._live[rows], self._all_live = False, False
+        self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+    def state(self) -> State:
+        """Return where every lane is, and the position in the streams."""
+        episodes = self.drain()
+        counts = [len(done) for done in episodes]
+        finished = np.zeros((len(self.seeds), max(counts), 2))
+        reasons = np.zeros((len(self.seeds), _REASON_BYTES), np.uint8)
+        for k, done in enumerate(episodes):
+            finished[k, : counts[k]] = np.reshape(done, (-1, 2))
+            text = np.frombuffer(self.failed.get(k, "").encode()[:_REASON_BYTES], np.uint8)
+            reasons[k, : len(text)] = text
+        self._put_back(finished, counts)
+        per_lane = {
+            "s": self._s,
+            "length": self._length,
+            "return": self._return,
+            "ended": self._ended,
+            "live": self._live,
+            "u": self._u,
+            "obs": self._obs.reshape(len(self._s), -1),
+        }
+        arrays = {name: x.reshape(*self._grid, *x.shape[1:]) for name, x in per_lane.items()}
+        arrays |= {"finished": finished, "finished_count": np.array(counts), "failed": reasons}
+        tensors: State = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        return tensors | {"draws": self._draws.state(), "noise": self._noise.state()}
+
+    def _put_back(self, finished: np.ndarray, counts: Sequence[int]) -> None:
+        for k, count in enumerate(counts):
+            if count:
+                lanes = np.full(count, k * self.lanes)
+                returns, lengths = finished[k, :count].T
+                self._finished.append((lanes, returns.copy(), lengths.astype(np.int64)))
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        self._clear()
+        total = len(self._s)
+
+        def flat(name: str) -> np.ndarray:
+            array: np.ndarray = state[name].numpy().copy()
+            return array.reshape(total, *array.shape[2:])
+
+        self._s, self._length, self._return = flat("s"), flat("length"), flat("return")
+        self._ended, self._live, self._u = flat("ended"), flat("live"), flat("u")
+        self._obs = state["obs"].numpy().copy()
+        self._all_live = bool(self._live.all())
+        self._put_back(state["finished"].numpy(), state["finished_count"].tolist())
+        for k, text in enumerate(state["failed"].numpy()):
+            if text.any():
+                self.failed[k] = bytes(text[text > 0]).decode(errors="ignore")
+        self._draws.load(state["draws"])
+        self._noise.load(state["noise"])
+
+
+def vector_env(
+    config: EnvConfig,
+    seeds: Sequence[int],
+    lanes: int,
+    *,
+    gamma: float = 1.0,
+    training: bool = True,
+    reset: str = "each",
+    purpose: str = "env",
+) -> TableVecEnv | SeedVecEnv:
+    """Return K seeds x N lanes of an environment: by its table where it has one and may use it.
+
+    The arguments are those of ``SeedVecEnv``, which runs everything else: what has no model, shows
+    several observations at once, or pays the agent another reward than the environment's.
+    """
+    if config.table and not (training and TrainingReward.wanted(config.wrappers)):
+        env = make_env(config, training=False)
+        model = tabular_facts(config, env).get(MODEL)
+        env.close()
+        if model is not None:
+            horizon = config.horizon or registered(config).max_episode_steps
+            return TableVecEnv(
+                model, env.action_space, horizon, seeds, lanes, reset=reset, purpose=purpose
+            )
+    return SeedVecEnv(
+        config, seeds, lanes, gamma=gamma, training=training, reset=reset, purpose=purpose
+    )

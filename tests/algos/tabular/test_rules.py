@@ -1,0 +1,133 @@
+"""What the rules owe to each other: special cases are identical, switches change something."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from algos.core.agent import Spec
+from algos.tabular import policies
+from algos.tabular.agent import Tabular
+from algos.tabular.config import Behaviour, TabularConfig
+from benchmark.envs.textbook import maximisation_bias
+from tests.tabular import Life, presets, random_mdp
+
+MODEL, SEEDS = random_mdp(2), (0, 1, 2)
+SOFT = {"behaviour": Behaviour(start=0.3, end=0.3), "gamma": 0.9}
+
+
+def learned(name: str, ticks: int = 250, **changes: Any) -> torch.Tensor:
+    config = replace(presets()[name], **(SOFT | changes))
+    return Life(config, MODEL, SEEDS, 500, horizon=20).live(ticks).agent.rule.q()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "same", "as_changes"),
+    [
+        ("expected_sarsa", {"target": "greedy"}, "q_learning", {}),
+        ("n_step_sarsa", {"n_step": 1}, "sarsa", {}),
+        ("sarsa_lambda", {"lambda_": 0.0}, "sarsa", {}),
+        ("sarsa_lambda", {"lambda_": 0.0, "trace": "replacing"}, "sarsa", {}),
+        ("dyna_q", {"planning_steps": 0}, "q_learning", {}),
+        ("tree_backup", {"n_step": 3, "target": "greedy"}, "tree_backup", {"n_step": 3}),
+        ("q_learning", {"values": "linear"}, "q_learning", {}),
+        ("sarsa", {"values": "linear", "step_size": "visits"}, "sarsa", {"step_size": "visits"}),
+        ("sarsa_lambda", {"values": "linear"}, "sarsa_lambda", {}),
+        ("n_step_sarsa", {"values": "linear"}, "n_step_sarsa", {}),
+        ("monte_carlo", {"values": "linear"}, "monte_carlo", {}),
+    ],
+)
+def test_identical(
+    name: str, changes: dict[str, Any], same: str, as_changes: dict[str, Any]
+) -> None:
+    ours, theirs = learned(name, **changes), learned(same, **as_changes)
+    assert torch.equal(ours, theirs) and ours.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("n_step_sarsa", {"backup": "q_learning"}),
+        ("n_step_sarsa", {"backup": "expected"}),
+        ("n_step_importance", {"target": "uniform"}),
+        ("tree_backup", {"target": "behaviour"}),
+        ("expected_sarsa", {"target": "uniform"}),
+        ("sarsa_lambda", {"trace": "replacing"}),
+        ("sarsa_lambda", {"watkins": True}),
+        ("monte_carlo", {"first_visit": True}),
+        ("dyna_q", {"planning_bonus": 0.1}),
+        ("dyna_q", {"planning_steps": 3}),
+        ("sarsa", {"step_size": "visits"}),
+        ("sarsa", {"q0": 1.0}),
+        *(("sarsa", {"behaviour": Behaviour(kind)}) for kind in ("boltzmann", "uniform", "ucb")),
+    ],
+)
+def test_every_switch_changes_something(name: str, changes: dict[str, Any]) -> None:
+    assert not torch.equal(learned(name), learned(name, **changes))
+
+
+def test_policies_by_hand() -> None:
+    q = torch.tensor([[1.0, 3.0, 3.0, 0.0]]).double()
+    assert policies.greedy(q).tolist() == [[0.0, 0.5, 0.5, 0.0]]
+    expected = [[0.1, 0.4, 0.4, 0.1]]
+    assert policies.epsilon_greedy(q, 0.25, 0.4).tolist() == pytest.approx(np.array(expected))
+    soft = np.exp([1.0, 3.0, 3.0, 0.0]) / np.exp([1.0, 3.0, 3.0, 0.0]).sum()
+    assert policies.boltzmann(q, 1.0)[0].numpy() == pytest.approx(soft)
+    visits = torch.tensor([[4.0, 1.0, 0.0, 2.0]]).double()
+    bonus = policies.optimism(q, visits, 2.0)[0]
+    assert float(bonus[0]) == pytest.approx(1 + 2 * np.sqrt(np.log(8) / 4)) and bonus[2] == np.inf
+
+
+def test_samples_follow_the_policy() -> None:
+    policy = torch.tensor([0.2, 0.0, 0.5, 0.3]).double().expand(100_000, 4)
+    u = torch.from_numpy(np.random.default_rng(0).random(100_000, np.float32))
+    share = torch.bincount(policies.sample(policy, u), minlength=4) / 100_000
+    assert share.numpy() == pytest.approx([0.2, 0.0, 0.5, 0.3], abs=0.006)
+    assert policies.sample(policy[:1], torch.zeros(1)).item() == 0
+    assert policies.sample(policy[:1], torch.full((1,), 1 - 2**-24)).item() == 3
+
+
+def test_illegal_actions_are_never_taken() -> None:
+    model = maximisation_bias()
+    for kind in ("epsilon_greedy", "uniform", "boltzmann"):
+        config = replace(presets()["q_learning"], behaviour=Behaviour(kind, start=1.0, end=1.0))
+        life = Life(config, model, SEEDS, 500)
+        for _ in range(100):
+            step = life.tick()
+            in_a = step.obs[..., 0] == 1
+            assert (step.action[in_a] < 2).all()
+
+
+def test_glie_schedules_reach_greed() -> None:
+    config = replace(
+        presets()["sarsa"], behaviour=Behaviour(start=1.0, schedule="glie", fraction=0.01)
+    )
+    agent = Life(config, MODEL, SEEDS, 10_000).agent
+    assert agent.level(0) == 1.0 and agent.level(100) == 0.5 and agent.level(10**9) < 1e-6
+
+
+def test_what_is_impossible_is_said_in_a_clause() -> None:
+    continuous = Spec(spaces.Box(-1.0, 1.0, (4,)), spaces.Discrete(2), 10)
+    assert "discrete observations" in str(Tabular.unsupported(TabularConfig(), continuous))
+    pendulum = Spec(spaces.Box(-1.0, 1.0, (4,)), spaces.Box(-1.0, 1.0, (1,)), 10)
+    assert "discrete actions" in str(Tabular.unsupported(TabularConfig(), pendulum))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rule": "qlearning"}, "rule must be one of"),
+        ({"rule": "td"}, "rule=td needs predict=true"),
+        ({"predict": True}, "predict=true needs a rule of td"),
+        ({"behaviour": Behaviour("boltzmann", start=0.0)}, r"behaviour.start and behaviour.end"),
+        ({"gamma": 1.5}, "gamma must be between 0 and 1"),
+        ({"rule": "traces", "predict": True}, "needs behaviour.kind=uniform"),
+    ],
+)
+def test_bad_settings_are_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        TabularConfig(**values)
+    assert "\n" not in str(error.value)
