@@ -30,6 +30,8 @@ BAD = [
     (["algo=dqn", "env=cartpol"], ["env", "cartpol", "nearest: cartpole"]),
     (["study=quikstart"], ["study", "quikstart", "nearest: quickstart"]),
     (["algo=dqn", "env=pendulum"], ["algo=dqn env=pendulum", "discrete"]),
+    (["algo=sac", "env=cartpole"], ["algo=sac env=cartpole", "continuous"]),
+    (["algo=td3", "env=pendulum", "algo.noise=oh"], ["algo.noise", "ornstein_uhlenbeck", "oh"]),
     ([*RUN, "algo.gama=0.9"], ["algo.gama", "nearest: algo.gamma"]),
     ([*RUN, "algo.gamma=high"], ["algo.gamma", "high", "Float"]),
     ([*RUN, "algo.gamma=3"], ["algo.gamma", "1", "3"]),
