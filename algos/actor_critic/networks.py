@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from algos.core.agent import State
+from algos.core.agent import State, group_members, ungroup_members
 from algos.core.nets import InitStream, Linear
 from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.rng import Member
@@ -35,7 +35,8 @@ class Learner:
     """M perceptrons with their optimiser and, unless the agent does without, their targets.
 
     Args:
-        members: one per network. name: of the stream of initial parameters.
+        members: one per network. count: networks per seed, which lie side by side.
+        name: of the stream of initial parameters.
         sizes: numbers that go in, widths of the hidden layers, numbers that come out.
         lr: Adam's learning rate.
         has_target: whether a slow copy bootstraps; else ``target`` is the network itself.
@@ -50,7 +51,9 @@ class Learner:
         lr: float,
         has_target: bool,
         device: torch.device,
+        count: int = 1,
     ) -> None:
+        self.count = count
         self.net = Perceptron(members, name, *sizes).to(device)
         self.optimizer = SeedOptimizer(FlatParams(self.net.parameters()), "adam", lr)
         self.target, self._target_params = self.net, self.optimizer.params
@@ -83,13 +86,24 @@ class Learner:
         if self.target is not self.net:
             self.target_params.lerp_(self.params, tau)
 
+    def weights(self) -> Tensor:
+        """Return every parameter by seed, ``[K, count, D]``: what acting needs."""
+        return self.params.view(-1, self.count, self.params.shape[1])
+
+    def load_weights(self, weights: Tensor) -> None:
+        """Act from now on as the networks whose ``weights`` these are."""
+        self.params.copy_(weights.flatten(0, 1))
+
     def state(self) -> State:
-        """Return the optimiser's memory and the targets; ``params`` belong to the policy."""
+        """Return by seed what learning needs beside the weights: Adam's memory and the targets."""
         state: State = {"optimizer": self.optimizer.state()}
-        return state if self.target is self.net else state | {"target": self.target_params}
+        if self.target is not self.net:
+            state["target"] = self.target_params
+        return group_members(state, self.count)
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
+        state = ungroup_members(state)
         self.optimizer.load(state["optimizer"])
         if self.target is not self.net:
             self.target_params.copy_(state["target"])
@@ -107,9 +121,8 @@ class Critics(Learner):
         has_target: bool,
         device: torch.device,
     ) -> None:
-        self.count = count
         members = [(seed, critic) for seed in seeds for critic in range(count)]
-        super().__init__(members, "critics", sizes, lr, has_target, device)
+        super().__init__(members, "critics", sizes, lr, has_target, device, count)
 
     def values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from algos.actor_critic.networks import Critics, Learner
 from algos.actor_critic.off_policy import FOUNDATIONS, Experience, OffPolicyConfig, unsupported
-from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
+from algos.core.agent import Component, Spec, State, Step
 from algos.core.checks import one_of, within
 from algos.core.nets import per_seed
 from algos.core.noise import Warmup
@@ -222,12 +222,10 @@ class SAC:
 
     def state(self) -> State:
         """Return networks, optimisers, temperature, replay and streams."""
-        critics = {"params": self.critics.params} | self.critics.state()
-        critics = group_members(critics, self.config.critics)
         return {
-            "policy": {"actor": self.actor.params, "critics": critics.pop("params")},
+            "policy": {"actor": self.actor.weights(), "critics": self.critics.weights()},
             "actor": self.actor.state(),
-            "critics": critics,
+            "critics": self.critics.state(),
             "temperature": self.temperature.state(),
             "experience": self.experience.state(),
             "warmup": self.warmup.draws.state(),
@@ -236,12 +234,12 @@ class SAC:
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.actor.params.copy_(state["policy"]["actor"])
-        self.critics.params.copy_(state["policy"]["critics"].flatten(0, 1))
+        self.actor.load_weights(state["policy"]["actor"])
+        self.critics.load_weights(state["policy"]["critics"])
         if "experience" not in state:
             return
         self.actor.load(state["actor"])
-        self.critics.load(ungroup_members(state["critics"]))
+        self.critics.load(state["critics"])
         self.temperature.load(state["temperature"])
         self.experience.load(state["experience"])
         self.warmup.draws.load(state["warmup"])
