@@ -38,6 +38,7 @@ AGENTS = {
     "tabular": "algos.tabular.agent:Tabular",
     "planning": "algos.planning.planner:Planner",
     "a2c": "algos.policy_gradient.a2c:A2C",
+    "a3c": "algos.policy_gradient.a3c:A3C",
     "grpo": "algos.policy_gradient.grpo:GRPO",
     "ppo": "algos.policy_gradient.ppo:PPO",
     "sac": "algos.actor_critic.sac:SAC",

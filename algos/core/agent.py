@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+ENVIRONMENT = "environment"  # key of Spec.extras: ``(gamma) -> a training environment``
 State = dict[str, Any]  # nested dicts of tensors that lead with K, ints and strings; nothing else
 
 

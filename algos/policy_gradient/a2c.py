@@ -138,13 +138,13 @@ class A2C:
             return None
         data = self.rollout.take()
         self.body.anneal((self.ticks - self.config.rollout) * self.config.lanes)
-        loss, metrics = self._loss(data)
+        loss, metrics = self.loss(data)
         self.body.optimizer.backward(loss)
         metrics["loss/grad_norm"] = self.body.optimizer.step()
         self.body.absorb(data)
         return metrics
 
-    def _loss(self, data: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, data: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss ``[K]`` and metrics ``[K]``."""
         c, body = self.config, self.body
         action = data.action.flatten(1, 2)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 
-from algos.core.agent import Spec
+from algos.core.agent import ENVIRONMENT, Spec
 from algos.core.mdp import MODEL
 from algos.core.states import FACTORS
 from benchmark.envs.config import EnvConfig, registered
@@ -77,7 +77,10 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     obs_space, action_space = env.observation_space, env.action_space
     env.close()
     assert isinstance(obs_space, spaces.Box)  # Encode has seen to it
-    return Spec(obs_space, action_space, budget, tabular_facts(config, env))
+    factory = partial(make_env, config, training=True)
+    return Spec(
+        obs_space, action_space, budget, {ENVIRONMENT: factory} | tabular_facts(config, env)
+    )
 
 
 def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:

@@ -35,3 +35,23 @@ def train() -> Callable[..., Scores]:
     ``results/<name>``: a repeated test takes what the same code has finished.
     """
     return _train
+
+
+def _training_returns(name: str, episodes: int) -> list[float]:
+    found = []
+    for run in json.loads((ROOT / "results" / name / "plan.json").read_text())["runs"]:
+        path = ROOT / "results" / name / "runs" / run["run_id"] / "metrics.jsonl"
+        left, total = float(episodes), 0.0
+        for row in reversed([json.loads(line) for line in path.read_text().splitlines()]):
+            taken = min(left, row.get("train/episodes", 0.0))
+            if taken:  # the mean of a row stands for each of its episodes
+                total, left = total + taken * row["train/return"], left - taken
+        assert left == 0
+        found.append(total / episodes)
+    return found
+
+
+@pytest.fixture
+def training_returns() -> Callable[..., list[float]]:
+    """Return a function ``(name, episodes)``: each run's mean of its last training episodes."""
+    return _training_returns

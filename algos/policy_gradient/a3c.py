@@ -1,0 +1,308 @@
+"""Asynchronous advantage actor-critic (Mnih et al. 2016): workers that share parameters, no locks.
+
+Every worker is a process with an environment of its own. It copies the shared parameters, lives
+through a short rollout, and adds its step to the shared parameters and the shared RMSprop memory
+while the others do the same. **The result is not reproducible**: it depends on which worker is
+faster. An agent is therefore one seed (``max_seeds`` is 1), and nothing about it is bit-equal.
+
+Deviations from the paper:
+- Processes instead of threads; Python's threads would wait for each other.
+- A rollout has ``rollout`` steps even where an episode ends inside it; sums stop there.
+- Workers pause between two calls of ``update``, so evaluation and checkpoints see one set of
+  parameters. Within a call, ``report_every`` steps long, nothing waits.
+- An episode that a checkpoint interrupts is not resumed: its worker starts a new one.
+- A worker's returns are of the rewards it learns from, with the training wrappers.
+"""
+
+import multiprocessing
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from algos.core.agent import ENVIRONMENT, Component, Spec, State, Step
+from algos.core.checks import within
+from algos.core.rng import generator
+from algos.policy_gradient.a2c import A2C, A2CConfig
+
+_WAIT = 1.0  # seconds between two looks at whether every worker lives
+
+
+@dataclass
+class A3CConfig(A2CConfig):
+    """Settings of the agent: A2C's with one environment per worker, and the paper's entropy."""
+
+    agent: str = "algos.policy_gradient.a3c:A3C"
+    name: str = "a3c"
+    label: str = "A3C"
+    lanes: int = 1  # environments of a worker
+    entropy: float = 0.01
+
+    workers: int = 2  # processes
+    cpus: int = 2  # that a job of this agent takes; as many as there are workers
+    report_every: int = 2_000  # steps of all workers between two pauses
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        for key in ("workers", "cpus", "report_every"):
+            within(key, getattr(self, key), 1, float("inf"))
+        if self.lanes != 1:
+            raise ValueError(f"lanes must be 1, each worker has one environment; got {self.lanes}")
+        if self.optimizer != "rmsprop_uncentred":
+            raise ValueError("optimizer must be rmsprop_uncentred: its memory is what is shared")
+        if self.normalize_obs or self.normalize_reward:
+            raise ValueError("normalize_obs and normalize_reward need statistics of one process")
+
+
+class A3C:
+    """The agent; see ``A3CConfig`` for its parts."""
+
+    Config: ClassVar[type] = A3CConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = tuple(
+        c for c in A2C.COMPONENTS if "normalisation" not in c.name
+    )
+    max_seeds: ClassVar[int | None] = 1
+    interacts: ClassVar[bool] = False
+
+    def __init__(
+        self, config: A3CConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        assert len(seeds) == 1, "an asynchronous agent does not batch"
+        self.config, self.spec, self.seed = config, spec, seeds[0]
+        self.learner = A2C(config, spec, seeds, device)  # acts, and holds the shape of it all
+        parameters = self.learner.body.params.data
+        self.shared = (_shared(parameters.clone()), _shared(torch.zeros_like(parameters)))
+        self.steps = 0
+        self.started = 0  # how often workers were started; a resumed run draws anew
+        self._crew: _Crew | None = None
+
+    @classmethod
+    def unsupported(cls, config: A3CConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        return A2C.unsupported(config, spec)
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions by the parameters of the last pause."""
+        return self.learner.act(obs, explore)
+
+    def observe(self, step: Step) -> None:
+        """Do nothing: the workers observe."""
+
+    def update(self) -> dict[str, Tensor]:
+        """Let the workers take ``report_every`` steps; ``consumed`` says how many they took."""
+        if self._crew is None:
+            self.started += 1
+            self._crew = _Crew(self.config, self.spec, self.seed, self.started, self.shared)
+        c = self.config
+        goal = min(self.steps + c.report_every, self.spec.budget)
+        reports = self._crew.advance(self.steps, goal, self.spec.budget)
+        taken = sum(r["steps"] for r in reports)
+        consumed, self.steps = min(taken, self.spec.budget - self.steps), self.steps + taken
+        self.learner.body.params.data.copy_(self.shared[0])
+        totals = {key: sum(r[key] for r in reports) for key in reports[0]}
+        metrics = {
+            key: torch.tensor([totals[key] / totals["updates"]])
+            for key in totals
+            if key.startswith("loss/") and totals["updates"]
+        }
+        if totals["episodes"]:
+            for key in ("return", "length"):
+                metrics[f"train/{key}"] = torch.tensor([totals[key] / totals["episodes"]])
+        return metrics | {"consumed": torch.tensor([consumed])}
+
+    def state(self) -> State:
+        """Return parameters, the shared memory and the counts."""
+        self.learner.body.params.data.copy_(self.shared[0])
+        policy = self.learner.body.policy_state()
+        members = self.learner.body.net.members
+        memory = self.shared[1].view(1, members, -1)
+        return {"policy": policy, "memory": memory, "steps": self.steps, "started": self.started}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.learner.body.load({"policy": state["policy"]})
+        self.shared[0].copy_(self.learner.body.params.data)
+        if "memory" in state:
+            self.shared[1].copy_(state["memory"].view_as(self.shared[1]))
+            self.steps, self.started = state["steps"], state["started"]
+
+
+def _shared(x: Tensor) -> Tensor:
+    """Move a tensor to memory that all processes see."""
+    x.share_memory_()  # type: ignore[no-untyped-call]
+    return x
+
+
+def _context() -> Any:
+    """Return how workers start: forked from a server that has imported torch, where there is one.
+
+    In a job of the launcher this is the launcher's own server.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+class _Crew:
+    """The worker processes of one agent; they end with it."""
+
+    def __init__(
+        self, config: A3CConfig, spec: Spec, seed: int, start: int, shared: tuple[Tensor, Tensor]
+    ) -> None:
+        context = _context()
+        self.counts = _shared(torch.zeros(config.workers, dtype=torch.int64))
+        self.pipes: list[Connection] = []
+        self.processes = []
+        for index in range(config.workers):
+            ours, theirs = context.Pipe()
+            arguments = (theirs, config, spec, (seed, start, index), shared, self.counts)
+            process = context.Process(target=_work, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self.pipes.append(ours)
+            self.processes.append(process)
+        # a pipe that closes ends its worker, also where nobody says goodbye
+        self._finalizer = weakref.finalize(self, _dismiss, self.pipes)
+
+    def advance(self, step: int, goal: int, budget: int) -> list[dict[str, Any]]:
+        """Let every worker go on until all together stand at ``goal``; returns their reports."""
+        self.counts.zero_()
+        for pipe in self.pipes:
+            pipe.send((step, goal, budget))
+        return [self._report(index) for index in range(len(self.pipes))]
+
+    def _report(self, index: int) -> dict[str, Any]:
+        pipe, process = self.pipes[index], self.processes[index]
+        while not pipe.poll(_WAIT):
+            if not process.is_alive():
+                raise RuntimeError(f"worker {index} ended with exit code {process.exitcode}")
+        try:
+            report: dict[str, Any] = pipe.recv()
+        except EOFError:
+            process.join()
+            raise RuntimeError(f"worker {index} ended, exit code {process.exitcode}") from None
+        if "error" in report:
+            raise RuntimeError(f"worker {index}: {report['error']}")
+        return report
+
+
+def _dismiss(pipes: list[Connection]) -> None:
+    for pipe in pipes:
+        pipe.close()
+
+
+def _work(
+    pipe: Connection,
+    config: A3CConfig,
+    spec: Spec,
+    stream: tuple[int, int, int],
+    shared: tuple[Tensor, Tensor],
+    counts: Tensor,
+) -> None:
+    """Be a worker: learn between two messages, until the pipe closes."""
+    torch.set_num_threads(1)
+    worker = None
+    while True:
+        try:
+            step, goal, budget = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        try:
+            worker = worker or _Worker(config, spec, stream, shared, counts)
+            pipe.send(worker.advance(step, goal, budget))
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [""]
+            pipe.send({"error": f"{type(error).__name__}: {reason[0]}"})
+            return
+
+
+class _Worker:
+    """One environment, and networks that follow the shared ones."""
+
+    def __init__(
+        self,
+        config: A3CConfig,
+        spec: Spec,
+        stream: tuple[int, int, int],
+        shared: tuple[Tensor, Tensor],
+        counts: Tensor,
+    ) -> None:
+        seed, start, self.index = stream
+        self.config, self.counts = config, counts
+        self.params, self.memory = shared
+        self.learner = A2C(config, spec, [seed], torch.device("cpu"))
+        self.learner.body.noise.purpose = f"act/{start}/{self.index}"
+        self.env = spec.extras[ENVIRONMENT](gamma=config.gamma)
+        self.episodes = generator(seed, "env", start, self.index)
+        self._reset()
+
+    def _reset(self) -> None:
+        obs, _ = self.env.reset(seed=int(self.episodes.integers(2**31)))
+        self.obs = self._tensor(obs)
+        self.total, self.length = 0.0, 0
+
+    @staticmethod
+    def _tensor(obs: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(obs))[None, None]
+
+    def advance(self, step: int, goal: int, budget: int) -> dict[str, Any]:
+        """Learn until all workers together stand at ``goal``."""
+        report: dict[str, Any] = dict.fromkeys(
+            ("steps", "updates", "episodes", "return", "length"), 0
+        )
+        while step + int(self.counts.sum()) < goal:
+            self.learner.body.params.data.copy_(self.params)
+            self.learner.body.anneal(min(step + int(self.counts.sum()), budget))
+            while not self.learner.rollout.full:
+                self._live(report)
+            self.counts[self.index] += self.config.rollout
+            report["steps"] += self.config.rollout
+            for key, value in self._learn().items():
+                report[key] = report.get(key, 0.0) + float(value)
+            report["updates"] += 1
+        return report
+
+    def _live(self, report: dict[str, Any]) -> None:
+        """Take one step; an episode that ends starts the next one."""
+        action, memo = self.learner.act(self.obs)
+        obs, reward, terminated, truncated, _ = self.env.step(action[0, 0].numpy())
+        self.total, self.length = self.total + float(reward), self.length + 1
+        following = self._tensor(obs)
+        over, cut, valid = (
+            torch.tensor([[flag]]) for flag in (terminated, truncated and not terminated, True)
+        )
+        rewards = torch.tensor([[float(reward)]])
+        self.learner.observe(Step(self.obs, following, action, rewards, over, cut, valid, memo))
+        self.obs = following
+        if terminated or truncated:
+            report["episodes"] += 1
+            report["return"] += self.total
+            report["length"] += self.length
+            self._reset()
+
+    def _learn(self) -> dict[str, Tensor]:
+        """Add the rollout's step to the shared parameters, whoever else does the same."""
+        c, optimizer = self.config, self.learner.body.optimizer
+        loss, metrics = self.learner.loss(self.learner.rollout.take())
+        optimizer.backward(loss)
+        norm = optimizer.grad_norm()
+        gradient = optimizer.grad
+        if c.grad_clip is not None:
+            gradient = gradient * (c.grad_clip / (norm + 1e-6)).clamp(max=1.0)
+        self.memory.mul_(c.betas[1]).addcmul_(gradient, gradient, value=1 - c.betas[1])
+        self.params.addcdiv_(gradient, self.memory.sqrt().add_(c.adam_eps), value=-optimizer.lr)
+        return metrics | {"loss/grad_norm": norm}

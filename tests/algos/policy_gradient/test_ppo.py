@@ -1,0 +1,331 @@
+"""PPO's update against a plain single-seed one in torch, and what its switches do."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from algos.core.agent import Spec
+from algos.policy_gradient.a2c import A2C
+from algos.policy_gradient.ppo import PPO
+from tests.algos.policy_gradient.agents import (
+    ACTIONS,
+    BOX,
+    agent,
+    live,
+    params,
+    small,
+    world_of,
+)
+from tests.helpers import CPU, IMAGE, SEEDS, VECTOR, World, copied, equal
+
+
+def modules(learner: Any, k: int) -> tuple[nn.Module, nn.Module]:
+    """Return seed ``k``'s policy and critic as torch's own modules."""
+    nets = []
+    for row, width in ((2 * k, learner.body.head.outputs), (2 * k + 1, 1)):
+        layers: list[nn.Module] = []
+        stacked = [seq[0] for seq in learner.body.net.net.torso.layers]
+        for layer in stacked:
+            plain = nn.Linear(layer.n_in, layer.n_out)
+            plain.weight.data = layer.weight[row, : layer.n_out, : layer.n_in].detach().clone()
+            plain.bias.data = layer.bias[row, 0, : layer.n_out].detach().clone()
+            layers += [plain, nn.Tanh()]
+        head = learner.body.net.net.head
+        last = nn.Linear(head.n_in, width)
+        last.weight.data = head.weight[row, :width, : head.n_in].detach().clone()
+        last.bias.data = head.bias[row, 0, :width].detach().clone()
+        nets.append(nn.Sequential(*layers, last))
+    return nets[0], nets[1]
+
+
+def filled(learner: Any, world: World) -> Any:
+    """Live until the rollout is full; returns its content and leaves it to be learned from."""
+    while not learner.rollout.full:
+        learner.observe(world.step(*learner.act(world.obs)))
+    data = learner.rollout.take()
+    learner.rollout.filled = learner.rollout.length
+    return data
+
+
+def rows(x: Tensor, k: int) -> Tensor:
+    return x[k].flatten(0, 1)
+
+
+def gae(c: Any, data: Any, k: int, v: Tensor, v_next: Tensor) -> tuple[Tensor, Tensor]:
+    """Return advantages and returns as CleanRL's loop has them, truncations bootstrapped."""
+    t, n = data.reward[k].shape
+    v, v_next = v.view(t, n), v_next.view(t, n)
+    out, last = torch.zeros(t, n), torch.zeros(n)
+    for i in reversed(range(t)):
+        on = (~data.terminated[k, i]).float()
+        inside = on * (~data.truncated[k, i]).float()
+        delta = data.reward[k, i] + c.gamma * on * v_next[i] - v[i]
+        last = delta + c.gamma * c.gae_lambda * inside * last
+        out[i] = last
+    return out.flatten(), (out + v).flatten()
+
+
+SWITCHES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "plain": {"surrogate": "none", "clip_value": False, "normalize_advantage": False},
+    "kl": {"surrogate": "kl", "target_kl": 0.01, "kl_coef": 0.7},
+    "no clipping of the gradient": {"grad_clip": None, "entropy": 0.0},
+}
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
+    settings = small("ppo", rollout=16, batch_size=16, anneal=False, lr=3e-3, **SWITCHES[switches])
+    c, learner = settings, agent(settings, budget=10**6)
+    world = world_of(settings)
+    data = filled(learner, world)
+    orders = [copied(x) for x in (learner.order().argsort(-1), learner.order().argsort(-1))]
+    learner.order.load({"block": -1, "offset": learner.order.per_block})
+    plain = [modules(learner, k) for k in range(len(SEEDS))]
+    learner.update()
+    for k, (policy, critic) in enumerate(plain):
+        obs, action = rows(data.obs, k), rows(data.action, k)
+        with torch.no_grad():
+            old = torch.distributions.Categorical(logits=policy(obs))
+            old_log_prob, v_old = old.log_prob(action), critic(obs)[:, 0]
+            advantage, target = gae(c, data, k, v_old, critic(rows(data.next_obs, k))[:, 0])
+        every = [*policy.parameters(), *critic.parameters()]
+        adam = torch.optim.Adam(every, c.lr, eps=c.adam_eps)
+        for order in orders:
+            for i in order[k].split(c.batch_size):
+                new = torch.distributions.Categorical(logits=policy(obs[i]))
+                ratio = (new.log_prob(action[i]) - old_log_prob[i]).exp()
+                a, v = advantage[i], critic(obs[i])[:, 0]
+                if c.normalize_advantage:
+                    a = (a - a.mean()) / (a.std() + 1e-8)
+                loss = -(ratio * a)
+                if c.surrogate == "clip":
+                    loss = torch.max(loss, -a * ratio.clamp(1 - c.clip, 1 + c.clip))
+                error = (v - target[i]) ** 2
+                if c.clip_value:
+                    held = v_old[i] + (v - v_old[i]).clamp(-c.value_clip, c.value_clip)
+                    error = torch.max(error, (held - target[i]) ** 2)
+                total = loss.mean() + c.value_coef * 0.5 * error.mean()
+                total = total - c.entropy * new.entropy().mean()
+                if c.surrogate == "kl":
+                    before = torch.distributions.Categorical(logits=old.logits[i])
+                    total = (
+                        total + c.kl_coef * torch.distributions.kl_divergence(before, new).mean()
+                    )
+                adam.zero_grad()
+                total.backward()
+                if c.grad_clip is not None:
+                    nn.utils.clip_grad_norm_(every, c.grad_clip)
+                adam.step()
+        ours = modules(learner, k)
+        for net, own in zip((policy, critic), ours, strict=True):
+            for expected, found in zip(net.parameters(), own.parameters(), strict=True):
+                torch.testing.assert_close(found, expected, rtol=1e-3, atol=2e-5)
+
+
+def test_every_row_of_a_rollout_is_learned_from_once_an_epoch() -> None:
+    settings = small("ppo", epochs=3)
+    learner, world = agent(settings), world_of(settings)
+    filled(learner, world)
+    seen, learn = [], learner._learn
+    learner._learn = lambda batch, clip, on: seen.append(batch) or learn(batch, clip, on)
+    learner.update()
+    obs = torch.cat([batch.obs for batch in seen], 1).view(3, 3, -1, 4)
+    for k in range(3):
+        epochs = [sorted(map(tuple, epoch.tolist())) for epoch in obs[k]]
+        assert epochs[0] == epochs[1] == epochs[2] and len(set(epochs[0])) == 32
+        assert not torch.equal(obs[k, 0], obs[k, 1])
+    for batch in seen:  # rows stay together with their own actions and scalars
+        out = learner.body.net.shape.outputs
+        assert batch.scalars.shape == (4, 3, 8) and batch.old_out.shape == (3, 8, out)
+
+
+def test_rows_are_shuffled_together() -> None:
+    settings = small("ppo")
+    learner, world = agent(settings), world_of(settings)
+    samples = learner._samples(filled(learner, world))
+    shuffled = samples.shuffled(learner.order().argsort(-1))
+    for k in range(3):
+        for i in range(32):
+            (at,) = (samples.obs[k] == shuffled.obs[k, i]).all(-1).nonzero()[:, 0].tolist()
+            assert samples.action[k, at] == shuffled.action[k, i]
+            assert torch.equal(samples.scalars[:, k, at], shuffled.scalars[:, k, i])
+            assert torch.equal(samples.old_out[k, at], shuffled.old_out[k, i])
+
+
+def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
+    """Seed 1 may move at will; the others are stopped by a KL that their first steps exceed."""
+    settings = small("ppo", target_kl=1e-3, lr=0.05, epochs=4)
+    learner, world = agent(settings), world_of(settings)
+    data = filled(learner, world)
+    data.reward[1] = 0.0
+    learner.body.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
+    learner.config.entropy = 0.0
+    seen, learn = [], learner._learn
+
+    def spy(batch: Any, clip: float, on: Tensor) -> Any:
+        before = params(learner).clone()
+        metrics, live = learn(batch, clip, on)
+        moved = (params(learner) != before).view(3, -1).any(1)
+        seen.append((on.clone(), live.clone(), moved, metrics["loss/kl"]))
+        return metrics, live
+
+    learner._learn = spy
+    learner.update()
+    for on, live_, moved, kl in seen:
+        assert torch.equal(live_, on & (kl <= 1e-3))
+        assert not (moved & ~live_).any()  # who is over stays as it is
+    last = seen[-1][1]
+    assert last.tolist() == [False, True, False]
+    assert seen[0][1].all()
+    steps = learner.body.optimizer.state()["steps"].view(3, 2)
+    assert (steps[:, 0] == steps[:, 1]).all() and steps[1, 0] == 16 and steps[0, 0] < 16
+
+
+def test_the_penalty_follows_each_seeds_kl() -> None:
+    settings = small("ppo", surrogate="kl", target_kl=0.01, kl_coef=1.0)
+    learner = agent(settings)
+    seen = live(learner, world_of(settings), 80)
+    assert len(torch.unique(torch.stack(seen["loss/penalty"]))) > 2
+    for before, after in zip(seen["loss/penalty"][:-1], seen["loss/penalty"][1:], strict=True):
+        assert all(float(x) in (0.5, 1.0, 2.0) for x in after / before)
+
+
+def test_learning_rate_and_clip_are_annealed_over_the_budget() -> None:
+    settings = small("ppo", lr=1e-3, clip=0.4, anneal_clip=True)
+    learner, world = agent(settings, budget=320), world_of(settings)
+    rates, clips, learn = [], [], learner._learn
+
+    def spy(batch: Any, clip: float, on: Tensor) -> Any:
+        clips.append(clip)
+        return learn(batch, clip, on)
+
+    learner._learn = spy
+    for _ in range(80):
+        live(learner, world, 1)
+        if learner.rollout.filled == 0:
+            rates.append(learner.body.optimizer.lr)
+    assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
+    assert clips[:: len(clips) // 10] == pytest.approx([0.4 * (1 - i / 10) for i in range(10)])
+    constant = agent(small("ppo", anneal=False, lr=1e-3), budget=320)
+    live(constant, world, 40)
+    assert constant.body.optimizer.lr == 1e-3
+
+
+@pytest.mark.parametrize("name", ["ppo", "a2c"])
+def test_observation_statistics_move_behind_the_update(name: str) -> None:
+    """What is learned from is seen as it was acted upon, so the first ratio is one."""
+    settings = small(name, normalize_obs=True)
+    learner, world = agent(settings), world_of(settings)
+    rollout = settings.rollout
+    seen: list[Tensor] = []
+    for i in range(4):
+        mean = learner.body.obs_norm.moments.mean.clone()
+        for _ in range(rollout - 1):
+            seen.append(world.obs)
+            live(learner, world, 1)
+            assert torch.equal(learner.body.obs_norm.moments.mean, mean)
+        seen.append(world.obs)
+        live(learner, world, 1)
+        every = torch.stack(seen, 1).flatten(1, 2).double()
+        torch.testing.assert_close(learner.body.obs_norm.moments.mean, every.mean(1))
+        assert int(learner.body.obs_norm.moments.count[0]) == (i + 1) * rollout * settings.lanes
+
+
+def test_the_first_minibatch_of_an_update_has_a_ratio_of_one() -> None:
+    for changes in ({}, {"normalize_obs": True, "normalize_reward": True}):
+        settings = small("ppo", epochs=1, batch_size=32, **changes)
+        for space in ACTIONS.values():
+            learner = agent(settings, actions=space)
+            metrics = live(learner, world_of(settings), 40)
+            ratios = torch.stack(metrics["loss/largest_ratio"])
+            torch.testing.assert_close(ratios, torch.ones_like(ratios), atol=1e-5, rtol=0)
+            assert max(x.abs().max() for x in metrics["loss/kl"]) < 1e-6
+
+
+def test_values_come_back_in_the_rewards_own_units() -> None:
+    settings = small("ppo", normalize_reward=True)
+    learner, world = agent(settings), world_of(settings)
+    live(learner, world, 24)
+    _, memo = learner.act(world.obs, explore=False)
+    raw = learner.body.net.values(world.obs).squeeze(-1)
+    scale = learner.body.reward_norm.scale
+    assert (scale - 1).abs().min() > 0.05
+    torch.testing.assert_close(memo["value"], raw * scale.unsqueeze(1))
+
+
+@pytest.mark.parametrize("name", ["ppo", "a2c", "trpo"])
+@pytest.mark.parametrize("actions", ACTIONS)
+def test_evaluation_leaves_no_trace(name: str, actions: str) -> None:
+    settings = small(name, normalize_obs=True, normalize_reward=True)
+    learner, world = agent(settings, actions=ACTIONS[actions]), world_of(settings)
+    live(learner, world, 11)
+    before, other = copied(learner.state()), World(VECTOR, SEEDS, 5)
+    for _ in range(10):
+        action, memo = learner.act(other.obs, explore=False)
+        assert action.shape[:2] == memo["value"].shape == (3, 5)
+        assert torch.equal(learner.act(other.obs, explore=False)[0], action)  # no chance in it
+        other.step(action)
+    equal(copied(learner.state()), before)
+
+
+@pytest.mark.parametrize("name", ["ppo", "a2c", "trpo", "grpo", "reinforce_baseline"])
+def test_the_policy_alone_is_enough_to_act(name: str) -> None:
+    settings = small(name, normalize_obs=True)
+    learner, world = agent(settings), world_of(settings)
+    live(learner, world, 40)
+    fresh = agent(settings)
+    fresh.load({"policy": copied(learner.state()["policy"])})
+    a, b = learner.act(world.obs, explore=False), fresh.act(world.obs, explore=False)
+    assert torch.equal(a[0], b[0]) and a[1].keys() == b[1].keys()
+    assert all(torch.equal(a[1][key], b[1][key]) for key in a[1])
+
+
+def test_frames_and_bits_are_seen() -> None:
+    frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
+    learner = agent(small("ppo", hidden=[16]), obs=frames)
+    assert learner.body.net.net.torso.obs_scale == 255
+    assert learner.state()["rollout"]["obs"].dtype == torch.uint8
+    learner = agent(small("ppo", hidden=[16]), obs=IMAGE)
+    assert learner.body.net.net.torso.obs_scale == 1
+    assert learner.state()["rollout"]["obs"].dtype == torch.bool
+    live(learner, World(IMAGE, SEEDS, 4), 8)
+
+
+def test_spaces_without_a_distribution_are_refused() -> None:
+    for cls, name in ((PPO, "ppo"), (A2C, "a2c")):
+        spec = Spec(VECTOR, spaces.MultiBinary(3), 100)
+        assert "no distribution over MultiBinary" in str(cls.unsupported(small(name), spec))
+        for space in ACTIONS.values():
+            assert cls.unsupported(small(name), Spec(VECTOR, space, 100)) is None
+    reason = A2C.unsupported(small("a2c", critic="q"), Spec(VECTOR, BOX, 100))
+    assert "critic=q needs discrete actions" in str(reason)
+    assert CPU
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "says"),
+    [
+        ("ppo", "batch_size", 100, r"batch_size=100 must divide rollout \* lanes = 8 \* 4 = 32"),
+        ("trpo", "batch_size", 5, r"batch_size=5 must divide rollout \* lanes = 8 \* 4 = 32"),
+        ("ppo", "surrogate", "clipped", "clip, kl, none"),
+        ("ppo", "surrogate", "kl", "needs target_kl"),
+        ("ppo", "reset", "wait", "reset must be one of each"),
+        ("reinforce", "reset", "each", "reset must be one of wait"),
+        ("reinforce", "estimator", "reward_to_go", "return, to_go, baseline"),
+        ("grpo", "reset", "wait", "reset must be one of shared"),
+        ("ppo", "activation", "gelu", "relu, tanh"),
+        ("a2c", "critic", "a", "v, q"),
+        ("ppo", "gae_lambda", 1.5, "between 0 and 1"),
+        ("ppo", "lr", -1.0, "at least 0"),
+        ("ppo", "epochs", 0, "at least 1"),
+    ],
+)
+def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        small(name, **{key: value})
+    assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
