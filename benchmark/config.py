@@ -82,6 +82,8 @@ class Root:
     seed: Any = 0  # 3 | [0, 1, 2] | range(0,10)
     components: Any = "preset"  # see benchmark/grid.py
     grid: Any = None  # of a study: one mapping of lists, or several; see benchmark/grid.py
+    zip: Any = None  # axes of the grid that go in step
+    exclude: Any = None  # cells of the grid to leave out
     budget: int = II("env.budget")  # environment steps per seed
     evaluation: Evaluation = field(default_factory=Evaluation)
     tracking: Tracking = field(default_factory=Tracking)

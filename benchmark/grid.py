@@ -11,7 +11,12 @@ A grid is a product of axes; a study's ``grid`` is one such mapping or a list of
       - {algo: dqn, env: acrobot, algo.lr: [1e-3, 1e-4]}
 
 The values of an axis are a list, one value, or Hydra's grammar in a string ("range(0,10)"). A key
-on the command line replaces the axis of that name in every grid. The seeds of a cell form one job.
+on the command line replaces the axis of that name in every grid. The seeds of a cell form one job,
+or several with ``seeds_per_job``. Two more keys shape a grid, there or on the command line: ``zip``
+names axes that go in step, ``exclude`` lists what to leave out, by axes and by a variant's label::
+
+      - {algo: [dqn, c51], algo.lr: [1e-3, 1e-4], zip: [algo, algo.lr], env: [acrobot, cartpole],
+         exclude: [{algo: c51, env: cartpole}, {label: "DQN, lr=0.001", env: acrobot}]}
 
 The axis ``components`` makes variants from what an algorithm declares in ``COMPONENTS``:
 ``preset`` (as it is), ``leave_one_out`` (each that is on, taken out: "Rainbow - double"),
@@ -23,7 +28,7 @@ the presets of the same agent with no and with every component; "<full> - all" w
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -50,7 +55,7 @@ Axes = dict[str, list[Any]]  # key -> its values
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 _ONCE = (
     *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid"),
-    *("seeds_per_job", "on_failure"),
+    *("seeds_per_job", "on_failure", "zip", "exclude"),
 )
 _NOT_LABELLED = ("algo", "env", "env.id", "seed", "components")
 
@@ -90,6 +95,8 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
                 cfg.assign(root, key, values[0])
         if root.stale not in cfg.STALE:
             raise unknown("stale", root.stale, cfg.STALE)
+        if root.seeds_per_job is not None and root.seeds_per_job < 1:
+            raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
         plan = Sweep(
             study=root.name,
             study_dir=Path(root.results).absolute() / root.name,
@@ -98,7 +105,17 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
             retry=cfg.to_dict(root.retry),
             stop_after=cfg.stop_after(root.on_failure),
         )
-        _fill(plan, _grids(root, given), choices, root.strict)
+        taken: dict[str, str] = {}  # run_id -> run_id, and "label|env|seed" -> run_id
+        for grid in _grids(root, given):
+            grid.check()
+            wanted = seeds(grid.axes.pop("seed"))
+            for cell in _cells_of(plan, grid, choices):
+                plan.jobs.extend(_pack(plan, cell, wanted, taken, root.seeds_per_job))
+        if plan.skipped and (root.strict or not plan.jobs):
+            first = plan.skipped[0]
+            raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
+        if not plan.jobs:
+            raise ConfigError("exclude leaves no cell of the grid")
         return plan
 
 
@@ -137,23 +154,91 @@ def _values(override: Override) -> list[Any]:
     return [override.value()]
 
 
-def _grids(root: DictConfig, given: Axes) -> list[Axes]:
-    """Return the axes of every grid: the study's, then the command line's over them."""
+@dataclass
+class Grid:
+    """A product of axes, some of them in step, without what is excluded."""
+
+    axes: Axes
+    zipped: list[str]
+    excluded: list[dict[str, Any]]  # axis, or "label", -> value or values
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Yield every point: a value for each axis; the axis that comes first varies slowest."""
+        axes, factors = self.axes, []
+        for key, values in axes.items():
+            if key not in self.zipped:
+                factors.append([{key: value} for value in values])
+            elif key == next(k for k in axes if k in self.zipped):
+                rows = zip(*(axes[k] for k in self.zipped), strict=True)
+                factors.append([dict(zip(self.zipped, row, strict=True)) for row in rows])
+        for parts in itertools.product(*factors):
+            point = {key: value for part in parts for key, value in part.items()}
+            if not self.excludes(point):
+                yield point
+
+    def excludes(self, point: Mapping[str, Any]) -> bool:
+        """Say whether all that one exclusion names is so at a point."""
+        return any(
+            all(
+                key in point and point[key] in (value if isinstance(value, list) else [value])
+                for key, value in rule.items()
+            )
+            for rule in self.excluded
+        )
+
+    def check(self) -> None:
+        """Raise ConfigError if ``zip`` or ``exclude`` speaks of what the grid does not have."""
+        for group in ("algo", "env"):
+            if group not in self.axes:
+                names = ", ".join(cfg.options(group))
+                raise ConfigError(f"{group} is missing; choose from: {names}")
+        known = self.axes.keys() - {"seed"}  # the seeds of a cell stay together
+        for key in self.zipped:
+            if key not in known:
+                raise unknown("zip", key, known)
+        lengths = {key: len(self.axes[key]) for key in self.zipped}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ConfigError(f"zip: axes in step need equally many values: {told}")
+        for rule in self.excluded:
+            for key in rule:
+                if key not in known | {"label"}:
+                    raise unknown("exclude", key, known | {"label"})
+
+
+def _grids(root: DictConfig, given: Axes) -> Iterator[Grid]:
+    """Yield every grid: the study's, with the command line's axes over them."""
     grids = root.grid if OmegaConf.is_list(root.grid) else [root.grid or {}]
     fixed = {"seed": root.seed, "components": root.components, "tuned": True}
     own = {key: values for key, values in given.items() if not _once(key)}
-    out = []
     for grid in grids:
+        shape = {key: _plain(grid.get(key, root[key])) for key in ("zip", "exclude")}
         axes: Axes = {}
         for key, value in {**fixed, **grid}.items():
+            if key in shape:
+                continue
             if OmegaConf.is_list(value):
                 axes[key] = [OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for v in value]
             elif isinstance(value, str):
                 axes[key] = _values(_read(f"{key}={value}"))
             else:
                 axes[key] = [value]
-        out.append({**axes, **own})
-    return out
+        excluded = [dict(rule) for rule in _listed(shape["exclude"], "exclude", dict)]
+        yield Grid({**axes, **own}, _listed(shape["zip"], "zip", str), excluded)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _listed(value: Any, key: str, kind: type) -> list[Any]:
+    """Return a list of ``kind`` that may be given as one or as nothing."""
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    for each in values:
+        if not isinstance(each, kind):
+            what = "names of axes" if kind is str else "mappings such as {algo: dqn, env: taxi}"
+            raise ConfigError(f"{key}={each} must be a list of {what}")
+    return list(values)
 
 
 def seeds(values: Iterable[Any]) -> list[int]:
@@ -169,28 +254,21 @@ def seeds(values: Iterable[Any]) -> list[int]:
     return list(dict.fromkeys(out))
 
 
-def _fill(plan: Sweep, grids: list[Axes], choices: tuple[str, ...], strict: bool) -> None:
-    """Add the jobs of every grid to ``plan``; what several grids ask for is planned once."""
-    taken: dict[str, str] = {}  # run_id -> run_id, and "label|env|seed" -> run_id
-    for axes in grids:
-        for group in ("algo", "env"):
-            if group not in axes:
-                names = ", ".join(cfg.options(group))
-                raise ConfigError(f"{group} is missing; choose from: {names}")
-        wanted = seeds(axes.pop("seed"))
-        swept = {key for key, values in axes.items() if len(values) > 1}
-        for values in itertools.product(*axes.values()):
-            for cell in _cells(dict(zip(axes, values, strict=True)), swept, choices):
-                if isinstance(cell, Cell):
-                    plan.jobs.extend(_pack(plan, cell, wanted, taken))
-                elif cell not in plan.skipped:
+def _cells_of(plan: Sweep, grid: Grid, choices: tuple[str, ...]) -> Iterator[Cell]:
+    """Yield the cells of a grid; note in ``plan`` what cannot be."""
+    swept = {key for key, values in grid.axes.items() if len(values) > 1}
+    for point in grid.points():
+        for cell in _cells(point, swept, choices):
+            if not isinstance(cell, Cell):
+                if cell not in plan.skipped:
                     plan.skipped.append(cell)
-    if plan.skipped and (strict or not plan.jobs):
-        first = plan.skipped[0]
-        raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
+            elif not grid.excludes({**point, "label": cell.variant["label"]}):
+                yield cell
 
 
-def _pack(plan: Sweep, cell: Cell, wanted: list[int], taken: dict[str, str]) -> Iterator[Job]:
+def _pack(
+    plan: Sweep, cell: Cell, wanted: list[int], taken: dict[str, str], size: int | None
+) -> Iterator[Job]:
     """Yield the jobs that train ``wanted`` seeds of a cell, without the runs already planned."""
     label, new = cell.variant["label"], []
     for seed in wanted:
@@ -204,7 +282,8 @@ def _pack(plan: Sweep, cell: Cell, wanted: list[int], taken: dict[str, str]) -> 
             )
         taken[run] = run
         new.append((seed, run))
-    size = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
+    most = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
+    size = min(most, size or most)
     for start in range(0, len(new), size):
         yield cell.job(plan.study, plan.study_dir, new[start : start + size])
 

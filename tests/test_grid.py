@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,65 @@ def test_an_impossible_pair_is_skipped_in_a_grid_and_refused_alone():
     for words in (("env=pendulum",), ("env=pendulum,acrobot", "strict=true")):
         with pytest.raises(ConfigError, match=r"algo=dqn env=pendulum: .*discrete"):
             sweep(("algo=dqn", *words))
+
+
+ZIP = ("algo=dqn,c51", "env=cartpole,acrobot", "algo.lr=1e-3,1e-4")
+
+
+def test_axes_in_step():
+    found = cells(*ZIP, "zip=[algo,algo.lr]")
+    assert [(label, env) for label, env, _ in found] == [
+        ("DQN, lr=0.001", "cartpole"),
+        ("DQN, lr=0.001", "acrobot"),
+        ("C51, lr=0.0001", "cartpole"),
+        ("C51, lr=0.0001", "acrobot"),
+    ]
+
+
+def test_what_is_excluded_is_not_planned():
+    rules = "[{algo:dqn,env:cartpole},{label:'C51, lr=0.001'},{algo.lr:[1e-4],env:[acrobot]}]"
+    found = cells(*ZIP, f"exclude={rules}")
+    assert [(label, env) for label, env, _ in found] == [
+        ("DQN, lr=0.001", "acrobot"),
+        ("C51, lr=0.0001", "cartpole"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("zip=[algo,envs]", "zip: unknown 'envs'; nearest: env"),
+        (
+            "zip=[algo,budget]",
+            "zip: axes in step need equally many values: algo has 2, budget has 1",
+        ),
+        ("zip=[algo,seed]", "zip: unknown 'seed'"),
+        ("zip=[1]", "zip=1 must be a list of names of axes"),
+        ("exclude=[{alg:dqn}]", "exclude: unknown 'alg'; nearest: algo"),
+        ("exclude=dqn", "exclude=dqn must be a list of mappings"),
+        ("exclude=[{algo:[dqn,c51]}]", "exclude leaves no cell"),
+        ("seeds_per_job=0", "seeds_per_job=0 must be at least 1"),
+    ],
+)
+def test_a_shape_that_does_not_fit_its_grid(word, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        sweep((*ZIP, "budget=1000", word))
+
+
+def test_a_study_shapes_each_of_its_grids(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "shaped.yaml").write_text(
+        "# @package _global_\nname: shaped\nseed: range(0,4)\nseeds_per_job: 3\ngrid:\n"
+        "  - {algo: [dqn, c51], env: [acrobot, taxi], zip: [algo, env]}\n"
+        "  - {algo: [dqn, c51], env: cartpole, exclude: [{algo: dqn}]}\n"
+    )
+    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    found = cells("study=shaped")
+    assert found == [
+        (label, env, own)
+        for label, env in (("DQN", "acrobot"), ("C51", "taxi"), ("C51", "cartpole"))
+        for own in ([0, 1, 2], [3])
+    ]
 
 
 ALL_ENVS = "env=glob(*, exclude=[gym, atari])"  # gym needs an id, atari an extra
