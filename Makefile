@@ -10,7 +10,7 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help .venv demo test slow learn bench lint format types check report clean
+.PHONY: help .venv demo test slow chaos learn bench lint format types check report clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z.]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(STAMP)  ## run the default tests
 
 slow: $(STAMP)  ## run the tests that take minutes
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m slow
+
+chaos: $(STAMP)  ## kill a real sweep twenty times at random: no byte may change (ten minutes)
+	$(ONE_THREAD) $(PY) -m pytest -q -n 0 -s -m chaos tests/launch
 
 learn: $(STAMP)  ## train to the scores that algos/README.md promises (an hour or more)
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m learn

@@ -110,13 +110,19 @@ class _Drive:
 
     def _fill(self) -> None:
         while self.queue and len(self.runner.running) < self.runner.slots and self.open:
-            job = self._claim(self.queue.popleft())
-            if job is None:
+            job = self.queue.popleft()
+            try:
+                claimed = self._claim(job)
+                if claimed is None:
+                    continue
+                ledger.prepare(claimed)
+            except OSError as error:  # a full disk must not take the sweep with it
+                self.failed += 1
+                self.progress.ended(job, _unwritten(job, "cannot start", error), False)
                 continue
-            ledger.prepare(job)
-            self.kills[job.job_id] = faults.oom_kills()
-            self.progress.started(job)
-            self.runner.start(job)
+            self.kills[claimed.job_id] = faults.oom_kills()
+            self.progress.started(claimed)
+            self.runner.start(claimed)
             if isinstance(self.runner, Inline):
                 break
 
@@ -147,9 +153,9 @@ class _Drive:
             state = schema.INTERRUPTED if asked else schema.FAILED
             ledger.end(job, state, reason, exit.error, None if asked else failure, exit.code)
             claims.release(job)
-        except OSError as error:  # a full disk must not take the sweep with it
-            self.progress.say(f"cannot write how {job.job_id} ended: {error.strerror}")
-        states = ledger.statuses(job)
+            states = ledger.statuses(job)
+        except OSError as error:
+            states = _unwritten(job, reason, error)
         if isinstance(self.runner, Inline) and schema.INTERRUPTED in {s["state"] for s in states}:
             self.requests += 1  # the signal was for this process, and the job has taken it
         wrong = [s["failure"] or failure for s in states if s["state"] == schema.FAILED]
@@ -190,3 +196,10 @@ class _Drive:
             elif hang is not None and now - since > hang + _BLIND:
                 ledger.end(job, schema.FAILED, "hang: no sign of life", "", schema.HANG, 1)
                 self.runner.kill(job.job_id)
+
+
+def _unwritten(job: Job, reason: str, error: OSError) -> list[schema.Status]:
+    """Return what cannot be written: the statuses of a job that failed on a full disk."""
+    text = f"{reason}; its status cannot be written: {error.strerror}"
+    failed = {"state": schema.FAILED, "reason": text, "failure": schema.DISK}
+    return [s if s["state"] in ledger.ENDED else {**s, **failed} for s in ledger.statuses(job)]  # type: ignore[typeddict-item]

@@ -81,3 +81,10 @@ def wait_for_ever(job: Job) -> None:
     """Tell the process id, then outlive the driver unless something stops this."""
     Path(job.study_dir, "pid").write_text(str(os.getpid()))
     signal.pause()
+
+
+def deaf(job: Job) -> None:
+    """Hear no polite request to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    wait_for_ever(job)
