@@ -101,6 +101,20 @@ def queued_as(job: Job, engine: str) -> bool:
     return _renew(job, engine=engine)
 
 
+def stop_token(study_dir: Path) -> str:
+    """Return what stands for the last request to stop a study: all that runs watches it change."""
+    try:
+        return (study_dir / "stop").read_text()
+    except OSError:
+        return ""
+
+
+def ask_to_stop(study_dir: Path) -> int:
+    """Ask all that runs in a study, on any machine, to save and stop; return how many jobs run."""
+    atomic.write(study_dir / "stop", secrets.token_hex(8).encode())
+    return sum(map(Watch().alive, of(study_dir)))
+
+
 def release(job: Job) -> None:
     """Give a job's claim back; a claim of another token is left alone."""
     with atomic.mutex(Path(job.study_dir)):

@@ -99,6 +99,7 @@ class Root:
     on_failure: str = "continue"  # | stop | stop_after:N: start no other job after N failed ones
     stale: str = "refuse"  # finished runs of other code: refuse | rerun | keep
     strict: bool = False  # refuse a grid with an impossible pair instead of skipping it
+    resume: str | None = None  # a study's folder: run what its plan holds, whatever planned it
     dry_run: bool = False  # print the plan and stop
 
 

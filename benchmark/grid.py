@@ -43,7 +43,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from algos.core.agent import Spec
 from benchmark import config as cfg
-from benchmark import schema, store, variants
+from benchmark import ledger, schema, store, variants
 from benchmark.agents import agent_class
 from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
@@ -54,7 +54,7 @@ Axes = dict[str, list[Any]]  # key -> its values
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 _ONCE = (
-    *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid"),
+    *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid", "resume"),
     *("seeds_per_job", "on_failure", "zip", "exclude"),
 )
 _NOT_LABELLED = ("algo", "env", "env.id", "seed", "components")
@@ -97,14 +97,20 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
             raise unknown("stale", root.stale, cfg.STALE)
         if root.seeds_per_job is not None and root.seeds_per_job < 1:
             raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
+        folder = Path(root.resume or Path(root.results) / root.name).absolute()
         plan = Sweep(
-            study=root.name,
-            study_dir=Path(root.results).absolute() / root.name,
+            study=folder.name,
+            study_dir=folder,
             stale=root.stale,
             dry_run=root.dry_run,
             retry=cfg.to_dict(root.retry),
             stop_after=cfg.stop_after(root.on_failure),
         )
+        if root.resume is not None:
+            if grid_words := [key for key in given if not _once(key)]:
+                raise ConfigError(f"{grid_words[0]}: the plan of a study to resume is fixed")
+            plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
+            return plan
         taken: dict[str, str] = {}  # run_id -> run_id, and "label|env|seed" -> run_id
         for grid in _grids(root, given):
             grid.check()

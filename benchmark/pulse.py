@@ -8,6 +8,7 @@ and says why before it does.
 import faulthandler
 import os
 import resource
+import signal
 import sys
 import tempfile
 import threading
@@ -54,7 +55,8 @@ class Pulse:
 
     def _watch(self) -> None:
         began = moved = beaten = time.monotonic()
-        seen = _ticks
+        seen, study = _ticks, Path(self.job.study_dir)
+        token = claims.stop_token(study)
         while not self.closing.wait(PERIOD):
             now = time.monotonic()
             if _ticks != seen:
@@ -66,6 +68,8 @@ class Pulse:
                 with suppress(OSError):  # a full disk is the job's concern
                     if self.job.token and not claims.beat(self.job) and self.enforce:
                         os._exit(0)  # another process has taken the runs over
+                if token != (token := claims.stop_token(study)):
+                    os.kill(os.getpid(), signal.SIGTERM)
 
     def _judge(self, running: float, still: float) -> None:
         memory, timeout, hang = (self.limits[key] for key in ("memory", "timeout", "hang"))

@@ -77,6 +77,7 @@ class _Drive:
         self.tried = Counter[tuple[str, str]]()  # (first run, class of failure) -> retries
         self.requests = self.failed = 0
         self.looked = 0.0
+        self.token = claims.stop_token(sweep.study_dir)
         self.kills: dict[str, int] = {}  # job_id -> the kernel's count when it began
         self.beats: dict[str, tuple[int, float]] = {}  # job_id -> its last beat, and since when
 
@@ -174,7 +175,10 @@ class _Drive:
         return self.tried[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
 
     def _look(self) -> None:
-        """Take over what others left, and end jobs that show no sign of life."""
+        """Take over what others left, end jobs that show no sign of life, hear who says stop."""
+        if self.token != (token := claims.stop_token(self.sweep.study_dir)):
+            self.token = token
+            self.stop(signal.SIGTERM)
         for _ in range(len(self.elsewhere)):
             job = self.elsewhere.popleft()
             rest = ledger.due(job)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from benchmark import schema, store
+from benchmark import claims, schema, store
 from benchmark.ledger import read_plan
 
 _SHOWN_FAILURES = 20
@@ -19,9 +19,7 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     """
     plan = read_plan(study_dir)
     runs = [run for run in plan["runs"] if only is None or run["run_id"] in only]
-    statuses = {
-        run["run_id"]: store.read_status(study_dir / "runs" / run["run_id"]) for run in runs
-    }
+    statuses = _statuses(study_dir, runs)
     states = {run: status["state"] if status else "planned" for run, status in statuses.items()}
     counts = Counter(states.values())
     parts = [f"{len(runs)} runs", *(f"{counts[s]} {s}" for s in schema.STATES if counts[s])]
@@ -36,6 +34,20 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     return "\n".join(lines)
 
 
+def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
+    """Return the status of every run; one that says "running" while nobody runs it has stopped."""
+    watch = claims.Watch()
+    held = {run for claim in claims.of(study_dir) if watch.alive(claim) for run in claim["runs"]}
+    statuses = {}
+    for run in runs:
+        name = run["run_id"]
+        status = store.read_status(study_dir / "runs" / name)
+        if status is not None and status["state"] == schema.RUNNING and name not in held:
+            status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
+        statuses[name] = status
+    return statuses
+
+
 def _failure(run: schema.PlannedRun, status: schema.Status) -> str:
     """Return why a run failed or stopped, or "" if it did not."""
     if status["state"] not in (schema.FAILED, schema.INTERRUPTED):
@@ -46,19 +58,25 @@ def _failure(run: schema.PlannedRun, status: schema.Status) -> str:
 
 
 def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:
-    """Return the rows of variant x environment, each cell "finished/planned"."""
+    """Return the rows of variant x environment: finished/planned, and what is not as it should."""
     labels = list(dict.fromkeys(run["variant"]["label"] for run in runs))
     envs = list(dict.fromkeys(run["env"] for run in runs))
-    planned, finished = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for run in runs:
         cell = run["variant"]["label"], run["env"]
-        planned[cell] += 1
-        finished[cell] += states[run["run_id"]] == schema.FINISHED
+        counts.setdefault(cell, Counter())[states[run["run_id"]]] += 1
     rows = [["finished/planned", *envs]]
     for label in labels:
-        cells = [(label, env) for env in envs]
-        rows.append([label, *(f"{finished[c]}/{planned[c]}" if planned[c] else "-" for c in cells)])
+        rows.append([label, *(_cell(counts.get((label, env))) for env in envs)])
     return table(rows)
+
+
+def _cell(count: Counter[str] | None) -> str:
+    if count is None:
+        return "-"
+    shown = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
+    rest = ", ".join(f"{count[state]} {state}" for state in shown if count[state])
+    return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({rest})" if rest else "")
 
 
 def table(rows: list[list[str]]) -> list[str]:

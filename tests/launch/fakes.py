@@ -88,3 +88,10 @@ def deaf(job: Job) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     wait_for_ever(job)
+
+
+def rows(job: Job) -> None:
+    """Finish at once and leave a row that tells the study's folder."""
+    for run in job.run_ids:
+        (store.run_dir(job, run) / "metrics.jsonl").write_text(f'{{"folder": "{job.study_dir}"}}\n')
+    _end(job, schema.FINISHED)

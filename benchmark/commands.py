@@ -1,0 +1,213 @@
+"""The commands that take folders: what ``python -m benchmark <command>`` does to a study or run."""
+
+import argparse
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmark import claims, ledger, studies
+from benchmark.errors import ConfigError
+from benchmark.job import Sweep
+from benchmark.launch.executor import tail
+from benchmark.launch.report import summary, table
+
+
+class OneLine(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with the message."""
+        raise ConfigError(message)
+
+
+def listing(plan: Sweep) -> str:
+    """Return the plan of a sweep as text."""
+    rows = [["job", "environment", "seeds", "steps per seed", "tuned"]]
+    for job in plan.jobs:
+        seeds = ",".join(map(str, job.seeds))
+        budget = f"{job.config['budget']:,}"
+        rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-"])
+    cells = sum(len(job.seeds) for job in plan.jobs)
+    skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
+    head = f"{plan.study}: {cells} runs in {len(plan.jobs)} jobs, to {plan.study_dir}"
+    return "\n".join([head, "", *table(rows), *skipped])
+
+
+def folder(text: str) -> Path:
+    """Return a folder that exists; otherwise name the nearest."""
+    path = Path(text)
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, siblings, n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ConfigError(f"there is no folder {text}{hint}")
+    return path
+
+
+def _run_folder(text: str) -> Path:
+    path = folder(text)
+    if not (path / "run.json").is_file():
+        raise ConfigError(f"{text} is not a run folder: it has no run.json")
+    return path
+
+
+def _parser(command: str, about: str) -> OneLine:
+    return OneLine(prog=f"python -m benchmark {command}", description=about)
+
+
+def _evaluate(words: list[str]) -> int:
+    parser = _parser("evaluate", "Evaluate the saved weights of a finished run again.")
+    parser.add_argument("run_dir", type=str)
+    parser.add_argument("--episodes", type=int, default=100)
+    args = parser.parse_args(words)
+    if args.episodes < 1:
+        raise ConfigError(f"--episodes={args.episodes} must be at least 1")
+    run = _run_folder(args.run_dir)
+
+    from benchmark.evaluate import evaluate_run
+
+    result: dict[str, Any] = evaluate_run(run, args.episodes)
+    print("\n".join(table([[key, str(value)] for key, value in result.items()])))
+    return 0
+
+
+def _status(words: list[str]) -> int:
+    parser = _parser("status", "Say how far the runs of a study are, from its files alone.")
+    parser.add_argument("study_dir", type=str)
+    print(summary(folder(parser.parse_args(words).study_dir)))
+    return 0
+
+
+def _study(command: str, about: str, words: list[str]) -> Path:
+    """Return the one folder that a command about a whole study takes."""
+    parser = _parser(command, about)
+    parser.add_argument("study_dir", type=str)
+    return folder(parser.parse_args(words).study_dir)
+
+
+def resumed(words: list[str]) -> list[str]:
+    """Return the command line that goes on with the study whose folder is the first word."""
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise ConfigError("resume takes the folder of a study: resume results/<study>")
+    path = folder(words[0]).absolute()
+    ledger.read_plan(path)
+    text = str(path).replace("'", "\\'")
+    return ["-m", f"resume='{text}'", *words[1:]]
+
+
+def _stop(words: list[str]) -> int:
+    study = _study("stop", "Ask all that runs in a study to save and stop.", words)
+    ledger.read_plan(study)
+    count = claims.ask_to_stop(study)
+    print(f"{count} running jobs were asked to save and stop; status tells when they have")
+    return 0
+
+
+def _logs(words: list[str]) -> int:
+    parser = _parser("logs", "Show what jobs printed, and why runs failed.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("words", nargs="*", help="parts of a job's or run's name")
+    parser.add_argument("--lines", type=int, default=20)
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    ledger.read_plan(study)
+    for path in studies.logs(study, args.words):
+        text = tail(path, 200 * args.lines).splitlines()[-args.lines :]
+        if text:
+            print(f"== {path}", *text, "", sep="\n")
+    return 0
+
+
+def _extend(words: list[str]) -> int:
+    parser = _parser("extend", "Plan more seeds of every cell of a study.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("seeds", type=str, help="seeds=+8")
+    args = parser.parse_args(words)
+    key, _, count = args.seeds.partition("=+")
+    if key != "seeds" or not count.isdigit() or int(count) < 1:
+        raise ConfigError(f"{args.seeds}: say how many more, such as seeds=+8")
+    study = folder(args.study_dir)
+    ledger.read_plan(study)
+    added = studies.extend(study, int(count))
+    print(f"{added} runs planned; run them: python -m benchmark resume {study}")
+    return 0
+
+
+def _merge(words: list[str]) -> int:
+    parser = _parser("merge", "Copy into a study what another folder of it has and it has not.")
+    parser.add_argument("target", type=str)
+    parser.add_argument("sources", nargs="+", type=str)
+    args = parser.parse_args(words)
+    target = folder(args.target)
+    for source in map(folder, args.sources):
+        copied, planned = studies.merge(target, source)
+        print(f"{source}: {copied} finished runs copied, {planned} runs were new to the plan")
+    print(summary(target))
+    return 0
+
+
+def _prune(words: list[str]) -> int:
+    freed = studies.prune(_study("prune", "Delete the checkpoints of a study.", words))
+    print(f"{freed / 1e6:.1f} MB of checkpoints deleted; unfinished runs will start over")
+    return 0
+
+
+def _rename(words: list[str]) -> int:
+    parser = _parser("rename", "Give a study another name.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("name", type=str)
+    args = parser.parse_args(words)
+    print(f"now {studies.rename(folder(args.study_dir), args.name)}")
+    return 0
+
+
+def _delete(words: list[str]) -> int:
+    parser = _parser("delete", "Delete a study with all its results.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--yes", action="store_true", help="yes, all of it")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    plan = studies.idle(study)
+    if not args.yes:
+        raise ConfigError(f"delete {study} with its {len(plan['runs'])} runs: say so with --yes")
+    studies.delete(study)
+    print(f"{study} is deleted")
+    return 0
+
+
+def _wandb_push(words: list[str]) -> int:
+    parser = _parser("wandb-push", "Bring Weights & Biases up to date with the local rows.")
+    parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
+    parser.add_argument("--project", help="default: the one the run was tracked with")
+    parser.add_argument("--entity", help="likewise")
+    parser.add_argument("--rate", type=float, default=60.0, help="runs a minute at most")
+    args = parser.parse_args(words)
+    if not args.rate > 0:
+        raise ConfigError(f"--rate={args.rate} must be above 0")
+
+    from benchmark.tracking import push
+
+    folders = push.run_folders([folder(text) for text in args.paths])
+    where = {"project": args.project, "entity": args.entity}
+    failed = 0
+    for outcome in push.push(folders, where, push.Pace(args.rate)):
+        failed += bool(outcome.problem)
+        end = outcome.problem or ("up to date" if not outcome.sent else "complete")
+        print(f"{outcome.run_id}: {outcome.sent} of {outcome.rows} rows sent, {end}", flush=True)
+    print(f"{len(folders) - failed} of {len(folders)} runs are complete on W&B")
+    return 1 if failed else 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "delete": _delete,
+    "evaluate": _evaluate,
+    "extend": _extend,
+    "logs": _logs,
+    "merge": _merge,
+    "prune": _prune,
+    "rename": _rename,
+    "status": _status,
+    "stop": _stop,
+    "wandb-push": _wandb_push,
+}

@@ -1,0 +1,133 @@
+"""What can be done to a whole study besides running it: extend, merge, prune, rename, delete."""
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark import atomic, claims, ledger, schema, store
+from benchmark.agents import agent_class
+from benchmark.checkpoint import Checkpoints
+from benchmark.errors import ConfigError
+
+
+def idle(study_dir: Path) -> schema.Plan:
+    """Return the plan of a study that nobody runs.
+
+    Raises:
+        ConfigError: it is no study, or somebody runs it.
+    """
+    plan, watch = ledger.read_plan(study_dir), claims.Watch()
+    for claim in claims.of(study_dir):
+        if watch.alive(claim):
+            who = f"process {claim['pid']} on {claim['host']}"
+            raise ConfigError(f"{study_dir} is running ({who}): stop it first")
+    return plan
+
+
+def extend(study_dir: Path, count: int) -> int:
+    """Plan ``count`` more seeds of every cell, the same for all; return how many runs these are.
+
+    Raises:
+        ConfigError: the folder is no study.
+    """
+    with atomic.mutex(study_dir):
+        plan = ledger.read_plan(study_dir)
+        before = len(plan["runs"])
+        first = 1 + max(run["seed"] for run in plan["runs"])
+        seeds = list(range(first, first + count))
+        one_of = {run["cell"]: run for run in plan["runs"]}
+        for job in ledger.planned_jobs(study_dir, {**plan, "runs": list(one_of.values())}):
+            size = agent_class(job.config["algo"]["agent"]).max_seeds or count
+            for start in range(0, count, size):
+                part = seeds[start : start + size]
+                ids = [store.run_id(job.config, job.algo, job.env, seed) for seed in part]
+                job_id = store.job_id(job.config, job.algo, job.env, part)
+                ledger.add(plan, [replace(job, job_id=job_id, seeds=part, run_ids=ids)])
+        store.write_json(study_dir / "plan.json", plan)
+    return len(plan["runs"]) - before
+
+
+def merge(target: Path, source: Path) -> tuple[int, int]:
+    """Copy into a study what another folder of it has and it has not.
+
+    A run that is finished in both must be the same in both.
+
+    Returns:
+        How many runs were copied, and how many were planned only in ``source``.
+
+    Raises:
+        ConfigError: a folder is no study, or is running, or the two disagree on a run.
+    """
+    plan, other = idle(target), idle(source)
+    ours, theirs = target / "runs", source / "runs"
+    names = [run["run_id"] for run in other["runs"]]
+    finished = [name for name in names if ledger.is_finished(theirs / name)]
+    both = [name for name in finished if ledger.is_finished(ours / name)]
+    unequal = [n for n in both if _rows(ours / n) != _rows(theirs / n)]
+    if unequal:
+        raise ConfigError(
+            f"{len(unequal)} runs are finished in both folders with different rows, first "
+            f"{unequal[0]}: delete one of them, or keep the folders apart"
+        )
+    copied = [name for name in finished if name not in both]
+    for name in copied:
+        partial = ours / f".{name}"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(theirs / name, partial)
+        shutil.rmtree(ours / name, ignore_errors=True)
+        partial.rename(ours / name)
+    known = {run["run_id"] for run in plan["runs"]}
+    new = [run for run in other["runs"] if run["run_id"] not in known]
+    plan["runs"] += new
+    plan["cells"] = {**other["cells"], **plan["cells"]}
+    plan["skipped"] += [pair for pair in other["skipped"] if pair not in plan["skipped"]]
+    store.write_json(target / "plan.json", plan)
+    return len(copied), len(new)
+
+
+def _rows(folder: Path) -> bytes:
+    return (folder / "metrics.jsonl").read_bytes()
+
+
+def prune(study_dir: Path) -> int:
+    """Delete the checkpoints of a study that nobody runs; return how many bytes they had."""
+    idle(study_dir)
+    freed = 0
+    for folder in study_dir.glob("jobs/*/checkpoint"):
+        freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        Checkpoints(folder).remove()
+    return freed
+
+
+def rename(study_dir: Path, name: str) -> Path:
+    """Give a study another name and return its folder.
+
+    Raises:
+        ConfigError: the name is taken or no folder's name, or the study is running.
+    """
+    plan, target = idle(study_dir), study_dir.parent / name
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise ConfigError(f"{name!r} is not the name of a folder")
+    if target.exists():
+        raise ConfigError(f"{target} exists: merge the two, or choose another name")
+    study_dir.rename(target)
+    for path in target.glob("runs/*/run.json"):
+        store.write_json(path, {**store.read_json(path), "study": name})
+    store.write_json(target / "plan.json", {**plan, "study": name})
+    return target
+
+
+def delete(study_dir: Path) -> None:
+    """Delete a study that nobody runs, at once as seen from outside."""
+    idle(study_dir)
+    doomed = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
+    study_dir.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:
+    """Return the logs of the jobs, and the error texts of the runs, whose name has every word."""
+    found = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
+    return sorted(path for path in found if all(word in path.parent.name for word in words))
