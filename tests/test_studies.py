@@ -201,7 +201,7 @@ def test_submit_detaches_and_stop_stops_from_anywhere(tmp_path, capsys):
     assert any(study.glob("jobs/*/checkpoint/*.pt"))
 
 
-def wait(condition, seconds: float = 60.0) -> None:
+def wait(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

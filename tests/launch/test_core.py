@@ -56,7 +56,7 @@ def test_workers_stop_when_their_driver_is_killed(tmp_path):
     _until(lambda: not _runs(worker))
 
 
-def _until(condition, seconds: float = 30.0):
+def _until(condition, seconds: float = 120.0):
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "it did not happen"
