@@ -5,6 +5,7 @@ it runs on this machine; of another machine's owner one sees only whether its be
 by one's own clock, since clocks of two machines differ.
 """
 
+import math
 import os
 import secrets
 import socket
@@ -15,7 +16,9 @@ from typing import Any, TypedDict
 
 from benchmark import atomic, store
 from benchmark.job import Job
+from benchmark.launch import queue
 
+_QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
 LEASE = 60.0  # seconds without a beat after which an owner on another machine is dead
 
 
@@ -46,13 +49,13 @@ def of(study_dir: Path) -> list[Claim]:
 class Watch:
     """Tells living owners from dead ones; remembers when a foreign one was last seen to move."""
 
-    def __init__(self, queued: frozenset[str] = frozenset()) -> None:
-        self.queued = queued  # names that wait in a cluster's queue
+    def __init__(self) -> None:
+        self._queue: tuple[frozenset[str] | None, float] = (None, -math.inf)
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, claim: Claim) -> bool:
         """Say whether a claim's owner still runs."""
-        if claim["engine"] is not None and claim["engine"] in self.queued:
+        if claim["engine"] is not None and self._waits(claim["engine"]):
             return True
         if claim["host"] == socket.gethostname():
             return born(claim["pid"]) == claim["born"]
@@ -61,6 +64,14 @@ class Watch:
             self._seen[claim["token"]] = claim["beat"], time.monotonic()
             return True
         return time.monotonic() - since < LEASE
+
+    def _waits(self, name: str) -> bool:
+        """Say whether a job is in the cluster's queue; it is if nobody can tell."""
+        names, asked = self._queue
+        if time.monotonic() - asked > _QUEUE_PERIOD:
+            names = queue.names()
+            self._queue = names, time.monotonic()
+        return names is None or name in names
 
     def take(self, job: Job) -> Job | None:
         """Claim a job's runs for this process; return the job with its token, None if one is taken.

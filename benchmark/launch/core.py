@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark import claims, ledger, schema, store
+from benchmark.errors import unknown
 from benchmark.job import Job, Sweep
 from benchmark.launch import faults
 from benchmark.launch.executor import Executor, Exit
 from benchmark.launch.inline import Inline
 from benchmark.launch.local import Local
 from benchmark.launch.progress import Progress
+from benchmark.launch.ray import Ray
 from benchmark.launch.report import summary
+from benchmark.launch.slurm import Slurm
 from benchmark.launch.worker import Run
 from benchmark.runner import run_job
 from benchmark.signals import handled
@@ -27,15 +30,25 @@ _BLIND = 30.0  # seconds beyond limits.hang: a process that could not end itself
 
 
 def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: Run) -> Executor:
-    """Return the executor called ``name``, ready for ``jobs``."""
+    """Return the executor called ``name``, ready for ``jobs``.
+
+    Raises:
+        ConfigError: no such executor, or what it needs is not here.
+    """
+    threads = max((job.config["threads"] for job in jobs), default=1)
     if name == "inline":
         return Inline(run)
-    preload = {run.__module__, "benchmark.cli"}
-    preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
-    if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
-        preload.add("wandb")
-    threads = max((job.config["threads"] for job in jobs), default=1)
-    return Local(run, sorted(preload), threads, **options)
+    if name == "local":
+        preload = {run.__module__, "benchmark.cli"}
+        preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
+        if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
+            preload.add("wandb")
+        return Local(run, sorted(preload), threads, **options)
+    if name == "slurm":
+        return Slurm(run, threads, **options)
+    if name == "ray":
+        return Ray(run, threads, **options)
+    raise unknown("hydra.launcher.executor", name, ("inline", "local", "slurm", "ray"))
 
 
 def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = run_job) -> bool:

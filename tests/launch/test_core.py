@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -149,7 +150,8 @@ def test_summary_counts_every_planned_run(tmp_path, capsys):
     launch(planned, "inline", {}, fakes.play)
     text = summary(tmp_path / "adhoc")
     assert "4 runs, 2 finished, 2 failed" in text
-    assert "DQN, lr=0.001          2/2" in text
+    assert re.search(r"^DQN, lr=0.001 +2/2$", text, re.MULTILINE)
+    assert re.search(r"^DQN, lr=0.002 +0/2 \(2 failed\)$", text, re.MULTILINE)
     assert "failed: DQN, lr=0.002 on cartpole, seed 1, step 0" in text
     assert len(unfinished(planned)) == 2
 

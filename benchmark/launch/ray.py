@@ -1,0 +1,160 @@
+"""The Ray executor: a task a job, on whatever nodes there are and while they come and go."""
+
+import importlib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchmark import claims, store
+from benchmark.errors import ConfigError
+from benchmark.job import Job
+from benchmark.launch import task, worker
+from benchmark.launch.executor import Exit, tail
+
+_NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
+
+
+class Ray:
+    """Runs each job as a task of a Ray cluster.
+
+    Args:
+        run: the job's function, importable by name on every node.
+        threads: cores of a task.
+        n_jobs: tasks in flight at once; None = two more than the cluster has room for.
+        address: "local" for a cluster of this machine's own, or the address of a running one.
+        resources: of one task beside its cores, such as ``{num_gpus: 0.5, memory: 4e9}``.
+        shared: whether every node sees the results folder; if not, files are sent both ways.
+    """
+
+    def __init__(
+        self,
+        run: worker.Run,
+        threads: int = 1,
+        n_jobs: int | None = None,
+        address: str = "local",
+        resources: Mapping[str, Any] | None = None,
+        shared: bool = True,
+    ) -> None:
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError:
+            raise ConfigError(
+                "hydra/launcher=ray: Ray is not installed; pip install 'prism-rl[ray]'"
+            ) from None
+        self.ray, self.run, self.shared = ray, run, shared
+        ray.init(address=address, log_to_driver=False)
+        options: dict[str, Any] = {
+            "num_cpus": threads,
+            "max_retries": 0,
+            "scheduling_strategy": "SPREAD",
+        }
+        self.perform = ray.remote(**options, **(resources or {}))(perform)
+        cores = ray.cluster_resources().get("CPU", 1)
+        self.slots = n_jobs or max(1, int(cores // threads)) + 2
+        self.running: dict[str, Job] = {}
+        self.tasks: dict[Any, str] = {}  # Ray's reference -> job_id
+
+    def start(self, job: Job) -> None:
+        """Submit a job."""
+        spec = task.write(job, self.run)
+        arguments = (str(spec), None if self.shared else _pack(job))
+        self.tasks[self.perform.remote(*arguments)] = job.job_id
+        self.running[job.job_id] = job
+
+    def poll(self, seconds: float) -> list[Exit]:
+        """Wait for tasks; what their nodes could not write here is written now."""
+        if not self.tasks:
+            return []
+        ended, waiting = self.ray.wait(list(self.tasks), timeout=seconds)
+        exits = []
+        for reference in ended:
+            job = self.running.pop(self.tasks.pop(reference))
+            try:
+                code, files = self.ray.get(reference)
+            except self.ray.exceptions.RayError as error:
+                exits.append(Exit(job, 1, str(error).splitlines()[0], lost=True))
+                continue
+            if files is not None:
+                _unpack(files, Path(job.study_dir))
+            missing = _NOT_SHARED if code is None else ""
+            exits.append(Exit(job, code or int(code is None), missing or _last_words(job)))
+        for reference in waiting:  # Ray tells when a node dies: a task that waits is alive
+            claims.beat(self.running[self.tasks[reference]])
+        return exits
+
+    def stop(self) -> None:
+        """Ask every task to save and leave."""
+        for reference, job_id in self.tasks.items():
+            mark = store.job_dir(self.running[job_id]) / "stop"
+            if not mark.exists():
+                mark.touch()
+                self.ray.cancel(reference, force=False)
+
+    def kill(self, job_id: str) -> None:
+        """End a task."""
+        for reference, name in self.tasks.items():
+            if name == job_id:
+                self.ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self.ray.shutdown()
+
+
+def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
+    """Run a job on a node.
+
+    Args:
+        spec: the job's file. files: what lies in its folders, where those are not shared.
+
+    Returns:
+        The exit code, None if ``spec`` is not here; and the files of the job afterwards.
+    """
+    if files is None:
+        return (_run(Path(spec)) if Path(spec).exists() else None), None
+    with tempfile.TemporaryDirectory() as folder:
+        _unpack(files, Path(folder))
+        here = Path(folder) / "jobs" / Path(spec).parent.name / "job.json"
+        read = store.read_json(here)
+        read["job"] |= {"study_dir": folder, "token": ""}  # the claim is the driver's
+        store.write_json(here, read)
+        return _run(here), _pack(Job(**read["job"]))
+
+
+def _run(spec: Path) -> int:
+    """Run a job in processes of its own: a segfault must not take Ray's worker with it."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmark.launch.task", str(spec)])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # Ray's way to cancel
+        process.terminate()
+        return process.wait()
+
+
+def _last_words(job: Job) -> str:
+    return tail(store.job_dir(job) / "log.txt")
+
+
+def _folders(job: Job) -> Iterable[Path]:
+    return [store.job_dir(job), *(store.run_dir(job, run) for run in job.run_ids)]
+
+
+def _pack(job: Job) -> bytes:
+    """Return the files of a job and its runs as one archive."""
+    buffer, root = io.BytesIO(), Path(job.study_dir)
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for folder in _folders(job):
+            with suppress(FileNotFoundError):
+                archive.add(folder, str(folder.relative_to(root)))
+    return buffer.getvalue()
+
+
+def _unpack(files: bytes, root: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        archive.extractall(root, filter="data")

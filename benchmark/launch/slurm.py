@@ -1,0 +1,121 @@
+"""The Slurm executor: arrays of tasks; how they end is read from our own files and from squeue."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import claims, store
+from benchmark.errors import ConfigError
+from benchmark.job import Job
+from benchmark.launch import queue, task, worker
+from benchmark.launch.executor import Exit, tail
+
+
+class Slurm:
+    """Runs each job as a task of an array job; it needs this process only to watch.
+
+    Args:
+        run: the job's function, importable by name.
+        threads: cores of a task.
+        n_jobs: tasks in the queue at once.
+        arguments: further options of sbatch, such as ``--partition=gpu``, ``--time=120``.
+        period: seconds between two looks at the queue.
+    """
+
+    def __init__(
+        self,
+        run: worker.Run,
+        threads: int = 1,
+        n_jobs: int = 1000,
+        arguments: Sequence[str] = (),
+        period: float = 5.0,
+    ) -> None:
+        self.run, self.threads, self.slots = run, threads, n_jobs
+        self.arguments, self.period = list(arguments), period
+        self.running: dict[str, Job] = {}
+        self.names: dict[str, str] = {}  # job_id -> what squeue calls it
+        self.missing: dict[str, int] = {}  # job_id -> looks that have not found it
+        self.fresh: list[Job] = []
+        self.asked: set[str] = set()
+        self.looked = 0.0
+
+    def start(self, job: Job) -> None:
+        """Note a job; what is noted between two polls becomes one array."""
+        self.fresh.append(job)
+        self.asked.discard(job.job_id)
+        self.running[job.job_id] = job
+
+    def poll(self, seconds: float) -> list[Exit]:
+        """Submit what is new and return what has left the queue."""
+        if self.fresh:
+            self._submit()
+        time.sleep(seconds)
+        if time.monotonic() - self.looked < self.period:
+            return []
+        self.looked = time.monotonic()
+        there = queue.names()
+        if there is None:  # the controller does not answer: nothing is known
+            return []
+        return [self._exit(job_id) for job_id in list(self.names) if self._gone(job_id, there)]
+
+    def _submit(self) -> None:
+        jobs, self.fresh = self.fresh, []
+        folder = Path(jobs[0].study_dir) / "slurm"
+        folder.mkdir(exist_ok=True)
+        listed = folder / f"{jobs[0].token}.txt"
+        listed.write_text("".join(f"{task.write(job, self.run)}\n" for job in jobs))
+        options = [
+            f"--array=0-{len(jobs) - 1}",
+            f"--job-name=prism-{jobs[0].study}",
+            f"--cpus-per-task={self.threads}",
+            f"--output={folder}/%A_%a.txt",
+            *("--parsable", "--requeue", "--open-mode=append", "--signal=B:TERM@60"),
+        ]
+        script = f"#!/bin/bash\nexec '{sys.executable}' -m benchmark.launch.task '{listed}'\n"
+        command = ["sbatch", *options, *self.arguments]
+        done = subprocess.run(command, input=script, capture_output=True, text=True)
+        if done.returncode:
+            raise ConfigError(f"sbatch: {done.stderr.strip().splitlines()[-1]}")
+        array = done.stdout.strip().partition(";")[0]
+        for number, job in enumerate(jobs):
+            self.names[job.job_id] = f"{array}_{number}"
+            claims.queued_as(job, f"{array}_{number}")
+
+    def _gone(self, job_id: str, there: frozenset[str]) -> bool:
+        """Say whether a job has left the queue; one look may come between two of its states."""
+        absent = 0 if self.names[job_id] in there else self.missing.get(job_id, 0) + 1
+        self.missing[job_id] = absent
+        return absent > 1
+
+    def _exit(self, job_id: str) -> Exit:
+        del self.names[job_id], self.missing[job_id]
+        job = self.running.pop(job_id)
+        folder = store.job_dir(job)
+        code = store.read_json(folder / "exit.json")
+        error = tail(folder / "log.txt")
+        if code is None:
+            return Exit(
+                job, 1, "it left the queue: its node is gone, or it was cancelled", lost=True
+            )
+        return Exit(job, code["code"], error)
+
+    def stop(self) -> None:
+        """Ask every task to save and leave; one that has not begun is taken back."""
+        names = []
+        for job_id in self.names.keys() - self.asked:
+            self.asked.add(job_id)
+            (store.job_dir(self.running[job_id]) / "stop").touch()
+            names.append(self.names[job_id])
+        if names:
+            subprocess.run(["scancel", "--state=PENDING", *names], capture_output=True)
+            subprocess.run(["scancel", "--batch", "--signal=TERM", *names], capture_output=True)
+
+    def kill(self, job_id: str) -> None:
+        """Cancel a task."""
+        if job_id in self.names:
+            subprocess.run(["scancel", self.names[job_id]], capture_output=True)
+
+    def close(self) -> None:
+        """Tasks need this process no longer."""

@@ -1,0 +1,89 @@
+"""A job on a cluster: ``python -m benchmark.launch.task <job.json>`` or ``<list of them>``.
+
+The process supervises a child that trains: it passes signals on, and writes how the child ended at
+once, since there may be no driver to do so. In a Slurm array, the task's number chooses from the
+list; a job that is preempted goes back into the queue.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from benchmark import claims, ledger, schema, store
+from benchmark.job import Job
+from benchmark.launch import faults, worker
+from benchmark.launch.executor import Exit, tail
+
+
+def write(job: Job, run: worker.Run) -> Path:
+    """Write what a task needs to know and return the file."""
+    folder = store.job_dir(job)
+    for name in ("exit.json", "stop"):
+        (folder / name).unlink(missing_ok=True)
+    function = f"{run.__module__}:{run.__name__}"
+    store.write_json(folder / "job.json", {"run": function, "job": asdict(job)})
+    return folder / "job.json"
+
+
+def supervise(spec: Path) -> int:
+    """Run a job in a child process and return its exit code; a signal is a negative number."""
+    read = json.loads(spec.read_text())
+    job, kills = Job(**read["job"]), faults.oom_kills()
+    before = claims.stop_token(Path(job.study_dir))
+    log = spec.parent / "log.txt"
+    child = os.fork()
+    if child == 0:
+        worker.take_output(log)
+        module, _, name = read["run"].partition(":")
+        worker.run_contained(getattr(importlib.import_module(module), name), job)
+        sys.stdout.flush()
+        os._exit(0)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
+    ledger.end(job, schema.FAILED, reason, tail(log), failure, code)
+    store.write_json(spec.parent / "exit.json", {"code": code})
+    asked = (spec.parent / "stop").exists() or before != claims.stop_token(Path(job.study_dir))
+    preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not asked
+    if not (preempted and _requeued(job)):
+        claims.release(job)
+    return code
+
+
+def _requeued(job: Job) -> bool:
+    """Put this task of a Slurm array back into the queue, if it is one."""
+    name = array_name()
+    if name is None:
+        return False
+    claims.queued_as(job, name)
+    subprocess.run(["scontrol", "requeue", name], capture_output=True)
+    return True
+
+
+def array_name() -> str | None:
+    """Return what this process is called in Slurm's queue."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else None
+
+
+def main() -> int:
+    """Run the job of the file that the command line names."""
+    path = Path(sys.argv[1])
+    if path.suffix != ".json":
+        path = Path(path.read_text().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])
+    return abs(supervise(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

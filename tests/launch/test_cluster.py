@@ -1,0 +1,151 @@
+"""Sweeps on real engines: a whole Slurm and a Ray of several nodes, on this machine."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmark.grid import sweep
+from benchmark.job import Sweep
+from benchmark.launch.core import launch
+from tests.launch.test_real import QUICK, found, metrics
+
+pytestmark = pytest.mark.cluster
+
+WORDS = (*QUICK, "env=cartpole", "tracking=disabled", "seeds_per_job=1", "checkpoint_every=0.5")
+
+
+def planned(results: Path, *more: str) -> Sweep:
+    return sweep((*WORDS, "seed=range(0,4)", f"results={results}", *more))
+
+
+def until(condition, seconds: float = 300.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Cluster:
+    """A Slurm of two nodes of one core each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.processes = folder, dict[str, subprocess.Popen]()
+        text = (Path(__file__).parent / "slurm.conf").read_text()
+        facts = {"host": socket.gethostname().partition(".")[0], "folder": folder}
+        ports = {name: port() for name in ("port", "port1", "port2")}
+        (folder / "slurm.conf").write_text(text.format(**facts, **ports))
+        (folder / "state").mkdir()
+        self.start("slurmctld", "-D", "-c")
+        for node in ("n1", "n2"):
+            self.start("slurmd", "-D", "-N", node)
+        try:
+            until(lambda: self.told("sinfo", "-h", "-o", "%T %D").startswith("idle 2"), 30)
+        except AssertionError:
+            self.close()
+            raise
+
+    def start(self, *command: str) -> None:
+        (self.folder / f"spool.{command[-1]}").mkdir(exist_ok=True)
+        out = (self.folder / f"{command[0]}.{command[-1]}.out").open("w")
+        path = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
+        assert path is not None
+        self.processes[command[-1]] = subprocess.Popen(
+            [path, *command[1:]], stdout=out, stderr=out, start_new_session=True
+        )
+
+    def told(self, *command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True).stdout
+
+    def lose(self, node: str) -> None:
+        """Kill a node with all that runs on it."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"SLURMD_NODENAME={node}".encode() in (folder / "environ").read_bytes().split(
+                    b"\0"
+                ):
+                    os.kill(int(folder.name), signal.SIGKILL)
+        self.processes[node].kill()
+        for pid in self.told("pgrep", "-f", f"slurmstepd.*{self.folder}").split():
+            os.kill(int(pid), signal.SIGKILL)
+
+    def close(self) -> None:
+        subprocess.run(["scancel", "--user=root"], capture_output=True)
+        for process in reversed(self.processes.values()):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    if shutil.which("sbatch") is None:
+        pytest.skip("there is no Slurm here: apt-get install slurm-wlm")
+    if os.geteuid() != 0:
+        pytest.skip("a Slurm of one's own needs root")
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    cluster = Cluster(folder)
+    yield cluster
+    cluster.close()
+
+
+SLURM = {"period": 0.5}
+
+
+def calm(tmp_path: Path, *more: str) -> list[bytes]:
+    whole = planned(tmp_path / "calm", *more)
+    assert launch(whole, "inline", {})
+    return metrics(whole)
+
+
+def test_slurm_resumes_what_it_preempts(slurm, tmp_path, capfd):
+    long = ("budget=20_000", "evaluation.every=0")
+    command = [sys.executable, "-m", "benchmark", "-m", *WORDS, *long, "seed=range(0,4)"]
+    command += [f"results={tmp_path / 'out'}", "hydra/launcher=slurm", "hydra.launcher.period=0.5"]
+    driver = subprocess.Popen(command)
+    runs = tmp_path / "out" / "adhoc" / "runs"
+    until(lambda: len(list(runs.glob("*/metrics.jsonl"))) >= 2)
+    time.sleep(2)  # some checkpoints
+    high = ["sbatch", "--partition=high", "--nodes=2", f"--output={tmp_path}/high", "--wrap"]
+    subprocess.run([*high, "sleep 2"], check=True, capture_output=True)
+    assert driver.wait(600) == 0
+    ended = planned(tmp_path / "out", *long)
+    assert max(status["attempts"] for status in found(ended).values()) >= 2
+    assert metrics(ended) == calm(tmp_path, *long)
+
+
+def test_slurm_survives_a_crash_and_the_loss_of_a_node(slurm, tmp_path, capfd):
+    long = ("budget=20_000", "evaluation.every=0")
+    sweep_ = planned(tmp_path / "out", *long)
+    killer = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"],
+                              stdin=subprocess.PIPE)  # fmt: skip
+    killer.kill()
+    killer.wait()
+    import threading
+
+    def lose() -> None:
+        runs = tmp_path / "out" / "adhoc" / "runs"
+        until(lambda: len(list(runs.glob("*/metrics.jsonl"))) >= 2)
+        slurm.lose("n2")
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    assert launch(sweep_, "slurm", SLURM)
+    thread.join()
+    assert max(status["attempts"] for status in found(sweep_).values()) >= 2
+    assert metrics(sweep_) == calm(tmp_path, *long)
