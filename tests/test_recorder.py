@@ -1,0 +1,54 @@
+"""Metrics between two rows: means per seed, over the updates that a seed took part in."""
+
+import numpy as np
+import torch
+
+from benchmark.recorder import Meter
+
+
+def test_means_are_over_all_updates_where_nothing_says_who_learned() -> None:
+    meter = Meter()
+    for value in (1.0, 2.0, 6.0):
+        meter.add({"loss/a": torch.tensor([value, 2 * value])})
+    meter.add({"loss/b": torch.tensor([5.0, 7.0])})
+    columns = meter.drain()
+    assert columns["loss/a"].tolist() == [3.0, 6.0] and columns["loss/b"].tolist() == [5.0, 7.0]
+    assert meter.drain() == {}
+
+
+def test_a_seeds_mean_is_over_its_own_updates() -> None:
+    """What another seed does in the meantime must not be seen in it."""
+    meter, alone = Meter(), Meter()
+    for i in range(6):
+        mine = i % 3 == 0
+        value = torch.tensor([float(i), 0.0 if not mine else float(i * i), 9.0])
+        learned = torch.tensor([True, mine, False])
+        meter.add({"loss/a": value, "learned": learned})
+        if mine:
+            alone.add({"loss/a": value[1:2], "learned": learned[1:2]})
+    columns = meter.drain()
+    assert columns["loss/a"][0] == 2.5
+    assert columns["loss/a"][1] == 4.5 == alone.drain()["loss/a"][0]
+    assert np.isnan(columns["loss/a"][2])  # it learned nothing: no value, and no failure
+
+
+def test_what_is_not_finite_is_told_from_what_is_not_there() -> None:
+    meter = Meter()
+    learned = torch.tensor([True, False, True])
+    meter.add({"loss/a": torch.tensor([torch.nan, torch.nan, 1.0]), "learned": learned})
+    meter.add({"loss/b": torch.tensor([1.0, torch.inf, -torch.inf])})
+    columns = meter.drain()
+    assert np.isinf(columns["loss/a"][0]) and np.isnan(columns["loss/a"][1])
+    assert columns["loss/a"][2] == 1.0
+    assert np.isinf(columns["loss/b"]).tolist() == [False, True, True]
+
+
+def test_a_meter_goes_on_from_its_state() -> None:
+    whole, first, second = Meter(), Meter(), Meter()
+    for i in range(4):
+        metrics = {"loss/a": torch.tensor([1.0 * i, 2.0]), "learned": torch.tensor([i > 1, True])}
+        whole.add(dict(metrics))
+        (first if i < 2 else second).add(dict(metrics))
+        if i == 1:
+            second.load(first.state(), torch.device("cpu"))
+    assert np.array_equal(whole.drain()["loss/a"], second.drain()["loss/a"])
