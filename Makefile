@@ -10,10 +10,10 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help .venv demo test slow chaos learn bench lint format types check report clean
+.PHONY: help .venv demo test slow chaos test-cluster learn bench lint format types check report clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z.]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv: $(STAMP)  ## build .venv from requirements.lock (PYTHON=python3.12 chooses the interpreter)
 
@@ -41,6 +41,11 @@ slow: $(STAMP)  ## run the tests that take minutes
 
 chaos: $(STAMP)  ## kill a real sweep twenty times at random: no byte may change (ten minutes)
 	$(ONE_THREAD) $(PY) -m pytest -q -n 0 -s -m chaos tests/launch
+
+test-cluster: $(STAMP)  ## run sweeps on a real Slurm (Debian: slurm-wlm) and a real Ray; skip what is missing
+	@$(PY) -c 'import ray' 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check 'ray>=2.50' \
+	  || echo "Ray cannot be installed here: its tests are skipped"
+	$(ONE_THREAD) $(PY) -m pytest -q -n 0 -m cluster tests/launch
 
 learn: $(STAMP)  ## train to the scores that algos/README.md promises (an hour or more)
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m learn

@@ -1,15 +1,18 @@
 """The commands that take folders: what ``python -m benchmark <command>`` does to a study or run."""
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark import claims, ledger, studies
+from benchmark import claims, ledger, schema, studies
 from benchmark.errors import ConfigError
-from benchmark.job import Sweep
+from benchmark.job import Job, Sweep
+from benchmark.launch import price
 from benchmark.launch.executor import tail
+from benchmark.launch.local import cores
 from benchmark.launch.report import summary, table
 
 
@@ -22,16 +25,27 @@ class OneLine(argparse.ArgumentParser):
 
 
 def listing(plan: Sweep) -> str:
-    """Return the plan of a sweep as text."""
-    rows = [["job", "environment", "seeds", "steps per seed", "tuned"]]
+    """Return the plan of a sweep as text: every job, how far it is, and what the rest will cost."""
+    rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
         budget = f"{job.config['budget']:,}"
-        rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-"])
+        rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
     cells = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
     head = f"{plan.study}: {cells} runs in {len(plan.jobs)} jobs, to {plan.study_dir}"
-    return "\n".join([head, "", *table(rows), *skipped])
+    todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
+    threads = max(job.config["threads"] for job in plan.jobs)
+    cost = price.of(todo, plan.study_dir.parent, max(1, cores() // threads))
+    return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
+
+
+def _state(job: Job) -> str:
+    """Return how many runs of a job are in which state, those that never began as "to do"."""
+    count = Counter(status["state"] for status in ledger.statuses(job))
+    words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
+    planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
+    return ", ".join([*words, *planned])
 
 
 def folder(text: str) -> Path:

@@ -126,6 +126,13 @@ def remaining(sweep: Sweep) -> list[Job]:
     return sorted(jobs, key=lambda job: job.config["budget"] * len(job.seeds), reverse=True)
 
 
+def unfinished_part(job: Job) -> Job | None:
+    """Return the job of those runs of a job that are not finished, whoever's code made them."""
+    runs = zip(job.seeds, job.run_ids, strict=True)
+    keep = [(seed, run) for seed, run in runs if not is_finished(store.run_dir(job, run))]
+    return part(job, keep) if keep else None
+
+
 def due(job: Job) -> Job | None:
     """Return the job of those runs of a job that this code has not finished by now."""
     keep = []

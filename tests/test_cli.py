@@ -22,6 +22,7 @@ def elsewhere(tmp_path, monkeypatch):
     """Run in an empty folder, so that whatever is written is seen."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("benchmark.launch.price.TRIAL", 0.01)
     return tmp_path
 
 
@@ -98,10 +99,13 @@ def test_help_lists_what_there_is(words, capsys):
 
 
 def test_a_dry_run_lists_jobs_and_writes_nothing(elsewhere, capsys):
-    assert main(["-m", "algo=dqn,c51", "env=cartpole,pendulum", "dry_run=true"]) == 0
+    words = ["-m", "algo=dqn,c51", "env=cartpole,pendulum", *QUICK, "dry_run=true"]
+    assert main(words) == 0
     out = capsys.readouterr().out
     assert "adhoc: 2 runs in 2 jobs" in out
-    assert "skipped: C51 on pendulum" in out
+    assert "skipped: C51" in out and " on pendulum: " in out
+    assert out.count("1 to do") == 2
+    assert "CPU hours" in out and "(0 jobs from past runs, 2 from trials" in out
     assert list(elsewhere.iterdir()) == []
 
 
@@ -147,7 +151,7 @@ def test_an_agent_from_outside_needs_one_yaml(elsewhere, monkeypatch, capsys):
     folder.mkdir(parents=True)
     yaml = "agent: algos.dqn.dqn:DQN\nname: mine\nlabel: Mine\nlr: 0.5\n"
     (folder / "mine.yaml").write_text(yaml)
-    words = ["algo=mine", "env=cartpole", "--config-dir=mine", "dry_run=true"]
+    words = ["algo=mine", "env=cartpole", "--config-dir=mine", "dry_run=true", "budget=100"]
     assert main(words) == 0
     assert "Mine" in capsys.readouterr().out
     assert main([*words, "algo.gama=1"]) == 2

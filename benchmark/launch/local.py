@@ -37,7 +37,7 @@ class Local:
     ) -> None:
         self.run = run
         self.places = [str(device) for device in devices for _ in range(jobs_per_device)]
-        self.slots = n_jobs or len(self.places) or max(1, _cores() // threads)
+        self.slots = n_jobs or len(self.places) or max(1, cores() // threads)
         if self.places:
             self.slots = min(self.slots, len(self.places))
         self.running: dict[str, Job] = {}
@@ -111,7 +111,8 @@ def _send(process: BaseProcess, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -26,11 +27,12 @@ class Price:
     """The cost of a plan's unfinished part.
 
     Attributes:
-        cpu: seconds of all jobs together; wall: with ``slots`` jobs at once.
+        jobs: how many; cpu: seconds of all together; wall: with ``slots`` jobs at once.
         disk: bytes of the runs' folders.
         past, tried, guessed: jobs priced by past runs, by a trial, by others of the plan.
     """
 
+    jobs: int
     cpu: float
     wall: float
     disk: float
@@ -40,6 +42,8 @@ class Price:
     slots: int
 
     def __str__(self) -> str:
+        if not self.jobs:
+            return "price: nothing is left to do"
         known = f"{self.past} jobs from past runs, {self.tried} from trials of {TRIAL:.0f} s"
         known += f", {self.guessed} from their neighbours" if self.guessed else ""
         return (
@@ -67,6 +71,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
         if job.job_id not in seconds:
             cell = _cell(job.config, job.env)
             if cell not in tried and len(tried) < _TRIALS:
+                print(f"measuring {job.variant['label']} on {job.env}", file=sys.stderr)
                 tried[cell] = trial(job)
             if cell in tried:
                 seconds[job.job_id] = _scaled(tried[cell], job)
@@ -78,6 +83,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     runs = sum(len(job.seeds) for job in jobs)
     total = sum(seconds.values()) + START * len(jobs)
     return Price(
+        jobs=len(jobs),
         cpu=total,
         wall=_schedule([s + START for s in seconds.values()], slots),
         disk=runs * past.bytes_per_run(),

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -78,7 +79,9 @@ class Ray:
             try:
                 code, files = self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                exits.append(Exit(job, 1, str(error).splitlines()[0], lost=True))
+                exits.append(
+                    Exit(job, 1, f"{type(error).__name__}: {error}".splitlines()[0], lost=True)
+                )
                 continue
             if files is not None:
                 _unpack(files, Path(job.study_dir))
@@ -129,7 +132,11 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
 
 def _run(spec: Path) -> int:
     """Run a job in processes of its own: a segfault must not take Ray's worker with it."""
-    process = subprocess.Popen([sys.executable, "-m", "benchmark.launch.task", str(spec)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark.launch.task", str(spec)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # Ray has added the driver's
+        preexec_fn=worker.die_with_parent,
+    )
     try:
         return process.wait()
     except KeyboardInterrupt:  # Ray's way to cancel

@@ -39,6 +39,7 @@ def supervise(spec: Path) -> int:
     log = spec.parent / "log.txt"
     child = os.fork()
     if child == 0:
+        worker.die_with_parent()
         worker.take_output(log)
         module, _, name = read["run"].partition(":")
         worker.run_contained(getattr(importlib.import_module(module), name), job)

@@ -1,5 +1,6 @@
 """A worker process: one job, its output in a file, stopped when its driver dies."""
 
+import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from benchmark.pulse import Pulse
 Run = Callable[[Job], object]  # what a job does; runner.run_job
 
 GRACE = 30.0  # seconds that a job has for its checkpoint after the driver has died
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -43,6 +45,13 @@ def run_contained(run: Run, job: Job) -> None:
     limit_threads(job.config["threads"])
     with Pulse(job, enforce=True):
         run(job)
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent dies; only Linux knows how."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def take_output(log: Path) -> None:

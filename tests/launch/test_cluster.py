@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +106,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     cluster.close()
 
 
-SLURM = {"period": 0.5}
+LONG = ("budget=12_000", "evaluation.every=0")
 
 
 def calm(tmp_path: Path, *more: str) -> list[bytes]:
@@ -114,8 +116,7 @@ def calm(tmp_path: Path, *more: str) -> list[bytes]:
 
 
 def test_slurm_resumes_what_it_preempts(slurm, tmp_path, capfd):
-    long = ("budget=20_000", "evaluation.every=0")
-    command = [sys.executable, "-m", "benchmark", "-m", *WORDS, *long, "seed=range(0,4)"]
+    command = [sys.executable, "-m", "benchmark", "-m", *WORDS, *LONG, "seed=range(0,4)"]
     command += [f"results={tmp_path / 'out'}", "hydra/launcher=slurm", "hydra.launcher.period=0.5"]
     driver = subprocess.Popen(command)
     runs = tmp_path / "out" / "adhoc" / "runs"
@@ -124,28 +125,64 @@ def test_slurm_resumes_what_it_preempts(slurm, tmp_path, capfd):
     high = ["sbatch", "--partition=high", "--nodes=2", f"--output={tmp_path}/high", "--wrap"]
     subprocess.run([*high, "sleep 2"], check=True, capture_output=True)
     assert driver.wait(600) == 0
-    ended = planned(tmp_path / "out", *long)
+    ended = planned(tmp_path / "out", *LONG)
     assert max(status["attempts"] for status in found(ended).values()) >= 2
-    assert metrics(ended) == calm(tmp_path, *long)
+    assert metrics(ended) == calm(tmp_path, *LONG)
 
 
-def test_slurm_survives_a_crash_and_the_loss_of_a_node(slurm, tmp_path, capfd):
-    long = ("budget=20_000", "evaluation.every=0")
-    sweep_ = planned(tmp_path / "out", *long)
-    killer = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"],
-                              stdin=subprocess.PIPE)  # fmt: skip
-    killer.kill()
-    killer.wait()
-    import threading
+def when_two_run(results: Path, act: Callable[[], object]) -> threading.Thread:
+    """Do something as soon as two runs of a sweep have rows."""
+    runs = results / "adhoc" / "runs"
 
-    def lose() -> None:
-        runs = tmp_path / "out" / "adhoc" / "runs"
+    def wait() -> None:
         until(lambda: len(list(runs.glob("*/metrics.jsonl"))) >= 2)
-        slurm.lose("n2")
+        time.sleep(1)  # and a checkpoint
+        act()
 
-    thread = threading.Thread(target=lose)
+    thread = threading.Thread(target=wait)
     thread.start()
-    assert launch(sweep_, "slurm", SLURM)
+    return thread
+
+
+def test_slurm_goes_on_without_a_node(slurm, tmp_path, capfd):
+    whole = planned(tmp_path / "out", *LONG)
+    thread = when_two_run(tmp_path / "out", lambda: slurm.lose("n2"))
+    assert launch(whole, "slurm", {"period": 0.5})
     thread.join()
-    assert max(status["attempts"] for status in found(sweep_).values()) >= 2
-    assert metrics(sweep_) == calm(tmp_path, *long)
+    assert max(status["attempts"] for status in found(whole).values()) >= 2
+    assert metrics(whole) == calm(tmp_path, *LONG)
+
+
+@pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'prism-rl[ray]'")
+    from ray.cluster_utils import Cluster as Nodes
+
+    for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        monkeypatch.setenv(name, value)
+    head = {"num_cpus": 0, "node_ip_address": "127.0.0.2", "object_store_memory": 100_000_000}
+    nodes = Nodes(initialize_head=True, head_node_args=head)
+    yield nodes
+    nodes.shutdown()
+
+
+def add_node(nodes: Any, number: int) -> Any:
+    address = f"127.0.0.{number}"
+    return nodes.add_node(num_cpus=1, node_ip_address=address, object_store_memory=100_000_000)
+
+
+def test_ray_goes_on_without_a_node(ray_cluster, tmp_path, capfd):
+    first, _ = add_node(ray_cluster, 3), add_node(ray_cluster, 4)
+    whole = planned(tmp_path / "out", *LONG)
+    thread = when_two_run(
+        tmp_path / "out", lambda: ray_cluster.remove_node(first, allow_graceful=False)
+    )
+    assert launch(whole, "ray", {"address": ray_cluster.address})
+    thread.join()
+    assert max(status["attempts"] for status in found(whole).values()) >= 2
+    expected = calm(tmp_path, *LONG)
+    assert metrics(whole) == expected
+    apart = planned(tmp_path / "apart", *LONG)
+    assert launch(apart, "ray", {"address": ray_cluster.address, "shared": False})
+    assert metrics(apart) == expected
+    assert {status["attempts"] for status in found(apart).values()} == {1}
