@@ -52,6 +52,8 @@ def supervise(spec: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if job.token and not claims.beat(job):
+        return code  # the runs are another process's by now, and so is what is said of them
     failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
     ledger.end(job, schema.FAILED, reason, tail(log), failure, code)
     store.write_json(spec.parent / "exit.json", {"code": code})

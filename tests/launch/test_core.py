@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import claims, schema, store
+from benchmark import claims, ledger, schema, store
 from benchmark.errors import ConfigError
 from benchmark.grid import sweep
 from benchmark.job import Sweep
+from benchmark.launch import task
 from benchmark.launch.core import launch
 from benchmark.launch.report import summary
 from benchmark.ledger import remaining, unfinished, write_plan
@@ -211,3 +212,25 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
     assert found[fakes.FINISH]["attempts"] == 7  # not run here
     assert found[fakes.RETURN]["state"] == schema.FAILED
     assert [claim["job_id"] for claim in claims.of(tmp_path / "adhoc")] == [done.job_id]
+
+
+def test_a_task_that_lost_its_claim_leaves_the_runs_alone(tmp_path):
+    (job,) = plan(tmp_path, [fakes.RETURN]).jobs
+    claimed = claims.Watch().take(job)
+    ledger.prepare(claimed)
+    spec = task.write(claimed, fakes.play)
+    before = states(plan(tmp_path, [fakes.RETURN]))
+    store.write_json(claims.path_of(job), {"token": "another", "beat": 0})
+    assert _supervised(spec) == 0
+    assert states(plan(tmp_path, [fakes.RETURN])) == before
+    claims.path_of(job).unlink()
+    claimed = claims.Watch().take(job)
+    assert _supervised(task.write(claimed, fakes.play)) == 0
+    (status,) = states(plan(tmp_path, [fakes.RETURN])).values()
+    assert (status["state"], status["failure"]) == (schema.FAILED, schema.EXIT)
+
+
+def _supervised(spec):
+    """Return how a process ends that supervises a task: it must not be this one."""
+    command = [sys.executable, "-m", "benchmark.launch.task", str(spec)]
+    return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
