@@ -17,6 +17,7 @@ Deviations from the paper:
 import multiprocessing
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
@@ -106,14 +107,16 @@ class A3C:
         c = self.config
         goal = min(self.steps + c.report_every, self.spec.budget)
         reports = self._crew.advance(self.steps, goal, self.spec.budget)
-        taken = sum(r["steps"] for r in reports)
+        totals: dict[str, float] = {}
+        for key, value in (item for report in reports for item in report.items()):
+            totals[key] = totals.get(key, 0) + value
+        taken = int(totals["steps"])
         consumed, self.steps = min(taken, self.spec.budget - self.steps), self.steps + taken
         self.learner.body.params.data.copy_(self.shared[0])
-        totals = {key: sum(r[key] for r in reports) for key in reports[0]}
         metrics = {
-            key: torch.tensor([totals[key] / totals["updates"]])
-            for key in totals
-            if key.startswith("loss/") and totals["updates"]
+            key: torch.tensor([total / totals["updates"]])
+            for key, total in totals.items()
+            if key.startswith("loss/")
         }
         if totals["episodes"]:
             for key in ("return", "length"):
@@ -179,23 +182,29 @@ class _Crew:
     def advance(self, step: int, goal: int, budget: int) -> list[dict[str, Any]]:
         """Let every worker go on until all together stand at ``goal``; returns their reports."""
         self.counts.zero_()
-        for pipe in self.pipes:
-            pipe.send((step, goal, budget))
+        for index, pipe in enumerate(self.pipes):
+            try:
+                pipe.send((step, goal, budget))
+            except OSError:
+                raise RuntimeError(self._end_of(index)) from None
         return [self._report(index) for index in range(len(self.pipes))]
 
     def _report(self, index: int) -> dict[str, Any]:
         pipe, process = self.pipes[index], self.processes[index]
         while not pipe.poll(_WAIT):
             if not process.is_alive():
-                raise RuntimeError(f"worker {index} ended with exit code {process.exitcode}")
+                raise RuntimeError(self._end_of(index))
         try:
             report: dict[str, Any] = pipe.recv()
         except EOFError:
-            process.join()
-            raise RuntimeError(f"worker {index} ended, exit code {process.exitcode}") from None
+            raise RuntimeError(self._end_of(index)) from None
         if "error" in report:
             raise RuntimeError(f"worker {index}: {report['error']}")
         return report
+
+    def _end_of(self, index: int) -> str:
+        self.processes[index].join()
+        return f"worker {index} ended with exit code {self.processes[index].exitcode}"
 
 
 def _dismiss(pipes: list[Connection]) -> None:
@@ -226,7 +235,8 @@ def _work(
             return
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]
-            pipe.send({"error": f"{type(error).__name__}: {reason[0]}"})
+            with suppress(OSError):  # another one has said it first, and the pipe is closed
+                pipe.send({"error": f"{type(error).__name__}: {reason[0]}"})
             return
 
 

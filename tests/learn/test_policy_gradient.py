@@ -35,7 +35,7 @@ def test_cartpole_is_solved(train, algo: str) -> None:
 
 
 def test_two_asynchronous_workers_solve_cartpole(train) -> None:
-    scores = train("learn_a3c", "algo=a3c", "env=cartpole", "budget=500000", "seed=range(0,3)")
+    scores = train("learn_a3c", "algo=a3c", "env=cartpole", "budget=200000", "seed=range(0,3)")
     (returns,) = scores.values()
     assert len(returns) == 3
     assert sum(returns) / 3 >= SOLVED, returns

@@ -75,6 +75,21 @@ def test_a_state_goes_on_where_it_was() -> None:
     assert torch.equal(a[1]["value"], b[1]["value"])
 
 
+def test_a_worker_that_did_nothing_counts_nothing() -> None:
+    """One of them may be too slow for a single step between two pauses."""
+
+    class Crew:
+        def advance(self, *goals: int) -> list[dict[str, Any]]:
+            idle = dict.fromkeys(("steps", "updates", "episodes", "return", "length"), 0)
+            busy = {"steps": 400, "updates": 80, "episodes": 2, "return": 10.0, "length": 8}
+            return [idle, busy | {"loss/value": 40.0}]
+
+    learner = agent()
+    learner._crew = Crew()  # type: ignore[assignment]
+    metrics = {name: float(x) for name, x in learner.update().items()}
+    assert metrics == {"loss/value": 0.5, "train/return": 5, "train/length": 4, "consumed": 400}
+
+
 def test_a_worker_that_breaks_says_so_in_one_line() -> None:
     with pytest.raises(RuntimeError, match=r"worker \d: RuntimeError: broke at step 3"):
         agent(probe="Raises").update()
@@ -87,7 +102,7 @@ def test_a_worker_that_is_killed_is_missed() -> None:
     assert isinstance(learner._crew, _Crew)
     learner._crew.processes[0].kill()
     learner._crew.processes[0].join()
-    with pytest.raises((RuntimeError, BrokenPipeError)):
+    with pytest.raises(RuntimeError, match="worker 0 ended with exit code -9"):
         learner.update()
 
 
