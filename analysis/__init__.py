@@ -1,1 +1,5 @@
-"""Turns run folders into curves, comparisons and component studies; reads files, never trains."""
+"""Curves, comparisons, component studies and reports of runs; reads files and never trains."""
+
+from analysis.api import Study, load
+
+__all__ = ["Study", "load"]

@@ -260,8 +260,8 @@ class _Cell:
         return {
             "env": section.env,
             "section": section.kind,
-            "base": section.base,
-            "full": section.full,
+            "base": section.base or "",
+            "full": section.full or "",
             "metric": self.metric,
             "label": label,
             "component": section.components.get(label, ""),

@@ -1,77 +1,302 @@
-"""``python -m analysis report results/<study>``: the command line of the analysis."""
+"""``python -m analysis``: the command line of the analysis."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from analysis.data import FLAGS, load
+import pandas as pd
+
+from analysis import curves, stats
+from analysis.api import Study, load
+from analysis.data import FLAGS
 from analysis.errors import AnalysisError
+
+HELP = """\
+Analyse runs: study folders, CSV or Parquet tables of other people's runs, .npz arrays.
+
+  python -m analysis report results/rainbow_ablation          the page, with figures and tables
+  python -m analysis ablation results/rainbow_ablation        the component study
+  python -m analysis table results/minatar --normalise reference
+  python -m analysis compare results/new --against results/old --margin 0.05
+  python -m analysis power results/pilot --effect 50          seeds needed
+  python -m analysis curves runs.csv --out figures            learning curves
+  python -m analysis profile scores.npz                       performance profiles
+  python -m analysis export results/minatar --out tidy        the two tidy frames
+
+A COMMAND with --help tells its options and examples.
+"""
+
+_EXAMPLES = {
+    "report": "python -m analysis report results/quickstart\n"
+    "python -m analysis report results/a results/b --out report --width column",
+    "ablation": "python -m analysis ablation results/quickstart\n"
+    "python -m analysis ablation results/quickstart --test permutation --correct no",
+    "table": "python -m analysis table results/minatar\n"
+    "python -m analysis table results/minatar --normalise min-max --format latex",
+    "compare": "python -m analysis compare results/new --against results/old\n"
+    "python -m analysis compare results/classic --published numbers.csv",
+    "power": "python -m analysis power results/pilot\n"
+    "python -m analysis power results/pilot --reference DQN --effect 50 --family 6",
+    "curves": "python -m analysis curves results/minatar --out figures\n"
+    "python -m analysis curves results/minatar --axis wall-clock --out figures",
+    "profile": "python -m analysis profile results/minatar --normalise reference",
+    "export": "python -m analysis export results/minatar --out tidy",
+}
+_FORMATS = {"text": "text", "markdown": "markdown", "csv": "csv", "latex": "latex", "html": "html"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 after one line about bad input."""
-    options = _parser().parse_args(arguments)
     try:
-        _report(options)
+        options = _parser().parse_args(arguments)
+        COMMANDS[options.command](options)
     except AnalysisError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2
     return 0
 
 
+class _OneLine(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise AnalysisError(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis", description="Analyse study folders."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser(
-        "report",
-        help="write the report of one or several studies",
-        epilog="example: python -m analysis report results/quickstart",
-    )
-    report.add_argument(
-        "studies", nargs="+", help="folders results/<study>, or .csv, .parquet, .npz files"
-    )
-    report.add_argument(
-        "--out",
-        type=Path,
-        help="folder of the report (default: <study>/report; needed for several)",
-    )
-    report.add_argument(
-        "--take",
-        nargs="+",
-        default=[],
-        choices=FLAGS,
-        help="let in runs that are left out otherwise, by the flag that the report lists them with",
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _OneLine(prog="python -m analysis", description=HELP, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, run in COMMANDS.items():
+        what = (run.__doc__ or "").strip()
+        epilog = f"examples:\n  {_EXAMPLES[name]}".replace("\npython", "\n  python")
+        one = commands.add_parser(
+            name, help=what, description=what, epilog=epilog, formatter_class=raw
+        )
+        one.add_argument(
+            "where", nargs="+", help="folders results/<study>, or .csv, .parquet, .npz files"
+        )
+        one.add_argument(
+            "--take",
+            nargs="+",
+            default=[],
+            choices=FLAGS,
+            help="let in runs that are left out otherwise, by the flag they are listed with",
+        )
+        _options(one, name)
     return parser
 
 
-def _report(options: argparse.Namespace) -> None:
-    if len(options.studies) > 1 and not options.out:
+def _options(parser: argparse.ArgumentParser, name: str) -> None:
+    if name in ("report", "curves", "export"):
+        parser.add_argument("--out", type=Path, help="folder to write to")
+    if name in ("report", "ablation"):
+        parser.add_argument("--test", default=stats.AUTO, choices=stats.TESTS)
+        parser.add_argument(
+            "--correct", default=stats.HOLM, choices=[stats.HOLM, stats.BH, stats.NONE]
+        )
+    if name in ("table", "ablation", "compare", "power", "profile"):
+        parser.add_argument("--format", default="text", choices=_FORMATS)
+    if name in ("table", "profile"):
+        parser.add_argument(
+            "--normalise",
+            choices=curves.NORMALISERS,
+            help="reference: random and reference of each environment; human: Atari; min-max",
+        )
+    if name == "compare":
+        parser.add_argument("--against", nargs="+", help="older runs: is the new code worse?")
+        parser.add_argument("--margin", type=float, default=0.05, help="loss that does not matter")
+        parser.add_argument("--published", help="CSV with label, env, score, source[, sd, n]")
+    if name == "power":
+        parser.add_argument("--reference", help="label to compare with (default: the first)")
+        parser.add_argument("--effect", type=float, help="difference to find (default: measured)")
+        parser.add_argument("--family", type=int, help="comparisons to correct for")
+    if name == "curves":
+        parser.add_argument("--axis", default="steps", choices=curves.AXES)
+    if name in ("report", "curves"):
+        parser.add_argument("--width", default="text", choices=["text", "column"])
+        parser.add_argument("--order", nargs="+", help="labels in the order of tables and figures")
+        parser.add_argument(
+            "--rename", nargs="+", default=[], metavar="OLD=NEW", help="names to print for labels"
+        )
+
+
+def _load(options: argparse.Namespace) -> Study:
+    if sys.stderr.isatty():
+        print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
+    study = load(options.where, take=options.take)
+    if getattr(options, "rename", None) or getattr(options, "order", None):
+        pairs = [word.partition("=")[::2] for word in options.rename]
+        study = Study(study.data.presented(dict(pairs), options.order or []))
+    if study.data.scored.empty:
+        runs = study.data.runs
+        line = _counts(study)
+        why = next(iter(runs.excluded))
+        raise AnalysisError(f"no run to score: {line}; the first: {runs.run_id[0]}: {why}")
+    return study
+
+
+def _counts(study: Study) -> str:
+    return ", ".join(f"{count} {name}" for name, count in study.data.counts().items() if count)
+
+
+def _show(frame: pd.DataFrame, title: str, how: str) -> None:
+    from analysis.tables import from_frame
+
+    table = from_frame(frame, title)
+    print(getattr(table, _FORMATS[how])())
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the report: one page, figures and tables."""
+    if len(options.where) > 1 and not options.out:
         raise AnalysisError("a report of several studies needs --out DIR")
-    data = load(options.studies, take=options.take)
-    counts = data.counts()
-    line = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    if data.scored.empty:
-        why = next(iter(data.runs.excluded))
-        raise AnalysisError(f"no run to score: {line}; the first: {data.runs.run_id[0]}: {why}")
-    from analysis.curves import FINAL
+    study = _load(options)
+    from analysis.ablation import Choice
     from analysis.report import write  # late: bad input is answered at once
 
-    words = [*map(str, options.studies)]
+    out = options.out or _beside(Path(options.where[0]))
+    words = [shlex.quote(word) for word in _words(options)]
+    made = write(
+        study.data,
+        out,
+        f"python -m analysis report {' '.join(words)}",
+        Choice(options.test, options.correct),
+        options.width,
+    )
+    print(f"runs: {_counts(study)}\n")
+    for table in made.tables:
+        if (table.frame.metric == curves.FINAL).all():
+            print(table.text(), end="\n\n")
+    for verdict in made.verdicts:
+        print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
+    for note in study.data.notes:
+        print(f"note: {note}")
+    print(f"\nreport: {made.page}")
+
+
+def _beside(where: Path) -> Path:
+    return where / "report" if where.is_dir() else where.parent / f"{where.stem}-report"
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    words = [*map(str, options.where)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--take", *options.take] if options.take else []
-    out = options.out or Path(options.studies[0]) / "report"
-    report = write(data, out, f"python -m analysis report {shlex.join(words)}")
-    print(f"runs: {line}\n")
-    for table in report.tables:
-        if (table.frame.metric == FINAL).all():
-            print(table.text(), end="\n\n")
-    for verdict in report.verdicts:
-        print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
-    for note in data.notes:
-        print(f"note: {note}")
-    print(f"\nreport: {report.page}")
+    words += ["--test", options.test] if options.test != stats.AUTO else []
+    words += ["--correct", options.correct] if options.correct != stats.HOLM else []
+    words += ["--width", options.width] if options.width != "text" else []
+    words += ["--order", *options.order] if options.order else []
+    return words + (["--rename", *options.rename] if options.rename else [])
+
+
+def ablation(options: argparse.Namespace) -> None:
+    """Print the component study and what it says."""
+    from analysis.tables import ablation_tables
+    from analysis.verdict import verdicts
+
+    study = _load(options)
+    found = study.ablation(options.test, options.correct)
+    for table in ablation_tables(found):
+        print(getattr(table, _FORMATS[options.format])(), end="\n\n")
+    effects = study.factorial(options.correct)
+    if len(effects):
+        _show(effects, "Factorial: main effects, interactions, Shapley values", options.format)
+    if options.format == "text":
+        for verdict in verdicts(found):
+            print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
+
+
+def table(options: argparse.Namespace) -> None:
+    """Print scores per environment, raw or normalised."""
+    from analysis.tables import score_table
+
+    study = _load(options)
+    found = score_table(study.data, study.scores, options.normalise)
+    if found is None:
+        raise AnalysisError("no environment has the scores that this normalisation needs")
+    print(getattr(found, _FORMATS[options.format])())
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Compare with older runs (is the new one worse?) or with published numbers."""
+    from analysis import compare as comparison
+
+    if bool(options.against) == bool(options.published):
+        raise AnalysisError("compare needs --against OLD or --published FILE")
+    study = _load(options)
+    if options.published:
+        published = comparison.read_published(options.published)
+        frame = comparison.with_published(study.data, published)
+        _show(frame, f"Our runs and the numbers of {options.published}", options.format)
+        return
+    old = load(options.against, take=options.take)
+    frame = study.compare(old, options.margin)
+    title = f"New minus old, margin {options.margin:.0%}"
+    _show(frame, title, options.format)
+
+
+def power(options: argparse.Namespace) -> None:
+    """Print how many seeds tell labels apart."""
+    study = _load(options)
+    if options.reference and options.reference not in study.data.labels:
+        from analysis.errors import nearest
+
+        near = nearest(options.reference, study.data.labels)
+        raise AnalysisError(f"no label {options.reference!r}; there are {near}")
+    found = study.power(reference=options.reference, effect=options.effect, family=options.family)
+    if found.empty:
+        raise AnalysisError("no two labels with two runs each on one environment")
+    _show(found, "Seeds needed, and power at several sizes", options.format)
+
+
+def draw_curves(options: argparse.Namespace) -> None:
+    """Write learning curves as figures and a table."""
+    from analysis import plots
+
+    if not options.out:
+        raise AnalysisError("curves needs --out DIR")
+    study = _load(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    axis = curves.AXES[options.axis]
+    study.curves(axis).to_csv(options.out / "curves.csv", index=False)
+    plot = plots.learning_curves(study.data, study.metric, axis, options.width)
+    plot.save(options.out)
+    print(plot.caption)
+    print(f"written: {options.out}/{plot.name}.svg, .png, .pdf and curves.csv")
+
+
+def profile(options: argparse.Namespace) -> None:
+    """Print performance profiles: the share of runs above each normalised score."""
+    study = _load(options)
+    study.data.notes.clear()
+    found = curves.profiles(study.data, study.scores, how=options.normalise or curves.REFERENCE)
+    _show(found, "Share of runs above a normalised score", options.format)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the two tidy frames: runs.csv and metrics.parquet."""
+    if not options.out:
+        raise AnalysisError("export needs --out DIR")
+    study = _load(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    study.runs.to_csv(options.out / "runs.csv", index=False)
+    keys = study.runs[["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]]
+    rows = study.metrics.astype({"run_id": str}).merge(keys, on="run_id")
+    rows.to_parquet(options.out / "metrics.parquet", index=False)
+    print(f"written: {options.out}/runs.csv ({len(study.runs)} runs) and metrics.parquet")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "report": report,
+    "ablation": ablation,
+    "table": table,
+    "compare": compare,
+    "power": power,
+    "curves": draw_curves,
+    "profile": profile,
+    "export": export,
+}

@@ -5,17 +5,29 @@ the curve over the training: the trapezoid sum from the run's first value to its
 that distance, so it has the unit of a return.
 """
 
+import re
 from collections.abc import Iterable
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 
 from analysis import stats
 from analysis.data import Data
+from analysis.sources.frames import WALL
 from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
 
-FINAL, AUC = "final", "auc"
-NAMES = {FINAL: "score at the end", AUC: "area under the curve"}
+FINAL, AUC, BEST = "final", "auc", "best"
+NAMES = {FINAL: "score at the end", AUC: "area under the curve", BEST: "best snapshot"}
+AXES = {"steps": STEP, "wall-clock": WALL}
+REFERENCE, HUMAN, MIN_MAX = NORMALISERS = ("reference", "human", "min-max")
+AGGREGATES = {
+    "median": stats.median,
+    "IQM": stats.iqm,
+    "mean": stats.mean,
+    "optimality gap": stats.optimality_gap,
+}
+PROFILE_REPETITIONS = 2_000
 CURVE_NAMES = {
     EVAL_RETURN: "evaluation return (greedy, raw reward)",
     TRAIN_RETURN: "training return (raw reward)",
@@ -37,23 +49,32 @@ def curve_metric(data: Data) -> str:
     return TRAIN_RETURN
 
 
-def points(data: Data, metric: str) -> Points:
-    """Return (steps, values) of every run that enters the curves; missing values are left out."""
+def points(data: Data, metric: str, axis: str = STEP) -> Points:
+    """Return (steps, values) of every run that enters the curves; missing values are left out.
+
+    With ``axis="time/wall"`` the first is seconds since the run's job began.
+    """
     runs = data.runs[(data.runs.excluded == "") | data.runs.partial]
-    if metric not in data.metrics:
+    if metric not in data.metrics or axis not in data.metrics:
         return {}
-    rows = data.metrics[["run_id", STEP, metric]].dropna()
+    rows = data.metrics[["run_id", axis, metric]].dropna()
     rows = rows[rows.run_id.isin(runs.run_id)]
     return {
-        str(run_id): (run[STEP].to_numpy(float), run[metric].to_numpy(float))
+        str(run_id): (run[axis].to_numpy(float), run[metric].to_numpy(float))
         for run_id, run in rows.groupby("run_id", observed=True)
     }
 
 
 def scores(data: Data, metric: str) -> pd.DataFrame:
-    """Return the scored runs with score at the end and AUC (NaN, noted, if not covered)."""
+    """Return the scored runs with score at the end, AUC (NaN if not covered) and best snapshot.
+
+    The best snapshot is the highest point of a run's own curve: biased upwards, for the choice and
+    the score rest on the same evaluations. It is shown beside published numbers made that way.
+    """
     found = points(data, metric)
     frame = data.scored.copy()
+    best = {run_id: values.max() for run_id, (_, values) in found.items()}
+    frame[BEST] = frame.run_id.map(best).astype(float)
     frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
     short = frame.run_id[frame[AUC].isna()]
     if len(short):
@@ -69,7 +90,7 @@ def _cells(frame: pd.DataFrame) -> Iterable[tuple[str, int]]:
 
 
 def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
-    if curve is None or curve[0][-1] - curve[0][0] < _COVERED * budget:
+    if curve is None or not curve[0][-1] - curve[0][0] >= max(1, _COVERED * budget):
         return float("nan")
     steps, values = curve
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
@@ -89,13 +110,14 @@ def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
     return np.linspace(ends.min(), ends.max(), len(longest))
 
 
-def learning_curves(data: Data, metric: str) -> pd.DataFrame:
+def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
     """Return mean, Student interval and n per environment, label and step.
 
     Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the
-    limits are NaN: two runs give no band worth drawing.
+    limits are NaN: two runs give no band worth drawing. ``step`` is seconds where ``axis`` is
+    "time/wall".
     """
-    found, parts = points(data, metric), []
+    found, parts = points(data, metric, axis), []
     for cell, runs in data.runs.groupby(["env", "label"], sort=False):
         curves = [found[run_id] for run_id in runs.run_id if run_id in found]
         if not curves:
@@ -190,3 +212,90 @@ def above_reference(data: Data, metric: str) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows, columns=["label", "threshold", "share", "count", "of"])
+
+
+def _human(scores: pd.DataFrame) -> tuple[stats.Array, stats.Array]:
+    table = pd.read_csv(str(files("analysis") / "atari57.csv"), comment="#").set_index("game")
+    games = scores.env.map(_game)
+    return games.map(table.random).to_numpy(float), games.map(table.human).to_numpy(float)
+
+
+def _game(env: str) -> str:
+    """Return an Atari game's name without what names of environments add to it."""
+    name = re.sub(r"^(ale[/_]|atari_)|(noframeskip)?-v\d+$", "", env.lower())
+    return name.replace("_", "").replace(" ", "")
+
+
+def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) -> pd.DataFrame:
+    """Return the scores whose environments can be normalised, with ``metric`` normalised.
+
+    Args:
+        scores: from ``scores``.
+        how: "reference" (0 random, 1 reference, both of the environment), "human" (Atari games, the
+            57 random and human scores of dqn_zoo), or "min-max" (over all runs of the environment).
+        metric: which score.
+    """
+    if how == HUMAN:
+        low, high = _human(scores)
+    elif how == MIN_MAX:
+        by_env = scores.groupby("env")[metric]
+        low, high = (by_env.transform(end).to_numpy(float) for end in ("min", "max"))
+    else:
+        low, high = scores.random.to_numpy(float), scores.reference.to_numpy(float)
+    known = np.isfinite(low) & np.isfinite(high) & (low != high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = stats.normalise(scores[metric].to_numpy(float), low, high)
+    return scores.assign(**{metric: values})[known]
+
+
+def matrices(
+    data: Data, scores: pd.DataFrame, how: str = REFERENCE
+) -> dict[str, list[stats.Array]]:
+    """Return the normalised scores ``[runs]`` per environment, of labels that ran on each."""
+    frame = normalised(scores, how)
+    envs = [env for env in data.envs if env in set(frame.env)]
+    out = {}
+    for label in data.labels:
+        mine = frame[frame.label == label]
+        tasks = [mine.loc[mine.env == env, FINAL].to_numpy(float) for env in envs]
+        if envs and all(len(task) for task in tasks):
+            out[label] = tasks
+        elif envs:
+            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
+    return out
+
+
+def aggregates(data: Data, scores: pd.DataFrame, how: str = REFERENCE) -> pd.DataFrame:
+    """Return median, IQM, mean and optimality gap of the normalised scores, with intervals.
+
+    Columns ``label, statistic, value, low, high, n, environments, method``.
+    """
+    rows = []
+    for label, tasks in matrices(data, scores, how).items():
+        for name, statistic in AGGREGATES.items():
+            e = stats.bootstrap(statistic, tasks)
+            rows.append((label, name, e.value, e.low, e.high, min(e.n), len(tasks), e.method))
+    columns = ["label", "statistic", "value", "low", "high", "n", "environments", "method"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def profiles(
+    data: Data,
+    scores: pd.DataFrame,
+    above: stats.Array | None = None,
+    how: str = REFERENCE,
+) -> pd.DataFrame:
+    """Return performance profiles: the share of runs above each normalised score.
+
+    Columns ``label, above, share, low, high``; pointwise stratified bootstrap.
+    """
+    grid = np.linspace(0, 2, 21) if above is None else above
+    rows, tails = [], [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
+    for label, tasks in matrices(data, scores, how).items():
+        rng = np.random.default_rng(stats.SEED)
+        drawn = stats.profile(tasks, stats.resamples(rng, tasks, PROFILE_REPETITIONS), above=grid)
+        low, high = np.quantile(drawn, tails, axis=-1)
+        share = stats.profile(tasks, above=grid)
+        columns = {"label": label, "above": grid, "share": share, "low": low, "high": high}
+        rows.append(pd.DataFrame(columns))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()

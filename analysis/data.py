@@ -18,7 +18,7 @@ A broken run has no flag: nothing lets it in.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Data:
         unplanned: run folders that no plan names; they enter nothing.
         notes: what a reader of any number must know.
         take: the flags that were let in.
+        order: labels that come first in every table and figure.
     """
 
     studies: tuple[str, ...]
@@ -65,6 +66,7 @@ class Data:
     unplanned: list[str]
     notes: list[str]
     take: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -86,13 +88,32 @@ class Data:
             return 0 if row.label in full else 1 if row.label in base else rank.get(row.kind, 6)
 
         rows = self.runs.drop_duplicates("label").itertuples()
-        return [str(row.label) for row in sorted(rows, key=key)]
+        found = [str(row.label) for row in sorted(rows, key=key)]
+        return [*self.order, *(label for label in found if label not in self.order)]
 
     @property
     def families(self) -> list[tuple[str, str]]:
         """The (base, full) pairs whose components were taken out or put in."""
         kinds = self.runs.kind.isin([schema.LEAVE_ONE_OUT, schema.ADD_ONE_IN])
         return list(dict.fromkeys(zip(self.runs.base[kinds], self.runs.full[kinds], strict=True)))
+
+    def presented(self, rename: Mapping[str, str], order: Sequence[str]) -> "Data":
+        """Return the same data with other names for labels, and an order of them.
+
+        Raises:
+            AnalysisError: a label does not exist, or two would have one name.
+        """
+        new = {label: rename.get(label, label) for label in self.labels}
+        for label in rename:
+            if label not in new:
+                raise AnalysisError(f"no label {label!r}; there are {nearest(label, new)}")
+        for label in order:
+            if label not in new.values():
+                raise AnalysisError(f"no label {label!r}; there are {nearest(label, new.values())}")
+        if len(set(new.values())) < len(new):
+            raise AnalysisError("two labels would have one name")
+        columns = {c: self.runs[c].replace(new) for c in ("label", "base", "full")}
+        return replace(self, runs=self.runs.assign(**columns), order=tuple(dict.fromkeys(order)))
 
     @property
     def running(self) -> bool:

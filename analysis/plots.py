@@ -17,13 +17,15 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from analysis import curves as cv
 from analysis import stats
 from analysis.data import Data
-from analysis.style import RC, Plot, Style, columns, legend, panels, styles
-from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, SWEEP
+from analysis.style import Plot, Style, columns, legend, panels, styles, theme
+from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
 
 
-def figures(data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str) -> Iterator[Plot]:
+def figures(
+    data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str, width: str = "text"
+) -> Iterator[Plot]:
     """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
-    sns.set_theme(style="ticks", rc=RC)
+    theme(width)
     look, by_env = styles(data), cv.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.families for name in pair}
@@ -56,8 +58,21 @@ def figures(data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str) 
         yield _above(cv.above_reference(data, metric), agents, look)
     if (table.component != "").any():
         yield _contributions(data, table, look)
+        yield from _shares(data, table, look)
     yield _runs(data, scores, look)
     yield from _sensitivity(data, scores)
+
+
+def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
+    """Return the learning curves of all labels, over steps or over wall-clock seconds."""
+    theme(width)
+    frame = cv.learning_curves(data, metric, axis)
+    plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
+    if axis != STEP:
+        for panel in plot.figure.axes:
+            panel.set_xlabel("wall-clock seconds of the job")
+        plot.caption += " Seconds are those of the job, which trains several seeds at once."
+    return plot
 
 
 def _line(axis: Axes, frame: pd.DataFrame, keys: Sequence[str], style: Style, name: str) -> None:
@@ -193,6 +208,36 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         "the number of comparisons). Filled: told apart from 0 after Holm's correction."
     )
     return Plot("contributions", figure, caption)
+
+
+def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
+    """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
+    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == cv.AUC)]
+    rows = rows[rows["share"].notna()]
+    envs = [env for env in data.envs if env in set(rows.env)]
+    if len(envs) < 2:
+        return
+    labels = [label for label in data.labels if label in set(rows.label)]
+    figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
+    for y, label in enumerate(labels):
+        shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
+        spread = np.linspace(-0.26, 0.26, len(envs))
+        axis.barh(y, shares.mean(), height=0.66, color=look[label].color, alpha=0.45, lw=0)
+        axis.scatter(shares, y + spread, s=12, color=look[label].color, lw=0)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.set_xlabel("drop as a share of full - base, area under the curve")
+    axis.grid(False, axis="y")
+    left = [env for env in data.envs if env not in envs]
+    caption = (
+        "What each removal costs of the area under the curve, as a share of the distance between "
+        f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
+        "mean (bar)."
+    )
+    if left:
+        caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."
+    yield Plot("contributions-normalised", figure, caption)
 
 
 def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from analysis.data import Data
 
 FORMATS = ("svg", "png", "pdf")
-_WIDTH = 7.0  # inches: a text width
+WIDTHS = {"text": 7.0, "column": 3.4}  # inches
+_NARROW = 5.0  # below this one panel fits across
 _ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without its grey, base's colour
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 RC: dict[Any, Any] = {
@@ -92,14 +93,22 @@ def styles(data: Data) -> dict[str, Style]:
 
 def columns(count: int, most: int = 3) -> int:
     """Return how many of ``count`` panels stand side by side."""
+    if mpl.rcParams["figure.figsize"][0] < _NARROW:
+        return 1
     return 2 if count == 4 else min(count, most)
 
 
+def theme(width: str = "text") -> None:
+    """Set how figures look, as wide as a text or one of its two columns."""
+    sns.set_theme(style="ticks", rc=RC | {"figure.figsize": (WIDTHS[width], 3.0)})
+
+
 def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list[Axes]]:
-    """Return a figure one text width wide, and its ``count`` axes."""
+    """Return a figure of the theme's width, and its ``count`` axes."""
+    width = mpl.rcParams["figure.figsize"][0]
     across = columns(count, most)
     rows = math.ceil(count / across)
-    size = (_WIDTH, height * rows + 0.5)
+    size = (width, height * rows + 0.5)
     figure, grid = plt.subplots(rows, across, figsize=size, squeeze=False, layout="constrained")
     axes = list(grid.flat)
     for axis in axes[count:]:
@@ -117,11 +126,12 @@ def legend(figure: Figure, count: int) -> None:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     labels = list(handles)
-    side = count == 1
+    narrow = mpl.rcParams["figure.figsize"][0] < _NARROW
+    side = count == 1 and not narrow
     figure.legend(
         list(handles.values()),
         labels,
         loc="outside right center" if side else "outside lower center",
-        ncols=1 if side else max(1, min(3, len(labels))),
+        ncols=1 if side else max(1, min(2 if narrow else 3, len(labels))),
         frameon=False,
     )

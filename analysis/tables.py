@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from analysis import stats
+from analysis import curves, stats
 from analysis.ablation import COMPARISON
+from analysis.anchors import cell_anchor
 from analysis.curves import FINAL, NAMES
 from analysis.data import Data
 from benchmark.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
@@ -36,6 +38,7 @@ class Table:
         marked: (row, column) of the largest drop or gain.
         notes: what the caption must add.
         words: the columns that hold text; they are left-aligned, the others right-aligned.
+        about: (row, column) -> the label and environment whose runs a number rests on.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Table:
     marked: set[tuple[int, int]] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     words: tuple[int, ...] = (0,)
+    about: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Render for a terminal."""
@@ -101,7 +105,7 @@ class Table:
             ]
         )
 
-    def html(self) -> str:
+    def html(self, links: bool = False) -> str:
         """Render for the page; all text is escaped, padding becomes figure spaces."""
 
         def cell(text: str, i: int, j: int) -> str:
@@ -111,6 +115,8 @@ class Table:
                     f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
                 )
             text = re.sub(r"-(?=\d)", "\u2212", text).replace(" ", "\u2007")
+            if links and (i, j) in self.about:
+                text = f"<a href='#{cell_anchor(*self.about[i, j])}'>{text}</a>"
             style = [name for name in ("bold", "marked") if (i, j) in getattr(self, name)]
             return f"<td class='{' '.join(style)}'>{text}</td>" if style else f"<td>{text}</td>"
 
@@ -208,6 +214,11 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
         header=list(columns),
         rows=[list(row) for row in zip(*columns.values(), strict=True)],
         frame=rows,
+        about={
+            (i, j): (str(row.label), str(row.env))
+            for i, row in enumerate(rows.itertuples())
+            for j in range(1, len(columns))
+        },
         bold={(i, 3) for i, leads in enumerate(rows.leads) if leads},
         marked={(i, 4) for i, strongest in enumerate(rows.strongest) if strongest},
         notes=_ablation_notes(rows, word),
@@ -266,36 +277,28 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     return notes
 
 
-def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | None:
-    """Return the table labels x environments of scores at the end; None where it would be empty.
+def score_table(
+    data: Data, scores: pd.DataFrame, how: str | None = None, metric: str = FINAL
+) -> Table | None:
+    """Return the table labels x environments of scores; None where it would be empty.
 
-    The normalised one adds IQM, median and mean over all environments, with bootstrap intervals,
-    for the labels that have a finished run on each.
+    Where ``how`` normalises them (``curves.normalised``) it adds IQM, median, mean and optimality
+    gap over all environments, with bootstrap intervals, for the labels that ran on each.
     """
-    if normalised:
-        scores = scores[scores.random.notna() & scores.reference.notna()]
-        columns = (scores[name].to_numpy(float) for name in (FINAL, "random", "reference"))
-        scores = scores.assign(**{FINAL: stats.normalise(*columns)})
+    if how:
+        scores = curves.normalised(scores, how, metric)
+    scores = scores.dropna(subset=[metric])
     envs = [env for env in data.envs if env in set(scores.env)]
     if not envs:
         return None
     cells = {
         env: [
-            scores.loc[(scores.env == env) & (scores.label == label), FINAL].to_numpy(float)
+            scores.loc[(scores.env == env) & (scores.label == label), metric].to_numpy(float)
             for label in data.labels
         ]
         for env in envs
     }
-    estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
-    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval]."]
-    if normalised and len(envs) > 1:
-        for name, statistic in (("IQM", stats.iqm), ("median", stats.median), ("mean", stats.mean)):
-            estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
-        notes.append(
-            f"{estimates['IQM'][0].method or 'Stratified bootstrap'} for IQM, median, mean."
-        )
-    if normalised:
-        notes.append("0 is the random agent, 1 the reference of each environment.")
+    estimates, notes = _estimates(cells, how, metric)
     printed = {
         name: spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
         for name, column in estimates.items()
@@ -315,14 +318,72 @@ def score_table(data: Data, scores: pd.DataFrame, normalised: bool) -> Table | N
             if e.n
         ]
     )
+    stem = {FINAL: "scores", curves.BEST: "best-snapshots"}.get(metric, metric)
     return Table(
-        name="scores-normalised" if normalised else "scores",
-        title=f"{'Normalised score' if normalised else 'Score'} at the end",
+        name=f"{stem}-{how}" if how else stem,
+        title=f"{'Normalised ' if how else ''}{NAMES[metric]}, {how or 'raw'}",
         header=["agent", *printed],
         rows=[list(row) for row in zip(data.labels, *printed.values(), strict=True)],
         frame=frame,
         notes=notes,
+        about={
+            (i, j): (label, env)
+            for i, label in enumerate(data.labels)
+            for j, env in enumerate(envs, 1)
+        },
     )
+
+
+def _estimates(
+    cells: dict[str, list[stats.Array]], how: str | None, metric: str
+) -> tuple[dict[str, list[stats.Estimate]], list[str]]:
+    """Return a column of estimates per environment and, where normalised, over all; and notes."""
+    estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval]."]
+    if how and len(cells) > 1:
+        for name, statistic in curves.AGGREGATES.items():
+            estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
+        method = next((e.method for e in estimates["IQM"] if e.method), "Stratified bootstrap")
+        notes.append(f"{method} for {', '.join(curves.AGGREGATES)}.")
+    if how:
+        notes.append(_SCALES[how])
+    if metric == curves.BEST:
+        notes.append(
+            "Biased upwards: the highest point of each run's own curve, chosen and scored by the "
+            "same evaluations. Only for comparison with numbers that were published so."
+        )
+    return estimates, notes
+
+
+_SCALES = {
+    curves.REFERENCE: "0 is the random agent, 1 the reference of each environment.",
+    curves.HUMAN: "0 is the random agent, 1 the human of each game.",
+    curves.MIN_MAX: "0 is the lowest, 1 the highest of all runs on each environment: relative to "
+    "the runs of this study.",
+}
+
+
+def from_frame(frame: pd.DataFrame, title: str) -> Table:
+    """Return any frame as a table; numbers with four digits."""
+    words = [j for j, column in enumerate(frame) if not is_numeric_dtype(frame[column])]
+    columns = [
+        [_short(float(value)) for value in frame[column]]
+        if j not in words
+        else list(map(str, frame[column]))
+        for j, column in enumerate(frame)
+    ]
+    return Table(
+        name=re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),
+        title=title,
+        header=list(map(str, frame)),
+        rows=[list(row) for row in zip(*columns, strict=True)],
+        frame=frame,
+        words=tuple(words),
+    )
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4g}"
 
 
 def _over(statistic: Callable[..., stats.Array], row: Sequence[stats.Array]) -> stats.Estimate:
@@ -352,7 +413,12 @@ def completeness_table(data: Data) -> Table:
     title = "Runs that enter the scores, of those planned"
     notes = [f"{_MARK} some planned runs are not in."] if gaps else []
     header = ["agent", *data.envs]
-    return Table("completeness", title, header, rows, frame, marked=gaps, notes=notes)
+    about = {
+        (i, j): (label, env)
+        for i, label in enumerate(data.labels)
+        for j, env in enumerate(data.envs, 1)
+    }
+    return Table("completeness", title, header, rows, frame, marked=gaps, notes=notes, about=about)
 
 
 def excluded_table(data: Data) -> Table | None:
@@ -361,11 +427,29 @@ def excluded_table(data: Data) -> Table | None:
     if runs.empty:
         return None
     rows = [
-        [run.run_id, run.label, run.env, str(run.seed), f"{run.global_step}/{run.budget}", why]
-        for run, why in zip(runs.itertuples(), runs.excluded, strict=True)
+        [
+            run.run_id,
+            run.label,
+            run.env,
+            str(run.seed),
+            f"{run.global_step}/{run.budget}",
+            why,
+            f"--take {flag}" if flag else "",
+        ]
+        for run, why, flag in zip(runs.itertuples(), runs.excluded, runs.flag, strict=True)
     ]
     unfinished = int((runs.state != FINISHED).sum())
     title = f"{len(runs)} planned runs do not enter the scores ({unfinished} of them not finished)"
-    header = ["run", "agent", "environment", "seed", "steps", "why"]
-    columns = ["run_id", "label", "env", "seed", "global_step", "budget", "state", "excluded"]
-    return Table("excluded", title, header, rows, runs[columns], words=(0, 1, 2, 5))
+    header = ["run", "agent", "environment", "seed", "steps", "why", "let in by"]
+    columns = [
+        "run_id",
+        "label",
+        "env",
+        "seed",
+        "global_step",
+        "budget",
+        "state",
+        "excluded",
+        "flag",
+    ]
+    return Table("excluded", title, header, rows, runs[columns], words=(0, 1, 2, 5, 6))

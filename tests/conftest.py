@@ -23,8 +23,12 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
-    """Return the folder of published numbers beside the checkout, or skip the test."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    """Return the folder of published numbers, or skip the test.
+
+    It lies beside the checkout, or where PRISM_REFERENCE_DATA says.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("PRISM_REFERENCE_DATA", beside))
     if not folder.is_dir():
         pytest.skip("the reference data is not beside this checkout")
     return folder

@@ -10,9 +10,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from analysis import curves, stats, tables
-from analysis.ablation import ablate
+from analysis import curves, factorial, stats, tables
+from analysis.ablation import Choice, ablate
 from analysis.data import Data
+from analysis.report import interactive, runs
+from analysis.report.sections import Context, sections
+from analysis.stats.coverage import warning
 from analysis.verdict import Verdict, verdicts
 
 
@@ -25,33 +28,43 @@ class Report:
     verdicts: list[Verdict]
 
 
-def write(data: Data, out: Path, command: str) -> Report:
+def write(
+    data: Data, out: Path, command: str, choice: Choice | None = None, width: str = "text"
+) -> Report:
     """Write ``index.html``, ``report.md``, ``tables/`` and ``figures/`` into ``out``.
 
     Args:
         data: the loaded studies, with at least one scored run.
         out: folder to write to; its old report is replaced.
         command: the command line that makes this report again.
+        choice: test and correction of the component study.
+        width: of the figures, "text" or "column".
     """
     from analysis import plots  # seaborn takes a second to import
 
     metric = curves.curve_metric(data)
     scores = curves.scores(data, metric)
-    ablation = ablate(data, scores)
+    ablation = ablate(data, scores, choice)
     main = tables.ablation_tables(ablation)
-    matrices = [tables.score_table(data, scores, normalised) for normalised in (False, True)]
-    per_env = [table for table in matrices if table]
+    wanted = ((None, curves.FINAL), (curves.REFERENCE, curves.FINAL), (None, curves.BEST))
+    per_env = [t for how, name in wanted if (t := tables.score_table(data, scores, how, name))]
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
     for name in ("tables", "figures"):
         (out / name).mkdir(parents=True, exist_ok=True)
         for old in (out / name).iterdir():
             old.unlink()
     figures = []
-    for plot in plots.figures(data, scores, ablation, metric):
+    for plot in plots.figures(data, scores, ablation, metric, width):
         plot.save(out / "figures")
         figures.append({"name": plot.name, "caption": plot.caption})
     _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], out)
+    factors = factorial.effects(data, scores, choice)
+    if len(factors):
+        title = "Factorial: main effects, interactions, Shapley values"
+        main.append(tables.from_frame(factors, title))
     said = verdicts(ablation)
+    shown = interactive.content(data)
+    least = int(data.scored.groupby(["env", "label"]).size().min())
     facts = {
         "data": data,
         "counts": data.counts(),
@@ -65,7 +78,16 @@ def write(data: Data, out: Path, command: str) -> Report:
         "provenance": provenance(data),
         "command": command,
         "level": f"{stats.LEVEL:.0%}",
-        "few": int(data.scored.groupby(["env", "label"]).size().min()) < stats.SMALL_N,
+        "warning": warning(least) if least <= stats.SMALL_N else "",
+        "cells": list(runs.cells(data, scores)),
+        "choices": shown,
+        "packed": interactive.packed(interactive.as_json(shown)),
+        "library": interactive.library(),
+        "script": Markup((files(__package__) / "page.js").read_text()),
+        "linked": out.parent == Path(data.folders[0]) and len(data.folders) == 1,
+        "further": sections(Context(data, scores, ablation, metric, out)),
+        "test": (choice or Choice()).test,
+        "correction": (choice or Choice()).correction,
     }
     templates = _templates(out)
     for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
@@ -99,7 +121,7 @@ def _templates(out: Path) -> jinja2.Environment:
         return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
 
     environment.globals["picture"] = picture
-    environment.filters["table"] = lambda table: Markup(table.html())
+    environment.filters["table"] = lambda table: Markup(table.html(links=True))
     return environment
 
 
@@ -110,7 +132,9 @@ def _short(git: str | None) -> str:
 
 def provenance(data: Data) -> list[tuple[str, str]]:
     """Return what the scored runs were made with; several values are named with their counts."""
-    records = [data.records[run_id] for run_id in data.scored.run_id]
+    records = [data.records[run_id] for run_id in data.scored.run_id if run_id in data.records]
+    if not records:
+        return [("runs", "from a table or arrays: no record of code, versions or settings")]
 
     def each(values: list[Any]) -> str:
         counts = Counter(str(value) for value in values)
@@ -124,6 +148,8 @@ def provenance(data: Data) -> list[tuple[str, str]]:
     ]
     for env in dict.fromkeys(data.scored.env):
         here = [record for record in records if record["env"] == env]
+        if not here:
+            continue
         rows.append((f"protocol on {env}", each([record.get("protocol") for record in here])))
         for fact in here[0].get("protocol_facts", {}):
             values = [record.get("protocol_facts", {}).get(fact) for record in here]

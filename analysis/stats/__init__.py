@@ -36,6 +36,7 @@ from analysis.stats.intervals import (
     mean_interval,
     paired,
     share,
+    student_quantile,
     welch,
 )
 from analysis.stats.power import (
@@ -125,6 +126,7 @@ __all__ = [
     "smallest_p",
     "spread_above",
     "student_bootstrap",
+    "student_quantile",
     "task_means",
     "tasks",
     "visible_effect",

@@ -153,9 +153,14 @@ def paired(x: Array, y: Array, level: float = LEVEL) -> Difference:
     return _t(value, se, n - 1.0, (n, n), method, level)
 
 
+def student_quantile(df: float, level: float = LEVEL) -> float:
+    """Return the two-sided Student quantile."""
+    return float(special.stdtrit(df, (1 + level) / 2))
+
+
 def _t(
     value: float, se: float, df: float, n: tuple[int, ...], method: str, level: float
 ) -> Difference:
-    half = float(special.stdtrit(df, (1 + level) / 2)) * se
+    half = student_quantile(df, level) * se
     p = float(2 * special.stdtr(df, -abs(value) / se))
     return Difference(value, value - half, value + half, n, method, "", p, se, df)

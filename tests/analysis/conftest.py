@@ -138,6 +138,12 @@ def writer(tmp_path: Path) -> Callable[[str], StudyWriter]:
 
 
 @pytest.fixture(scope="session")
+def rainbow_writer() -> type[StudyWriter]:
+    """The writer itself, for studies that several tests share."""
+    return StudyWriter
+
+
+@pytest.fixture(scope="session")
 def rainbow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete study: eight agents, two environments, ten seeds."""
     study = StudyWriter(tmp_path_factory.mktemp("results") / "rainbow")

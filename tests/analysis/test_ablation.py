@@ -194,7 +194,10 @@ def test_words(table):
     visible = cell(table, "Rainbow - dueling").visible
     assert f"n = 10 could only have seen an effect above {visible:.2f}" in dueling
     overall = [v.text for v in verdicts(table) if not v.env]
-    assert "removing multi-step hurts on 2 of 2 environments." in overall
+    assert (
+        "removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
+        in overall
+    )
 
 
 def test_visible_effect_uses_the_measured_spread(table):

@@ -102,7 +102,7 @@ def test_rainbows_figures_are_all_there(report):
     names = {path.stem for path in (report / "figures").iterdir()}
     assert names == {
         "aggregate-agents", "aggregate-ablations", "curves-per-environment", "environments-above",
-        "contributions", "runs",
+        "contributions", "contributions-normalised", "runs",
     }  # fmt: skip
     for name in names:
         assert all((report / "figures" / f"{name}.{ending}").stat().st_size for ending in FORMATS)
@@ -111,14 +111,14 @@ def test_rainbows_figures_are_all_there(report):
 def test_page_is_self_contained_and_complete(report):
     page = (report / "index.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    assert page.count("data:image/svg+xml;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == 7
     assert "<dd>160</dd>" in page
     for word in ("c0de", "p1", "Every planned run finished", "python -m analysis report"):
         assert word in page
     assert "multi-step hurts on 2 of 2 environments" in page
     markdown = (report / "report.md").read_text()
     assert "160 runs planned: 160 scored" in markdown
-    assert len(list((report / "tables").glob("*.tex"))) == 7
+    assert len(list((report / "tables").glob("*.tex"))) == 8
 
 
 def test_broken_study_is_told_run_by_run(broken, capsys):
@@ -153,7 +153,7 @@ def test_hostile_names_are_shown_as_text_and_the_same_twice(writer):
     folder = study.plan()
     assert main(["report", str(folder)]) == 0
     for name in ("index.html", "tables/scores.html"):
-        assert "<script" not in (folder / "report" / name).read_text()
+        assert "<script>alert" not in (folder / "report" / name).read_text()
     assert r"B \& C\_1" in (folder / "report" / "tables" / "scores.tex").read_text()
     assert r"\<script\>" in (folder / "report" / "tables" / "scores.md").read_text()
     first = {path: path.read_bytes() for path in (folder / "report").rglob("*.*")}

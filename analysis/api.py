@@ -1,0 +1,90 @@
+"""The analysis in a notebook: ``analysis.load("results/rainbow").ablation()``."""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import compare as comparison
+from analysis import curves as cv
+from analysis import factorial, planning, stats
+from analysis.ablation import Choice, ablate
+from analysis.data import Data, Where
+from analysis.data import load as load_data
+from analysis.verdict import Verdict, verdicts
+from benchmark.schema import STEP
+
+
+class Study:
+    """What was loaded, and everything that can be asked of it; the answers are pandas frames."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row per run that should exist; ``excluded`` says why one does not count."""
+        return self.data.runs
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """All rows of all runs."""
+        return self.data.metrics
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The scored runs with score at the end, area under the curve, best snapshot."""
+        return cv.scores(self.data, self.metric)
+
+    @cached_property
+    def metric(self) -> str:
+        """The metric of the cv."""
+        return cv.curve_metric(self.data)
+
+    def curves(self, axis: str = STEP) -> pd.DataFrame:
+        """Return learning curves with intervals."""
+        return cv.learning_curves(self.data, self.metric, axis)
+
+    def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
+        """Return the component study: one row per environment, section, metric and label."""
+        return ablate(self.data, self.scores, Choice(test, correction))
+
+    def factorial(self, correction: str = stats.HOLM) -> pd.DataFrame:
+        """Return main effects, interactions and Shapley values of every complete factorial."""
+        return factorial.effects(self.data, self.scores, Choice(correction=correction))
+
+    def verdicts(self) -> list[Verdict]:
+        """Return the component study in words."""
+        return verdicts(self.ablation())
+
+    def compare(self, old: "Study", margin: float = 0.05) -> pd.DataFrame:
+        """Say where these runs are worse than ``old``, and where they are surely not."""
+        return comparison.against(self.data, old.data, margin)
+
+    def power(self, **options: Any) -> pd.DataFrame:
+        """Return power curves and the seeds needed; options as in ``planning.plan``."""
+        return planning.plan(self.data, self.scores, **options)
+
+    def aggregate(self, how: str = cv.REFERENCE) -> pd.DataFrame:
+        """Return median, IQM, mean and optimality gap over environments, with intervals."""
+        return cv.aggregates(self.data, self.scores, how)
+
+    def profile(self, above: Sequence[float] = tuple(np.linspace(0, 2, 41))) -> pd.DataFrame:
+        """Return performance profiles of the normalised scores."""
+        return cv.profiles(self.data, self.scores, np.asarray(above, float))
+
+    def report(self, out: str | Path) -> Path:
+        """Write the report into a folder and return its page."""
+        from analysis.report import write  # seaborn takes a second to import
+
+        return write(
+            self.data, Path(out), f"analysis.load({self.data.folders!r}).report({str(out)!r})"
+        ).page
+
+
+def load(where: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Study:
+    """Load runs from wherever they are; arguments as in ``analysis.data.load``."""
+    return Study(load_data(where, take=take, **names))

@@ -1,0 +1,83 @@
+"""The interactive curves of the page: what is drawn, as JSON, and the library, both packed."""
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from analysis import curves, stats
+from analysis.anchors import run_anchor
+from analysis.data import Data
+from analysis.sources.frames import WALL
+from analysis.style import Style, styles
+from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
+
+_POINTS = 300_000  # of single runs in one page; with many runs each is thinned
+_MOST, _LEAST = 200, 20  # points of one run
+
+
+def packed(text: str) -> str:
+    """Return text as base64 of gzip; the same text gives the same bytes."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def library() -> str:
+    """Return plotly.js, packed: 2 MB instead of 5."""
+    from plotly.offline import get_plotlyjs  # late: only a page needs it
+
+    return packed(get_plotlyjs())
+
+
+def content(data: Data) -> dict[str, Any]:
+    """Return looks, choices and curves: ``cells[metric][env][label number]``."""
+    metrics = [name for name in (EVAL_RETURN, TRAIN_RETURN) if name in data.metrics]
+    labels = {label: k for k, label in enumerate(data.labels)}
+    points = int(np.clip(_POINTS / max(1, len(data.runs) * len(metrics)), _LEAST, _MOST))
+    numbers = dict(zip(data.runs.run_id, range(len(data.runs)), strict=True))
+    cells: dict[str, Any] = {}
+    for metric in metrics:
+        by_env: dict[str, Any] = cells.setdefault(metric, {})
+        for axis, column in (("steps", STEP), ("clock", WALL)):
+            frame = curves.learning_curves(data, metric, column)
+            for (env, label), rows in frame.groupby(["env", "label"], sort=False):
+                cell = by_env.setdefault(str(env), {}).setdefault(labels[str(label)], {"runs": []})
+                cell[axis] = {"x": _list(rows.step), "n": rows.n.tolist()} | {
+                    key: _list(rows[key]) for key in ("mean", "low", "high")
+                }
+        found, clock = curves.points(data, metric), curves.points(data, metric, WALL)
+        for run in data.runs.to_dict("records"):
+            run_id = str(run["run_id"])
+            if run_id in found:
+                steps, values = found[run_id]
+                pick = np.unique(np.linspace(0, len(steps) - 1, points).round().astype(int))
+                one: dict[str, Any] = {"id": run_id, "anchor": run_anchor(numbers[run_id])}
+                one |= {"y": _list(values[pick]), "steps": _list(steps[pick])}
+                if run_id in clock and len(clock[run_id][0]) == len(steps):
+                    one["clock"] = _list(clock[run_id][0][pick])
+                by_env[run["env"]][labels[run["label"]]]["runs"].append(one)
+    return {
+        "looks": [_look(label, look) for label, look in styles(data).items()],
+        "metrics": {name: curves.CURVE_NAMES[name] for name in cells if cells[name]},
+        "envs": [env for env in data.envs if any(env in found for found in cells.values())],
+        "clock": any("clock" in c for m in cells.values() for e in m.values() for c in e.values()),
+        "cells": cells,
+    }
+
+
+def _look(label: str, look: Style) -> dict[str, Any]:
+    dash = "solid" if look.dash == "-" else "dash" if look.dash[1][0] > 2 else "dot"
+    return {"label": label, "color": to_hex(look.color), "dash": dash, "width": look.width}
+
+
+def _list(values: pd.Series | stats.Array) -> list[float | None]:
+    """Return numbers with five digits; nothing where there is none."""
+    return [None if not np.isfinite(x) else float(f"{x:.5g}") for x in np.asarray(values, float)]
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """Return compact JSON."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,123 @@
+// The page's behaviour: unpack, draw the curves, sort tables, open what a link points to.
+"use strict";
+
+async function unpacked(id) {
+  const packed = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+// Plotly reads a little HTML in its texts; names of runs and agents are text and nothing else.
+const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+function value(name) {
+  const control = document.getElementById(name);
+  return control.type === "checkbox" ? control.checked : control.value;
+}
+
+function band(curve, look) {
+  return {
+    x: [...curve.x, ...curve.x.slice().reverse()],
+    y: [...curve.low, ...curve.high.slice().reverse()],
+    fill: "toself", fillcolor: look.color, opacity: 0.13, line: { width: 0 }, mode: "lines",
+    hoverinfo: "skip", showlegend: false, legendgroup: look.label,
+  };
+}
+
+function centre(curve, look) {
+  const last = curve.n[curve.n.length - 1];
+  return {
+    x: curve.x, y: curve.mean, mode: "lines", name: `${plain(look.label)} (n = ${Math.max(...curve.n)})`,
+    line: { color: look.color, width: look.width * 1.2, dash: look.dash }, legendgroup: look.label,
+    customdata: curve.low.map((low, i) => [low, curve.high[i], curve.n[i]]), meta: last,
+    hovertemplate: "%{y:.4~g} [%{customdata[0]:.4~g}, %{customdata[1]:.4~g}], n = %{customdata[2]}" +
+      `<extra>${plain(look.label)}</extra>`,
+  };
+}
+
+function single(run, look, axis) {
+  return {
+    x: run[axis], y: run.y, mode: "lines", showlegend: false, legendgroup: look.label, opacity: 0.45,
+    line: { color: look.color, width: 0.9 }, hovertemplate: `%{y:.4~g}<extra>${plain(run.id)}</extra>`,
+    meta: { anchor: run.anchor },
+  };
+}
+
+function traces(data) {
+  const [env, metric, axis] = [value("env"), value("metric"), value("axis")];
+  const out = [];
+  data.looks.forEach((look, k) => {
+    const cell = (data.cells[metric][env] || {})[k];
+    if (!cell) return;
+    const curve = cell[axis];
+    if (value("runs")) cell.runs.filter((run) => run[axis]).forEach((run) => out.push(single(run, look, axis)));
+    if (!curve) return;
+    if (curve.low.every((v) => v !== null)) out.push(band(curve, look));
+    out.push(centre(curve, look));
+  });
+  return out;
+}
+
+function draw(data) {
+  const layout = {
+    height: 470, margin: { l: 64, r: 12, t: 34, b: 48 }, hovermode: "closest", hoverlabel: { namelength: -1 },
+    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: "#16191d" },
+    xaxis: { title: { text: value("axis") === "steps" ? "environment steps" : "wall-clock seconds of the job" }, gridcolor: "#e9ebee", zeroline: false },
+    yaxis: { title: { text: "return" }, type: value("scale"), gridcolor: "#e9ebee", zeroline: false },
+    legend: { groupclick: "togglegroup" },
+  };
+  const config = {
+    responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+    toImageButtonOptions: { format: "svg", filename: "curves" },
+  };
+  return Plotly.react("curves", traces(data), layout, config);
+}
+
+function show(anchor) {
+  const target = document.getElementById(anchor);
+  if (!target) return;
+  for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+  target.scrollIntoView();
+}
+
+function sortBy(table, column, head) {
+  const down = head.getAttribute("aria-sort") === "ascending";
+  const key = (row) => {
+    const text = row.cells[column].textContent.replace(/[\u2007\s]/g, "").replace(/\u2212/g, "-").replace("<", "");
+    const number = parseFloat(text);
+    return Number.isNaN(number) ? [1, 0, text] : [0, number, text];
+  };
+  const compare = (a, b) => a[0] - b[0] || a[1] - b[1] || a[2].localeCompare(b[2]);
+  const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
+  rows.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0])).forEach(([, row]) => table.tBodies[0].append(row));
+  for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+}
+
+for (const head of document.querySelectorAll("thead th")) {
+  head.tabIndex = 0;
+  head.title = "sort";
+  const act = () => sortBy(head.closest("table"), head.cellIndex, head);
+  head.addEventListener("click", act);
+  head.addEventListener("keydown", (event) => { if (event.key === "Enter") act(); });
+}
+addEventListener("hashchange", () => show(location.hash.slice(1)));
+show(location.hash.slice(1));
+
+async function start() {
+  const library = document.createElement("script");
+  library.textContent = await unpacked("plotly");
+  document.head.append(library);
+  const data = JSON.parse(await unpacked("data"));
+  await draw(data);
+  const plot = document.getElementById("curves");
+  plot.on("plotly_click", (event) => {
+    const meta = event.points[0].data.meta;
+    if (meta && meta.anchor) location.hash = meta.anchor;
+  });
+  for (const control of document.querySelectorAll("#controls select, #controls input")) {
+    control.addEventListener("change", () => draw(data));
+  }
+  document.body.dataset.ready = "yes";
+}
+if (document.getElementById("data")) start();
