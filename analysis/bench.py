@@ -76,7 +76,8 @@ def write_study(folder: Path, labels: int, envs: int, seeds: int, rows: int, met
                 path.mkdir(parents=True)
                 curve = 50 * (label != 0) + np.linspace(0, 50, rows) + rng.normal(size=rows)
                 frame = pd.DataFrame({schema.STEP: steps, schema.EVAL_RETURN: curve})
-                frame[[f"loss/{k}" for k in range(metrics - 1)]] = curve[:, None]
+                losses = [f"loss/{k}" for k in range(metrics - 1)]
+                frame[losses] = np.tile(curve[:, None], metrics - 1)
                 frame[schema.FINAL_RETURN] = np.where(steps == steps[-1], curve, np.nan)
                 frame.to_parquet(path / "metrics.parquet")
                 frame.to_json(path / "metrics.jsonl", orient="records", lines=True)
@@ -89,6 +90,9 @@ def write_study(folder: Path, labels: int, envs: int, seeds: int, rows: int, met
                     "code": "c",
                     "pack": {},
                 }
+                times = [{schema.STEP: int(k), "wall": k / 1e3, "cpu": k / 1e3} for k in steps]
+                lines = [json.dumps(time) + "\n" for time in times]
+                (path / "timing.jsonl").write_text("".join(lines))
                 (path / "run.json").write_text(json.dumps(record))
                 (path / "status.json").write_text(json.dumps({"state": schema.FINISHED}))
     plan = {"schema": schema.SCHEMA_VERSION, "study": folder.name, "runs": planned, "skipped": []}

@@ -13,10 +13,15 @@ import subprocess
 import sys
 import time
 
-from benchmark.bench import actor_critic, dqn, policy_gradient
+from benchmark.bench import actor_critic, analysis, dqn, policy_gradient
 from benchmark.bench.measure import Group, Result
 
-GROUPS: dict[str, Group] = {**dqn.GROUPS, **policy_gradient.GROUPS, **actor_critic.GROUPS}
+GROUPS: dict[str, Group] = {
+    **dqn.GROUPS,
+    **policy_gradient.GROUPS,
+    **actor_critic.GROUPS,
+    **analysis.GROUPS,
+}
 
 
 def _in_process(group: str, case: str) -> Result:

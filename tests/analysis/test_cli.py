@@ -126,7 +126,7 @@ def test_not_worse_is_rarely_said_of_what_is_worse_by_the_margin():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["tabel", "x"], "invalid choice: 'tabel'"),
+        (["plot", "x"], "invalid choice: 'plot'"),
         (["table"], "the following arguments are required: where"),
         (["compare", "{0}"], "compare needs --against OLD or --published FILE"),
         (["compare", "{0}", "--published", "none.csv"], "none.csv: no such file"),
