@@ -11,8 +11,9 @@ and one metric. They are Welch's, or paired by seed where the measured correlati
 Components come from each run's ``variant``; no agent is imported.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,11 +72,12 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         data allow; ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a
         highest mean that the test tells apart from the runner-up.
     """
+    by_cell = {key: cell for key, cell in scores.groupby(["env", "label"], sort=False)}
     rows = [
         row
         for section in _sections(data)
         for metric in METRICS
-        for row in _Cell(data, scores, section, metric, choice or Choice()).rows()
+        for row in _Cell(data, by_cell, section, metric, choice or Choice()).rows()
     ]
     return pd.DataFrame(rows)
 
@@ -107,14 +109,19 @@ class _Cell:
     """One section under one metric."""
 
     def __init__(
-        self, data: Data, scores: pd.DataFrame, section: Section, metric: str, choice: Choice
+        self,
+        data: Data,
+        scores: Mapping[Any, pd.DataFrame],
+        section: Section,
+        metric: str,
+        choice: Choice,
     ) -> None:
         self.data, self.section, self.metric, self.choice = data, section, metric, choice
-        here = scores[scores.env == section.env]
-        runs = {
-            label: here[here.label == label].dropna(subset=[metric]).set_index("seed")[metric]
-            for label in section.labels
-        }
+        runs = {}
+        for label in section.labels:
+            cell = scores.get((section.env, label))
+            empty = pd.Series(dtype=float)
+            runs[label] = empty if cell is None else cell.set_index("seed")[metric].dropna()
         self.runs = {label: x[~x.index.duplicated()] for label, x in runs.items()}
         self.groups = {label: x.to_numpy(float) for label, x in runs.items()}
         self.means = {label: x.mean() for label, x in self.groups.items() if len(x)}

@@ -19,6 +19,7 @@ A broken run has no flag: nothing lets it in.
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ class Data:
         """The runs that enter the scores."""
         return self.runs[self.runs.excluded == ""]
 
-    @property
+    @cached_property
     def envs(self) -> list[str]:
         """Environments in the order of the sources."""
         return list(dict.fromkeys(self.runs.env))
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Labels in the order of every table and figure: full, base, other presets, variants."""
         rank = {schema.PRESET: 2, schema.LEAVE_ONE_OUT: 3, schema.ADD_ONE_IN: 4, schema.SWEEP: 5}
@@ -91,7 +92,7 @@ class Data:
         found = [str(row.label) for row in sorted(rows, key=key)]
         return [*self.order, *(label for label in found if label not in self.order)]
 
-    @property
+    @cached_property
     def families(self) -> list[tuple[str, str]]:
         """The (base, full) pairs whose components were taken out or put in."""
         kinds = self.runs.kind.isin([schema.LEAVE_ONE_OUT, schema.ADD_ONE_IN])
@@ -131,8 +132,21 @@ class Data:
 
     def size(self, label: str, env: str) -> tuple[int, int]:
         """Return the runs of one cell that are scored, and those that were planned."""
-        cell = self.runs[(self.runs.label == label) & (self.runs.env == env)]
-        return int((cell.excluded == "").sum()), len(cell)
+        return self._sizes.get((label, env), (0, 0))
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
+        counts = (
+            (self.runs.excluded == "")
+            .groupby([self.runs.label, self.runs.env])
+            .agg(["sum", "size"])
+        )
+        return {
+            (str(label), str(env)): (int(scored), int(planned))
+            for (label, env), scored, planned in zip(
+                counts.index, counts["sum"], counts["size"], strict=True
+            )
+        }
 
 
 def load(paths: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Data:

@@ -233,7 +233,7 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
     caption = (
         "What each removal costs of the area under the curve, as a share of the distance between "
         f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
-        "mean (bar)."
+        f"mean (bar). n = {_range(rows.n)} runs per agent."
     )
     if left:
         caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."
