@@ -93,6 +93,9 @@ class SeedVecEnv:
             (-1, np.empty(0, np.int64))
         ] * total  # block and seeds of the lane's episodes
         self._log = ActionLog(total, self.action_space)
+        self._live: list[int] = []  # lanes to step
+        self._due: list[int] = []  # lanes to start
+        self._waiting = False  # whether a lane is not stepped
         self._refresh()
 
     def reset(self) -> np.ndarray:
@@ -286,8 +289,7 @@ class SeedVecEnv:
     def _refresh(self) -> None:
         """Say anew which lanes are live and which are due to start."""
         lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self.failed]
-        self._live: list[int] = []
-        self._due: list[int] = []
+        self._live, self._due = [], []
         for k in running:
             mine = range(k * lanes, (k + 1) * lanes)
             over = [lane for lane in mine if self._ended[lane]]
