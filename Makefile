@@ -10,7 +10,7 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help .venv demo test slow chaos test-cluster learn bench lint format types check report clean
+.PHONY: help .venv demo test slow chaos test-cluster learn textbook bench lint format types check report clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z.-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-cluster: $(STAMP)  ## run sweeps on a real Slurm (Debian: slurm-wlm) and a 
 
 learn: $(STAMP)  ## train to the scores that algos/README.md promises (an hour or more)
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m learn
+
+textbook: $(STAMP)  ## repeat the figures of Sutton and Barto's book (minutes)
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m textbook tests/textbook
 
 bench: $(STAMP)  ## measure speed, alone and against a peer
 	$(PY) -m benchmark.bench

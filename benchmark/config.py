@@ -36,6 +36,8 @@ FOLDERS_VARIABLE = "PRISM_CONF"
 AGENTS = {
     "dqn": "algos.dqn.dqn:DQN",
     "tabular": "algos.tabular.agent:Tabular",
+    "cem": "algos.cem.cem:CEM",
+    "cem_params": "algos.cem.params:CEMParams",
     "planning": "algos.planning.planner:Planner",
     "a2c": "algos.policy_gradient.a2c:A2C",
     "a3c": "algos.policy_gradient.a3c:A3C",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from benchmark.bench import actor_critic, analysis, dqn, policy_gradient
+from benchmark.bench import actor_critic, analysis, dqn, policy_gradient, tabular
 from benchmark.bench.measure import Group, Result
 
 GROUPS: dict[str, Group] = {
@@ -21,6 +21,7 @@ GROUPS: dict[str, Group] = {
     **policy_gradient.GROUPS,
     **actor_critic.GROUPS,
     **analysis.GROUPS,
+    **tabular.GROUPS,
 }
 
 

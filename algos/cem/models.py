@@ -1,0 +1,284 @@
+"""Models of a policy that are fitted to elite sessions; each acts, is fitted, and has a state.
+
+``fit(obs [K, M, T, *obs], actions [K, M, T, *act], length [K, M], due [K])`` fits the seeds that
+are due to the first ``length`` steps of M sessions each.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from torch import Tensor, nn
+
+from algos.cem import streams
+from algos.cem.config import CEMConfig
+from algos.core.agent import Spec, State
+from algos.core.nets import InitStream, Linear
+from algos.core.optim import FlatParams, SeedOptimizer
+from algos.core.rng import Draws
+from algos.core.schedules import Schedule
+from algos.core.states import StateIndex
+
+
+class PolicyModel(Protocol):
+    """What the cross-entropy method asks of a model."""
+
+    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+        """Return actions; ``share`` of the budget is spent."""
+
+    def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
+        """Imitate."""
+
+    def policy(self) -> State:
+        """Return what acting needs."""
+
+    def memory(self) -> State:
+        """Return what fitting and sampling need beside."""
+
+    def load(self, policy: State, memory: State | None) -> None:
+        """Continue; without a memory only acting works."""
+
+
+class Sampler:
+    """Turns probabilities or means into actions, from streams.
+
+    Args:
+        config: the agent's. space: of actions. seeds: K. device: where.
+    """
+
+    def __init__(
+        self, config: CEMConfig, space: spaces.Space, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.discrete = isinstance(space, spaces.Discrete)
+        n = config.lanes
+        self.outputs = int(space.n) if isinstance(space, spaces.Discrete) else spaces.flatdim(space)
+        shape = (n, 1) if self.discrete else (n, self.outputs)
+        kind = "uniform" if self.discrete else "normal"
+        self.draws = Draws(seeds, "act", shape, kind, device)
+        self.noise = Schedule("linear", config.noise_start, config.noise_end, 1_000_000)
+        self.noise_fraction = max(config.noise_fraction, 1e-6)
+        if isinstance(space, spaces.Box):
+            self.low = torch.as_tensor(space.low, device=device)
+            self.high = torch.as_tensor(space.high, device=device)
+
+    def from_probabilities(self, p: Tensor, explore: bool) -> Tensor:
+        """Sample from ``p [K, N, A]``, or take the most likely."""
+        if not explore:
+            return p.argmax(-1)
+        return (p.cumsum(-1)[..., :-1] <= self.draws()).sum(-1)
+
+    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Tensor:
+        """Add noise to means ``[K, N, act]`` in [-1, 1], and stretch them to the action's range."""
+        if explore:
+            level = self.noise(int(1_000_000 * share / self.noise_fraction))
+            mean = mean + level * self.draws()
+        return self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
+
+    def to_mean(self, actions: Tensor) -> Tensor:
+        """Undo the stretch."""
+        return 2 * (actions - self.low) / (self.high - self.low) - 1
+
+
+class Table:
+    """``pi(a | s)`` by counting, smoothed: the old policy keeps ``1 - smoothing``.
+
+    A state that no elite session met keeps its policy (de Boer et al. 2005, section 3).
+    """
+
+    def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
+        self.index, self.smoothing = StateIndex(spec, device), config.smoothing
+        self.sampler = Sampler(config, spec.action_space, seeds, device)
+        shape = (len(seeds), self.index.states, self.sampler.outputs)
+        self.p = torch.full(shape, 1 / shape[2], device=device)
+        self._seed = torch.arange(len(seeds), device=device)[:, None]
+
+    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+        """Look up."""
+        return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore)
+
+    def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
+        """Count, normalise, mix."""
+        k, states, n = self.p.shape
+        inside = torch.arange(obs.shape[2], device=obs.device) < length[..., None]
+        cell = self.index(obs) * n + actions
+        counts = torch.zeros(k, states * n, device=obs.device)
+        counts.scatter_add_(1, cell.flatten(1), inside.flatten(1).float())
+        counts = counts.view(k, states, n)
+        total = counts.sum(-1, keepdim=True)
+        new = torch.where(total > 0, counts / total.clamp(min=1), self.p)
+        mixed = self.smoothing * new + (1 - self.smoothing) * self.p
+        self.p = torch.where(due[:, None, None], mixed, self.p)
+
+    def policy(self) -> State:
+        """Return the probabilities."""
+        return {"p": self.p}
+
+    def memory(self) -> State:
+        """Return the position in the stream."""
+        return {"draws": self.sampler.draws.state()}
+
+    def load(self, policy: State, memory: State | None) -> None:
+        """Continue."""
+        self.p = policy["p"].clone().to(self.p.device)
+        if memory:
+            self.sampler.draws.load(memory["draws"])
+
+
+class Network:
+    """A linear or neural policy, fitted by gradient steps on random batches of elite steps."""
+
+    def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
+        self.config = config
+        self.sampler = Sampler(config, spec.action_space, seeds, device)
+        inputs = int(np.prod(spec.obs_space.shape))
+        hidden = config.hidden if config.model == "neural" else []
+        widths = [inputs, *hidden, self.sampler.outputs]
+        self.net = _net(InitStream(seeds), widths).to(device)
+        self.optimizer = SeedOptimizer(FlatParams(self.net.parameters()), "adam", config.lr)
+        self.seeds = tuple(seeds)
+        self.iteration = torch.zeros(len(seeds), dtype=torch.int64, device=device)
+        self._seed = torch.arange(len(seeds), device=device)[:, None]
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+        """Evaluate the network."""
+        out = self.net(obs.flatten(2).float())
+        if self.sampler.discrete:
+            return self.sampler.from_probabilities(out.softmax(-1), explore)
+        return self.sampler.from_mean(out, explore, share)
+
+    def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
+        """Make ``updates`` steps of cross entropy less the entropy bonus, or of squared error."""
+        until = length.cumsum(1)
+        shape = (self.config.updates, self.config.batch_size)
+        batches = streams.draws(self.seeds, "batch", self.iteration, due, shape)
+        self.iteration = self.iteration + due
+        for batch in batches.unbind(1):
+            step = (batch * until[:, -1:]).long().clamp(max=(until[:, -1:] - 1).clamp(min=0))
+            session = torch.searchsorted(until, step, right=True).clamp(max=length.shape[1] - 1)
+            first = until.gather(1, session) - length.gather(1, session)
+            at = (self._seed, session, step - first)
+            out, target = self.net(obs[at].flatten(2)), actions[at]
+            if self.sampler.discrete:
+                log_p = out.log_softmax(-1)
+                entropy = -(log_p.exp() * log_p).sum(-1)
+                taken = log_p.gather(-1, target[..., None])[..., 0]
+                loss = -(taken + self.config.entropy * entropy).mean(-1)
+            else:
+                loss = (out - self.sampler.to_mean(target)).square().mean((-2, -1))
+            self.optimizer.backward(loss)
+            self.optimizer.step(due)
+
+    def policy(self) -> State:
+        """Return the weights."""
+        return {"params": self.optimizer.params.data}
+
+    def memory(self) -> State:
+        """Return optimiser and streams."""
+        return {
+            "optimizer": self.optimizer.state(),
+            "iteration": self.iteration,
+            "draws": self.sampler.draws.state(),
+        }
+
+    def load(self, policy: State, memory: State | None) -> None:
+        """Continue."""
+        self.optimizer.params.data.copy_(policy["params"])
+        if memory:
+            self.optimizer.load(memory["optimizer"])
+            self.iteration = memory["iteration"].clone().to(self.iteration.device)
+            self.sampler.draws.load(memory["draws"])
+
+
+class Forest:
+    """A random forest a seed (Breiman 2001, by scikit-learn), grown anew from the elites.
+
+    Its state is what it was grown from: the same steps and the same seed grow the same trees.
+    """
+
+    def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
+        self.config, self.seeds, self.device = config, tuple(seeds), device
+        self.sampler = Sampler(config, spec.action_space, seeds, device)
+        self.forests: list[RandomForestClassifier | RandomForestRegressor | None]
+        self.forests = [None] * len(self.seeds)
+        self.grown: State = {}
+
+    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+        """Ask every seed's forest; before the first is grown, all actions are alike."""
+        k, lanes = obs.shape[:2]
+        rows = obs.flatten(2).numpy(force=True)
+        out = np.zeros((k, lanes, self.sampler.outputs), np.float32)
+        for i, forest in enumerate(self.forests):
+            if forest is None:
+                out[i] = 1 / self.sampler.outputs if self.sampler.discrete else 0.0
+            elif isinstance(forest, RandomForestClassifier):
+                out[i][:, forest.classes_] = forest.predict_proba(rows[i])
+            else:
+                out[i] = forest.predict(rows[i]).reshape(lanes, -1)
+        answer = torch.from_numpy(out).to(self.device)
+        if self.sampler.discrete:
+            return self.sampler.from_probabilities(answer, explore)
+        return self.sampler.from_mean(answer, explore, share)
+
+    def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
+        """Grow the forests that are due."""
+        if not self.grown:
+            self.grown = {"obs": obs, "actions": actions, "length": torch.zeros_like(length)}
+        new = {"obs": obs, "actions": actions, "length": length}
+        for name, x in new.items():
+            old = self.grown[name]
+            if old.ndim > 2 and old.shape[2] < x.shape[2]:
+                room = torch.zeros_like(x[:, :, old.shape[2] :])
+                old = torch.cat([old, room], 2)
+            self.grown[name] = torch.where(due.view(-1, *[1] * (x.ndim - 1)), x, old)
+        for i in np.flatnonzero(due):
+            self._grow(int(i))
+
+    def _grow(self, i: int) -> None:
+        length = self.grown["length"][i]
+        inside = torch.arange(self.grown["obs"].shape[2], device=length.device) < length[:, None]
+        if not inside.any():
+            return
+        x, y = self.grown["obs"][i][inside].flatten(1), self.grown["actions"][i][inside]
+        kind = RandomForestClassifier if self.sampler.discrete else RandomForestRegressor
+        target = y if self.sampler.discrete else self.sampler.to_mean(y)
+        forest = kind(self.config.trees, random_state=self.seeds[i], n_jobs=1)
+        flat = target.numpy(force=True)
+        one = flat.shape[-1:] == (1,)  # one output is a vector to scikit-learn
+        self.forests[i] = forest.fit(x.numpy(force=True), flat.ravel() if one else flat)
+
+    def policy(self) -> State:
+        """Return what the forests were grown from."""
+        return dict(self.grown)
+
+    def memory(self) -> State:
+        """Return the position in the stream."""
+        return {"draws": self.sampler.draws.state()}
+
+    def load(self, policy: State, memory: State | None) -> None:
+        """Grow the same forests again."""
+        self.grown = {name: x.clone().to(self.device) for name, x in policy.items()}
+        for i in range(len(self.seeds) if self.grown else 0):
+            self._grow(i)
+        if memory:
+            self.sampler.draws.load(memory["draws"])
+
+
+def _net(init: InitStream, widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [Linear(init, n_in, n_out), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+def build(config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device) -> PolicyModel:
+    """Return the model that the config names."""
+    if config.model == "table":
+        return Table(config, spec, seeds, device)
+    if config.model == "forest":
+        return Forest(config, spec, seeds, device)
+    return Network(config, spec, seeds, device)

@@ -1,0 +1,147 @@
+"""Cross-entropy method over policy parameters, with added noise (Szita and Lorincz 2006).
+
+Parameters are drawn from a normal distribution with independent coordinates, one candidate a lane;
+when every lane's episode is over, the distribution becomes the elites' mean and variance, plus
+``max(noise - t * noise_decay, 0)``, which keeps it from collapsing too early.
+
+Deviations: a candidate is valued by one episode; the evaluated policy is the mean.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from algos.cem import streams
+from algos.cem.config import PARAMS_COMPONENTS, CEMParamsConfig
+from algos.core.agent import Component, Spec, State, Step
+
+
+class CEMParams:
+    """A linear policy, or one with a hidden layer, whose weights are searched for."""
+
+    Config: ClassVar[type] = CEMParamsConfig
+    COMPONENTS: ClassVar[tuple[Component, ...]] = PARAMS_COMPONENTS
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self, config: CEMParamsConfig, spec: Spec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        self.config, k = config, len(seeds)
+        self.inputs = int(torch.tensor(spec.obs_space.shape).prod())
+        space = spec.action_space
+        self.discrete = isinstance(space, spaces.Discrete)
+        if isinstance(space, spaces.Discrete):
+            self.outputs = int(space.n)
+        else:
+            assert isinstance(space, spaces.Box)
+            self.outputs = int(space.shape[0])
+            self.low = torch.as_tensor(space.low, device=device)
+            self.high = torch.as_tensor(space.high, device=device)
+        h = config.hidden
+        middle = h or self.inputs
+        self.sizes = ([(self.inputs, h)] if h else []) + [(middle, self.outputs)]
+        self.dimension = sum((n + 1) * m for n, m in self.sizes)
+        self.elites = max(1, round(config.elite * config.lanes))
+        self.seeds = tuple(seeds)
+        self.mean = torch.zeros(k, self.dimension, device=device)
+        self.std = torch.full_like(self.mean, config.std)
+        shape = (k, config.lanes)
+        self.iteration = torch.zeros(k, dtype=torch.int64, device=device)
+        self.theta = self._candidates(torch.ones(k, dtype=torch.bool, device=device))
+        self.returns = torch.zeros(shape, device=device)
+        self.over = torch.zeros(shape, dtype=torch.bool, device=device)
+
+    @classmethod
+    def unsupported(cls, config: CEMParamsConfig, spec: Spec) -> str | None:
+        """Say why the task is impossible."""
+        space = spec.action_space
+        if isinstance(space, spaces.Discrete):
+            return None
+        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+            return None
+        return f"it needs discrete actions or a bounded vector of them, the environment has {space}"
+
+    def _candidates(self, due: Tensor) -> Tensor:
+        """Draw parameters ``[K, N, D]`` of the seeds that are due."""
+        shape = (self.config.lanes, self.dimension)
+        noise = streams.draws(self.seeds, "candidates", self.iteration, due, shape, "normal")
+        return self.mean[:, None] + self.std[:, None] * noise
+
+    def _policy(self, theta: Tensor, obs: Tensor) -> Tensor:
+        """Return the outputs ``[K, N, out]`` of parameters ``[K, N, D]`` for ``obs [K, N, in]``.
+
+        Products are sums over the last axis, whose bits do not depend on K.
+        """
+        x, begin = obs.flatten(2).float(), 0
+        for layer, (n, m) in enumerate(self.sizes):
+            weight = theta[..., begin : begin + n * m].reshape(*theta.shape[:2], m, n)
+            bias = theta[..., begin + n * m : begin + (n + 1) * m]
+            x = (weight * x[..., None, :]).sum(-1) + bias
+            begin += (n + 1) * m
+            if layer < len(self.sizes) - 1:
+                x = x.tanh()
+        return x
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Act by each lane's candidate ``[K, N]``, or by the mean."""
+        theta = self.theta if explore else self.mean[:, None].expand(-1, obs.shape[1], -1)
+        out = self._policy(theta, obs)
+        if self.discrete:
+            return out.argmax(-1), {}
+        half = (self.high - self.low) / 2
+        return self.low + half * (out.tanh() + 1), {}
+
+    def observe(self, step: Step) -> None:
+        """Add the rewards to the candidates' returns."""
+        self.returns += torch.where(step.valid, step.reward, 0.0)
+        self.over |= (step.terminated | step.truncated) & step.valid
+        self.due = self.over.all(1)
+        self.any_due = bool(self.due.any())
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Move the distribution of those seeds whose candidates have all been valued."""
+        if not self.any_due:
+            return None
+        c, due = self.config, self.due
+        if c.iterations is not None:  # the distribution stays; candidates are drawn all the same
+            due = due & (self.iteration < c.iterations)
+        best = self.returns.argsort(dim=-1, descending=True, stable=True)[:, : self.elites]
+        elites = self.theta.gather(1, best[..., None].expand(-1, -1, self.dimension))
+        mean = elites.sum(1) / self.elites
+        variance = (elites - mean[:, None]).square().sum(1) / self.elites
+        extra = (c.noise - self.iteration * c.noise_decay).clamp(min=0)[:, None]
+        self.mean = torch.where(due[:, None], mean, self.mean)
+        self.std = torch.where(due[:, None], (variance + extra).sqrt(), self.std)
+        self.iteration = self.iteration + self.due
+        self.theta = torch.where(self.due[:, None, None], self._candidates(self.due), self.theta)
+        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": self._kept(best)}
+        self.returns = torch.where(self.due[:, None], 0.0, self.returns)
+        self.over = self.over & ~self.due[:, None]
+        return metrics
+
+    def _kept(self, best: Tensor) -> Tensor:
+        return self.returns.gather(1, best).mean(-1)
+
+    def state(self) -> State:
+        """Return the distribution, the candidates and how they fare."""
+        return {
+            "policy": {"mean": self.mean},
+            "std": self.std,
+            "theta": self.theta,
+            "returns": self.returns,
+            "over": self.over,
+            "iteration": self.iteration,
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        device = self.mean.device
+        self.mean = state["policy"]["mean"].clone().to(device)
+        if "std" not in state:
+            return
+        for name in ("std", "theta", "returns", "over", "iteration"):
+            setattr(self, name, state[name].clone().to(device))

@@ -1,0 +1,40 @@
+"""Tabular Q-learning on FrozenLake: seed-batched, by table look-up, beside a plain loop."""
+
+from benchmark.bench.measure import Group, Result, measured, train
+
+
+def plain(steps: int) -> Result:
+    """Learn with ``gymnasium.make`` and a numpy table, a step at a time, as textbooks' code does."""
+    import gymnasium
+    import numpy as np
+
+    env = gymnasium.make("FrozenLake-v1")
+    rng, q = np.random.default_rng(0), np.zeros((16, 4))
+    alpha, gamma, epsilon = 0.1, 0.99, 0.1
+
+    def learn() -> None:
+        s, _ = env.reset(seed=0)
+        for _ in range(steps):
+            if rng.random() < epsilon:
+                a = int(rng.integers(4))
+            else:
+                a = int(np.argmax(q[s]))
+            s_next, r, terminated, truncated, _ = env.step(a)
+            target = r + gamma * (1 - terminated) * np.max(q[s_next])
+            q[s, a] += alpha * (target - q[s, a])
+            s = env.reset()[0] if terminated or truncated else s_next
+
+    return measured(learn, steps)
+
+
+GROUPS = {
+    "tabular": Group(
+        {
+            "q-learning k=1": lambda: train("q_learning", "frozenlake", 1, 20_000),
+            "q-learning k=100": lambda: train("q_learning", "frozenlake", 100, 20_000),
+            "q-learning k=1000": lambda: train("q_learning", "frozenlake", 1000, 20_000),
+            "plain loop": lambda: plain(100_000),
+        },
+        ratios=(("q-learning k=100", "plain loop"), ("q-learning k=1000", "plain loop")),
+    )
+}

@@ -1,0 +1,199 @@
+"""The cross-entropy method: its slices, its states, its components, and what it imitates."""
+
+from dataclasses import replace
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+from gymnasium import spaces
+from omegaconf import OmegaConf
+
+from algos.cem.cem import CEM
+from algos.cem.config import COMPONENTS, CEMConfig, CEMParamsConfig
+from algos.cem.params import CEMParams
+from algos.core.agent import Spec, Step
+from benchmark import config as cfg
+from benchmark.agents import agent_class
+from benchmark.checkpoint import take_seed
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.make import make_spec
+from benchmark.envs.table import vector_env
+from tests.helpers import CPU, SEEDS, copied, equal
+
+LAKE = EnvConfig(name="lake", id="FrozenLake-v1", horizon=12)
+CARTPOLE = EnvConfig(name="cartpole", id="CartPole-v1", horizon=30)
+PENDULUM = EnvConfig(name="pendulum", id="Pendulum-v1", horizon=9)
+
+
+@cache
+def presets() -> dict[str, Any]:
+    with cfg.session():
+        algos = {name: cfg.composed(f"algo={name}").algo for name in cfg.options("algo")}
+        ours = (CEMConfig.agent, CEMParamsConfig.agent)
+        return {n: OmegaConf.to_object(a) for n, a in algos.items() if a.agent in ours}
+
+
+class Life:
+    """An agent in its environments, and the loop in short."""
+
+    def __init__(self, config: Any, env: EnvConfig, seeds: Any = SEEDS, budget: int = 5000) -> None:
+        cls = agent_class(config.agent)
+        self.agent: Any = cls(config, make_spec(env, budget), seeds, CPU)
+        self.env = vector_env(env, seeds, config.lanes, reset=config.reset)
+        self.obs, self.updates = torch.from_numpy(self.env.begin()), 0
+
+    def tick(self) -> Step:
+        action, memo = self.agent.act(self.obs)
+        result = self.env.step(action.numpy())
+        next_obs, *rest = map(torch.from_numpy, result)
+        step = Step(self.obs, next_obs, action, *rest, memo)
+        self.agent.observe(step)
+        self.updates += self.agent.update() is not None
+        self.obs = torch.from_numpy(self.env.begin())
+        return step
+
+
+def small(name: str, **changes: Any) -> Any:
+    config = replace(presets()[name], lanes=4)
+    if isinstance(config, CEMConfig):
+        config = replace(config, updates=3, batch_size=16, trees=3, hidden=[8], elite=0.5)
+    return replace(config, **changes)
+
+
+CASES: dict[str, tuple[Any, EnvConfig]] = {
+    "table": (small("cem_table"), LAKE),
+    "table, rounds": (small("cem_table", lanes=2, rounds=2, memory=2), LAKE),
+    "neural": (small("cem"), CARTPOLE),
+    "neural, one lane": (small("cem", lanes=1, rounds=3), CARTPOLE),
+    "linear": (small("cem_linear"), LAKE),
+    "forest": (small("cem_forest"), LAKE),
+    "neural, continuous": (small("cem"), PENDULUM),
+    "forest, continuous": (small("cem_forest"), PENDULUM),
+    "parameters": (small("cem_params"), CARTPOLE),
+    "parameters, stop": (small("cem_params", iterations=2), LAKE),
+    "parameters, hidden": (small("cem_params_neural"), PENDULUM),
+}
+
+
+def comparable(life: Life, k: int) -> Any:
+    """Return seed k's state without the unused room, which follows the longest of all sessions."""
+    state = take_seed(life.agent.state(), k)
+    if "sessions" in state:
+        for part, length in (("sessions", "length"), ("sessions", "elite_length")):
+            prefix = length.removesuffix("length")
+            until = int(state[part][length].max())
+            for name in ("obs", "actions"):
+                state[part][prefix + name] = state[part][prefix + name][:, :, :until]
+    return state
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_slice(case: str) -> None:
+    config, env = CASES[case]
+    together, alone = Life(config, env), Life(config, env, SEEDS[1:2])
+    for _ in range(60):
+        a, b = together.tick(), alone.tick()
+        assert torch.equal(a.action[1:2], b.action) and torch.equal(a.obs[1:2], b.obs)
+    assert alone.updates >= 1
+    equal(comparable(together, 1), comparable(alone, 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_slice_over_a_thousand_ticks(case: str) -> None:
+    config, env = CASES[case]
+    together, alone = Life(config, env), Life(config, env, SEEDS[1:2])
+    for _ in range(1000):
+        a, b = together.tick(), alone.tick()
+        assert torch.equal(a.action[1:2], b.action)
+    equal(comparable(together, 1), comparable(alone, 0))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_state_and_load_continue_to_the_bit(case: str) -> None:
+    config, env = CASES[case]
+    whole, other = Life(config, env), Life(config, env)
+    for _ in range(40):
+        whole.tick()
+    other.agent.load(copied(whole.agent.state()))
+    other.env.load(copied(whole.env.state()))
+    other.obs = torch.from_numpy(other.env.begin())
+    for _ in range(25):
+        a, b = whole.tick(), other.tick()
+        assert torch.equal(a.action, b.action)
+    equal(whole.agent.state(), other.agent.state())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_alone_act(case: str) -> None:
+    config, env = CASES[case]
+    whole, other = Life(config, env), Life(config, env)
+    for _ in range(40):
+        whole.tick()
+    other.agent.load({"policy": copied(whole.agent.state()["policy"])})
+    ours, theirs = (life.agent.act(whole.obs, explore=False)[0] for life in (whole, other))
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_two_seeds_differ(case: str) -> None:
+    config, env = CASES[case]
+    life = Life(config, env, (0, 1, 2))
+    actions = torch.stack([life.tick().action for _ in range(20)])
+    for a, b in combinations(range(3), 2):
+        assert not torch.equal(actions[:, a], actions[:, b])
+
+
+def test_the_table_is_smoothed_counts_of_the_elites() -> None:
+    config = small("cem_table", lanes=2, elite=0.5, memory=1, smoothing=0.4)
+    agent = CEM(config, make_spec(LAKE, 1000), (0,), CPU)
+    rewards = torch.tensor([[1.0, 5.0]])
+    obs = torch.eye(16)[[3, 3]][None]
+    for end in (False, True):
+        over = torch.full((1, 2), end)
+        action = torch.tensor([[0, 2]]) if end else torch.tensor([[0, 1]])
+        agent.observe(Step(obs, obs, action, rewards, over, ~over & False, over | True, {}))
+        agent.update()
+    expected = 0.4 * torch.tensor([0.0, 0.5, 0.5, 0.0]) + 0.6 * 0.25  # of the second lane only
+    torch.testing.assert_close(agent.model.p[0, 3], expected)
+    assert (agent.model.p[0, 4] == 0.25).all()
+
+
+def test_parameters_move_to_the_elites_and_noise_widens_them() -> None:
+    stds = []
+    for noise in (0.5, 0.0):
+        config = small("cem_params", lanes=4, elite=0.5, noise=noise)
+        agent = CEMParams(config, make_spec(CARTPOLE, 1000), (0,), CPU)
+        theta = agent.theta.clone()
+        obs, over = torch.zeros(1, 4, 4), torch.ones(1, 4, dtype=torch.bool)
+        rewards = torch.tensor([[1.0, 4.0, 3.0, 2.0]])
+        agent.observe(Step(obs, obs, over.long(), rewards, over, ~over, over, {}))
+        agent.update()
+        torch.testing.assert_close(agent.mean, theta[:, 1:3].mean(1))
+        stds.append(agent.std)
+    torch.testing.assert_close(stds[0].square() - stds[1].square(), torch.full_like(stds[0], 0.5))
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: c.name)
+def test_every_component_changes_something(component: Any) -> None:
+    name, env = ("cem_table", LAKE) if component.name == "smoothing" else ("cem", CARTPOLE)
+    seen = []
+    for values in (component.on, component.off):
+        config = replace(small(name), **values)
+        life = Life(config, env, (0,))
+        for _ in range(150 if config.lanes > 1 else 800):
+            life.tick()
+        seen.append(life.agent.state()["policy"])
+    assert not all(torch.equal(a, b) for a, b in zip(*(s.values() for s in seen), strict=True))
+
+
+def test_what_is_impossible_is_said_in_a_clause() -> None:
+    box = spaces.Box(-1.0, 1.0, (4,))
+    free = Spec(box, spaces.Box(-float("inf"), float("inf"), (1,)), 10)
+    assert "bounded" in str(CEM.unsupported(CEMConfig(), free))
+    assert "bounded" in str(CEMParams.unsupported(CEMParamsConfig(), free))
+    plain = Spec(box, spaces.Discrete(2), 10)
+    assert "discrete observations" in str(CEM.unsupported(CEMConfig(model="table"), plain))
+    assert CEM.unsupported(CEMConfig(), plain) is None
