@@ -35,7 +35,7 @@ class CEMParams:
         space = spec.action_space
         self.discrete = isinstance(space, spaces.Discrete)
         if isinstance(space, spaces.Discrete):
-            self.outputs = int(space.n)
+            self.outputs = int(space.n) - 1  # only differences matter: action 0's output is 0
         else:
             assert isinstance(space, spaces.Box)
             self.outputs = int(space.shape[0])
@@ -91,7 +91,7 @@ class CEMParams:
         theta = self.theta if explore else self.mean[:, None].expand(-1, obs.shape[1], -1)
         out = self._policy(theta, obs)
         if self.discrete:
-            return out.argmax(-1), {}
+            return torch.cat([torch.zeros_like(out[..., :1]), out], -1).argmax(-1), {}
         half = (self.high - self.low) / 2
         return self.low + half * (out.tanh() + 1), {}
 

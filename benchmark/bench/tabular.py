@@ -4,7 +4,7 @@ from benchmark.bench.measure import Group, Result, measured, train
 
 
 def plain(steps: int) -> Result:
-    """Learn with ``gymnasium.make`` and a numpy table, a step at a time, as textbooks' code does."""
+    """Learn with ``gymnasium.make`` and a numpy table, a step at a time, as a textbook does."""
     import gymnasium
     import numpy as np
 
@@ -15,10 +15,7 @@ def plain(steps: int) -> Result:
     def learn() -> None:
         s, _ = env.reset(seed=0)
         for _ in range(steps):
-            if rng.random() < epsilon:
-                a = int(rng.integers(4))
-            else:
-                a = int(np.argmax(q[s]))
+            a = int(rng.integers(4)) if rng.random() < epsilon else int(np.argmax(q[s]))
             s_next, r, terminated, truncated, _ = env.step(a)
             target = r + gamma * (1 - terminated) * np.max(q[s_next])
             q[s, a] += alpha * (target - q[s, a])
