@@ -11,7 +11,9 @@ from torch import Tensor
 
 
 class Model(NamedTuple):
-    """A process as its branches, with the discount of each: zero behind a termination."""
+    """A process as its branches, with the discount of each: zero behind a termination.
+
+    All but the successors may have leading axes: several processes over the same branches."""
 
     p: Tensor  # [S, A, B]
     r: Tensor  # [S, A, B]
@@ -51,12 +53,12 @@ def soft_maximum(q: Tensor, epsilon: float) -> Tensor:
 def optimal(
     model: Model, epsilon: float = 0.0, tolerance: float = 1e-13, sweeps: int = 200_000
 ) -> Tensor:
-    """Return the action values ``[S, A]`` of the best epsilon-soft policy, by value iteration.
+    """Return the action values ``[..., S, A]`` of the best epsilon-soft policy, by value iteration.
 
     Raises:
         ArithmeticError: no convergence, as where a loop pays and nothing is discounted.
     """
-    v = torch.zeros_like(model.p[:, 0, 0])
+    v = torch.zeros_like(model.p[..., 0, 0])
     for _ in range(sweeps):
         q = backup(v, model)
         following = soft_maximum(q, epsilon)
