@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis import curves as cv
-from analysis import stats
+from analysis import grids, stats
 from analysis.data import Data
 from analysis.style import Plot, Style, columns, legend, panels, styles, theme
 from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
@@ -60,6 +60,7 @@ def figures(
         yield _contributions(data, table, look)
         yield from _shares(data, table, look)
     yield _runs(data, scores, look)
+    yield from grids.figures(data, look)
     yield from _sensitivity(data, scores)
 
 

@@ -154,9 +154,9 @@ class Recorder:
         """Write each live seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
         whole = {name: x.cpu().numpy() for name, x in arrays.items()}
         for k in self.live:
-            folder = self.runs[k].folder / "arrays"
-            folder.mkdir(exist_ok=True)
-            np.savez_compressed(folder / "result.npz", **{n: x[k] for n, x in whole.items()})
+            path = self.runs[k].folder / schema.ARRAYS
+            path.parent.mkdir(exist_ok=True)
+            np.savez_compressed(path, **{name: x[k] for name, x in whole.items()})
 
     def states(self) -> dict[str, str]:
         """Return the state of every run by its id."""

@@ -12,7 +12,7 @@ This module imports nothing of Prism. Layout::
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
                                   tracking.json where the run was mirrored to
                                   weights.pt    final weights
-                                  arrays/result.npz  what an agent offers for pictures (q [S, A])
+                                  arrays/result.npz  what an agent offers for pictures; see ARRAYS
                                   error.txt     why the run failed, if it did
 
 Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what
@@ -31,6 +31,10 @@ EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
 EVAL_LENGTH = "eval/length"
 FINAL_RETURN = "final/return"  # mean of the final evaluation: the "score at the end"; last row only
 FINAL_LENGTH = "final/length"
+ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
+
+# of a run folder; q [S, A]; where states are cells: grid [2], moves [A, 2], reachable [S]
+ARRAYS = "arrays/result.npz"
 
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
 FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"

@@ -27,7 +27,7 @@ LIMITED = {  # third-party package -> modules that may import it
     "hydra": [f"benchmark.{m}" for m in ("cli", "config", "grid", "launch*")] + ["hydra_plugins*"],
     "omegaconf": ["benchmark*", "hydra_plugins*"],
     "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
-    "gymnasium": ["benchmark.envs*"],
+    "gymnasium": ["benchmark.envs*", "benchmark.bench.tabular"],
     "wandb": ["benchmark.tracking*", "analysis.sources.wandb"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from algos.formulas.dynamic_programming import Model
 
@@ -195,6 +196,17 @@ def trajectory_probability(
             likelihood = np.where(std > 0, density, likelihood)
         chance *= policy[s, a] * float((model.probability[s, a] * arrived * likelihood).sum())
     return chance
+
+
+def picture(model: MDP | None, k: int) -> dict[str, Tensor]:
+    """Return what a picture of values on a grid needs, once per seed; nothing where there is none.
+
+    ``grid [K, 2]`` rows and columns, ``moves [K, A, 2]``, ``reachable [K, S]``.
+    """
+    if model is None or model.grid is None:
+        return {}
+    facts = {"grid": model.grid, "moves": model.moves, "reachable": model.reachable()}
+    return {name: torch.as_tensor(x).expand(k, *np.asarray(x).shape) for name, x in facts.items()}
 
 
 def tensors(model: MDP, gamma: float, device: torch.device | str = "cpu") -> Model:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
-from algos.core.mdp import MDP, MODEL, tensors
+from algos.core.mdp import MDP, MODEL, picture, tensors
 from algos.core.states import StateIndex, not_tabular
 from algos.formulas.dynamic_programming import Model
 from algos.planning.config import PlanningConfig
@@ -43,6 +43,7 @@ class Planner:
         shape = (len(seeds), self.model.states, self.model.actions)
         self.q = torch.zeros(shape, dtype=torch.float64, device=device)
         self.residuals: list[Tensor] = []
+        self.budget, self.spent = spec.budget, 0
         self._states = self._shown(device)
 
     @classmethod
@@ -76,24 +77,31 @@ class Planner:
         """Learn nothing from experience."""
 
     def update(self) -> dict[str, Tensor]:
-        """Make one sweep; ``consumed`` counts the states backed up, though all of them stay."""
+        """Make one sweep; ``consumed`` counts the states backed up, to the end of the budget."""
         done = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
         if done:
             residual = torch.zeros_like(self.residuals[-1])
         else:
             self.q, residual = self.method.sweep(self.q)
             self.residuals.append(residual)
-        consumed = torch.full_like(residual, self.model.states)
-        return {"consumed": consumed, "loss/residual": residual}
+        consumed = min(self.model.states, self.budget - self.spent)  # the last sweep is whole too
+        self.spent += consumed
+        return {"consumed": torch.full_like(residual, consumed), "loss/residual": residual}
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the action values ``[K, S, A]`` and the residual of each sweep ``[K, sweeps]``."""
-        return {"q": self.q, "residuals": torch.stack(self.residuals, 1)}
+        residuals = torch.stack(self.residuals, 1)
+        return {"q": self.q, "residuals": residuals} | picture(self.model, len(self.q))
 
     def state(self) -> State:
         """Return the values, the method's memory and the residuals."""
         residuals = torch.stack(self.residuals, 1) if self.residuals else self.q[:, 0, :0]
-        return {"policy": {"q": self.q}, "method": self.method.tensors(), "residuals": residuals}
+        return {
+            "policy": {"q": self.q},
+            "method": self.method.tensors(),
+            "residuals": residuals,
+            "spent": self.spent,
+        }
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
@@ -103,6 +111,7 @@ class Planner:
         for name, ours in self.method.tensors().items():
             ours.copy_(state["method"][name])
         self.residuals = list(state["residuals"].to(self.q.device).unbind(1))
+        self.spent = state["spent"]
 
 
 def _method(config: PlanningConfig, model: Model, k: int) -> Method:

@@ -18,7 +18,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
-from algos.core.mdp import MDP, MODEL
+from algos.core.mdp import MDP, MODEL, picture
 from algos.core.rng import Draws
 from algos.core.schedules import Schedule
 from algos.core.states import StateIndex, not_tabular
@@ -47,12 +47,12 @@ class Tabular:
         assert isinstance(spec.action_space, spaces.Discrete)
         self.config, self.seeds, self.device = config, tuple(seeds), device
         self.actions, self.index = int(spec.action_space.n), StateIndex(spec, device)
-        model: MDP | None = spec.extras.get(MODEL)
-        self.base = _uniform_over_legal(model, self.index.states, self.actions, device)
+        self.model: MDP | None = spec.extras.get(MODEL)
+        self.base = _uniform_over_legal(self.model, self.index.states, self.actions, device)
         b = config.behaviour
         self.level = Schedule(b.schedule, b.start, b.end, max(1, int(b.fraction * spec.budget)))
         self.rule = build_rule(config, self.seeds, self.base, self._target, device)
-        self.oracle = Oracle(model, config.gamma, config.predict, device)
+        self.oracle = Oracle(self.model, config.gamma, config.predict, device)
         self._act, self._next = (
             Draws(seeds, purpose, (config.lanes,), device=device) for purpose in ("act", "next")
         )
@@ -164,7 +164,7 @@ class Tabular:
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the final action values (state values) ``[K, S, A]``."""
-        return {"q": self.rule.q()}
+        return {"q": self.rule.q()} | picture(self.model, len(self.seeds))
 
     def _streams(self) -> dict[str, Draws]:
         looks = {f"look/{lanes}": draws for lanes, draws in self._looks.items()}

@@ -92,8 +92,11 @@ def test_weights_alone_act() -> None:
     assert torch.equal(agent.act(obs)[1]["value"], agent.q.amax(-1))
 
 
-def test_consumed_counts_backups() -> None:
-    assert planner("value_iteration", (0, 1)).update()["consumed"].tolist() == [S, S]
+def test_consumed_counts_backups_to_the_end_of_the_budget() -> None:
+    agent = planner("value_iteration", (0, 1))
+    assert agent.update()["consumed"].tolist() == [S, S]
+    agent.spent = 1000 - 3
+    assert agent.update()["consumed"].tolist() == [3, 3]
 
 
 def test_what_is_missing_is_said_in_a_clause() -> None:
