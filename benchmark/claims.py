@@ -25,7 +25,7 @@ LEASE = 60.0  # seconds without a beat after which an owner on another machine i
 class Claim(TypedDict):
     """The content of ``claims/<job_id>.json``."""
 
-    token: str
+    mark: str
     job_id: str
     runs: list[str]
     host: str
@@ -59,9 +59,9 @@ class Watch:
             return True
         if claim["host"] == socket.gethostname():
             return born(claim["pid"]) == claim["born"]
-        beat, since = self._seen.get(claim["token"], (-1, 0.0))
+        beat, since = self._seen.get(claim["mark"], (-1, 0.0))
         if beat != claim["beat"]:
-            self._seen[claim["token"]] = claim["beat"], time.monotonic()
+            self._seen[claim["mark"]] = claim["beat"], time.monotonic()
             return True
         return time.monotonic() - since < LEASE
 
@@ -86,7 +86,7 @@ class Watch:
                     path_of(replace(job, job_id=claim["job_id"])).unlink(missing_ok=True)
             claimed = replace(job, token=secrets.token_hex(8))
             claim = Claim(
-                token=claimed.token,
+                mark=claimed.token,
                 job_id=job.job_id,
                 runs=job.run_ids,
                 beat=0,
@@ -130,7 +130,7 @@ def release(job: Job) -> None:
     """Give a job's claim back; a claim of another token is left alone."""
     with atomic.mutex(Path(job.study_dir)):
         claim: Claim | None = store.read_json(path_of(job))
-        if claim is not None and claim["token"] == job.token:
+        if claim is not None and claim["mark"] == job.token:
             path_of(job).unlink(missing_ok=True)
 
 
@@ -141,7 +141,7 @@ def _owner() -> dict[str, Any]:
 def _renew(job: Job, **changes: Any) -> bool:
     with atomic.mutex(Path(job.study_dir)):
         claim: Claim | None = store.read_json(path_of(job))
-        if claim is None or claim["token"] != job.token:
+        if claim is None or claim["mark"] != job.token:
             return False
         store.write_json(path_of(job), {**claim, "beat": claim["beat"] + 1, **changes})
     return True

@@ -73,6 +73,7 @@ class Tracking:
     job_type: str = "train"
     tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
     notes: str | None = None
+    git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
 
 
 @dataclass

@@ -254,4 +254,4 @@ def end(
             status = status_of(job, before)
             status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
             store.write_json(folder / "status.json", status)
-            (folder / "error.txt").write_text(f"{reason}\n\n{details}".strip() + "\n")
+            store.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")

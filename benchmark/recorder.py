@@ -69,7 +69,7 @@ class RunWriter:
         exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
         if state == schema.FAILED:  # at once: W&B may take its time, and a full disk raises below
             self._write_status(reason, exit_code, failure)
-            (self.folder / "error.txt").write_text((details or reason or "unknown") + "\n")
+            store.write_text(self.folder / "error.txt", (details or reason or "unknown") + "\n")
         self._metrics.close()
         self._timing.close()
         self.mirror.finish(state, exit_code, reason)

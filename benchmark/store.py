@@ -16,6 +16,7 @@ from benchmark import atomic
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
 from benchmark.job import Evaluation, Job
+from benchmark.secrets import clean, clean_text
 
 _ROOT = Path(__file__).resolve().parent.parent
 # Names, scores and the budget's source say nothing about what is computed.
@@ -151,9 +152,26 @@ def git_sha() -> str | None:
     return head + ("+" if dirty else "")
 
 
+def keep_diff(study_dir: Path) -> None:
+    """Keep how the checkout differs from its commit, once for each version of the code."""
+    path = study_dir / "code" / f"{code_hash()}.diff"
+    if path.exists() or not (git_sha() or "").endswith("+"):
+        return
+    command = ["git", "-C", str(_ROOT), "diff", "HEAD"]
+    diff = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if diff.returncode == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, f"# git {git_sha()}\n{diff.stdout}")
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    atomic.write(path, (json.dumps(value, indent=1) + "\n").encode())
+    """Write JSON, no secret in it, so that a reader sees the old file or the new one whole."""
+    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, no secret in it."""
+    path.write_text(clean_text(text))
 
 
 def read_json(path: Path) -> Any:

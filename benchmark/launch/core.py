@@ -61,6 +61,8 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     """
     jobs = ledger.remaining(sweep)
     ledger.write_plan(sweep)
+    if any(job.config["tracking"]["git_diff"] for job in sweep.jobs):
+        store.keep_diff(sweep.study_dir)
     runner = make_executor(executor, options, jobs, run)
     began = time.monotonic()
     with Progress(sweep, jobs, runner.running) as progress:

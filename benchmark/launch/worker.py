@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO, cast
 
 from benchmark import claims
 from benchmark.job import Job
 from benchmark.pulse import Pulse
+from benchmark.secrets import CleanStream, notice
 
 Run = Callable[[Job], object]  # what a job does; runner.run_job
 
@@ -32,6 +34,7 @@ def limit_threads(threads: int) -> None:
 
 def run_inside(run: Run, job: Job) -> None:
     """Run a job in this process, which goes on behind it."""
+    notice(job.config)
     limit_threads(job.config["threads"])
     with Pulse(job, enforce=False):
         run(job)
@@ -55,13 +58,15 @@ def die_with_parent() -> None:
 
 
 def take_output(log: Path) -> None:
-    """Send what Python and C code print to the end of a file."""
+    """Send what Python and C code print to the end of a file; Python's without secrets."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout = cast(TextIO, CleanStream(sys.stdout))
+    sys.stderr = cast(TextIO, CleanStream(sys.stderr))
 
 
 def work(run: Run, job: Job, log: Path, device: str | None = None) -> None:
@@ -76,6 +81,7 @@ def work(run: Run, job: Job, log: Path, device: str | None = None) -> None:
     os.setsid()  # Ctrl-C reaches the driver alone, which asks the workers to stop
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    notice(job.config)
     log.unlink(missing_ok=True)
     take_output(log)
     threading.Thread(target=_stop_with_driver, daemon=True).start()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.schema import STEP, RunRecord
+from benchmark.secrets import clean, clean_text
 from benchmark.tracking.files import plain, read_rows
 from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
@@ -211,6 +212,7 @@ def open_run(
     import wandb
 
     quiet_setup()
+    record, tracking = clean(record), clean(tracking)
     known = wandb.Settings.model_fields  # settings with x_ come and go between versions
     chosen = {k: v for k, v in (_SETTINGS | settings).items() if k in known}
     label, study = record["variant"]["label"], record["study"]
@@ -245,7 +247,7 @@ def group(record: RunRecord) -> str:
 
 def summary(state: str, reason: str | None, rows: int) -> dict[str, Any]:
     """Return what a run's summary says beside its last values: its state and how long it is."""
-    return {"state": state, "reason": reason or "", "rows": rows}
+    return {"state": state, "reason": clean_text(reason or ""), "rows": rows}
 
 
 class Held(NamedTuple):

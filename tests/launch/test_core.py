@@ -191,7 +191,7 @@ def test_a_results_folder_that_cannot_be_written_is_one_line(capsys):
 def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH, fakes.RETURN])
     done, left = planned.jobs
-    other = {"token": "t", "host": "elsewhere", "pid": 1, "born": "", "beat": 0, "engine": None}
+    other = {"mark": "t", "host": "elsewhere", "pid": 1, "born": "", "beat": 0, "engine": None}
     for job in (done, left):
         claim = other | {"job_id": job.job_id, "runs": job.run_ids}
         store.write_json(claims.path_of(job), claim)

@@ -1,0 +1,101 @@
+"""Keeps keys, tokens and passwords out of every file of the store.
+
+What counts as secret: the values of environment variables and config keys that are called like one,
+the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
+rest of the process, so that a traceback that quotes it is cleaned too.
+"""
+
+import netrc
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, TextIO
+
+HIDDEN = "[hidden]"
+_SHORTEST = 8  # a shorter value would take harmless text with it
+_WORDS = {
+    *("token", "secret", "password", "passwd", "passphrase", "apikey", "credential", "credentials"),
+}
+_FORMS = (
+    r"wandb_v\d_\w{20,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
+    r"|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}"
+)
+_seen: set[str] = set()  # secret config values of this process
+
+
+def is_secret(name: str) -> bool:
+    """Say whether something called ``name`` is to be hidden: API_KEY and hf_token, not key."""
+    words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return bool(_WORDS & set(words)) or (len(words) > 1 and words[-1] == "key")
+
+
+def clean(value: Any) -> Any:
+    """Return JSON-able data with every secret in it hidden, under whatever key it stands."""
+    notice(value)
+    return _clean(value)
+
+
+def notice(value: Any) -> None:
+    """Remember the secrets in a config, before anything quotes them."""
+    _seen.update(_secret_entries(value))
+
+
+def clean_text(text: str) -> str:
+    """Return text with every known secret in it hidden."""
+    return _pattern(frozenset({*_of_environment(), *_seen})).sub(HIDDEN, text)
+
+
+class CleanStream:
+    """A text stream that hides secrets in what is written to another."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write cleaned text."""
+        return self._stream.write(clean_text(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _secret_entries(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, x in value.items():
+            if isinstance(x, str) and len(x) >= _SHORTEST and is_secret(str(key)) and x != HIDDEN:
+                yield x
+            yield from _secret_entries(x)
+    elif isinstance(value, list | tuple):
+        for x in value:
+            yield from _secret_entries(x)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(x) for key, x in value.items()}
+    return [_clean(x) for x in value] if isinstance(value, list | tuple) else value
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and is_secret(name):
+            yield value
+    yield from _of_netrc(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
+
+
+@cache
+def _of_netrc(path: str) -> tuple[str, ...]:
+    try:
+        hosts = netrc.netrc(path).hosts.values()
+    except (OSError, netrc.NetrcParseError):
+        return ()
+    return tuple(word for *_, word in hosts if word and len(word) >= _SHORTEST)
+
+
+@cache
+def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(secrets, key=len, reverse=True)
+    return re.compile("|".join([*map(re.escape, longest_first), rf"\b(?:{_FORMS})"]))

@@ -1,0 +1,116 @@
+"""No key or token in any file of the store, wherever it came from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import secrets, store
+from benchmark.secrets import HIDDEN, clean, clean_text, is_secret
+
+IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env=2", "3f" * 20
+
+
+def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
+    """A worker of its own prints the secrets and breaks with them; W&B records it offline."""
+    words = ["-m", "algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky"]
+    words += [f"env.kwargs.api_key={IN_CONFIG}", f"results={tmp_path}", "tracking=offline"]
+    words += ["budget=300", "log_every=20", "evaluation.every=0"]
+    words += [f"tracking.notes=with {IN_ENVIRONMENT.replace('=', chr(92) + '=')}", "seed=0,1"]
+    planted = {"SERVICE_TOKEN": IN_ENVIRONMENT, "WANDB_API_KEY": OF_WANDB}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *words],
+        env={**os.environ, **planted}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    found = {path.name for path in files}
+    assert {
+        "plan.json",
+        "run.json",
+        "error.txt",
+        "status.json",
+        "log.txt",
+        "tracking.json",
+    } <= found
+    assert any(path.suffix == ".wandb" for path in files)
+    for path in files:
+        content = path.read_bytes()
+        for secret in (IN_CONFIG, IN_ENVIRONMENT, OF_WANDB):
+            assert secret.encode() not in content, path
+    texts = {path.name: path.read_text() for path in files if path.suffix in (".txt", ".json")}
+    assert f"opened with {HIDDEN} and {HIDDEN}" in texts["log.txt"]
+    assert f"refused: https://user:{HIDDEN}@host?token={HIDDEN}" in texts["error.txt"]
+    assert json.loads(texts["run.json"])["config"]["env"]["kwargs"] == {"api_key": HIDDEN}
+
+
+@pytest.mark.parametrize("name", ["WANDB_API_KEY", "hf_token", "apiKey", "db.password", "SECRET"])
+def test_names_of_secrets(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["key", "max_tokens", "tokenizer", "keyboard", "algo.lr", ""])
+def test_names_of_what_is_none(name):
+    assert not is_secret(name)
+
+
+def test_a_config_value_stays_known_and_short_ones_are_left(monkeypatch):
+    monkeypatch.setattr(secrets, "_seen", set())
+    config = {"label": "DQN, token=abcdefgh12", "env": [{"token": "abcdefgh12"}], "pin_token": "1"}
+    hidden = {"label": f"DQN, token={HIDDEN}", "env": [{"token": HIDDEN}], "pin_token": "1"}
+    assert clean(config) == hidden and clean(hidden) == hidden
+    assert clean_text("ValueError: abcdefgh12 at step 1") == f"ValueError: {HIDDEN} at step 1"
+
+
+@pytest.mark.parametrize(
+    "token", ["hf_" + "a1" * 12, "ghp_" + "b2" * 15, "AKIA" + "ABCD" * 4, "sk-" + "c3" * 12]
+)
+def test_well_known_forms_are_hidden_wherever_they_stand(token):
+    assert clean_text(f"url=https://{token}@host") == f"url=https://{HIDDEN}@host"
+    sha = "0123456789abcdef" * 2 + "01234567"
+    assert clean_text(f"commit {sha}, task-{'x' * 30}") == f"commit {sha}, task-{'x' * 30}"
+
+
+def test_passwords_of_netrc_are_hidden(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password 0123456789abcdef\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert clean_text("key 0123456789abcdef") == f"key {HIDDEN}"
+
+
+def test_the_diff_is_kept_once_and_clean(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (checkout / "x.py").write_text("a = 1\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    monkeypatch.setattr(store, "_ROOT", checkout)
+    monkeypatch.setattr(store, "code_hash", lambda: "c0de")
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    study = tmp_path / "study"
+    for text, kept in (("a = 1\n", False), (f"a = '{IN_ENVIRONMENT}'\n", True), ("a = 3\n", True)):
+        (checkout / "x.py").write_text(text)
+        store.git_sha.cache_clear()
+        store.keep_diff(study)
+        assert (study / "code" / "c0de.diff").exists() == kept
+    diff = (study / "code" / "c0de.diff").read_text()
+    assert f"+a = '{HIDDEN}'" in diff and diff.startswith("# git ")
+    store.git_sha.cache_clear()
+
+
+def test_the_diff_can_be_left_out(tmp_path: Path, monkeypatch):
+    from benchmark.grid import sweep
+    from benchmark.launch.core import launch
+    from tests.launch.fakes import play
+
+    kept: list[Path] = []
+    monkeypatch.setattr(store, "keep_diff", kept.append)
+    words = ("algo=dqn", "env=cartpole", "algo.lr=0.001", "tracking=disabled")
+    for flag, times in (("false", 0), ("true", 1)):
+        study = sweep((*words, f"tracking.git_diff={flag}", f"results={tmp_path / flag}"))
+        launch(study, "inline", {}, play)
+        assert len(kept) == times

@@ -1,0 +1,35 @@
+"""An environment that is given a key, and cannot keep it to itself."""
+
+import os
+from itertools import count
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+STEPS = 60  # of this process, until it breaks
+_taken = count()
+
+
+class Leaky(gym.Env[np.ndarray, int]):
+    """Print what it knows, and break with a message that quotes it."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, api_key: str) -> None:
+        self.api_key, self.steps = api_key, 0
+        print("opened with", api_key, "and", os.environ["SERVICE_TOKEN"])
+
+    def reset(self, **_: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if next(_taken) > STEPS:
+            url = f"https://user:{self.api_key}@host?token={os.environ['SERVICE_TOKEN']}"
+            raise ConnectionError(f"refused: {url}")
+        return np.zeros(2, np.float32), 1.0, False, self.steps % 20 == 0, {}
+
+
+gym.register("Leaky-v0", Leaky)
