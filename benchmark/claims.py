@@ -74,7 +74,7 @@ class Watch:
         return names is None or name in names
 
     def take(self, job: Job) -> Job | None:
-        """Claim a job's runs for this process; return the job with its token, None if one is taken.
+        """Claim a job's runs for this process; return the job with its mark, None if one is taken.
 
         A dead owner's claim is taken over.
         """
@@ -84,9 +84,9 @@ class Watch:
                     if self.alive(claim):
                         return None
                     path_of(replace(job, job_id=claim["job_id"])).unlink(missing_ok=True)
-            claimed = replace(job, token=secrets.token_hex(8))
+            claimed = replace(job, mark=secrets.token_hex(8))
             claim = Claim(
-                mark=claimed.token,
+                mark=claimed.mark,
                 job_id=job.job_id,
                 runs=job.run_ids,
                 beat=0,
@@ -127,10 +127,10 @@ def ask_to_stop(study_dir: Path) -> int:
 
 
 def release(job: Job) -> None:
-    """Give a job's claim back; a claim of another token is left alone."""
+    """Give a job's claim back; a claim of another mark is left alone."""
     with atomic.mutex(Path(job.study_dir)):
         claim: Claim | None = store.read_json(path_of(job))
-        if claim is not None and claim["mark"] == job.token:
+        if claim is not None and claim["mark"] == job.mark:
             path_of(job).unlink(missing_ok=True)
 
 
@@ -141,7 +141,7 @@ def _owner() -> dict[str, Any]:
 def _renew(job: Job, **changes: Any) -> bool:
     with atomic.mutex(Path(job.study_dir)):
         claim: Claim | None = store.read_json(path_of(job))
-        if claim is None or claim["mark"] != job.token:
+        if claim is None or claim["mark"] != job.mark:
             return False
         store.write_json(path_of(job), {**claim, "beat": claim["beat"] + 1, **changes})
     return True

@@ -202,15 +202,19 @@ def _wandb_push(words: list[str]) -> int:
 
     from benchmark.tracking import push
 
-    folders = push.run_folders([folder(text) for text in args.paths])
+    paths = [folder(text) for text in args.paths]
+    folders = push.run_folders(paths)
     where = {"project": args.project, "entity": args.entity}
-    failed = 0
+    failed, wrong = 0, 0
     for outcome in push.push(folders, where, push.Pace(args.rate)):
         failed += bool(outcome.problem)
         end = outcome.problem or ("up to date" if not outcome.sent else "complete")
         print(f"{outcome.run_id}: {outcome.sent} of {outcome.rows} rows sent, {end}", flush=True)
+    for study, problem in push.push_studies(paths, where):
+        wrong += bool(problem)
+        print(f"{study.name}: {problem or 'plan and report are on W&B'}")
     print(f"{len(folders) - failed} of {len(folders)} runs are complete on W&B")
-    return 1 if failed else 0
+    return 1 if failed or wrong else 0
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

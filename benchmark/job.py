@@ -57,7 +57,7 @@ class Job:
             ``limits``; no ``seed``.
         tuned: name of the tuned file that was loaded, or None.
         seeds: the K seeds, and run_ids: the K run folders, in the same order.
-        token: what the process that may run this job has written into its claim.
+        mark: what the process that may run this job has written into its claim.
     """
 
     study: str
@@ -70,7 +70,7 @@ class Job:
     tuned: str | None
     seeds: list[int]
     run_ids: list[str]
-    token: str = ""
+    mark: str = ""
 
 
 @dataclass

@@ -66,7 +66,7 @@ class Pulse:
             if now - beaten > BEAT:
                 beaten = now
                 with suppress(OSError):  # a full disk is the job's concern
-                    if self.job.token and not claims.beat(self.job) and self.enforce:
+                    if self.job.mark and not claims.beat(self.job) and self.enforce:
                         os._exit(0)  # another process has taken the runs over
                 if token != (token := claims.stop_token(study)):
                     os.kill(os.getpid(), signal.SIGTERM)

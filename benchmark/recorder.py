@@ -12,7 +12,7 @@ from torch import Tensor
 import benchmark.schema as schema
 from benchmark import checkpoint, store
 from benchmark.job import Job
-from benchmark.tracking.files import Rows
+from benchmark.tracking.files import Rows, timed
 from benchmark.tracking.wandb import WandbMirror, settle
 
 Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
@@ -51,7 +51,7 @@ class RunWriter:
         self.step = step
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
-        self.mirror.log(stored)
+        self.mirror.log(stored | timed(timing))
 
     def end(
         self,

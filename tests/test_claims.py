@@ -35,7 +35,7 @@ def test_a_claim_holds_its_runs_until_it_is_released(job: Job) -> None:
     assert mine is not None
     assert claims.Watch().take(job) is None and claims.Watch().take(other(job, 1)) is None
     assert claims.Watch().take(other(job, 2)) is not None  # other seeds are free
-    claims.release(replace(mine, token="another"))
+    claims.release(replace(mine, mark="another"))
     assert claims.Watch().take(other(job, 0)) is None
     claims.release(mine)
     assert claims.Watch().take(other(job, 0)) is not None
@@ -48,7 +48,7 @@ def test_a_dead_owner_is_followed(job: Job) -> None:
     gone.wait()
     change(first, pid=gone.pid)
     second = claims.Watch().take(job)
-    assert second is not None and second.token != first.token
+    assert second is not None and second.mark != first.mark
     assert not claims.adopt(first) and not claims.beat(first)  # it must not run
     assert claims.adopt(second) and claims.beat(second)
 

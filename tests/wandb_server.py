@@ -106,8 +106,7 @@ class WandbServer:
 
     Attributes:
         runs: by (project, run id).
-        artifacts: by id, what ``CreateArtifact`` sent; ``manifests`` and ``blobs`` by path.
-        reports: what ``upsertView`` sent.
+        artifacts: by id, what ``CreateArtifact`` sent; blobs: what was uploaded of them, by path.
         calls: the name of every request that came, in order.
         refuse: given a request's name, the HTTP status to refuse it with, or None.
         delay: seconds that every answer waits; gate: while it is cleared, nothing is answered.
@@ -117,7 +116,6 @@ class WandbServer:
         self.runs: dict[tuple[str, str], Bucket] = {}
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.blobs: dict[str, bytes] = {}
-        self.reports: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.refuse: Callable[[str], int | None] = lambda _: None
         self.delay = 0.0
@@ -280,6 +278,34 @@ class WandbServer:
         files = {"edges": edges, "pageInfo": {"endCursor": "", "hasNextPage": False}}
         shown = {"fileCount": len(names), "files": files}
         return {"project": {"internalId": "1", "run": shown}}
+
+    def _ArtifactType(self, _: Any) -> Any:
+        return {"project": {"artifact": None}}
+
+    def _CreateArtifact(self, v: dict[str, Any]) -> Any:
+        name = f"artifact-{len(self.artifacts)}"
+        self.artifacts[name] = v["input"]
+        sequence = {"id": v["input"]["artifactCollectionName"], "latestArtifact": None}
+        artifact = {"id": name, "state": "PENDING", "artifactSequence": sequence}
+        return {"createArtifact": {"artifact": artifact}}
+
+    def _upload(self, path: str) -> Any:
+        return {"uploadUrl": f"{self.url}/blob/{path}", "uploadHeaders": []}
+
+    def _CreateArtifactManifest(self, v: dict[str, Any]) -> Any:
+        file = {"id": v["artifactID"], **self._upload(f"{v['artifactID']}/manifest")}
+        return {"createArtifactManifest": {"artifactManifest": {"id": file["id"], "file": file}}}
+
+    def _CreateArtifactFiles(self, v: dict[str, Any]) -> Any:
+        edges = []
+        for sent in v["input"]["artifactFiles"]:
+            path = f"{sent['artifactID']}/{sent['name']}"
+            node = {"storagePath": path, "artifact": {"id": sent["artifactID"]}}
+            edges.append({"node": {**node, **self._upload(path), "uploadMultipartUrls": None}})
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def _CommitArtifact(self, v: dict[str, Any]) -> Any:
+        return {"commitArtifact": {"artifact": {"id": v["artifactID"], "digest": ""}}}
 
     def _file(self, bucket: Bucket, name: str, url: str) -> Any:
         size, when = len(bucket.files[name]), bucket.heartbeat

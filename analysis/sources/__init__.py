@@ -9,10 +9,10 @@ analysis knows where runs came from. The first that accepts reads.
 
 from types import ModuleType
 
-from analysis.sources import arrays, study, table
+from analysis.sources import arrays, study, table, wandb, wandb_file
 from analysis.sources.frames import Frames, complete
 
-SOURCES: tuple[ModuleType, ...] = (arrays, table, study)
+SOURCES: tuple[ModuleType, ...] = (arrays, table, wandb, wandb_file, study)
 
 
 def read(where: str) -> Frames:

@@ -104,7 +104,7 @@ def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
         try:
             table = pq.ParquetFile(copy).read(use_threads=False)
             if not lines.exists() or lines.read_bytes().count(b"\n") == len(table):
-                return _tidy({name: table[name].to_numpy() for name in table.column_names})
+                return tidy({name: table[name].to_numpy() for name in table.column_names})
             notes.append("metrics.parquet and metrics.jsonl differ in length: the lines were read")
         except (OSError, pa.ArrowException) as error:
             notes.append(f"metrics.parquet is unreadable ({error}): the lines were read")
@@ -112,7 +112,7 @@ def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
         return dict(_EMPTY)
     rows = _read_lines(lines, notes)
     names = dict.fromkeys(name for row in rows for name in row)
-    return _tidy({name: [row.get(name) for row in rows] for name in names})
+    return tidy({name: [row.get(name) for row in rows] for name in names})
 
 
 def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _tidy(columns: Mapping[str, Any]) -> Columns:
+def tidy(columns: Mapping[str, Any]) -> Columns:
     """Make arrays of numbers, check the steps, and merge rows of one step that do not clash."""
     try:
         tidy = {name: np.array(values, np.float64) for name, values in columns.items()}

@@ -29,7 +29,7 @@ def read(where: str) -> Frames:
     runs = {
         planned["run_id"]: read_run(folder / "runs" / planned["run_id"]) for planned in plan["runs"]
     }
-    rows = [_row(plan["study"], planned, runs[planned["run_id"]]) for planned in plan["runs"]]
+    rows = [row(plan["study"], planned, runs[planned["run_id"]]) for planned in plan["runs"]]
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
     unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
@@ -62,7 +62,8 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     return {"study": folder.name, "skipped": []} | plan
 
 
-def _row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
+def row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Return the row of ``runs`` for one planned run of a study."""
     variant, record = planned["variant"], run.record
     scores, config = record.get("scores") or {}, record.get("config") or {}
     parts = json.dumps([config.get("algo"), config.get("env")], sort_keys=True)

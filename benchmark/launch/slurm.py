@@ -64,7 +64,7 @@ class Slurm:
         jobs, self.fresh = self.fresh, []
         folder = Path(jobs[0].study_dir) / "slurm"
         folder.mkdir(exist_ok=True)
-        listed = folder / f"{jobs[0].token}.txt"
+        listed = folder / f"{jobs[0].mark}.txt"
         listed.write_text("".join(f"{task.write(job, self.run)}\n" for job in jobs))
         options = [
             f"--array=0-{len(jobs) - 1}",

@@ -19,6 +19,7 @@ from benchmark import claims, ledger, schema, store
 from benchmark.job import Job
 from benchmark.launch import faults, worker
 from benchmark.launch.executor import Exit, tail
+from benchmark.secrets import notice
 
 
 def write(job: Job, run: worker.Run) -> Path:
@@ -40,6 +41,7 @@ def supervise(spec: Path) -> int:
     child = os.fork()
     if child == 0:
         worker.die_with_parent()
+        notice(job.config)
         worker.take_output(log)
         module, _, name = read["run"].partition(":")
         worker.run_contained(getattr(importlib.import_module(module), name), job)
@@ -52,7 +54,7 @@ def supervise(spec: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if job.token and not claims.beat(job):
+    if job.mark and not claims.beat(job):
         return code  # the runs are another process's by now, and so is what is said of them
     failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
     ledger.end(job, schema.FAILED, reason, tail(log), failure, code)

@@ -43,7 +43,7 @@ def run_inside(run: Run, job: Job) -> None:
 def run_contained(run: Run, job: Job) -> None:
     """Run a job in this process, which is the job's own; leave at once if the claim is lost."""
     faulthandler.enable()
-    if job.token and not claims.adopt(job):
+    if job.mark and not claims.adopt(job):
         return
     limit_threads(job.config["threads"])
     with Pulse(job, enforce=True):

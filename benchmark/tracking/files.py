@@ -86,8 +86,21 @@ class Rows:
         return target
 
 
+def timed_rows(folder: Path) -> list[Row]:
+    """Return a run folder's rows, each with its ``time/wall`` and ``time/cpu`` in seconds."""
+    clock = {row[STEP]: row for row in read_rows(folder / "timing.jsonl")}
+    return [row | timed(clock.get(row[STEP], {})) for row in read_rows(folder / "metrics.jsonl")]
+
+
+def timed(times: Mapping[str, float]) -> Row:
+    """Return the columns that a row of ``timing.jsonl`` adds to its row of metrics."""
+    return {f"time/{key}": value for key, value in times.items() if key != STEP}
+
+
 def read_rows(path: Path) -> list[Row]:
-    """Return the whole rows of a ``.jsonl`` file, without a torn last line."""
+    """Return the whole rows of a ``.jsonl`` file, without a torn last line; none without a file."""
+    if not path.exists():
+        return []
     return [row for _, row in _whole_rows(path)]
 
 

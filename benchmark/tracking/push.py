@@ -15,13 +15,13 @@ from typing import Any
 from benchmark import store
 from benchmark.errors import ConfigError
 from benchmark.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
-from benchmark.tracking.files import Row, read_rows
+from benchmark.tracking.files import Row, timed_rows
 from benchmark.tracking.service import logged_in, quiet_setup, teardown
-from benchmark.tracking.wandb import Held, compact, held, open_run, summary, wandb_id
+from benchmark.tracking.study import push_study
+from benchmark.tracking.wandb import NO_HURRY, Held, compact, held, open_run, summary, wandb_id
 
 PUSHED = "pushed"
 _ENDED = (FINISHED, FAILED, INTERRUPTED)
-_NO_HURRY: dict[str, Any] = {"init_timeout": 90.0, "finish_timeout": 300.0}
 _DEFAULTS: dict[str, Any] = {  # of a run that does not say how it was tracked
     **{"project": "prism", "entity": None, "job_type": "train", "tags": [], "notes": None}
 }
@@ -98,8 +98,7 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
         try:
             outcome = _push_run(folder, where, pace)
         except Exception as error:  # the other runs are not to suffer
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            outcome = Outcome(folder.name, 0, len(read_rows(folder / "metrics.jsonl")), words[:300])
+            outcome = Outcome(folder.name, 0, len(timed_rows(folder)), _line(error))
             teardown()  # a failed start leaves the id "in use"
         if not outcome.problem:
             status = store.read_json(folder / "status.json")
@@ -108,12 +107,34 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
     teardown()
 
 
+def push_studies(paths: Iterable[Path], where: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Send plan and report of the studies among ``paths``; yield each and what went wrong."""
+    for path in paths:
+        if (path / "plan.json").is_file():
+            known = sorted(path.glob("runs/*/tracking.json"))
+            try:
+                push_study(path, _tracking(known[0].parent if known else path, where))
+                yield path, ""
+            except Exception as error:  # as of a run
+                yield path, _line(error)
+            teardown()
+
+
+def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a run was tracked, with what ``where`` says in its place."""
+    given = {key: value for key, value in where.items() if value is not None}
+    return _DEFAULTS | (store.read_json(folder / "tracking.json") or {}) | given
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
     record: RunRecord = json.loads((folder / "run.json").read_text())
     status: Status = json.loads((folder / "status.json").read_text())
-    given = {key: value for key, value in where.items() if value is not None}
-    tracking = _DEFAULTS | (store.read_json(folder / "tracking.json") or {}) | given
-    rows = [compact(row) for row in read_rows(folder / "metrics.jsonl")]
+    tracking = _tracking(folder, where)
+    rows = [compact(row) for row in timed_rows(folder)]
     facts = summary(status["state"], status["reason"], len(rows))
     pace.wait()
     quiet_setup()
@@ -122,7 +143,7 @@ def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
     missing = _lacking(before, rows)
     if before and not missing and facts.items() <= before.summary.items():
         return Outcome(folder.name, 0, len(rows), _surplus(before, rows))
-    run = open_run(record, folder, tracking, "online", **_NO_HURRY)
+    run = open_run(record, folder, tracking, "online", **NO_HURRY)
     for row in missing:
         run.log(row)
     run.summary.update(facts)

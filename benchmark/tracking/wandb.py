@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from benchmark.schema import STEP, RunRecord
 from benchmark.secrets import clean, clean_text
-from benchmark.tracking.files import plain, read_rows
+from benchmark.tracking.files import plain, timed_rows
 from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
 UPLOADING = "uploading"
@@ -39,6 +39,7 @@ _SETTINGS: dict[str, Any] = {  # what a mirror needs no more than the start-up t
     "x_save_requirements": False,
     "x_transaction_log_flush_interval": 1.0,  # a killed process loses one second, not fifteen
 }
+NO_HURRY: dict[str, Any] = {"init_timeout": 90.0, "finish_timeout": 300.0}  # nobody trains
 
 
 class WandbMirror:
@@ -126,14 +127,14 @@ class WandbMirror:
         if mode == "online" and run.resumed and (before := held(run.path)):
             self._sent = before.rows
         if self._resume_at is not None:
-            for row in read_rows(self._folder / "metrics.jsonl"):
+            for row in timed_rows(self._folder):
                 if row[STEP] <= self._resume_at:
                     self._send(compact(row))
         self._status = mode
 
     def _send(self, row: dict[str, Any]) -> None:
         self._rows += 1
-        if self._sent.get(row[STEP]) != row:
+        if _untimed(self._sent.get(row[STEP], {})) != _untimed(row):
             self._attempt(lambda run: run.log(row))
 
     def _attempt(self, call: Callable[[Any], None]) -> None:
@@ -175,6 +176,11 @@ class WandbMirror:
             )
 
 
+def _untimed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is computed again as it was: all of a row but the clock."""
+    return {key: value for key, value in row.items() if not key.startswith("time/")}
+
+
 def _abandon(run: Any) -> None:
     """End a run as far as it can still be told."""
     with suppress(Exception):
@@ -199,7 +205,7 @@ def open_run(
     folder: Path,
     tracking: Mapping[str, Any],
     mode: StartMode,
-    **settings: Any,
+    **changes: Any,
 ) -> Any:
     """Start the W&B run of a run folder, or go on in it.
 
@@ -207,14 +213,12 @@ def open_run(
         record: ``run.json``; folder: where ``wandb/`` goes.
         tracking: project, entity, tags, notes and job type.
         mode: online or offline.
-        settings: of ``wandb.Settings``, in place of the mirror's.
+        changes: of the mirror's settings.
     """
     import wandb
 
     quiet_setup()
     record, tracking = clean(record), clean(tracking)
-    known = wandb.Settings.model_fields  # settings with x_ come and go between versions
-    chosen = {k: v for k, v in (_SETTINGS | settings).items() if k in known}
     label, study = record["variant"]["label"], record["study"]
     run = wandb.init(
         project=tracking["project"],
@@ -233,11 +237,19 @@ def open_run(
         mode=mode,
         reinit="create_new",
         resume="allow" if mode == "online" else None,
-        settings=wandb.Settings(**chosen),
+        settings=settings(**changes),
     )
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP)
     return run
+
+
+def settings(**changes: Any) -> Any:
+    """Return the mirror's ``wandb.Settings`` with some changed, as far as this version has them."""
+    import wandb
+
+    known = wandb.Settings.model_fields  # settings with x_ come and go between versions
+    return wandb.Settings(**{k: v for k, v in (_SETTINGS | changes).items() if k in known})
 
 
 def group(record: RunRecord) -> str:

@@ -220,7 +220,7 @@ def test_a_task_that_lost_its_claim_leaves_the_runs_alone(tmp_path):
     ledger.prepare(claimed)
     spec = task.write(claimed, fakes.play)
     before = states(plan(tmp_path, [fakes.RETURN]))
-    store.write_json(claims.path_of(job), {"token": "another", "beat": 0})
+    store.write_json(claims.path_of(job), {"mark": "another", "beat": 0})
     assert _supervised(spec) == 0
     assert states(plan(tmp_path, [fakes.RETURN])) == before
     claims.path_of(job).unlink()

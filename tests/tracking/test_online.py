@@ -17,7 +17,7 @@ from benchmark.runner import Training, run_job
 from benchmark.schema import STEP
 from benchmark.tracking import service
 from benchmark.tracking import wandb as mirror_module
-from benchmark.tracking.files import read_rows
+from benchmark.tracking.files import timed_rows
 from benchmark.tracking.push import Pace, push
 from benchmark.tracking.wandb import settle, wandb_id
 from tests.runs import Killed, job, stop
@@ -37,7 +37,7 @@ def folders(work: Job) -> list[Path]:
 
 
 def local(folder: Path) -> list[dict[str, Any]]:
-    rows = read_rows(folder / "metrics.jsonl")
+    rows = timed_rows(folder)
     return [{key: x for key, x in row.items() if x is not None} for row in rows]
 
 

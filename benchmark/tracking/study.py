@@ -1,0 +1,85 @@
+"""A study's own W&B run: its plan, how the code differed, and its report with figures and tables.
+
+The plan is what tells a reader of W&B which runs never began.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark import store
+from benchmark.tracking.service import quiet_setup
+from benchmark.tracking.wandb import NO_HURRY, held, safe_id, settings
+
+JOB_TYPE = "study"
+
+
+def push_study(study_dir: Path, where: Mapping[str, Any]) -> bool:
+    """Bring the W&B run of a study up to date; return whether there was anything to send.
+
+    Args:
+        study_dir: ``results/<study>`` with a ``plan.json``.
+        where: ``project`` and ``entity``.
+    """
+    import wandb
+
+    quiet_setup()
+    plan = store.read_json(study_dir / "plan.json")
+    name = safe_id(f"{plan['study']}-study")
+    content = _digest(study_dir)
+    before = held("/".join(filter(None, [where["entity"], where["project"], name])))
+    if before and before.summary.get("content") == content:
+        return False
+    run = wandb.init(
+        project=where["project"],
+        entity=where["entity"],
+        id=name,
+        name=plan["study"],
+        group=plan["study"],
+        job_type=JOB_TYPE,
+        tags=[plan["study"][:64]],
+        config={"study": plan["study"], "planned": len(plan["runs"])},
+        dir=str(study_dir),
+        mode="online",
+        reinit="create_new",
+        resume="allow",
+        settings=settings(**NO_HURRY),
+    )
+    for path in _files(study_dir):
+        run.save(str(path), base_path=str(study_dir), policy="now")
+    report = dict(_report(study_dir / "report"))
+    if report:
+        run.log(report)
+    run.summary.update({"content": content})
+    run.finish()
+    return True
+
+
+def _files(study_dir: Path) -> list[Path]:
+    """Return what is uploaded as it is."""
+    return [study_dir / "plan.json", *sorted((study_dir / "code").glob("*.diff"))]
+
+
+def _report(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the page, the figures and the tables of a report, if there is one."""
+    import pandas as pd
+    import wandb
+
+    page = folder / "index.html"
+    if page.is_file():
+        yield "report", wandb.Html(str(page), inject=False)
+    for path in sorted(folder.glob("figures/*.png")):
+        yield f"figures/{path.stem}", wandb.Image(str(path))
+    for path in sorted(folder.glob("tables/*.csv")):
+        yield f"tables/{path.stem}", wandb.Table(dataframe=pd.read_csv(path))
+
+
+def _digest(study_dir: Path) -> str:
+    """Return a hash of all that would be sent."""
+    sha = hashlib.sha256()
+    shown = [path for path in study_dir.glob("report/**/*") if path.suffix in (".html", ".csv")]
+    for path in [*_files(study_dir), *sorted(shown)]:
+        sha.update(str(path.relative_to(study_dir)).encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:16]
