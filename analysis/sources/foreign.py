@@ -110,11 +110,7 @@ def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where
         f"{where}: the score at the end of runs without a final evaluation is their mean return "
         f"over the last {_TAIL:.0%} of the budget"
     )
-    records = {
-        run.run_id: {"env": row["env"], "config": dict(run.config)}
-        for run, row in zip(runs, rows, strict=True)
-    }
-    return Frames(runs=table, metrics=stack(columns), records=records, notes=notes)
+    return Frames(runs=table, metrics=stack(columns), notes=notes)
 
 
 def _setting(config: Mapping[str, Any], key: str, mapping: Mapping[str, str]) -> Any:
