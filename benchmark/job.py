@@ -72,6 +72,11 @@ class Job:
     run_ids: list[str]
     mark: str = ""
 
+    @property
+    def cpus(self) -> int:
+        """Return how many jobs of one process this one counts as; an agent of processes says."""
+        return int(self.config["algo"].get("cpus", 1))
+
 
 @dataclass
 class Sweep:

@@ -17,7 +17,7 @@ ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
 
 
 def read_plan(study_dir: Path) -> schema.Plan:
-    """Return a study's plan.
+    """Return a study's plan; one from before it had cells is read as one that names none.
 
     Raises:
         ConfigError: the folder holds no plan, or one of another schema.
@@ -30,6 +30,7 @@ def read_plan(study_dir: Path) -> schema.Plan:
             f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
             f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the one that wrote it"
         )
+    plan.setdefault("cells", {})
     return plan
 
 
@@ -57,7 +58,7 @@ def write_plan(sweep: Sweep) -> None:
 
 
 def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
-    """Add the runs of jobs to a plan; a run that stands there stays as it is."""
+    """Add the runs of jobs to a plan; a run that stands there keeps all that it says."""
     runs = {run["run_id"]: run for run in plan["runs"]}
     for job in jobs:
         protocol, _ = store.protocol(job.config)
@@ -75,12 +76,21 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
                 protocol=protocol,
                 cell=cell,
             )
-            runs.setdefault(run, planned)
+            runs[run] = {**planned, **runs.get(run, {})}  # type: ignore[typeddict-item]
     plan["runs"] = list(runs.values())
 
 
 def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
-    """Return the jobs of a plan, each with the seeds that were planned together."""
+    """Return the jobs of a plan, each with the seeds that were planned together.
+
+    Raises:
+        ConfigError: the plan is from before it had cells, so it does not tell what they run.
+    """
+    if unknown := sum(run.get("cell") not in plan["cells"] for run in plan["runs"]):
+        raise ConfigError(
+            f"{study_dir}/plan.json, of an earlier version, holds no config of {unknown} runs: "
+            "repeat the command that planned them, which adds it"
+        )
     packs: dict[str, list[schema.PlannedRun]] = {}
     for run in plan["runs"]:
         packs.setdefault(run["job_id"], []).append(run)

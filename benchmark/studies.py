@@ -37,7 +37,7 @@ def extend(study_dir: Path, count: int) -> int:
         before = len(plan["runs"])
         first = 1 + max(run["seed"] for run in plan["runs"])
         seeds = list(range(first, first + count))
-        one_of = {run["cell"]: run for run in plan["runs"]}
+        one_of = {run.get("cell"): run for run in plan["runs"]}
         for job in ledger.planned_jobs(study_dir, {**plan, "runs": list(one_of.values())}):
             size = agent_class(job.config["algo"]["agent"]).max_seeds or count
             for start in range(0, count, size):

@@ -125,7 +125,7 @@ class _Drive:
             self.progress.say("stopping: jobs write a checkpoint; Ctrl-C again ends them now")
 
     def _fill(self) -> None:
-        while self.queue and len(self.runner.running) < self.runner.slots and self.open:
+        while self.queue and self.open and self._has_room(self.queue[0]):
             job = self.queue.popleft()
             try:
                 claimed = self._claim(job)
@@ -141,6 +141,11 @@ class _Drive:
             self.runner.start(claimed)
             if isinstance(self.runner, Inline):
                 break
+
+    def _has_room(self, job: Job) -> bool:
+        """Say whether a job fits beside those that run; one beyond all slots runs alone."""
+        busy = sum(other.cpus for other in self.runner.running.values())
+        return not busy or busy + job.cpus <= self.runner.slots
 
     def _claim(self, job: Job) -> Job | None:
         """Return what is due of a job, claimed; None if another process has it or had it."""

@@ -19,7 +19,7 @@ class Exit(NamedTuple):
 class Executor(Protocol):
     """Runs jobs; knows nothing of plans and states."""
 
-    slots: int  # jobs at once
+    slots: int  # jobs at once, each counted by its cpus
     running: dict[str, Job]  # by job_id
 
     def start(self, job: Job) -> None:

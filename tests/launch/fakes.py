@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark import ledger, pulse, schema, store
 from benchmark.job import Job
+from benchmark.launch.executor import Exit
 
 FINISH, RAISE, EXIT, KILL, SEGFAULT, RETURN, ASK_TO_STOP = (n / 1000 for n in range(1, 8))
 HANG, GROW, FLAKY = (n / 1000 for n in range(8, 11))
@@ -88,6 +89,32 @@ def deaf(job: Job) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     wait_for_ever(job)
+
+
+class Together:
+    """An executor whose jobs end all at once, when no other may begin beside them."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.running: dict[str, Job] = {}
+        self.batches: list[list[int]] = []  # the cpus of the jobs that ran at the same time
+
+    def start(self, job: Job) -> None:
+        self.running[job.job_id] = job
+
+    def poll(self, seconds: float) -> list[Exit]:
+        jobs = list(self.running.values())
+        self.running.clear()
+        self.batches.append([job.cpus for job in jobs])
+        for job in jobs:
+            _end(job, schema.FINISHED)
+        return [Exit(job, 0, "") for job in jobs]
+
+    def stop(self) -> None: ...
+
+    def kill(self, job_id: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def rows(job: Job) -> None:

@@ -107,6 +107,16 @@ def test_the_longest_jobs_come_first(tmp_path):
     assert [job.config["budget"] for job in remaining(sweep(words))] == [300, 200, 100]
 
 
+def test_jobs_of_several_processes_take_as_many_slots(tmp_path, capsys, monkeypatch):
+    planned = plan(tmp_path, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    for job, cpus in zip(planned.jobs, [1, 1, 2, 1, 3, 1], strict=True):
+        job.config["algo"]["cpus"] = cpus
+    runner = fakes.Together(slots=2)
+    monkeypatch.setattr("benchmark.launch.core.make_executor", lambda *_: runner)
+    assert launch(planned, "local", {}, fakes.play)
+    assert runner.batches == [[1, 1], [2], [1], [3], [1]]
+
+
 @pytest.mark.parametrize("stale", ["refuse", "rerun", "keep"])
 def test_finished_runs_of_other_code(tmp_path, capsys, stale):
     first = plan(tmp_path, [fakes.FINISH])
