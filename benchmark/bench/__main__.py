@@ -1,8 +1,9 @@
 """Speed and memory, measured: ``python -m benchmark.bench [group ...]``.
 
 Every measurement is a process of its own with one thread; its CPU seconds count, not the clock's,
-from the first environment step to the last. The cases of a group take turns, and the ratio of
-their medians is printed, so that a machine whose speed drifts still compares fairly.
+from the first environment step to the last; ``launch`` alone is told by the clock. The cases of a
+group take turns, and the ratio of their medians is printed, so that a machine whose speed drifts
+still compares fairly.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from benchmark.bench import actor_critic, analysis, dqn, policy_gradient, tabular
+from benchmark.bench import actor_critic, analysis, dqn, launch, policy_gradient, tabular
 from benchmark.bench.measure import Group, Result
 
 GROUPS: dict[str, Group] = {
@@ -21,6 +22,7 @@ GROUPS: dict[str, Group] = {
     **policy_gradient.GROUPS,
     **actor_critic.GROUPS,
     **analysis.GROUPS,
+    **launch.GROUPS,
     **tabular.GROUPS,
 }
 
@@ -52,6 +54,8 @@ def _speed(results: list[Result]) -> float:
 
 def _report(group: Group, results: dict[str, list[Result]]) -> None:
     for case, runs in results.items():
+        if group.by_clock:
+            break
         speeds = sorted(r["steps"] / r["cpu"] for r in runs)
         print(
             f"{case:18} {_speed(runs):9,.0f} steps per CPU second "

@@ -27,12 +27,14 @@ class Group:
         cases: what to call each, and how to run it.
         ratios: pairs of cases; the first's speed is divided by the second's.
         repeats: how often at most; None = as asked.
+        by_clock: the cases tell the clock's time, which only their report can speak of.
         report: prints more from the results, by case.
     """
 
     cases: dict[str, Case]
     ratios: tuple[tuple[str, str], ...] = ()
     repeats: int | None = None
+    by_clock: bool = False
     report: Callable[[dict[str, list[Result]]], None] | None = None
 
 

@@ -62,6 +62,7 @@ def test_four_jobs_are_four_runs_of_wandb_and_one_has_failed(tmp_path, capfd):
     assert len(ids) == 4
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_share_the_work(tmp_path, capfd):
     words = [*QUICK, "env=cartpole", "seed=range(0,4)", "seeds_per_job=1", "tracking=disabled"]
     command = [sys.executable, "-m", "benchmark", "-m", *words, f"results={tmp_path}"]
@@ -75,6 +76,7 @@ def test_two_launches_at_once_share_the_work(tmp_path, capfd):
     assert claims.of(tmp_path / "adhoc") == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path):
     code = (
         "from benchmark.grid import sweep\n"
