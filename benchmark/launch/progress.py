@@ -11,7 +11,8 @@ from benchmark.job import Job, Sweep
 
 _LOG_PERIOD = 10.0  # seconds between two lines where there is no terminal
 _RECENT = 4  # jobs shown that have ended last
-_COLUMNS = ("job", "state", "done", "steps/s", "ETA", "return", "evaluation")
+_NUMBERS = ("done", "steps/s", "ETA", "return", "evaluation")
+_WIDTH = 72  # characters at least, so that the line above the table stays one
 
 
 class Progress:
@@ -97,7 +98,9 @@ class Progress:
         ends = [job for job, word in list(self.ends.values()) if word != "again"]
         done = sum(map(work, ends)) + sum(fraction(b) * work(job) for job, b in self._beats())
         total, elapsed = sum(map(work, self.jobs)), time.monotonic() - self.start
-        eta = f"ETA {clock(elapsed * (total - done) / done)}" if done else "ETA unknown"
+        slowest = max((left(b) or 0.0 for _, b in self._beats()), default=0.0)
+        rest = max(elapsed * (total - done) / done, slowest) if done else None
+        eta = "ETA unknown" if rest is None else f"ETA {clock(rest)}"
         text = f"{len(ends)}/{len(self.jobs)} jobs, {done / max(total, 1):.0%}, "
         return text + f"{self.failed} runs failed, {clock(elapsed)} elapsed, {eta}"
 
@@ -105,14 +108,21 @@ class Progress:
         """Return the picture: running jobs, those that ended last, and how many wait."""
         from rich.table import Table
 
-        table = Table(*_COLUMNS, title=self.head(), box=None, title_justify="left")
+        table = Table(
+            title=self.head(), title_justify="left", box=None, pad_edge=False, min_width=_WIDTH
+        )
+        table.add_column("job", no_wrap=True, overflow="ellipsis")
+        table.add_column("seeds", justify="right")
+        table.add_column("state", no_wrap=True)
+        for number in _NUMBERS:
+            table.add_column(number, justify="right", no_wrap=True)
         for job, beat in self._beats():
-            table.add_row(*cells(job, beat))
+            table.add_row(cell(job), str(len(job.seeds)), *cells(beat))
         for job, word in list(self.ends.values())[-_RECENT:]:
-            table.add_row(name(job), word)
+            table.add_row(cell(job), str(len(job.seeds)), word)
         waiting = len(self.jobs) - len(self.ends) - len(self.running)
         if waiting > 0:
-            table.add_row(f"and {plural(waiting, 'job')}", "waiting")
+            table.add_row(f"and {plural(waiting, 'job')}", "", "waiting")
         return table
 
 
@@ -123,31 +133,37 @@ def live_table(picture: Callable[[], Any]) -> Any:
     return Live(get_renderable=picture, refresh_per_second=2)
 
 
-def cells(job: Job, beat: Mapping[str, Any]) -> list[str]:
-    """Return what one running job's heartbeat says, a text for each column."""
+def cells(beat: Mapping[str, Any]) -> list[str]:
+    """Return the state that a running job's heartbeat tells, and a text for each number."""
     if not beat:
-        return [name(job), "starting"]
+        return ["starting"]
     rate = beat["global_step"] * beat["seeds"] / max(beat["wall"], 1e-9)
-    share = fraction(beat)
-    left = clock(beat["wall"] * (1 - share) / share) if share else "unknown"
+    rest = left(beat)
     scores = [beat.get(key) for key in ("train_return", "eval_return")]
     shown = ["" if score is None else f"{score:.1f}" for score in scores]
-    return [name(job), schema.RUNNING, f"{share:.0%}", f"{rate:,.0f}", left, *shown]
+    eta = "unknown" if rest is None else clock(rest)
+    return [schema.RUNNING, f"{fraction(beat):.0%}", f"{rate:,.0f}", eta, *shown]
 
 
 def line(of: tuple[Job, Mapping[str, Any]]) -> str:
     """Return what one running job's heartbeat says, as text."""
-    label, state, *rest = cells(*of)
+    job, beat = of
+    state, *rest = cells(beat)
     if not rest:
-        return f"{label}: {state}"
-    text = f"{label}: {rest[0]}, {rest[1]} steps/s"
+        return f"{name(job)}: {state}"
+    text = f"{name(job)}: {rest[0]}, {rest[1]} steps/s"
     words = zip(("return", "evaluation"), rest[3:], strict=True)
     return text + "".join(f", {word} {value}" for word, value in words if value)
 
 
 def name(job: Job) -> str:
     """Return what a job is called in progress and failures."""
-    return f"{job.variant['label']} on {job.env} x {plural(len(job.seeds), 'seed')}"
+    return f"{cell(job)} x {plural(len(job.seeds), 'seed')}"
+
+
+def cell(job: Job) -> str:
+    """Return what the seeds of a job have in common, in words."""
+    return f"{job.variant['label']} on {job.env}"
 
 
 def plural(n: int, noun: str) -> str:
@@ -163,6 +179,12 @@ def work(job: Job) -> int:
 def fraction(beat: Mapping[str, Any]) -> float:
     """Return how much of its budget a job has done."""
     return beat["global_step"] / beat["budget"] if beat else 0.0
+
+
+def left(beat: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a job still needs at its speed so far; None if nobody can tell."""
+    share = fraction(beat)
+    return beat["wall"] * (1 - share) / share if share else None
 
 
 def clock(seconds: float) -> str:

@@ -54,8 +54,9 @@ class Ray:
             "num_cpus": threads,
             "max_retries": 0,
             "scheduling_strategy": "SPREAD",
+            **(resources or {}),
         }
-        self.perform = ray.remote(**options, **(resources or {}))(perform)
+        self.perform = ray.remote(**options)(perform)
         cores = ray.cluster_resources().get("CPU", 1)
         self.slots = n_jobs or max(1, int(cores // threads)) + 2
         self.running: dict[str, Job] = {}

@@ -32,10 +32,21 @@ def test_a_terminal_gets_a_table(tmp_path, monkeypatch):
     shown = Progress(planned, planned.jobs, {running.job_id: running})
     failed = {"state": schema.FAILED, "reason": "why"}
     shown.ended(ended, [failed, failed], again=False)  # type: ignore[list-item]
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=80)
     console.print(shown.table())
     picture = console.file.getvalue()
+    assert len(picture.splitlines()) == 5  # head, columns, three jobs: none is broken
     for text in ("1/3 jobs", "2 runs failed", "lr=0.001", "starting", "FAILED", "and 1 job"):
         assert text in picture
     live = progress.live_table(shown.table)
     assert live.get_renderable().row_count == 3
+
+
+def test_a_sweep_takes_as_long_as_its_slowest_job(tmp_path):
+    planned = plan(tmp_path, [fakes.FINISH, fakes.RAISE])
+    quick, slow = planned.jobs
+    shown = Progress(planned, planned.jobs, {slow.job_id: slow})
+    shown.ended(quick, [], again=False)
+    beat = {"global_step": 25, "budget": 100, "wall": 1000.0, "seeds": 1}
+    store.write_json(store.job_dir(slow) / "heartbeat.json", beat)
+    assert shown.head().endswith("ETA 0:50:00")
