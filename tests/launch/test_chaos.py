@@ -92,8 +92,11 @@ def outcome(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(study)): path.read_bytes() for path in files}
 
 
-def survive(tmp_path: Path, words: tuple[str, ...], kinds: list[tuple[str, ...]]) -> Chaos:
-    assert main(command(tmp_path / "calm", words)[3:]) == 0
+def survive(
+    tmp_path: Path, words: tuple[str, ...], kinds: list[tuple[str, ...]], launcher: str
+) -> Chaos:
+    calm = command(tmp_path / "calm", (*words, f"hydra/launcher={launcher}"))
+    assert main(calm[3:]) == 0
     chaos = Chaos(tmp_path / "chaos", words)
     try:
         for each in kinds:
@@ -106,13 +109,13 @@ def survive(tmp_path: Path, words: tuple[str, ...], kinds: list[tuple[str, ...]]
 
 
 def test_three_kills_change_no_byte(tmp_path):
-    chaos = survive(tmp_path, THREE, [("job",), ("parent",), ("group",)])
+    chaos = survive(tmp_path, THREE, [("job",), ("parent",), ("group",)], "inline")
     runs = [store.read_status(p) for p in sorted(chaos.study.glob("runs/*"))]
     assert len(runs) == 8 and max(status["attempts"] for status in runs) > 1
 
 
 @pytest.mark.chaos
 def test_twenty_random_kills_of_a_real_sweep_change_no_byte(tmp_path):
-    chaos = survive(tmp_path, TWENTY, [("job", "parent", "group")] * 20)
+    chaos = survive(tmp_path, TWENTY, [("job", "parent", "group")] * 20, "local")
     assert len(list(chaos.study.glob("runs/*"))) == 96
     print({kind: chaos.done.count(kind) for kind in sorted(set(chaos.done))})
