@@ -30,7 +30,7 @@ def probe_config(name: str, **changes: Any) -> Any:
 
 
 def shown(*obs: float) -> torch.Tensor:
-    return torch.tensor(obs).view(1, -1, 1).expand(2, -1, -1)
+    return torch.tensor(obs, dtype=torch.float32).view(1, -1, 1).expand(2, -1, -1)
 
 
 def values(learner: Any, *obs: float) -> np.ndarray:
