@@ -63,7 +63,7 @@ class DQNConfig:
     norm: str = "none"  # or layer, batch
     dropout: float = 0.0
 
-    optimizer: str = "adam"  # or rmsprop (centred), sgd
+    optimizer: str = "adam"  # or rmsprop (centred), rmsprop_uncentred, sgd
     lr: float = 2.5e-4
     adam_eps: float = 1e-8  # added to the root of the second moment; rmsprop's too
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # betas[1] is rmsprop's alpha

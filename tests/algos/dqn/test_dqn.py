@@ -210,7 +210,7 @@ def test_a_continuous_task_is_refused() -> None:
     ("key", "value", "says"),
     [
         ("norm", "bach", "none, layer, batch"),
-        ("optimizer", "adamw", "adam, rmsprop, sgd"),
+        ("optimizer", "adamw", "adam, rmsprop, rmsprop_uncentred, sgd"),
         ("gamma", 1.5, "between 0 and 1"),
         ("n_step", 0, "at least 1"),
         ("v_max", -200.0, "v_min must lie below v_max"),
