@@ -112,6 +112,7 @@ def test_is_the_new_code_worse():
     assert found.margin["a"] == pytest.approx(5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_not_worse_is_rarely_said_of_what_is_worse_by_the_margin():
     rng, said = np.random.default_rng(1), 0
     for _ in range(200):
