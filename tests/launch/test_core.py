@@ -40,6 +40,7 @@ def test_ctrl_c_asks_every_job_to_stop_and_starts_no_other(tmp_path, capfd):
     assert "stopping" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_workers_stop_when_their_driver_is_killed(tmp_path):
     code = (
         "from tests.launch import fakes, test_core\n"
