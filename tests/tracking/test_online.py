@@ -109,8 +109,7 @@ FAULTS = {"down": down, "429": refusing(429), "500": refusing(500), "hanging": h
 
 @pytest.mark.parametrize(
     ("when", "fault"),
-    [("start", "down"), *[("middle", x) for x in ("down", "429", "500")]]
-    + [("end", x) for x in FAULTS],
+    [(when, fault) for when in ("start", "middle", "end") for fault in FAULTS],
 )
 def test_no_fault_of_the_server_delays_training_and_push_completes(
     wandb_server, tmp_path, monkeypatch, fault, when
