@@ -154,6 +154,8 @@ def _submit(words: list[str]) -> int:
 
 
 def _quoted(word: str) -> str:
+    """Quote a word for the sweeper; Hydra would resolve a reference in it, ``${oc.env:NAME}``."""
+    word = word.replace("%", "%25").replace("$", "%24")
     return QuotedString(word, Quote.single).with_quotes()
 
 

@@ -29,6 +29,7 @@ from benchmark.envs.config import EnvConfig
 from benchmark.envs.config import validate as validate_env
 from benchmark.errors import ConfigError, unknown
 from benchmark.job import Evaluation, Limits, Retry
+from benchmark.secrets import clean, is_reference, notice
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FOLDERS_VARIABLE = "PRISM_CONF"
@@ -262,9 +263,35 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"budget={plain['budget']} must be at least algo.lanes={lanes}")
     if plain["tracking"]["wandb"] not in WANDB_MODES:
         raise unknown("tracking.wandb", plain["tracking"]["wandb"], WANDB_MODES)
+    notice(plain)
+    for key in ("algo", "env"):
+        if clean(plain[key]) != plain[key]:
+            plain[key] = _storable(plain[key], OmegaConf.to_container(config[key]), key)
     check_device(plain["device"])
     validate_env(build(config, "env"))
     return {key: plain[key] for key in JOB_KEYS}
+
+
+def _storable(value: Any, raw: Any, key: str) -> Any:
+    """Return a value as files may hold it: one with a secret as the reference that it came from.
+
+    Raises:
+        ConfigError: it does not come from the environment.
+    """
+    if isinstance(value, dict):
+        inner = raw if isinstance(raw, dict) else {}
+        return {name: _storable(x, inner.get(name), f"{key}.{name}") for name, x in value.items()}
+    if isinstance(value, list):
+        items = raw if isinstance(raw, list) else [None] * len(value)
+        return [_storable(x, items[i], f"{key}.{i}") for i, x in enumerate(value)]
+    if clean(value) == value:
+        return value
+    if isinstance(raw, str) and is_reference(raw, key.rpartition(".")[2]):
+        return raw
+    raise ConfigError(
+        f"{key}: a secret would be kept in files; put it into an environment variable and say "
+        f"{key}='${{oc.env:NAME}}'"
+    )
 
 
 def stop_after(text: str) -> int | None:

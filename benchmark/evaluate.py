@@ -20,6 +20,7 @@ from benchmark.envs.make import make_spec
 from benchmark.envs.table import vector_env
 from benchmark.errors import ConfigError, unknown
 from benchmark.schema import RunRecord
+from benchmark.secrets import reveal
 
 
 class Evaluation(NamedTuple):
@@ -132,7 +133,9 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     torch.set_num_threads(config["threads"])
     cls = agent_class(config["algo"]["agent"])
     device = torch.device("cpu")
-    agent = cls(cls.Config(**config["algo"]), make_spec(env, record["budget"]), [0], device)
+    agent = cls(
+        cls.Config(**reveal(config["algo"], "algo")), make_spec(env, record["budget"]), [0], device
+    )
     agent.load({"policy": checkpoint.load(run_dir / "weights.pt")})
     evaluator = Evaluator(
         env, 1, episodes, config["evaluation"]["seed"], config["algo"].get("gamma", 1.0), device

@@ -23,6 +23,7 @@ from benchmark.envs.table import vector_env
 from benchmark.evaluate import Evaluation, Evaluator
 from benchmark.job import Job
 from benchmark.recorder import Columns, Meter, Recorder
+from benchmark.secrets import reveal
 from benchmark.signals import Stopped, stop_asked
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -85,7 +86,7 @@ class Training:
         self.budget: int = config["budget"]
         self.device = torch.device(config["device"])
         cls = agent_class(config["algo"]["agent"])
-        algo = cls.Config(**config["algo"])
+        algo = cls.Config(**reveal(config["algo"], "algo"))
         env, evaluation = from_dict(config["env"]), config["evaluation"]
         gamma, lanes = config["algo"].get("gamma", 1.0), config["algo"].get("lanes", 1)
         self.agent = cls(algo, make_spec(env, self.budget), job.seeds, self.device)

@@ -3,6 +3,9 @@
 What counts as secret: the values of environment variables and config keys that are called like one,
 the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
 rest of the process, so that a traceback that quotes it is cleaned too.
+
+A config may name a secret by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
+reference; only the process that builds the environment or the agent reveals it.
 """
 
 import netrc
@@ -11,6 +14,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TextIO
+
+from benchmark.errors import ConfigError
 
 HIDDEN = "[hidden]"
 _SHORTEST = 8  # a shorter value would take harmless text with it
@@ -21,9 +26,11 @@ _FORMS = (
     r"wandb_v\d_\w{20,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
     r"|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}"
 )
+_REFERENCE = re.compile(r"\$\{oc\.env:([^{},]+)\}")
 _seen: set[str] = set()  # secret config values of this process
 
 
+@cache
 def is_secret(name: str) -> bool:
     """Say whether something called ``name`` is to be hidden: API_KEY and hf_token, not key."""
     words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
@@ -33,7 +40,7 @@ def is_secret(name: str) -> bool:
 def clean(value: Any) -> Any:
     """Return JSON-able data with every secret in it hidden, under whatever key it stands."""
     notice(value)
-    return _clean(value)
+    return _clean(value, _known())
 
 
 def notice(value: Any) -> None:
@@ -43,7 +50,43 @@ def notice(value: Any) -> None:
 
 def clean_text(text: str) -> str:
     """Return text with every known secret in it hidden."""
-    return _pattern(frozenset({*_of_environment(), *_seen})).sub(HIDDEN, text)
+    return _known().sub(HIDDEN, text)
+
+
+def is_reference(text: str, name: str) -> bool:
+    """Say whether a value, of a key called ``name``, is safe: its secrets are in the environment.
+
+    "Bearer ${oc.env:NAME}" is; what is long beside the reference may be a secret too.
+    """
+    rest = _REFERENCE.sub("", text)
+    known = clean_text(text) != text or (is_secret(name) and len(rest) >= _SHORTEST)
+    return rest != text and "${" not in rest and not known
+
+
+def reveal(config: Any, key: str) -> Any:
+    """Return part of a job's config with what its references refer to.
+
+    Args:
+        config: plain data.
+        key: what it is called, for messages.
+
+    Raises:
+        ConfigError: a variable is not set, or the value has been hidden.
+    """
+    if isinstance(config, Mapping):
+        return {name: reveal(x, f"{key}.{name}") for name, x in config.items()}
+    if isinstance(config, list):
+        return [reveal(x, f"{key}.{i}") for i, x in enumerate(config)]
+    if not isinstance(config, str):
+        return config
+    if HIDDEN in config:
+        raise ConfigError(f"{key}: is hidden in this record; run it with {key}='${{oc.env:NAME}}'")
+    for name in _REFERENCE.findall(config):
+        if name not in os.environ:
+            raise ConfigError(f"{key}: the environment variable {name} is not set here")
+        if len(os.environ[name]) >= _SHORTEST:
+            _seen.add(os.environ[name])
+    return _REFERENCE.sub(lambda found: os.environ[found[1]], config)
 
 
 class CleanStream:
@@ -63,7 +106,7 @@ class CleanStream:
 def _secret_entries(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, x in value.items():
-            if isinstance(x, str) and len(x) >= _SHORTEST and is_secret(str(key)) and x != HIDDEN:
+            if isinstance(x, str) and _hideable(x) and is_secret(str(key)):
                 yield x
             yield from _secret_entries(x)
     elif isinstance(value, list | tuple):
@@ -71,12 +114,21 @@ def _secret_entries(value: Any) -> Iterator[str]:
             yield from _secret_entries(x)
 
 
-def _clean(value: Any) -> Any:
+def _hideable(text: str) -> bool:
+    return len(text) >= _SHORTEST and HIDDEN not in text and not _REFERENCE.search(text)
+
+
+def _clean(value: Any, secrets: re.Pattern[str]) -> Any:
     if isinstance(value, str):
-        return clean_text(value)
+        return secrets.sub(HIDDEN, value)
     if isinstance(value, Mapping):
-        return {key: _clean(x) for key, x in value.items()}
-    return [_clean(x) for x in value] if isinstance(value, list | tuple) else value
+        return {key: _clean(x, secrets) for key, x in value.items()}
+    return [_clean(x, secrets) for x in value] if isinstance(value, list | tuple) else value
+
+
+def _known() -> re.Pattern[str]:
+    """Return what matches every secret that is known by now."""
+    return _pattern(frozenset({*_of_environment(), *_seen}))
 
 
 def _of_environment() -> Iterator[str]:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import secrets, store
+from benchmark import cli, secrets, store
+from benchmark.envs.config import from_dict
+from benchmark.errors import ConfigError
+from benchmark.grid import sweep
 from benchmark.secrets import HIDDEN, clean, clean_text, is_secret
 
 IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env=2", "3f" * 20
@@ -17,10 +20,10 @@ IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env
 def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     """A worker of its own prints the secrets and breaks with them; W&B records it offline."""
     words = ["-m", "algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky"]
-    words += [f"env.kwargs.api_key={IN_CONFIG}", f"results={tmp_path}", "tracking=offline"]
+    words += ["env.kwargs.api_key=${oc.env:LEAKY}", f"results={tmp_path}", "tracking=offline"]
     words += ["budget=300", "log_every=20", "evaluation.every=0"]
     words += [f"tracking.notes=with {IN_ENVIRONMENT.replace('=', chr(92) + '=')}", "seed=0,1"]
-    planted = {"SERVICE_TOKEN": IN_ENVIRONMENT, "WANDB_API_KEY": OF_WANDB}
+    planted = {"SERVICE_TOKEN": IN_ENVIRONMENT, "WANDB_API_KEY": OF_WANDB, "LEAKY": IN_CONFIG}
     done = subprocess.run(
         [sys.executable, "-m", "benchmark", *words],
         env={**os.environ, **planted}, capture_output=True, text=True,
@@ -44,7 +47,59 @@ def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     texts = {path.name: path.read_text() for path in files if path.suffix in (".txt", ".json")}
     assert f"opened with {HIDDEN} and {HIDDEN}" in texts["log.txt"]
     assert f"refused: https://user:{HIDDEN}@host?token={HIDDEN}" in texts["error.txt"]
-    assert json.loads(texts["run.json"])["config"]["env"]["kwargs"] == {"api_key": HIDDEN}
+    assert json.loads(texts["run.json"])["config"]["env"]["kwargs"] == {
+        "api_key": "${oc.env:LEAKY}"
+    }
+
+
+LEAKY = ("algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("api_key", IN_CONFIG),
+        ("api_key", f"{IN_CONFIG}-${{oc.env:LEAKY}}"),
+        ("api_key", "${budget}${budget}"),
+        ("url", f"hf_{'a1' * 12}"),
+    ],
+)
+def test_a_secret_that_would_be_kept_is_refused(tmp_path, monkeypatch, capsys, key, value):
+    """It would stand in the records as hidden, and every later process would run with that."""
+    monkeypatch.setattr(secrets, "_seen", set())
+    monkeypatch.setenv("LEAKY", "of-the-environment")
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    words = [*LEAKY, f"env.kwargs.{key}='{value}'", f"results={tmp_path / 'results'}"]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: env.kwargs.{key}: a secret would be kept in files; put it into an environment "
+        f"variable and say env.kwargs.{key}='${{oc.env:NAME}}'\n"
+    )
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(secrets, "_seen", set())
+    monkeypatch.setenv("LEAKY", IN_CONFIG)
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    words = (*LEAKY, "env.kwargs.api_key='${oc.env:LEAKY}'", f"results={tmp_path}")
+    (work,) = sweep(words).jobs
+    assert work.config["env"]["kwargs"] == {"api_key": "${oc.env:LEAKY}"}
+    assert from_dict(work.config["env"]).kwargs == {"api_key": IN_CONFIG}
+    assert clean_text(f"with {IN_CONFIG}") == f"with {HIDDEN}"
+    monkeypatch.setenv("LEAKY", "another-of-them")
+    sweep.cache_clear()
+    assert sweep(words).jobs[0].run_ids == work.run_ids
+    monkeypatch.delenv("LEAKY")
+    with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*LEAKY is not set here"):
+        from_dict(work.config["env"])
+    hidden = work.config["env"] | {"kwargs": {"api_key": HIDDEN}}
+    with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: is hidden in this record"):
+        from_dict(hidden)
+    sweep.cache_clear()
+    with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*'LEAKY' not found"):
+        sweep(words)
 
 
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "hf_token", "apiKey", "db.password", "SECRET"])
@@ -103,7 +158,6 @@ def test_the_diff_is_kept_once_and_clean(tmp_path, monkeypatch):
 
 
 def test_the_diff_can_be_left_out(tmp_path: Path, monkeypatch):
-    from benchmark.grid import sweep
     from benchmark.launch.core import launch
     from tests.launch.fakes import play
 

@@ -10,6 +10,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from benchmark.envs.shaping import POTENTIALS
 from benchmark.errors import ConfigError, unknown
+from benchmark.secrets import reveal
 
 
 @dataclass
@@ -55,7 +56,8 @@ class EnvConfig:
 
 
 def from_dict(values: dict[str, Any]) -> EnvConfig:
-    """Return the config that a resolved plain dict describes."""
+    """Return the config that a resolved plain dict describes, its secrets revealed."""
+    values = reveal(values, "env")
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 

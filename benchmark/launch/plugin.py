@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
+from urllib.parse import unquote
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
@@ -19,11 +20,12 @@ class PrismSweeper(Sweeper):
     """Hands the whole grid to the launcher at once: seeds of one cell are trained together.
 
     Args:
-        arguments: the grid as command-line overrides, in addition to those Hydra itself was given.
+        arguments: the grid as command-line overrides, in addition to those Hydra itself was given;
+            "$" and "%" as in a URL.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
-        self.arguments = list(arguments)
+        self.arguments = list(map(unquote, arguments))
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
