@@ -106,12 +106,8 @@ class Recorder:
         self._job, self._began = job, (time.monotonic() - spent[0], time.process_time() - spent[1])
         self.runs = [RunWriter(job, k, resume_at) for k in range(len(job.seeds))]
         self._latest: dict[str, float | None] = {}
+        self.live = list(range(len(self.runs)))  # indices of the seeds that have not ended
         self._beat(resume_at or 0)
-
-    @property
-    def live(self) -> list[int]:
-        """Return the indices of the seeds that have not ended."""
-        return [k for k, run in enumerate(self.runs) if run.state == schema.RUNNING]
 
     def spent(self) -> tuple[float, float]:
         """Return wall-clock and CPU seconds since the job began, earlier attempts included."""
@@ -131,6 +127,7 @@ class Recorder:
     def fail(self, k: int, reason: str, failure: str) -> None:
         """End one seed's run; the others go on."""
         self.runs[k].end(schema.FAILED, reason, None, failure)
+        self.live = [j for j in self.live if j != k]
 
     def end(
         self,
@@ -145,6 +142,7 @@ class Recorder:
         settle(run.mirror for run in self.runs)
         for run in self.runs:
             run.note_mirror()
+        self.live = []
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
         """Write what greedy acting needs of one seed."""

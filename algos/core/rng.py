@@ -15,7 +15,8 @@ from torch import Tensor
 
 Member = int | tuple[int, ...]  # a seed, or (seed, index) for one of several networks of a seed
 
-_BLOCK_VALUES = 16_384  # values a seed draws at once; bounds both the cost per draw and the memory
+_BLOCK_VALUES = 16_384  # of a seed in a block; part of what a stream is, whatever is held of it
+_HELD_VALUES = 2**18  # of all seeds, drawn at once: bounds the memory, and stays in the cache
 
 
 def generator(member: Member, purpose: str, *key: int, block: int = 0) -> np.random.Generator:
@@ -58,10 +59,18 @@ class Draws:
     ) -> None:
         self.seeds, self.purpose, self.shape, self.kind = tuple(seeds), purpose, tuple(shape), kind
         self.device, self.transform = torch.device(device), transform
-        self.per_block = max(1, _BLOCK_VALUES // max(1, int(np.prod(self.shape))))
-        self.block, self.offset = -1, self.per_block
-        self._host = np.empty(0, np.float32)  # the block, [per_block, K, *shape]
+        width = max(1, int(np.prod(self.shape)))
+        self.per_block = max(1, _BLOCK_VALUES // width)
+        self._most = max(1, _HELD_VALUES // (len(self.seeds) * width))
+        self._generators: list[np.random.Generator] = []  # of the block, behind what is held
+        self._host = np.empty(0, np.float32)  # draws held, [<= per_block, K, *shape]
         self._values = torch.from_numpy(self._host)  # the same on the device
+        self._place(-1, self.per_block)
+
+    def _place(self, block: int, offset: int) -> None:
+        """Stand at a draw of a block, with nothing held."""
+        self.block, self.offset = block, offset
+        self._start = self._end = offset  # of what is held, in draws of the block
 
     def __call__(self) -> Tensor:
         """Return the next draw, ``[K, *shape]`` float32."""
@@ -75,23 +84,30 @@ class Draws:
         return draw
 
     def _advance(self) -> int:
-        if self.offset >= self.per_block:
-            self._fill(self.block + 1)
-            self.offset = 0
+        """Go to the next draw; returns its place among those held."""
+        if self.offset == self._end:
+            self._fill()
         self.offset += 1
-        return self.offset - 1
+        return self.offset - 1 - self._start
 
-    def _fill(self, block: int) -> None:
-        self.block = block
-        values = np.empty((len(self.seeds), self.per_block, *self.shape), np.float32)
-        for k, seed in enumerate(self.seeds):
-            draw = generator(seed, self.purpose, block=block)
+    def _fill(self) -> None:
+        """Draw what comes next: a whole block, or as much of it as is to be held."""
+        if self.offset == self.per_block:
+            self._open(self.block + 1)
+        count = min(self._most, self.per_block - self.offset)
+        self._start, self._end = self.offset, self.offset + count
+        values = np.empty((len(self.seeds), count, *self.shape), np.float32)
+        for draw, mine in zip(self._generators, values, strict=True):
             fill = draw.random if self.kind == "uniform" else draw.standard_normal
-            fill(dtype=np.float32, out=values[k])
+            fill(dtype=np.float32, out=mine)
         if self.transform is not None:
             values = self.transform(values)
         self._host = np.ascontiguousarray(values.swapaxes(0, 1))
         self._values = torch.from_numpy(self._host).to(self.device)
+
+    def _open(self, block: int) -> None:
+        self._place(block, 0)
+        self._generators = [generator(seed, self.purpose, block=block) for seed in self.seeds]
 
     def state(self) -> dict[str, int]:
         """Return the position in the stream."""
@@ -99,6 +115,11 @@ class Draws:
 
     def load(self, state: dict[str, int]) -> None:
         """Continue from a position that ``state`` returned."""
-        if state["block"] >= 0:
-            self._fill(state["block"])
-        self.block, self.offset = state["block"], state["offset"]
+        self._place(state["block"], state["offset"])
+        if self.block < 0:
+            return
+        self._open(self.block)
+        while self._end < state["offset"]:
+            self.offset = self._end
+            self._fill()
+        self.offset = state["offset"]

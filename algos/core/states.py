@@ -25,11 +25,17 @@ class StateIndex:
         self.states = int(np.prod(factors))
         strides = [int(np.prod(factors[i + 1 :])) for i in range(len(factors))]
         ranks = [np.arange(n) * stride for n, stride in zip(factors, strides, strict=True)]
-        self._ranks = torch.as_tensor(np.concatenate(ranks), dtype=torch.float32, device=device)
+        self._host = np.concatenate(ranks).astype(np.float32)
+        self._ranks = torch.from_numpy(self._host).to(device)
 
     def __call__(self, obs: Tensor) -> Tensor:
         """Return the numbers, int64."""
         return (obs @ self._ranks).long()
+
+    def host(self, obs: np.ndarray) -> np.ndarray:
+        """Return the numbers of observations that are arrays."""
+        number = obs.reshape(-1, obs.shape[-1]) @ self._host
+        return number.astype(np.int64).reshape(obs.shape[:-1])
 
 
 def not_tabular(spec: Spec) -> str | None:

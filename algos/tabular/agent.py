@@ -13,8 +13,10 @@ Deviations from the textbook:
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy import ndarray as Array
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
@@ -27,7 +29,7 @@ from algos.tabular.build import build_rule
 from algos.tabular.config import TabularConfig
 from algos.tabular.one_step import DoubleQ, QLearning
 from algos.tabular.oracle import Oracle
-from algos.tabular.rule import Transition
+from algos.tabular.rule import Transition, restore, saved
 from algos.tabular.values import Table
 
 _REPORTS = 1000  # how often in a run the metrics are made, at most
@@ -48,123 +50,133 @@ class Tabular:
         self.config, self.seeds, self.device = config, tuple(seeds), device
         self.actions, self.index = int(spec.action_space.n), StateIndex(spec, device)
         self.model: MDP | None = spec.extras.get(MODEL)
-        self.base = _uniform_over_legal(self.model, self.index.states, self.actions, device)
+        self.base = _uniform_over_legal(self.model, self.index.states, self.actions)
         b = config.behaviour
         self.level = Schedule(b.schedule, b.start, b.end, max(1, int(b.fraction * spec.budget)))
-        self.rule = build_rule(config, self.seeds, self.base, self._target, device)
-        self.oracle = Oracle(self.model, config.gamma, config.predict, device)
-        self._act, self._next = (
-            Draws(seeds, purpose, (config.lanes,), device=device) for purpose in ("act", "next")
-        )
+        self.rule = build_rule(config, self.seeds, self.base, self._target)
+        self.oracle = Oracle(self.model, config.gamma, config.predict)
+        self._act, self._next = (Draws(seeds, name, (config.lanes,)) for name in ("act", "next"))
         self._looks: dict[int, Draws] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
-        self._planned = torch.zeros(shape, dtype=torch.int64, device=device)
-        self._chance = torch.ones(shape, dtype=torch.float64, device=device)
-        self._follow = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._planned, self._chance = np.zeros(shape, np.int64), np.ones(shape)
+        self._follow = np.zeros(shape, bool)  # whether the planned action is the next one
         self.ticks = 0
         self._report_every = max(1, spec.budget // config.lanes // _REPORTS)
-        self._seen: Step | None = None
-        self._taken_chance = self._chance
+        self._seen: dict[str, Array] = {}
 
     @classmethod
     def unsupported(cls, config: TabularConfig, spec: Spec) -> str | None:
         """Say why the task is impossible: a table needs finite states and actions."""
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
+        model: MDP | None = spec.extras.get(MODEL)
+        if config.values == "linear" and model is not None and model.legal is not None:
+            return "linear values cannot bar the actions that are illegal in some states"
         return not_tabular(spec)
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N]``; evaluation remembers the values it expects."""
-        s = self.index(obs)
+        s = self.index.host(obs.numpy(force=True))
         if not explore:
             return self._evaluate(s)
-        action, chance = self._choose(s, self._act())
+        action, chance = self._choose(s, self._act.host())
         if self.rule.chooses_next:
-            action = torch.where(self._follow, self._planned, action)
-            chance = torch.where(self._follow, self._chance, chance)
-        self._taken_chance = chance
-        return action, {}
+            action = np.where(self._follow, self._planned, action)
+            chance = np.where(self._follow, self._chance, chance)
+        memo = {"state": torch.from_numpy(s), "chance": torch.from_numpy(chance)}
+        return torch.from_numpy(action).to(self.device), memo
 
-    def _choose(self, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return actions of the behaviour in ``s [K, N]`` and their chances."""
+    def _choose(self, s: Array, u: Array) -> tuple[Array, Array]:
+        """Return actions of the behaviour in ``s [K, N]``; their chances for rules that ask."""
         policy = self._behaviour(s)
         action = policies.sample(policy, u)
         if not self.rule.chooses_next:
             return action, self._chance
-        return action, policy.gather(-1, action[..., None])[..., 0]
+        return action, np.take_along_axis(policy, action[None], 0)[0]
 
-    def _behaviour(self, s: Tensor) -> Tensor:
-        """Return the behaviour's probabilities ``[K, N, A]``."""
+    def _behaviour(self, s: Array) -> Array:
+        """Return the behaviour's probabilities ``[A, K, N]``."""
         b, level = self.config.behaviour, self.level(self.ticks * self.config.lanes)
+        base = self.base.take(s, 1)
         if self.config.predict or b.kind == "uniform":
-            return self.base[s]
+            return base
         visits = self.rule.values.visits_at(s) if b.kind == "ucb" else None
-        base = self.base[s] if b.kind == "epsilon_greedy" else 0.0
         return policies.probabilities(b.kind, self.rule.at(s), base, level, visits)
 
-    def _target(self, q: Tensor, s: Tensor) -> Tensor:
-        """Return the target policy's probabilities for ``q [K, A]`` in ``s [K]``."""
+    def _target(self, q: Array, s: Array) -> Array:
+        """Return the target policy's probabilities for ``q [A, K]`` in ``s [K]``."""
         c, b = self.config, self.config.behaviour
         if c.predict:
-            return torch.ones_like(q)
+            return np.ones_like(q)
+        base = self.base.take(s, 1)
         if c.target != "behaviour":
-            return policies.probabilities(c.target, q, self.base[s], c.target_epsilon)
+            return policies.probabilities(c.target, q, base, c.target_epsilon)
         level = self.level(self.ticks * c.lanes)
         visits = self.rule.values.visits_at(s) if b.kind == "ucb" else None
-        return policies.probabilities(b.kind, q, self.base[s], level, visits)
+        return policies.probabilities(b.kind, q, base, level, visits)
 
-    def _evaluate(self, s: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if not self.config.predict:
-            value, action = self.rule.at(s).max(-1)
-            return action, {"value": value}
-        lanes = s.shape[1]
-        if lanes not in self._looks:
-            self._looks[lanes] = Draws(self.seeds, f"look/{lanes}", (lanes,), device=self.device)
-        action = policies.sample(self.base[s], self._looks[lanes]())
-        return action, {"value": self.rule.at(s)[..., 0]}
+    def _evaluate(self, s: Array) -> tuple[Tensor, dict[str, Tensor]]:
+        q = self.rule.at(s)
+        if self.config.predict:
+            lanes = s.shape[1]
+            if lanes not in self._looks:
+                self._looks[lanes] = Draws(self.seeds, f"look/{lanes}", (lanes,))
+            action = policies.sample(self.base.take(s, 1), self._looks[lanes].host())
+        else:
+            action = q.argmax(0)
+        chosen = (torch.from_numpy(x).to(self.device) for x in (action, q.max(0)))
+        return next(chosen), {"value": next(chosen)}
 
     def observe(self, step: Step) -> None:
-        """Keep one tick."""
-        self._seen = step
+        """Keep one tick, on the host."""
+        terminated = step.terminated.numpy(force=True)
+        self._seen = {
+            "s": step.memo["state"].numpy(),
+            "a": step.action.numpy(force=True),
+            "r": step.reward.numpy(force=True).astype(np.float64),
+            "s_next": self.index.host(step.next_obs.numpy(force=True)),
+            "terminated": terminated,
+            "ended": terminated | step.truncated.numpy(force=True),
+            "valid": step.valid.numpy(force=True),
+            "chance": step.memo["chance"].numpy(),
+        }
 
     def update(self) -> dict[str, Tensor] | None:
         """Learn from the tick; metrics now and then."""
-        step = self._seen
-        assert step is not None
-        s, s_next, r = self.index(step.obs), self.index(step.next_obs), step.reward.double()
-        ended = step.terminated | step.truncated
+        seen = self._seen
+        if self.config.predict:
+            seen["a"] = np.zeros_like(seen["a"])  # a state's value, whatever was done in it
+        if self.rule.chooses_next:
+            u = self._next.host()
+        ended = seen["ended"]
         any_ended = bool(ended.any())
-        u = self._next() if self.rule.chooses_next else None
-        for n in range(self.config.lanes):
-            if u is not None:
-                action, chance = self._choose(s_next[:, n : n + 1], u[:, n : n + 1])
-                self._planned[:, n], self._chance[:, n] = action[:, 0], chance[:, 0]
-            a = torch.zeros_like(step.action[:, n]) if self.config.predict else step.action[:, n]
-            error = self.rule.learn(
-                Transition(
-                    s[:, n],
-                    a,
-                    r[:, n],
-                    s_next[:, n],
-                    a if self.config.predict else self._planned[:, n],
-                    step.terminated[:, n],
-                    ended[:, n],
-                    step.valid[:, n],
-                    self._taken_chance[:, n],
-                    self._chance[:, n],
-                    n,
-                    any_ended,
+        with np.errstate(over="ignore", invalid="ignore"):  # the harness sees to what diverges
+            for n in range(self.config.lanes):
+                at = {name: x[:, n] for name, x in seen.items()}
+                if self.rule.chooses_next:
+                    chosen = self._choose(seen["s_next"][:, n : n + 1], u[:, n : n + 1])
+                    self._planned[:, n], self._chance[:, n] = (x[:, 0] for x in chosen)
+                following = at["a"] if self.config.predict else self._planned[:, n]
+                chance = self._chance[:, n]
+                error = self.rule.learn(
+                    Transition(
+                        **at, a_next=following, chance_next=chance, lane=n, any_ended=any_ended
+                    )
                 )
-            )
         self._follow = ~ended
         self.ticks += 1
         if self.ticks % self._report_every:
             return None
-        return {"loss/td_error": error.abs()} | self.oracle.errors(self.rule.q())
+        metrics = {"loss/td_error": torch.from_numpy(np.abs(error))} | self.oracle.errors(self.q())
+        return {name: x.to(self.device) for name, x in metrics.items()}
+
+    def q(self) -> Tensor:
+        """Return the action values (state values) ``[K, S, A]``."""
+        return torch.from_numpy(self.rule.q())
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return the final action values (state values) ``[K, S, A]``."""
-        return {"q": self.rule.q()} | picture(self.model, len(self.seeds))
+        """Return the final values, and what a picture of them needs."""
+        return {"q": self.q()} | picture(self.model, len(self.seeds))
 
     def _streams(self) -> dict[str, Draws]:
         looks = {f"look/{lanes}": draws for lanes, draws in self._looks.items()}
@@ -172,44 +184,38 @@ class Tabular:
 
     def state(self) -> State:
         """Return values, the rule's memory, streams and the planned actions."""
-        tables = {f"values{i}": t.tensors() for i, t in enumerate(_tables(self.rule))}
+        tables = _tables(self.rule)
         return {
-            "policy": tables,
+            "policy": {f"values{i}": saved(q=t.q, visits=t.visits) for i, t in enumerate(tables)},
             "rule": self.rule.state(),
             "streams": {name: draws.state() for name, draws in self._streams().items()},
-            "planned": self._planned,
-            "chance": self._chance,
-            "follow": self._follow,
+            **saved(planned=self._planned, chance=self._chance, follow=self._follow),
             "ticks": self.ticks,
         }
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
         for i, table in enumerate(_tables(self.rule)):
-            for name, ours in table.tensors().items():
-                ours.copy_(state["policy"][f"values{i}"][name])
+            restore(state["policy"][f"values{i}"], q=table.q, visits=table.visits)
         if "rule" not in state:
             return
         self.rule.load(state["rule"])
         for name, position in state["streams"].items():
             if name.startswith("look/"):
                 lanes = int(name.removeprefix("look/"))
-                self._looks[lanes] = Draws(self.seeds, name, (lanes,), device=self.device)
+                self._looks[lanes] = Draws(self.seeds, name, (lanes,))
             self._streams()[name].load(position)
-        self._planned.copy_(state["planned"])
-        self._chance.copy_(state["chance"])
-        self._follow = state["follow"].clone().to(self.device)
+        restore(state, planned=self._planned, chance=self._chance, follow=self._follow)
         self.ticks = state["ticks"]
 
 
-def _uniform_over_legal(
-    model: MDP | None, states: int, actions: int, device: torch.device
-) -> Tensor:
-    """Return the uniform policy over the legal actions, ``[S, A]`` float64."""
-    legal = torch.ones(states, actions, dtype=torch.float64, device=device)
+def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:
+    """Return the uniform policy over the legal actions, ``[A, S]``."""
+    legal = np.ones((actions, states))
     if model is not None and model.legal is not None:
-        legal = torch.as_tensor(model.legal, device=device).double()
-    return legal / legal.sum(-1, keepdim=True)
+        legal = model.legal.T.astype(np.float64)
+    uniform: Array = legal / legal.sum(0)
+    return uniform
 
 
 def _tables(rule: QLearning) -> list[Table]:

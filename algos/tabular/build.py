@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy import ndarray as Array
 
 from algos.tabular.config import TabularConfig
 from algos.tabular.dyna import Dyna
@@ -15,23 +15,23 @@ from algos.tabular.traces import Traces
 from algos.tabular.values import Linear, Table
 
 
-def build_table(config: TabularConfig, k: int, base: Tensor) -> Table:
+def build_table(config: TabularConfig, k: int, base: Array) -> Table:
     """Return the initial values; an illegal action is worth -inf, so that no policy takes it.
 
     Args:
-        config: the agent's. k: seeds. base: ``[S, A]``, the uniform policy over legal actions.
+        config: the agent's. k: seeds. base: ``[A, S]``, the uniform policy over legal actions.
     """
-    states, actions = base.shape[0], 1 if config.predict else base.shape[1]
+    actions, states = base.shape
     cls = Linear if config.values == "linear" else Table
-    by_visits = config.step_size == "visits"
-    table = cls(k, states, actions, config.q0, config.alpha, by_visits, base.device)
+    columns = 1 if config.predict else actions
+    table = cls(k, states, columns, config.q0, config.alpha, config.step_size == "visits")
     if not config.predict:
-        table.q.masked_fill_(base[None] == 0, -torch.inf)
+        table.q[:, base.T == 0] = -np.inf
     return table
 
 
 def build_rule(
-    config: TabularConfig, seeds: Sequence[int], base: Tensor, target: Policy, device: torch.device
+    config: TabularConfig, seeds: Sequence[int], base: Array, target: Policy
 ) -> QLearning:
     """Return the rule.
 

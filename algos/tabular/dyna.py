@@ -8,14 +8,14 @@ lead back with reward 0) and adds ``kappa sqrt(time since it was last taken)`` t
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy import ndarray as Array
 
 from algos.core.agent import State
 from algos.core.rng import Draws
 from algos.tabular.one_step import QLearning
-from algos.tabular.policies import sample
-from algos.tabular.rule import Transition
+from algos.tabular.policies import sample, total
+from algos.tabular.rule import Transition, restore, saved
 from algos.tabular.values import Table
 
 
@@ -25,7 +25,7 @@ class Dyna(QLearning):
     Args:
         values: the table. gamma: discount. seeds: draw what is planned. lanes: N.
         steps: planning steps per step of the environment. bonus: kappa; 0 = Dyna-Q.
-        base: ``[S, A]``, the uniform distribution over the legal actions.
+        base: ``[A, S]``, the uniform distribution over the legal actions.
     """
 
     def __init__(
@@ -36,32 +36,27 @@ class Dyna(QLearning):
         lanes: int,
         steps: int,
         bonus: float,
-        base: Tensor,
+        base: Array,
     ) -> None:
         super().__init__(values, gamma)
         self.steps, self.bonus = steps, bonus
-        k, states, actions = values.q.shape
-        device = values.q.device
-        self.draws = Draws(seeds, "plan", (lanes, steps, 2), device=device)
-        shape = (k, states, actions)
-        self._reward = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._over = torch.zeros(shape, dtype=torch.bool, device=device)
-        self._next = torch.arange(states, device=device)[None, :, None].repeat(k, 1, actions)
-        self._taken = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._last = torch.zeros(shape, dtype=torch.float64, device=device)  # time it was taken
-        self._met = torch.zeros(k, states, dtype=torch.int64, device=device)  # states, as first met
-        self._count = torch.zeros(k, dtype=torch.int64, device=device)
-        self._time = torch.zeros(k, dtype=torch.float64, device=device)
-        self._seed = torch.arange(k, device=device)
-        self._base = (base > 0).double()
-        self._u = torch.zeros(k, lanes, steps, 2)
+        k, states, actions = shape = values.q.shape
+        self.draws = Draws(seeds, "plan", (lanes, steps, 2))
+        self._reward, self._over = np.zeros(shape), np.zeros(shape, bool)
+        self._next = np.tile(np.arange(states)[None, :, None], (k, 1, actions))
+        self._taken, self._last = np.zeros(shape), np.zeros(shape)  # whether, and when last
+        self._met = np.zeros((k, states), np.int64)  # states, as first met
+        self._count, self._time = np.zeros(k, np.int64), np.zeros(k)
+        self._seed = np.arange(k)
+        self._legal = (base > 0).astype(np.float64)
+        self._u = np.zeros((k, lanes, steps, 2), np.float32)
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Learn from the step, remember it, then learn from memories."""
         error = super().learn(t)
         self._remember(t)
         if t.lane == 0 and self.steps:
-            self._u = self.draws()
+            self._u = self.draws.host()
         for step in range(self.steps):
             self._plan(self._u[:, t.lane, step])
         return error
@@ -69,35 +64,34 @@ class Dyna(QLearning):
     def _remember(self, t: Transition) -> None:
         place = (self._seed, t.s, t.a)
         self._time += t.valid
-        new = (self._taken[self._seed, t.s].sum(-1) == 0) & t.valid
-        slot = (self._seed, self._count.clamp(max=self._met.shape[1] - 1))
-        self._met[slot] = torch.where(new, t.s, self._met[slot])
+        new = ~self._taken[self._seed, t.s].any(-1) & t.valid
+        slot = (self._seed, np.minimum(self._count, self._met.shape[1] - 1))
+        self._met[slot] = np.where(new, t.s, self._met[slot])
         self._count += new
         for memory, value in (
             (self._reward, t.r),
             (self._over, t.terminated),
             (self._next, t.s_next),
-            (self._taken, torch.ones_like(t.r)),
+            (self._taken, 1.0),
             (self._last, self._time),
         ):
-            memory[place] = torch.where(t.valid, value, memory[place])
+            memory[place] = np.where(t.valid, value, memory[place])
 
-    def _plan(self, u: Tensor) -> None:
+    def _plan(self, u: Array) -> None:
         """Learn from one remembered outcome of every seed; ``u [K, 2]`` chooses it."""
-        index = (u[:, 0] * self._count).long().clamp(max=self._met.shape[1] - 1)
-        s = self._met[self._seed, torch.minimum(index, (self._count - 1).clamp(min=0))]
-        among = self._base[s] if self.bonus > 0 else self._taken[self._seed, s]
-        chances = among / among.sum(-1, keepdim=True).clamp(min=1)
-        a = sample(chances, u[:, 1])
+        last = np.maximum(self._count - 1, 0)
+        index = np.minimum((u[:, 0] * self._count).astype(np.int64), last)
+        s = self._met[self._seed, index]
+        among = self._legal[:, s] if self.bonus > 0 else self._taken[self._seed, s].T
+        a = sample(among / np.maximum(total(among), 1), u[:, 1])
         place = (self._seed, s, a)
-        following = self.values.at(self._next[place]).amax(-1)
-        target = self._reward[place] + self.gamma * torch.where(self._over[place], 0.0, following)
+        following = self.values.at(self._next[place]).max(0)
+        target = self._reward[place] + self.gamma * np.where(self._over[place], 0.0, following)
         if self.bonus > 0:
-            target = target + self.bonus * (self._time - self._last[place]).sqrt()
+            target = target + self.bonus * np.sqrt(self._time - self._last[place])
         self.values.learn(s, a, target - self.values.of(s, a), self._count > 0)
 
-    def state(self) -> State:
-        """Return the model and the position in the stream."""
+    def _memory(self) -> dict[str, Array]:
         return {
             "reward": self._reward,
             "over": self._over,
@@ -107,12 +101,13 @@ class Dyna(QLearning):
             "met": self._met,
             "count": self._count,
             "time": self._time,
-            "draws": self.draws.state(),
         }
+
+    def state(self) -> State:
+        """Return the model and the position in the stream."""
+        return saved(**self._memory()) | {"draws": self.draws.state()}
 
     def load(self, state: State) -> None:
         """Continue with them."""
-        for name, ours in self.state().items():
-            if isinstance(ours, Tensor):
-                ours.copy_(state[name])
+        restore(state, **self._memory())
         self.draws.load(state["draws"])

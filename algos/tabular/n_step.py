@@ -17,12 +17,13 @@ nothing; a time limit is not an end of the process, so the last value enters the
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy import ndarray as Array
 
 from algos.core.agent import State
 from algos.tabular.one_step import QLearning
-from algos.tabular.rule import Policy, Transition
+from algos.tabular.policies import expectation
+from algos.tabular.rule import Policy, Transition, restore, saved
 from algos.tabular.values import Table
 
 
@@ -48,24 +49,17 @@ class NStep(QLearning):
     ) -> None:
         super().__init__(values, gamma)
         self.n, self.backup, self.policy = n, backup, policy
-        device = values.q.device
         # slot i of a lane holds the ticks i, i + n, ... ; all seeds share the pointer
-        self._s = torch.zeros(lanes, n, k, dtype=torch.int64, device=device)
-        self._a, self._r = self._s.clone(), self._s.double()
-        self._chance = torch.ones_like(self._r)  # of the action under the behaviour
-        self._age = torch.zeros(lanes, k, dtype=torch.int64, device=device)
+        shape = (lanes, n, k)
+        self._s, self._a = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._r, self._chance = np.zeros(shape), np.ones(shape)  # of a under the behaviour
+        self._age = np.zeros((lanes, k), np.int64)
         self._ticks = 0
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Store the step, back up the window it completes and those that its end leaves open."""
-        slot = self._ticks % self.n
-        for memory, new in (
-            (self._s, t.s),
-            (self._a, t.a),
-            (self._r, t.r),
-            (self._chance, t.chance),
-        ):
-            memory[t.lane, slot] = new
+        slot = (t.lane, self._ticks % self.n)
+        self._s[slot], self._a[slot], self._r[slot], self._chance[slot] = t.s, t.a, t.r, t.chance
         age = self._age[t.lane]
         age += t.valid
         error = self._back_up(t, self.n, t.valid & (age >= self.n))
@@ -73,12 +67,12 @@ class NStep(QLearning):
             over = t.ended & t.valid
             for steps in range(min(self.n - 1, self._ticks + 1), 0, -1):
                 self._back_up(t, steps, over & (age >= steps))
-            age.mul_(~over)
+            age[over] = 0
         if t.lane == len(self._age) - 1:
             self._ticks += 1
         return error
 
-    def _back_up(self, t: Transition, steps: int, where: Tensor) -> Tensor:
+    def _back_up(self, t: Transition, steps: int, where: Array) -> Array:
         """Move the value of the step ``steps - 1`` ago; returns the error ``[K]``."""
         slots = [(self._ticks - i) % self.n for i in range(steps)]  # newest first
         s, a, r = self._s[t.lane], self._a[t.lane], self._r[t.lane]
@@ -90,50 +84,48 @@ class NStep(QLearning):
             if self.backup in ("tree", "importance_sampling"):
                 q = self.values.at(s[slot])
                 policy = self.policy(q, s[slot])
-                taken = policy.gather(-1, a[slot][:, None])[:, 0]
+                taken = _pick(policy, a[slot])
                 if self.backup == "tree":
-                    rest = torch.where(policy > 0, policy * q, 0.0)
-                    mine = rest.gather(-1, a[slot][:, None])[:, 0]
-                    g = rest.sum(-1) - mine + taken * g
+                    mine = taken * _pick(q, a[slot])
+                    g = expectation(q, policy) - mine + taken * g
                 else:
                     ratio = ratio * taken / self._chance[t.lane, slot]
         start = slots[-1]
-        error = ratio * (g - self.values.of(s[start], a[start]))
+        error: Array = ratio * (g - self.values.of(s[start], a[start]))
         self.values.learn(s[start], a[start], error, where)
-        return torch.where(where, error, 0.0)
+        return np.where(where, error, 0.0)
 
-    def _bootstrap(self, t: Transition) -> tuple[Tensor, Tensor]:
+    def _bootstrap(self, t: Transition) -> tuple[Array, Array]:
         """Return the value behind the window and the ratio that its last action brings."""
-        q, one = self.values.at(t.s_next), torch.ones_like(t.r)
-        taken = q.gather(-1, t.a_next[:, None])[:, 0]
-        if self.backup == "sarsa":
-            value, ratio = taken, one
-        elif self.backup == "q_learning":
-            value, ratio = q.amax(-1), one
-        else:
+        q, ratio = self.values.at(t.s_next), np.ones_like(t.r)
+        value = _pick(q, t.a_next)
+        if self.backup == "q_learning":
+            value = q.max(0)
+        elif self.backup != "sarsa":
             policy = self.policy(q, t.s_next)
-            value = torch.where(policy > 0, policy * q, 0.0).sum(-1)
-            ratio = one
             if self.backup == "importance_sampling":
-                value = taken
-                ratio = policy.gather(-1, t.a_next[:, None])[:, 0] / t.chance_next
-                ratio = torch.where(t.terminated, 1.0, ratio)
-        return torch.where(t.terminated, 0.0, value), ratio
+                ratio = np.where(t.terminated, 1.0, _pick(policy, t.a_next) / t.chance_next)
+            else:
+                value = expectation(q, policy)
+        return np.where(t.terminated, 0.0, value), ratio
 
-    def state(self) -> State:
+    def _memory(self) -> dict[str, Array]:
         """Return the open windows; seeds lead."""
         memory = {"s": self._s, "a": self._a, "r": self._r, "chance": self._chance}
-        moved = {name: x.movedim(-1, 0) for name, x in memory.items()}
-        return moved | {"age": self._age.T, "ticks": self._ticks}
+        moved = {name: np.moveaxis(x, -1, 0) for name, x in memory.items()}
+        return moved | {"age": self._age.T}
+
+    def state(self) -> State:
+        """Return the open windows."""
+        return saved(**self._memory()) | {"ticks": self._ticks}
 
     def load(self, state: State) -> None:
         """Continue them."""
-        for name, ours in (
-            ("s", self._s),
-            ("a", self._a),
-            ("r", self._r),
-            ("chance", self._chance),
-        ):
-            ours.copy_(state[name].movedim(0, -1))
-        self._age.copy_(state["age"].T)
+        restore(state, **self._memory())
         self._ticks = state["ticks"]
+
+
+def _pick(x: Array, a: Array) -> Array:
+    """Return the entries ``[K]`` of the actions ``a [K]`` in ``x [A, K]``."""
+    entry: Array = np.take_along_axis(x, a[None], 0)[0]
+    return entry

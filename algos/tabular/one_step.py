@@ -7,11 +7,12 @@ behind a termination, and not behind a time limit.
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy import ndarray as Array
 
 from algos.core.agent import State
 from algos.core.rng import Draws
+from algos.tabular.policies import expectation
 from algos.tabular.rule import Policy, Transition
 from algos.tabular.values import Table
 
@@ -28,22 +29,23 @@ class QLearning:
     def __init__(self, values: Table, gamma: float) -> None:
         self.values, self.gamma = values, gamma
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Move Q(s, a) towards the target; returns the error."""
-        target = t.r + self.gamma * torch.where(t.terminated, 0.0, self.following(t))
-        error = target - self.values.of(t.s, t.a)
+        target = t.r + self.gamma * np.where(t.terminated, 0.0, self.following(t))
+        error: Array = target - self.values.of(t.s, t.a)
         self.values.learn(t.s, t.a, error, t.valid)
         return error
 
-    def following(self, t: Transition) -> Tensor:
+    def following(self, t: Transition) -> Array:
         """Return V(s')."""
-        return self.values.at(t.s_next).amax(-1)
+        best: Array = self.values.at(t.s_next).max(0)
+        return best
 
-    def at(self, s: Tensor) -> Tensor:
+    def at(self, s: Array) -> Array:
         """Return Q(s, .)."""
         return self.values.at(s)
 
-    def q(self) -> Tensor:
+    def q(self) -> Array:
         """Return the table."""
         return self.values.q
 
@@ -60,7 +62,7 @@ class Sarsa(QLearning):
 
     chooses_next: ClassVar[bool] = True
 
-    def following(self, t: Transition) -> Tensor:
+    def following(self, t: Transition) -> Array:
         """Return Q(s', a')."""
         return self.values.of(t.s_next, t.a_next)
 
@@ -68,9 +70,10 @@ class Sarsa(QLearning):
 class TD(QLearning):
     """TD(0): the table has one column, V(s') itself (Sutton 1988; S. and B., equation 6.2)."""
 
-    def following(self, t: Transition) -> Tensor:
+    def following(self, t: Transition) -> Array:
         """Return V(s')."""
-        return self.values.at(t.s_next)[..., 0]
+        value: Array = self.values.at(t.s_next)[0]
+        return value
 
 
 class ExpectedSarsa(QLearning):
@@ -86,12 +89,10 @@ class ExpectedSarsa(QLearning):
         super().__init__(values, gamma)
         self.policy = policy
 
-    def following(self, t: Transition) -> Tensor:
+    def following(self, t: Transition) -> Array:
         """Return the expectation of Q(s', .) under the target policy."""
         q = self.values.at(t.s_next)
-        policy = self.policy(q, t.s_next)
-        # an action that pi never takes does not count, even if it is barred (-inf)
-        return torch.where(policy > 0, policy * q, 0.0).sum(-1)
+        return expectation(q, self.policy(q, t.s_next))
 
 
 class DoubleQ(QLearning):
@@ -106,32 +107,35 @@ class DoubleQ(QLearning):
     ) -> None:
         super().__init__(values, gamma)
         self.other = other
-        self.coin = Draws(seeds, "coin", (lanes,), device=values.q.device)
-        self._flips = torch.zeros(len(seeds), lanes)
+        self.coin = Draws(seeds, "coin", (lanes,))
+        self._flips = np.zeros((len(seeds), lanes), np.float32)
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Move one of Q1(s, a), Q2(s, a) towards the other's view (S. and B., equation 6.10)."""
         if t.lane == 0:
-            self._flips = self.coin()
+            self._flips = self.coin.host()
         heads = self._flips[:, t.lane] < 0.5
         errors = []
         for learner, judge, mine in (
             (self.values, self.other, heads),
             (self.other, self.values, ~heads),
         ):
-            best = learner.at(t.s_next).argmax(-1)
-            following = torch.where(t.terminated, 0.0, judge.of(t.s_next, best))
+            best = learner.at(t.s_next).argmax(0)
+            following = np.where(t.terminated, 0.0, judge.of(t.s_next, best))
             errors.append(t.r + self.gamma * following - learner.of(t.s, t.a))
             learner.learn(t.s, t.a, errors[-1], t.valid & mine)
-        return torch.where(heads, errors[0], errors[1])
+        error: Array = np.where(heads, errors[0], errors[1])
+        return error
 
-    def at(self, s: Tensor) -> Tensor:
+    def at(self, s: Array) -> Array:
         """Return the mean of both tables, which the policies look at."""
-        return (self.values.at(s) + self.other.at(s)) / 2
+        mean: Array = (self.values.at(s) + self.other.at(s)) / 2
+        return mean
 
-    def q(self) -> Tensor:
+    def q(self) -> Array:
         """Return the mean table."""
-        return (self.values.q + self.other.q) / 2
+        mean: Array = (self.values.q + self.other.q) / 2
+        return mean
 
     def state(self) -> State:
         """Return the position in the stream of coins."""

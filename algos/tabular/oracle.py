@@ -14,12 +14,10 @@ class Oracle:
 
     Args:
         model: None where it is unknown. gamma: discount. predict: whether state values of the
-            uniform policy are learned. device: where the values live.
+            uniform policy are learned.
     """
 
-    def __init__(
-        self, model: MDP | None, gamma: float, predict: bool, device: torch.device
-    ) -> None:
+    def __init__(self, model: MDP | None, gamma: float, predict: bool) -> None:
         self.v: Tensor | None = None
         if model is None or model.observation is not None or model.states > _LARGEST:
             return
@@ -32,8 +30,8 @@ class Oracle:
                 q = dp.optimal(branches).amax(-1)
         except ArithmeticError:
             return  # the values are not finite, so there is no distance
-        self.v = q.to(device)
-        self.where = torch.as_tensor(model.reachable(), device=device)
+        self.v = q
+        self.where = torch.as_tensor(model.reachable())
 
     def errors(self, q: Tensor) -> dict[str, Tensor]:
         """Return the root mean square of ``max_a q(s, a) - v(s)``, s reachable, ``[K]``."""

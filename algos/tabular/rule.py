@@ -1,31 +1,33 @@
 """What a learning rule is given, and what it offers.
 
-Lanes take turns: a rule sees one lane of every seed at a time, so its tensors are ``[K]``.
+Lanes take turns: a rule sees one lane of every seed at a time, so its arrays are ``[K]``.
 """
 
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol
 
-from torch import Tensor
+import numpy as np
+import torch
+from numpy import ndarray as Array
 
 from algos.core.agent import State
 
-Policy = Callable[[Tensor, Tensor], Tensor]  # (q [..., A], s [...]) -> probabilities [..., A]
+Policy = Callable[[Array, Array], Array]  # (q [A, ...], s [...]) -> probabilities [A, ...]
 
 
 class Transition(NamedTuple):
     """One step of one lane of every seed; all ``[K]``."""
 
-    s: Tensor
-    a: Tensor
-    r: Tensor  # float64
-    s_next: Tensor  # the true successor
-    a_next: Tensor  # the action that the behaviour takes there; of rules that ask for it
-    terminated: Tensor  # nothing follows
-    ended: Tensor  # the episode is over; where it did not terminate, its values go on
-    valid: Tensor  # False: nothing happened, nothing is learned
-    chance: Tensor  # of a under the behaviour, float64
-    chance_next: Tensor  # of a_next; of rules that ask for a_next
+    s: Array
+    a: Array
+    r: Array  # float64
+    s_next: Array  # the true successor
+    a_next: Array  # the action that the behaviour takes there; of rules that ask for it
+    terminated: Array  # nothing follows
+    ended: Array  # the episode is over; where it did not terminate, its values go on
+    valid: Array  # False: nothing happened, nothing is learned
+    chance: Array  # of a under the behaviour, float64; of rules that ask for a_next
+    chance_next: Array  # of a_next; of rules that ask for a_next
     lane: int
     any_ended: bool  # whether any seed's episode is over: spares the work for none
 
@@ -35,13 +37,13 @@ class Rule(Protocol):
 
     chooses_next: ClassVar[bool]  # it looks at a_next, so the action is chosen before it learns
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Learn from one transition of every seed; returns the error ``[K]``."""
 
-    def at(self, s: Tensor) -> Tensor:
-        """Return the action values of states ``[K, N]`` that the policies look at."""
+    def at(self, s: Array) -> Array:
+        """Return the action values ``[A, K, N]`` of ``s [K, N]`` that the policies look at."""
 
-    def q(self) -> Tensor:
+    def q(self) -> Array:
         """Return all action values, ``[K, S, A]``."""
 
     def state(self) -> State:
@@ -49,3 +51,14 @@ class Rule(Protocol):
 
     def load(self, state: State) -> None:
         """Continue from that."""
+
+
+def saved(**memory: Array) -> State:
+    """Return arrays that lead with K as tensors of a state, on the same memory."""
+    return {name: torch.from_numpy(array) for name, array in memory.items()}
+
+
+def restore(state: State, **memory: Array) -> None:
+    """Fill the arrays that ``saved`` was given."""
+    for name, array in memory.items():
+        np.copyto(array, state[name].numpy(force=True))

@@ -8,12 +8,12 @@ Carlo, with lambda = 0 the one-step rule.
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy import ndarray as Array
 
 from algos.core.agent import State
 from algos.tabular.one_step import QLearning
-from algos.tabular.rule import Transition
+from algos.tabular.rule import Transition, restore, saved
 from algos.tabular.values import Table
 
 
@@ -40,31 +40,30 @@ class Traces(QLearning):
     ) -> None:
         super().__init__(values, gamma)
         self.decay, self.replacing, self.watkins = decay, replacing, watkins
-        shape = (k, lanes, *values.q.shape[1:])
-        self.trace = torch.zeros(shape, dtype=torch.float64, device=values.q.device)
-        self._seed = torch.arange(k, device=values.q.device)
+        self.trace = np.zeros((k, lanes, *values.q.shape[1:]))
+        self._seed = np.arange(k)
 
-    def learn(self, t: Transition) -> Tensor:
+    def learn(self, t: Transition) -> Array:
         """Move all values by the one error, as far as they are eligible."""
         taken = self.values.of(t.s_next, t.a_next)
-        best = self.values.at(t.s_next).amax(-1)
-        following = torch.where(t.terminated, 0.0, best if self.watkins else taken)
-        error = t.r + self.gamma * following - self.values.of(t.s, t.a)
+        best = self.values.at(t.s_next).max(0)
+        following = np.where(t.terminated, 0.0, best if self.watkins else taken)
+        error: Array = t.r + self.gamma * following - self.values.of(t.s, t.a)
         trace, place = self.trace[:, t.lane], (self._seed, t.s, t.a)
-        trace.mul_(torch.where(t.valid, self.gamma * self.decay, 1.0)[:, None, None])
-        visited = torch.ones_like(error) if self.replacing else trace[place] + 1.0
-        trace[place] = torch.where(t.valid, visited, trace[place])
+        trace *= np.where(t.valid, self.gamma * self.decay, 1.0)[:, None, None]
+        visited = 1.0 if self.replacing else trace[place] + 1.0
+        trace[place] = np.where(t.valid, visited, trace[place])
         self.values.learn_all(error, trace, t.s, t.a, t.valid)
         cut = t.ended & t.valid
         if self.watkins:  # equally good actions are both greedy
             cut = cut | (taken < best) & t.valid
-        trace.mul_(~cut[:, None, None])
+        trace[cut] = 0.0
         return error
 
     def state(self) -> State:
         """Return the traces."""
-        return {"trace": self.trace}
+        return saved(trace=self.trace)
 
     def load(self, state: State) -> None:
         """Continue them."""
-        self.trace.copy_(state["trace"])
+        restore(state, trace=self.trace)

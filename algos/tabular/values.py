@@ -1,7 +1,12 @@
-"""Action values of K seeds: a table, or the same as weights of one-hot features."""
+"""Action values of K seeds: a table, or the same as weights of one-hot features.
 
-import torch
-from torch import Tensor
+Everything of this family is numpy on the host: a tick looks up a few numbers a seed, and a numpy
+call costs a third of a torch operation. What is stored leads with K; what is looked up has the
+actions first, ``[A, K]`` or ``[A, K, N]``, since numpy reduces a short last axis number by number.
+"""
+
+import numpy as np
+from numpy import ndarray as Array
 
 
 class Table:
@@ -13,81 +18,72 @@ class Table:
     """
 
     def __init__(
-        self,
-        k: int,
-        states: int,
-        actions: int,
-        q0: float,
-        alpha: float,
-        by_visits: bool,
-        device: torch.device,
+        self, k: int, states: int, actions: int, q0: float, alpha: float, by_visits: bool
     ) -> None:
-        shape = (k, states, actions)
-        self.q = torch.full(shape, q0, dtype=torch.float64, device=device)
-        self.visits = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.q, self.visits = np.full((k, states, actions), q0), np.zeros((k, states, actions))
         self.alpha, self.by_visits = alpha, by_visits
-        self._first_row = torch.arange(k, device=device) * states
+        self._q, self._visits = self.q.reshape(-1), self.visits.reshape(-1)  # views
+        self._actions = actions
+        self._first = np.arange(k) * (states * actions)  # a seed's first entry
+        rows = self._first + np.arange(actions)[:, None]
+        self._first_row = {1: rows, 2: rows[:, :, None]}  # of a seed, by the dimensions of s
 
-    def row(self, s: Tensor) -> Tensor:
-        """Return the flat numbers of states ``s [K]`` or ``[K, N]``."""
-        return s + (self._first_row if s.ndim == 1 else self._first_row[:, None])
+    def entry(self, s: Array, a: Array) -> Array:
+        """Return the flat places of ``(s, a)``, ``[K]``."""
+        place: Array = s * self._actions + self._first + a
+        return place
 
-    def at(self, s: Tensor) -> Tensor:
-        """Return all actions' values in ``s``, ``[K, A]`` or ``[K, N, A]``."""
-        return self._take(self.q, self.row(s))
+    def at(self, s: Array) -> Array:
+        """Return all actions' values in ``s``, ``[A, K]`` or ``[A, K, N]``."""
+        values: Array = self._q.take(s * self._actions + self._first_row[s.ndim])
+        return values
 
-    def visits_at(self, s: Tensor) -> Tensor:
+    def visits_at(self, s: Array) -> Array:
         """Return all actions' visits in ``s``, likewise."""
-        return self._take(self.visits, self.row(s))
+        visits: Array = self._visits.take(s * self._actions + self._first_row[s.ndim])
+        return visits
 
-    @staticmethod
-    def _take(table: Tensor, row: Tensor) -> Tensor:
-        flat = table.view(-1, table.shape[-1])
-        return flat.index_select(0, row.flatten()).view(*row.shape, table.shape[-1])
-
-    def of(self, s: Tensor, a: Tensor) -> Tensor:
+    def of(self, s: Array, a: Array) -> Array:
         """Return the values of one action each, ``[K]``."""
-        return self.q.view(-1)[self.row(s) * self.q.shape[-1] + a]
+        return self._q.take(self.entry(s, a))
 
-    def learn(self, s: Tensor, a: Tensor, error: Tensor, where: Tensor) -> None:
+    def learn(self, s: Array, a: Array, error: Array, where: Array) -> None:
         """Move the values of ``(s, a) [K]`` by a step of ``error [K]`` in the seeds ``where``."""
-        entry = self.row(s) * self.q.shape[-1] + a
-        count = self.visits.view(-1).index_add_(0, entry, where.to(self.visits.dtype))
-        step = self._step(count[entry]) if self.by_visits else self.alpha
-        change = torch.where(where, step * error, 0.0)
-        self.q.view(-1).index_add_(0, entry, change)
+        entry = self.entry(s, a)
+        self._visits[entry] += where
+        step = self._step(self._visits.take(entry)) if self.by_visits else self.alpha
+        self._q[entry] += np.where(where, step * error, 0.0)
 
-    def learn_all(self, error: Tensor, trace: Tensor, s: Tensor, a: Tensor, where: Tensor) -> None:
+    def learn_all(self, error: Array, trace: Array, s: Array, a: Array, where: Array) -> None:
         """Move all values by ``error [K]`` times ``trace [K, S, A]``; ``(s, a)`` is visited."""
-        entry = self.row(s) * self.q.shape[-1] + a
-        self.visits.view(-1).index_add_(0, entry, where.to(self.visits.dtype))
+        self._visits[self.entry(s, a)] += where
         step = self._step(self.visits) if self.by_visits else self.alpha
-        self.q += step * torch.where(where, error, 0.0)[:, None, None] * trace
+        self.q += step * np.where(where, error, 0.0)[:, None, None] * trace
 
-    def _step(self, visits: Tensor) -> Tensor:
-        return (self.alpha / visits.clamp(min=1)).clamp(max=1.0)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what the values are made of."""
-        return {"q": self.q, "visits": self.visits}
+    def _step(self, visits: Array) -> Array:
+        step: Array = np.minimum(self.alpha / np.maximum(visits, 1.0), 1.0)
+        return step
 
 
 class Linear(Table):
     """``q(s, .) = x(s) w`` with one-hot features: the table by other means (S. and B. 9.4)."""
 
-    def at(self, s: Tensor) -> Tensor:
+    def at(self, s: Array) -> Array:
         """Return all actions' values in ``s``, as products with the features."""
-        return torch.einsum("k...s,ksa->k...a", self._features(s), self.q)
+        values: Array = np.einsum("k...s,ksa->ak...", self._features(s), self.q)
+        return values
 
-    def of(self, s: Tensor, a: Tensor) -> Tensor:
+    def of(self, s: Array, a: Array) -> Array:
         """Return the values of one action each, ``[K]``."""
-        return self.at(s).gather(-1, a[:, None])[:, 0]
+        values: Array = np.take_along_axis(self.at(s), a[None], 0)[0]
+        return values
 
-    def learn(self, s: Tensor, a: Tensor, error: Tensor, where: Tensor) -> None:
+    def learn(self, s: Array, a: Array, error: Array, where: Array) -> None:
         """Make a semi-gradient step: the gradient of q(s, a) is x(s) in action a's weights."""
-        action = torch.nn.functional.one_hot(a, self.q.shape[-1]).to(self.q.dtype)
+        action = np.eye(self._actions)[a]
         gradient = self._features(s)[:, :, None] * action[:, None, :]
         self.learn_all(error, gradient, s, a, where)
 
-    def _features(self, s: Tensor) -> Tensor:
-        return torch.nn.functional.one_hot(s, self.q.shape[1]).to(self.q.dtype)
+    def _features(self, s: Array) -> Array:
+        features: Array = np.eye(self.q.shape[1])[s]
+        return features

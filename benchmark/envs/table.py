@@ -23,6 +23,7 @@ from benchmark.envs.wrappers import TrainingReward
 from benchmark.errors import ConfigError
 
 _REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
+_NONE = np.empty(0, np.int64)
 
 
 class TableVecEnv:
@@ -57,7 +58,8 @@ class TableVecEnv:
         self._actions, self._branches = model.actions, model.probability.shape[2]
         # float32, as the draws: a branch is passed where the draw reaches its cumulated chance
         cdf = model.probability.cumsum(-1)[..., :-1].astype(np.float32)
-        self._cdf = np.ascontiguousarray(cdf.reshape(-1, cdf.shape[2]) if cdf.size else cdf)
+        rows = model.states * model.actions
+        self._cdf = np.ascontiguousarray(cdf.reshape(rows, cdf.shape[2]).T)  # [B - 1, S * A]
         self._successor, self._reward, self._terminal = (
             np.ascontiguousarray(x).reshape(-1)
             for x in (model.successor, model.reward, model.terminal)
@@ -74,14 +76,15 @@ class TableVecEnv:
         self._noise = Draws(self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal")
         self._s = np.zeros(total, np.int64)
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
-        self._ended, self._live = np.ones(total, bool), np.ones(total, bool)
-        self._all_live = False
+        self._ended = np.ones(total, bool)
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), np.float32)
         self._finished: list[tuple[np.ndarray, ...]] = []  # (lanes, returns, lengths) of a tick
+        self._due = _NONE
         self._u = self._draw()
+        self._refresh()
 
     def _draw(self) -> np.ndarray:
-        return self._draws().numpy().reshape(-1, 2)
+        return self._draws.host().reshape(-1, 2)
 
     def reset(self) -> np.ndarray:
         """Start over, every lane at its first episode; returns observations ``[K, N, obs]``."""
@@ -93,68 +96,65 @@ class TableVecEnv:
 
         Where none is due this is the last ``next_obs`` itself, otherwise a new array.
         """
-        due = self._due()
-        if due is not None:
-            u = self._u[due, 1]
+        due = self._due
+        if len(due):
+            u = self._u[:, 1]
             if self.mode == "shared":  # the first lane's draw serves all of its seed
-                u = self._u[due // self.lanes * self.lanes, 1]
-            s = (u[:, None] >= self._start_cdf).sum(1)
+                u = np.repeat(u[:: self.lanes], self.lanes)
+            s = self._start_cdf.searchsorted(u.take(due), side="right")
             self._s[due], self._length[due], self._return[due] = s, 0, 0.0
-            self._live = self._live.copy()  # the agent may look at it as Step.valid
-            self._ended[due], self._live[due] = False, True
-            self._all_live = bool(self._live.all())
+            self._ended[due], self._due = False, _NONE
             self._obs = self._obs.copy()
-            self._obs.reshape(len(self._s), -1)[due] = self._looks[s]
+            self._obs.reshape(len(self._s), -1)[due] = self._looks.take(s, 0)
         return self._obs
 
-    def _due(self) -> np.ndarray | None:
-        """Return the lanes to start, None if there are none."""
-        if not self._ended.any():
-            return None
-        ended = self._ended
+    def _refresh(self) -> None:
+        """Say anew which lanes are due to start, and which the next step moves."""
+        ended, running = self._ended, np.ones(self._grid, bool)
+        running[list(self.failed)] = False
+        due = ended
         if self.mode != "each":
-            ended = ended & np.repeat(ended.reshape(self._grid).all(1), self.lanes)
-        if self.failed:
-            ended = ended & np.repeat(
-                [k not in self.failed for k in range(self._grid[0])], self.lanes
-            )
-        due = np.flatnonzero(ended)
-        return due if len(due) else None
+            due = np.repeat(ended.reshape(self._grid).all(1), self.lanes)
+        due = due & running.reshape(-1)
+        self._due = due.nonzero()[0]
+        self._live = (due | ~ended) & running.reshape(-1)
+        self._all_live = bool(self._live.all())
 
     def step(self, action: np.ndarray) -> VecStep:
         """Step every live lane; ``action [K, N]`` int64."""
         row = self._s * self._actions + action.reshape(-1)
-        u = self._u[:, 0]
-        entry = row
-        if self._branches > 1:
-            entry = row * self._branches + (u[:, None] >= self._cdf[row]).sum(1)
+        u, branch = self._u[:, 0], row * self._branches
+        for cdf in self._cdf:
+            branch += u >= cdf.take(row)
         self._u = self._draw()
-        live = self._live
-        reward = self._reward[entry]
+        live, grid = self._live, self._grid
+        reward = self._reward.take(branch)
         if self._std is not None:
-            reward = reward + self._std[entry] * self._noise().numpy().reshape(-1)
-        terminated = self._terminal[entry]
-        following = self._successor[entry]
+            reward += self._std.take(branch) * self._noise.host().reshape(-1)
+        terminated = self._terminal.take(branch)
+        following = self._successor.take(branch)
         if not self._all_live:
             following = np.where(live, following, self._s)
             reward, terminated = np.where(live, reward, 0.0), terminated & live
         self._s = following
         self._length += live
         self._return += reward
-        truncated = (self._length >= self._limit) & ~terminated & live
-        ended = terminated | truncated
-        over = np.flatnonzero(ended)
+        truncated = (self._length >= self._limit) & live & ~terminated
+        over = (terminated | truncated).nonzero()[0]
         if len(over):
-            self._finished.append((over, self._return[over], self._length[over]))
-            self._ended, self._live = self._ended | ended, live & ~ended
-            self._all_live = False
-        self._obs = self._looks[following].reshape(*self._grid, -1)
+            self._finished.append((over, self._return.take(over), self._length.take(over)))
+            self._ended[over] = True
+            if self.mode == "each" and not self.failed:  # who is live does not change
+                self._due = over
+            else:
+                self._refresh()
+        self._obs = self._looks.take(following, 0).reshape(*grid, -1)
         return VecStep(
             self._obs,
-            reward.astype(np.float32).reshape(self._grid),
-            terminated.reshape(self._grid),
-            truncated.reshape(self._grid),
-            live.reshape(self._grid),
+            reward.astype(np.float32).reshape(grid),
+            terminated.reshape(grid),
+            truncated.reshape(grid),
+            live.reshape(grid),
         )
 
     def drain(self) -> list[list[tuple[float, int]]]:
@@ -171,9 +171,8 @@ class TableVecEnv:
         """End the seed of index ``k``: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
-        self._live = self._live.copy()
-        self._live[rows], self._all_live = False, False
         self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
+        self._refresh()
 
     def close(self) -> None:
         """Have nothing to close."""
@@ -194,7 +193,6 @@ class TableVecEnv:
             "length": self._length,
             "return": self._return,
             "ended": self._ended,
-            "live": self._live,
             "u": self._u,
             "obs": self._obs.reshape(len(self._s), -1),
         }
@@ -220,15 +218,15 @@ class TableVecEnv:
             return array.reshape(total, *array.shape[2:])
 
         self._s, self._length, self._return = flat("s"), flat("length"), flat("return")
-        self._ended, self._live, self._u = flat("ended"), flat("live"), flat("u")
+        self._ended, self._u = flat("ended"), flat("u")
         self._obs = state["obs"].numpy().copy()
-        self._all_live = bool(self._live.all())
         self._put_back(state["finished"].numpy(), state["finished_count"].tolist())
         for k, text in enumerate(state["failed"].numpy()):
             if text.any():
                 self.failed[k] = bytes(text[text > 0]).decode(errors="ignore")
         self._draws.load(state["draws"])
         self._noise.load(state["noise"])
+        self._refresh()
 
 
 def vector_env(

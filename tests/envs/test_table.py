@@ -102,7 +102,7 @@ def test_a_seed_is_what_it_is_alone(reset: str) -> None:
     taken, own = take_seed(together.state(), 1), alone.state()
     count = int(own["finished_count"][0])
     assert count > 0 and int(taken["finished_count"][0]) == count
-    for name in ("s", "length", "return", "ended", "live", "obs", "u"):
+    for name in ("s", "length", "return", "ended", "obs", "u"):
         assert torch.equal(taken[name], own[name])
     assert torch.equal(taken["finished"][:, :count], own["finished"][:, :count])
 

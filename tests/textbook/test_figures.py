@@ -137,7 +137,7 @@ def rms_after(life: Life, count: int, exact: np.ndarray) -> np.ndarray:
     """Return the error over the states at the end of each episode, ``[K, count + 1]``."""
 
     def error() -> np.ndarray:
-        v = life.agent.rule.q()[:, 1:-1, 0].numpy()
+        v = life.agent.q()[:, 1:-1, 0].numpy()
         return np.sqrt(((v - exact) ** 2).mean(1))
 
     errors = np.zeros((len(life.agent.seeds), count + 1))

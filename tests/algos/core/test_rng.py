@@ -54,6 +54,21 @@ def test_state_continues_from_anywhere(kind: str, monkeypatch: pytest.MonkeyPatc
         assert torch.equal(take(other, 12), take(whole, 12))
 
 
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_how_much_is_held_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rng, "_BLOCK_VALUES", 20)
+    whole = take(Draws(SEEDS, "act", (2,), kind), 34)
+    for held in (1, 18, 24, 42):  # of three seeds: one to seven draws at once
+        monkeypatch.setattr(rng, "_HELD_VALUES", held)
+        assert torch.equal(take(Draws(SEEDS, "act", (2,), kind), 34), whole)
+        for taken in (0, 1, 7, 10, 11, 20):
+            used = Draws(SEEDS, "act", (2,), kind)
+            take(used, taken) if taken else None
+            other = Draws(SEEDS, "act", (2,), kind)
+            other.load(used.state())
+            assert torch.equal(take(other, 14), whole[:, taken : taken + 14])
+
+
 def test_draws_have_their_distribution() -> None:
     uniform = take(Draws([5], "u", (100,)), 400)
     assert uniform.min() >= 0 and uniform.max() < 1

@@ -71,7 +71,7 @@ def error(config: TabularConfig, expected: Tensor, ticks: int, world: Any) -> tu
     config = replace(config, gamma=GAMMA, step_size="visits", alpha=2.0)
     life = Life(config, world, range(K), ticks).live(ticks)
     met = torch.as_tensor(world.reachable())
-    wrong = (life.agent.rule.q() - expected)[:, met]
+    wrong = (life.agent.q() - expected)[:, met]
     return wrong.mean(0), wrong.std(0) / K**0.5
 
 

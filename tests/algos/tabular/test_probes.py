@@ -20,7 +20,7 @@ def values(name: str, model: object, ticks: int, horizon: int | None) -> torch.T
     if config.rule == "dyna":
         config = replace(config, planning_bonus=0.0, planning_steps=2)
     life = Life(config, model, (0, 1), ticks, horizon).live(ticks)
-    return life.agent.rule.q()[..., 0]
+    return life.agent.q()[..., 0]
 
 
 @pytest.mark.parametrize("name", presets())

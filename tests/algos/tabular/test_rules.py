@@ -13,7 +13,7 @@ from algos.tabular import policies
 from algos.tabular.agent import Tabular
 from algos.tabular.config import Behaviour, TabularConfig
 from benchmark.envs.textbook import maximisation_bias
-from tests.tabular import Life, presets, random_mdp
+from tests.tabular import Life, presets, random_mdp, spec_of
 
 MODEL, SEEDS = random_mdp(2), (0, 1, 2)
 SOFT = {"behaviour": Behaviour(start=0.3, end=0.3), "gamma": 0.9}
@@ -21,7 +21,7 @@ SOFT = {"behaviour": Behaviour(start=0.3, end=0.3), "gamma": 0.9}
 
 def learned(name: str, ticks: int = 250, **changes: Any) -> torch.Tensor:
     config = replace(presets()[name], **(SOFT | changes))
-    return Life(config, MODEL, SEEDS, 500, horizon=20).live(ticks).agent.rule.q()
+    return Life(config, MODEL, SEEDS, 500, horizon=20).live(ticks).agent.q()
 
 
 @pytest.mark.parametrize(
@@ -70,29 +70,35 @@ def test_every_switch_changes_something(name: str, changes: dict[str, Any]) -> N
 
 
 def test_policies_by_hand() -> None:
-    q = torch.tensor([[1.0, 3.0, 3.0, 0.0]]).double()
-    assert policies.greedy(q).tolist() == [[0.0, 0.5, 0.5, 0.0]]
-    expected = [[0.1, 0.4, 0.4, 0.1]]
-    assert policies.epsilon_greedy(q, 0.25, 0.4).tolist() == pytest.approx(np.array(expected))
-    soft = np.exp([1.0, 3.0, 3.0, 0.0]) / np.exp([1.0, 3.0, 3.0, 0.0]).sum()
-    assert policies.boltzmann(q, 1.0)[0].numpy() == pytest.approx(soft)
-    visits = torch.tensor([[4.0, 1.0, 0.0, 2.0]]).double()
-    bonus = policies.optimism(q, visits, 2.0)[0]
-    assert float(bonus[0]) == pytest.approx(1 + 2 * np.sqrt(np.log(8) / 4)) and bonus[2] == np.inf
+    q, base = np.array([1.0, 3.0, 3.0, 0.0]), np.full(4, 0.25)
+    assert policies.greedy(q).tolist() == [0.0, 0.5, 0.5, 0.0]
+    assert policies.epsilon_greedy(q, base, 0.4) == pytest.approx([0.1, 0.4, 0.4, 0.1])
+    soft = np.exp(q) / np.exp(q).sum()
+    assert policies.boltzmann(q, 1.0) == pytest.approx(soft)
+    assert policies.expectation(q, soft) == pytest.approx((q * soft).sum())
+    bonus = policies.optimism(q, np.array([4.0, 1.0, 0.0, 2.0]), 2.0)
+    assert bonus[0] == pytest.approx(1 + 2 * np.sqrt(np.log(8) / 4)) and bonus[2] == np.inf
+
+
+def test_what_is_barred_counts_for_nothing() -> None:
+    q, never = np.array([2.0, -np.inf]), np.zeros(2)
+    assert policies.optimism(q, never, 1.0).tolist() == [np.inf, -np.inf]
+    assert policies.expectation(q, np.array([1.0, 0.0])) == 2.0
+    assert policies.boltzmann(q, 1.0).tolist() == [1.0, 0.0]
 
 
 def test_samples_follow_the_policy() -> None:
-    policy = torch.tensor([0.2, 0.0, 0.5, 0.3]).double().expand(100_000, 4)
-    u = torch.from_numpy(np.random.default_rng(0).random(100_000, np.float32))
-    share = torch.bincount(policies.sample(policy, u), minlength=4) / 100_000
-    assert share.numpy() == pytest.approx([0.2, 0.0, 0.5, 0.3], abs=0.006)
-    assert policies.sample(policy[:1], torch.zeros(1)).item() == 0
-    assert policies.sample(policy[:1], torch.full((1,), 1 - 2**-24)).item() == 3
+    policy = np.array([0.2, 0.0, 0.5, 0.3])[:, None].repeat(100_000, 1)
+    u = np.random.default_rng(0).random(100_000, np.float32)
+    share = np.bincount(policies.sample(policy, u), minlength=4) / 100_000
+    assert share == pytest.approx([0.2, 0.0, 0.5, 0.3], abs=0.006)
+    ends = policies.sample(policy[:, :2], np.array([0.0, 1 - 2**-24], np.float32))
+    assert ends.tolist() == [0, 3]
 
 
 def test_illegal_actions_are_never_taken() -> None:
     model = maximisation_bias()
-    for kind in ("epsilon_greedy", "uniform", "boltzmann"):
+    for kind in ("epsilon_greedy", "uniform", "boltzmann", "ucb"):
         config = replace(presets()["q_learning"], behaviour=Behaviour(kind, start=1.0, end=1.0))
         life = Life(config, model, SEEDS, 500)
         for _ in range(100):
@@ -114,6 +120,9 @@ def test_what_is_impossible_is_said_in_a_clause() -> None:
     assert "discrete observations" in str(Tabular.unsupported(TabularConfig(), continuous))
     pendulum = Spec(spaces.Box(-1.0, 1.0, (4,)), spaces.Box(-1.0, 1.0, (1,)), 10)
     assert "discrete actions" in str(Tabular.unsupported(TabularConfig(), pendulum))
+    barred = spec_of(maximisation_bias(), 10)
+    assert Tabular.unsupported(TabularConfig(), barred) is None
+    assert "illegal" in str(Tabular.unsupported(TabularConfig(values="linear"), barred))
 
 
 @pytest.mark.parametrize(
