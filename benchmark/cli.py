@@ -12,11 +12,12 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 from benchmark.commands import COMMANDS, OneLine, folder, listing, resumed
-from benchmark.config import CONF, FOLDERS_VARIABLE, register
+from benchmark.config import CONF, FOLDERS_VARIABLE, Root, register
 from benchmark.errors import ConfigError
 from benchmark.grid import sweep
 from benchmark.job import Sweep
-from benchmark.ledger import remaining, unfinished, write_plan
+from benchmark.ledger import remaining, statuses, unfinished, write_plan
+from benchmark.schema import FAILED, FINISHED
 
 HELP = """\
 Prism: train agents on environments, a whole grid from one command line.
@@ -105,7 +106,13 @@ def _sweep(words: list[str]) -> int:
     if single and not any(word.startswith("hydra/launcher=") for word in hydra_words):
         hydra_words.append("hydra/launcher=inline")
     quoted = ",".join(map(_quoted, grid_words))
+    todo = remaining(plan)
     _enter_hydra(["-m", *hydra_words, f"hydra.sweeper.arguments=[{quoted}]"])
+    ended = {status["state"] for job in plan.jobs for status in statuses(job)}
+    if todo and plan.study != Root.name and ended <= {FINISHED, FAILED}:
+        from benchmark.tracking.push import mirror_study
+
+        mirror_study(plan.study_dir)
     return 1 if unfinished(plan) else 0
 
 

@@ -6,6 +6,7 @@ last one counts, here and in ``analysis``.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,21 @@ from benchmark import store
 from benchmark.errors import ConfigError
 from benchmark.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
 from benchmark.tracking.files import Row, timed_rows
-from benchmark.tracking.service import logged_in, quiet_setup, teardown
-from benchmark.tracking.study import push_study
-from benchmark.tracking.wandb import NO_HURRY, Held, compact, held, open_run, summary, wandb_id
+from benchmark.tracking.service import StartMode, logged_in, quiet_setup, service, teardown
+from benchmark.tracking.study import make_report, push_study
+from benchmark.tracking.wandb import (
+    NO_HURRY,
+    UPLOADING,
+    Held,
+    compact,
+    held,
+    open_run,
+    summary,
+    wandb_id,
+)
 
 PUSHED = "pushed"
+_AT_THE_END = 60.0  # seconds that a sweep waits at most for the upload of its report
 _ENDED = (FINISHED, FAILED, INTERRUPTED)
 _DEFAULTS: dict[str, Any] = {  # of a run that does not say how it was tracked
     **{"project": "prism", "entity": None, "job_type": "train", "tags": [], "notes": None}
@@ -111,13 +122,41 @@ def push_studies(paths: Iterable[Path], where: Mapping[str, Any]) -> Iterator[tu
     """Send plan and report of the studies among ``paths``; yield each and what went wrong."""
     for path in paths:
         if (path / "plan.json").is_file():
-            known = sorted(path.glob("runs/*/tracking.json"))
-            try:
-                push_study(path, _tracking(known[0].parent if known else path, where))
-                yield path, ""
-            except Exception as error:  # as of a run
-                yield path, _line(error)
+            yield path, _push_study(path, where, "online")
             teardown()
+
+
+def mirror_study(study_dir: Path) -> None:
+    """Report a study whose sweep has ended, and give it a W&B run as its runs have theirs.
+
+    Online where runs of it are, else offline, and none where they have none. Never raises, and
+    never takes longer than a minute beside the report.
+    """
+    statuses = [store.read_status(path) for path in study_dir.glob("runs/*")]
+    mirrored = {status["wandb"] for status in statuses if status}
+    mode: StartMode = "online" if mirrored & {"online", UPLOADING, PUSHED} else "offline"
+    if mode == "offline" and mode not in mirrored:
+        return
+    shared, problems = service(os.getpid()), [make_report(study_dir)]
+    shared.call(lambda: problems.append(_push_study(study_dir, {}, mode)))
+    problems.append(shared.wait(_AT_THE_END) or "")
+    teardown()
+    wrong = "; ".join(filter(None, problems))
+    again = f"python -m benchmark wandb-push {study_dir}"
+    if wrong:
+        shared.say(f"the run of the study itself is not complete: {wrong}; {again} sends it")
+    else:
+        print(f"W&B      {mode}: plan and report of the study, beside its runs")
+
+
+def _push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode) -> str:
+    """Send what a study has of its own; return what went wrong."""
+    known = sorted(study_dir.glob("runs/*/tracking.json"))
+    try:
+        push_study(study_dir, _tracking(known[0].parent if known else study_dir, where), mode)
+    except Exception as error:  # as of a run
+        return _line(error)
+    return ""
 
 
 def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:

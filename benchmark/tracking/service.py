@@ -25,6 +25,7 @@ _SHARE = 0.03  # of a job's time that the wait at its end may take ...
 _PATIENCE = (5.0, 60.0)  # ... and the least and the most seconds it lasts
 _TEARDOWN = 3.0  # seconds that the service process has to end by itself
 _STUCK = "the service does not answer"
+_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr")  # W&B's own, of each run
 _ENV_MODES: dict[str, Mode] = {
     "online": "online",
     "run": "online",
@@ -86,15 +87,18 @@ class Service:
         self._endings.append(thread)
         thread.start()
 
-    def wait(self) -> str | None:
+    def wait(self, patience: float | None = None) -> str | None:
         """Wait until all that was queued is done, uploads included; say why not if it is not.
 
-        The wait lasts at most 3 % of this process's time with W&B, and at least five seconds.
+        Args:
+            patience: seconds that the wait lasts at most; None for 3 % of this process's time with
+                W&B, and at least five seconds.
         """
         if self._stuck and not self._stuck.is_set():
             return _STUCK
-        least, most = _PATIENCE
-        patience = min(most, max(least, _SHARE * (time.monotonic() - self._began)))
+        if patience is None:
+            least, most = _PATIENCE
+            patience = min(most, max(least, _SHARE * (time.monotonic() - self._began)))
         deadline = time.monotonic() + patience
         done = threading.Event()
         self._calls.put(done.set)
@@ -133,6 +137,7 @@ def teardown() -> None:
     those of ``multiprocessing`` do, would take the unwritten rows with it. A service that goes on
     uploading to a server that refuses it does not end by itself; it is killed.
     """
+    _hush()
     thread = threading.Thread(target=_teardown, name="wandb-teardown", daemon=True)
     thread.start()
     thread.join(_TEARDOWN)
@@ -148,6 +153,18 @@ def _teardown() -> None:
 
     with suppress(Exception):  # raised by a dead service
         wandb.teardown()
+
+
+@cache
+def _hush() -> None:
+    """Say nothing when W&B's threads die behind a teardown: that is no news, and a long one."""
+    usual = threading.excepthook
+
+    def hook(died: threading.ExceptHookArgs) -> None:
+        if died.thread is None or died.thread.name not in _THREADS:
+            usual(died)
+
+    threading.excepthook = hook
 
 
 def _cores() -> list[int]:

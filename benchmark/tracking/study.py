@@ -4,23 +4,35 @@ The plan is what tells a reader of W&B which runs never began.
 """
 
 import hashlib
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark import store
-from benchmark.tracking.service import quiet_setup
+from benchmark.tracking.service import StartMode, quiet_setup
 from benchmark.tracking.wandb import NO_HURRY, held, safe_id, settings
 
 JOB_TYPE = "study"
 
 
-def push_study(study_dir: Path, where: Mapping[str, Any]) -> bool:
+def make_report(study_dir: Path) -> str:
+    """Write the report of a study into its folder; return why not if that fails."""
+    command = [sys.executable, "-m", "analysis", "report", str(study_dir)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return f"no report: {last}" if done.returncode else ""
+
+
+def push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode = "online") -> bool:
     """Bring the W&B run of a study up to date; return whether there was anything to send.
 
     Args:
         study_dir: ``results/<study>`` with a ``plan.json``.
         where: ``project`` and ``entity``.
+        mode: "offline" records it in the study's folder, in the place of an earlier one.
     """
     import wandb
 
@@ -28,9 +40,12 @@ def push_study(study_dir: Path, where: Mapping[str, Any]) -> bool:
     plan = store.read_json(study_dir / "plan.json")
     name = safe_id(f"{plan['study']}-study")
     content = _digest(study_dir)
-    before = held("/".join(filter(None, [where["entity"], where["project"], name])))
-    if before and before.summary.get("content") == content:
-        return False
+    if mode == "online":
+        before = held("/".join(filter(None, [where["entity"], where["project"], name])))
+        if before and before.summary.get("content") == content:
+            return False
+    for old in study_dir.glob(f"wandb/offline-run-*-{name}"):
+        shutil.rmtree(old, ignore_errors=True)
     run = wandb.init(
         project=where["project"],
         entity=where["entity"],
@@ -41,9 +56,9 @@ def push_study(study_dir: Path, where: Mapping[str, Any]) -> bool:
         tags=[plan["study"][:64]],
         config={"study": plan["study"], "planned": len(plan["runs"])},
         dir=str(study_dir),
-        mode="online",
+        mode=mode,
         reinit="create_new",
-        resume="allow",
+        resume="allow" if mode == "online" else None,
         settings=settings(**NO_HURRY),
     )
     for path in _files(study_dir):

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmark.tracking import service
 from benchmark.tracking.files import Rows
+from tests.wandb_server import WandbServer
 
 
 def record(seed: int, study: str = "quick start") -> Any:
@@ -41,10 +42,12 @@ def row(step: int, seed: int = 0) -> dict[str, Any]:
     return {"global_step": step, "loss/q": seed + step / 3}
 
 
-def ended_run(root: Path, seed: int = 4, rows: int = 30, state: str = "finished") -> Path:
+def ended_run(
+    root: Path, seed: int = 4, rows: int = 30, state: str = "finished", wandb: str = "offline"
+) -> Path:
     """Write a run folder with so many rows, and a study around it."""
     path = folder(root, seed)
-    status = {"state": state, "exit_code": 0, "reason": None, "wandb": "offline"}
+    status = {"state": state, "exit_code": 0, "reason": None, "wandb": wandb}
     files = {"run": record(seed), "status": status, "tracking": tracking()}
     for name, content in files.items():
         (path / f"{name}.json").write_text(json.dumps(content))
@@ -54,6 +57,12 @@ def ended_run(root: Path, seed: int = 4, rows: int = 30, state: str = "finished"
         written.write(row(step, seed))
     written.close()
     return path
+
+
+def posts(server: WandbServer) -> list[str]:
+    """Return the calls to a server that change something."""
+    changing = ("UpsertBucket", "file_stream", "CreateRunFiles", "upload", "CreateArtifact")
+    return [call for call in server.calls if call in changing]
 
 
 @contextmanager

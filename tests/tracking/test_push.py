@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark import cli
 from benchmark.errors import ConfigError
 from benchmark.tracking.push import Pace, push, run_folders
 from benchmark.tracking.wandb import wandb_id
-from tests.tracking.runs import ended_run, record, row
+from tests.tracking.runs import ended_run, posts, record, row
 from tests.wandb_server import Bucket, WandbServer
 
 NO_HURRY = Pace(1e9)
@@ -22,12 +21,6 @@ def held(server: WandbServer, seed: int = 4) -> Bucket:
 
 def steps(bucket: Bucket) -> list[int]:
     return [line["global_step"] for line in bucket.rows]
-
-
-def posts(server: WandbServer) -> list[str]:
-    """Return the calls that change something."""
-    changing = ("UpsertBucket", "file_stream", "CreateRunFiles", "upload")
-    return [call for call in server.calls if call in changing]
 
 
 def test_a_second_push_sends_nothing(wandb_server, tmp_path):
@@ -144,34 +137,3 @@ def test_the_rate_is_kept():
         starts.append(now[0])
         now[0] += work
     assert starts == [0.0, 2.0, 7.0, 9.0] and slept == [1.5, 2.0]
-
-
-def test_a_study_has_a_wandb_run_of_its_own(wandb_server, tmp_path, capsys):
-    ended_run(tmp_path)
-    plan = {"study": "quick start", "runs": [], "skipped": []}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    for name, content in (("code/c0de.diff", "+x"), ("report/index.html", "<p>the page</p>")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    for name in ("figures", "tables"):
-        (tmp_path / "report" / name).mkdir()
-    (tmp_path / "report" / "tables" / "scores.csv").write_text("agent,score\ndqn,1.5\n")
-    Image.new("RGB", (2, 2)).save(tmp_path / "report" / "figures" / "curves.png")
-    assert cli.main(["wandb-push", str(tmp_path)]) == 0
-    bucket = wandb_server.run("quick-start-study")
-    assert (bucket.fields["jobType"], bucket.fields["tags"]) == ("study", ["quick start"])
-    assert json.loads(bucket.files["plan.json"]) == plan and bucket.files["code/c0de.diff"] == b"+x"
-    (shown,) = bucket.rows
-    kinds = {key: x["_type"] for key, x in shown.items() if isinstance(x, dict)}
-    assert kinds == {
-        "report": "html-file",
-        "figures/curves": "image-file",
-        "tables/scores": "table-file",
-    }
-    assert b"<p>the page</p>" in bucket.files[shown["report"]["path"]]
-    table = json.loads(bucket.files[shown["tables/scores"]["path"]])
-    assert (table["columns"], table["data"]) == (["agent", "score"], [["dqn", 1.5]])
-    wandb_server.calls.clear()
-    assert cli.main(["wandb-push", str(tmp_path)]) == 0
-    assert posts(wandb_server) == []
-    assert not [call for call in wandb_server.calls if call.startswith("failed")]
