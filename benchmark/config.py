@@ -2,8 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -120,7 +121,10 @@ def register() -> None:
     store.store(group="schema", name="env", node=EnvConfig)
     agents = AGENTS | {entry.name: entry.value for entry in entry_points(group="prism.agents")}
     for name, path in agents.items():
-        store.store(group="schema", name=name, node=agent_class(path).Config)
+        node: Any = {"agent": path}  # one that cannot be imported is told of where it is used
+        with suppress(ConfigError):
+            node = agent_class(path).Config
+        store.store(group="schema", name=name, node=node)
 
 
 @contextmanager
@@ -152,21 +156,76 @@ def _options(group: str, folders: str) -> tuple[str, ...]:
     return tuple(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
 
 
-@cache
-def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what Hydra raises while it composes into one line."""
     try:
-        config = compose("config", overrides=list(choices))
+        yield
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         raise unknown(group, name, error.options or ()) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error.__cause__ or error)) from None  # type: ignore[arg-type]
-    if not OmegaConf.is_missing(config, "algo"):
-        schema = OmegaConf.structured(agent_class(config.algo.get("agent")).Config)
+
+
+def _whole(choices: Iterable[str]) -> DictConfig:
+    with _one_line():
+        config = compose("config", overrides=list(choices))
+    OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
+    return _held(config)
+
+
+def _held(config: DictConfig) -> DictConfig:
+    """Hold an algorithm to its agent's dataclass even where its file names no schema."""
+    agent = None if OmegaConf.is_missing(config, "algo") else config.get("algo", {}).get("agent")
+    if agent is not None:
+        schema = OmegaConf.structured(agent_class(agent).Config)
         with _key("algo", schema):
             config.algo = OmegaConf.merge(schema, config.algo)
-    OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
     return config
+
+
+@cache
+def _part(choice: str, folders: str) -> DictConfig:
+    """Return what one choice adds to a config, composed alone."""
+    with _one_line():
+        node = compose(overrides=[f"+{choice}"])
+    OmegaConf.set_struct(node, False)
+    return _held(node)
+
+
+_ORDER = ("algo", "env", "tuned", "study")  # of the defaults list, which these end
+
+
+@cache
+def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
+    """Return what Hydra composes, joined from parts: every composition takes it its time."""
+    chosen = {choice.partition("=")[0]: choice for choice in choices}
+    if not chosen.keys() & {"algo", "env", "tuned"}:
+        return _whole(choices)
+    try:
+        parts = [_part(chosen[group], folders) for group in _ORDER if group in chosen]
+    except ConfigError:  # a mistake, or a file that overrides another group: Hydra says which
+        return _whole(choices)
+    others = [choice for group, choice in chosen.items() if group not in _ORDER[:-1]]
+    config = deepcopy(composed(*others))
+    config.algo = config.env = MISSING  # those of a study come after the presets'
+    with _one_line():
+        for part in parts:
+            config.merge_with(part)
+    return config
+
+
+def nodes(group: str, names: Sequence[str]) -> dict[str, DictConfig]:
+    """Return the nodes of several options of a group, composed all at once."""
+    return _nodes(group, tuple(names), config_folders())
+
+
+@cache
+def _nodes(group: str, names: tuple[str, ...], folders: str) -> dict[str, DictConfig]:
+    with _one_line():
+        config = compose(overrides=[f"+{group}@n{i}={name}" for i, name in enumerate(names)])
+    return {name: config[f"n{i}"] for i, name in enumerate(names)}
 
 
 def composed(*choices: str) -> DictConfig:

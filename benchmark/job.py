@@ -77,6 +77,11 @@ class Job:
         """Return how many jobs of one process this one counts as; an agent of processes says."""
         return int(self.config["algo"].get("cpus", 1))
 
+    @property
+    def cores(self) -> int:
+        """Return how many cores this job keeps busy: what to ask a cluster for."""
+        return self.cpus * int(self.config["threads"])
+
 
 @dataclass
 class Sweep:

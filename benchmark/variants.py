@@ -6,7 +6,7 @@ network) belongs to the base agent too: only its own name takes it out.
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -84,10 +84,10 @@ def family(agent: str, presets: tuple[str, ...]) -> tuple[str | None, str | None
     """
     bases, fulls = [], []
     defaults = OmegaConf.structured(agent_class(agent).Config)
-    for preset in presets:
-        algo = cfg.composed(f"algo={preset}").algo
-        if algo.agent != agent:
+    for preset, node in cfg.nodes("algo", presets).items():
+        if node.get("agent") != agent:
             continue
+        algo = cast(DictConfig, OmegaConf.merge(defaults, node))
         studied = [c for c in agent_class(agent).COMPONENTS if not c.foundation]
         candidate = (len(difference(algo, defaults)), preset)
         if studied and all(is_off(c, algo) for c in studied):

@@ -1,9 +1,11 @@
 import os
+import subprocess
 import sys
 
 import pytest
 
 from benchmark import cli, store
+from benchmark import config as cfg
 from benchmark.cli import main
 from benchmark.grid import sweep
 
@@ -159,6 +161,34 @@ def test_an_agent_from_outside_needs_one_yaml(elsewhere, monkeypatch, capsys):
     (folder / "worse.yaml").write_text(yaml + "lrr: 0.5\n")
     assert main(["algo=worse", *words[1:]]) == 2
     assert "lrr" in capsys.readouterr().err
+
+
+def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
+    elsewhere, monkeypatch, capsys
+):
+    monkeypatch.setenv("PRISM_CONF", "")
+    monkeypatch.setitem(cfg.AGENTS, "broken", "no_such_package.agent:Agent")
+    folder = elsewhere / "mine" / "algo"
+    folder.mkdir(parents=True)
+    (folder / "broken.yaml").write_text("defaults: [/schema/broken@_here_, _self_]\nname: broken\n")
+    words = ["env=cartpole", "--config-dir=mine", "dry_run=true", "budget=100"]
+    assert main(["algo=dqn", *words]) == 0
+    capsys.readouterr()
+    assert main(["algo=broken", *words]) == 2
+    assert "algo.agent must name a class" in (told := capsys.readouterr().err)
+    assert "No module named 'no_such_package'" in told and told.count("\n") == 1
+
+
+def test_only_a_forest_needs_scikit_learn(elsewhere):
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from benchmark.cli import main\n"
+        f"assert main({[*RUN, 'dry_run=true', 'budget=100']}) == 0\n"
+        "sys.exit(main(['algo=cem_forest', 'env=cartpole', 'dry_run=true']))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].endswith("scikit-learn, which is not installed")
 
 
 def test_hydra_shows_a_config_by_its_own_flags(capfd):

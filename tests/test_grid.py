@@ -263,6 +263,35 @@ def test_every_algorithm_and_environment_composes(words):
     assert {env for _, env in ran} >= envs & {"cartpole", "minatar_breakout", "frozenlake"}
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ("algo=rainbow", "env=acrobot", "tuned=rainbow_acrobot", "study=rainbow_ablation"),
+        ("algo=sac", "env=halfcheetah", "tuned=sac_halfcheetah", "tracking=offline"),
+        ("algo=q_lambda", "env=frozenlake", "study=tabular"),
+        ("algo=a3c", "env=cartpole", "tuned=a3c_cartpole", "study=actor_critic"),
+        ("algo=dqn", "env=acrobot", "tuned=acrobot_early", "study=contrary", "tracking=disabled"),
+        ("algo=heir", "env=acrobot", "study=heir"),
+    ],
+    ids=" ".join,
+)
+def test_parts_join_to_what_hydra_composes(choices, tmp_path, monkeypatch):
+    for path, text in {
+        "study/contrary": "defaults: [{override /tracking: offline}]\nbudget: 7\nalgo: {lr: 0.5}\n",
+        "study/heir": "defaults: [cliff, _self_]\nname: heir\nenv: {horizon: 9}\n",
+        "algo/heir": "defaults: [/algo/rainbow]\nalgo: {name: heir}\nbudget: 8\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{path}.yaml").write_text(f"# @package _global_\n{text}")
+    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    with cfg.session():
+        whole = cfg.compose("config", overrides=list(choices))
+        joined = cfg.composed(*choices)
+        assert cfg.OmegaConf.to_yaml(joined) == cfg.OmegaConf.to_yaml(whole)
+        for key in ("algo", "env"):
+            assert cfg.OmegaConf.get_type(joined, key) is cfg.OmegaConf.get_type(whole, key)
+
+
 @pytest.mark.parametrize("path", sorted((cfg.CONF / "algo").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_state_only_what_their_schema_has(path):
     preset = yaml.safe_load(path.read_text())

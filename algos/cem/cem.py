@@ -7,6 +7,7 @@ before the best are chosen. The four declared components are in ``config.py``.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import ClassVar
 
 import torch
@@ -65,6 +66,8 @@ class CEM:
     def unsupported(cls, config: CEMConfig, spec: Spec) -> str | None:
         """Say why the task is impossible."""
         space = spec.action_space
+        if config.model == "forest" and find_spec("sklearn") is None:
+            return "model=forest needs scikit-learn, which is not installed"
         if config.model == "table":
             if not isinstance(space, spaces.Discrete):
                 return f"model=table needs discrete actions, the environment has {space}"

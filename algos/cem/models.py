@@ -6,12 +6,11 @@ are due to the first ``length`` steps of M sessions each.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from torch import Tensor, nn
 
 from algos.cem import streams
@@ -203,8 +202,7 @@ class Forest:
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.config, self.seeds, self.device = config, tuple(seeds), device
         self.sampler = Sampler(config, spec.action_space, seeds, device)
-        self.forests: list[RandomForestClassifier | RandomForestRegressor | None]
-        self.forests = [None] * len(self.seeds)
+        self.forests: list[Any] = [None] * len(self.seeds)
         self.grown: State = {}
 
     def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
@@ -215,7 +213,7 @@ class Forest:
         for i, forest in enumerate(self.forests):
             if forest is None:
                 out[i] = 1 / self.sampler.outputs if self.sampler.discrete else 0.0
-            elif isinstance(forest, RandomForestClassifier):
+            elif self.sampler.discrete:
                 out[i][:, forest.classes_] = forest.predict_proba(rows[i])
             else:
                 out[i] = forest.predict(rows[i]).reshape(lanes, -1)
@@ -239,13 +237,16 @@ class Forest:
             self._grow(int(i))
 
     def _grow(self, i: int) -> None:
+        from sklearn import ensemble  # more than a second, and only a forest needs it
+
         length = self.grown["length"][i]
         inside = torch.arange(self.grown["obs"].shape[2], device=length.device) < length[:, None]
         if not inside.any():
             return
         x, y = self.grown["obs"][i][inside].flatten(1), self.grown["actions"][i][inside]
-        kind = RandomForestClassifier if self.sampler.discrete else RandomForestRegressor
-        target = y if self.sampler.discrete else self.sampler.to_mean(y)
+        discrete = self.sampler.discrete
+        kind = ensemble.RandomForestClassifier if discrete else ensemble.RandomForestRegressor
+        target = y if discrete else self.sampler.to_mean(y)
         forest = kind(self.config.trees, random_state=self.seeds[i], n_jobs=1)
         flat = target.numpy(force=True)
         one = flat.shape[-1:] == (1,)  # one output is a vector to scikit-learn

@@ -45,7 +45,7 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
             preload.add("wandb")
         return Local(run, sorted(preload), threads, **options)
     if name == "slurm":
-        return Slurm(run, threads, **options)
+        return Slurm(run, **options)
     if name == "ray":
         return Ray(run, threads, **options)
     raise unknown("hydra.launcher.executor", name, ("inline", "local", "slurm", "ray"))

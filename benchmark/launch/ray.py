@@ -26,10 +26,11 @@ class Ray:
 
     Args:
         run: the job's function, importable by name on every node.
-        threads: cores of a task.
+        threads: of a job, to count how many the cluster has room for.
         n_jobs: tasks in flight at once; None = two more than the cluster has room for.
         address: "local" for a cluster of this machine's own, or the address of a running one.
-        resources: of one task beside its cores, such as ``{num_gpus: 0.5, memory: 4e9}``.
+        resources: of one task, such as ``{num_gpus: 0.5, memory: 4e9}``; ``num_cpus`` if it is not
+            the cores that a job says it keeps busy.
         shared: whether every node sees the results folder; if not, files are sent both ways.
     """
 
@@ -51,11 +52,10 @@ class Ray:
         self.ray, self.run, self.shared = ray, run, shared
         ray.init(address=address, log_to_driver=False)
         options: dict[str, Any] = {
-            "num_cpus": threads,
             "max_retries": 0,
             "scheduling_strategy": "SPREAD",
-            **(resources or {}),
         }
+        self.resources = dict(resources or {})
         self.perform = ray.remote(**options)(perform)
         cores = ray.cluster_resources().get("CPU", 1)
         self.slots = n_jobs or max(1, int(cores // threads)) + 2
@@ -66,7 +66,8 @@ class Ray:
         """Submit a job."""
         spec = task.write(job, self.run)
         arguments = (str(spec), None if self.shared else _pack(job))
-        self.tasks[self.perform.remote(*arguments)] = job.job_id
+        needs = {"num_cpus": job.cores, **self.resources}
+        self.tasks[self.perform.options(**needs).remote(*arguments)] = job.job_id
         self.running[job.job_id] = job
 
     def poll(self, seconds: float) -> list[Exit]:

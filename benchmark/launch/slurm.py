@@ -18,7 +18,6 @@ class Slurm:
 
     Args:
         run: the job's function, importable by name.
-        threads: cores of a task.
         n_jobs: tasks in the queue at once.
         arguments: further options of sbatch, such as ``--partition=gpu``, ``--time=120``.
         period: seconds between two looks at the queue.
@@ -27,12 +26,11 @@ class Slurm:
     def __init__(
         self,
         run: worker.Run,
-        threads: int = 1,
         n_jobs: int = 1000,
         arguments: Sequence[str] = (),
         period: float = 5.0,
     ) -> None:
-        self.run, self.threads, self.slots = run, threads, n_jobs
+        self.run, self.slots = run, n_jobs
         self.arguments, self.period = list(arguments), period
         self.running: dict[str, Job] = {}
         self.names: dict[str, str] = {}  # job_id -> what squeue calls it
@@ -42,15 +40,16 @@ class Slurm:
         self.looked = 0.0
 
     def start(self, job: Job) -> None:
-        """Note a job; what is noted between two polls becomes one array."""
+        """Note a job; what is noted between two polls becomes one array for each size of job."""
         self.fresh.append(job)
         self.asked.discard(job.job_id)
         self.running[job.job_id] = job
 
     def poll(self, seconds: float) -> list[Exit]:
         """Submit what is new and return what has left the queue."""
-        if self.fresh:
-            self._submit()
+        jobs, self.fresh = self.fresh, []
+        for cores in sorted({job.cores for job in jobs}):
+            self._submit([job for job in jobs if job.cores == cores], cores)
         time.sleep(seconds)
         if time.monotonic() - self.looked < self.period:
             return []
@@ -60,8 +59,7 @@ class Slurm:
             return []
         return [self._exit(job_id) for job_id in list(self.names) if self._gone(job_id, there)]
 
-    def _submit(self) -> None:
-        jobs, self.fresh = self.fresh, []
+    def _submit(self, jobs: list[Job], cores: int) -> None:
         folder = Path(jobs[0].study_dir) / "slurm"
         folder.mkdir(exist_ok=True)
         listed = folder / f"{jobs[0].mark}.txt"
@@ -69,7 +67,7 @@ class Slurm:
         options = [
             f"--array=0-{len(jobs) - 1}",
             f"--job-name=prism-{jobs[0].study}",
-            f"--cpus-per-task={self.threads}",
+            f"--cpus-per-task={cores}",
             f"--output={folder}/%A_%a.txt",
             *("--parsable", "--requeue", "--open-mode=append", "--signal=B:TERM@60"),
         ]

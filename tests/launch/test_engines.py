@@ -1,0 +1,84 @@
+"""What is asked of Slurm and Ray for a job, seen by stand-ins; test_cluster.py has real ones."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmark import claims
+from benchmark.grid import sweep
+from benchmark.job import Job
+from benchmark.launch.ray import Ray
+from benchmark.launch.slurm import Slurm
+from tests.launch import fakes
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    """Return three claimed jobs, of which the last is of an agent with two processes."""
+    words = ("env=cartpole", "tracking=disabled", "threads=3", "seed=0", f"results={tmp_path}")
+    found = [*sweep(("algo=dqn,c51", *words)).jobs, *sweep(("algo=a3c", *words)).jobs]
+    claimed = [claims.Watch().take(job) for job in found]
+    assert [job and job.cores for job in claimed] == [3, 3, 6]
+    return [job for job in claimed if job is not None]
+
+
+def test_slurm_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, tmp_path, monkeypatch):
+    told = tmp_path / "told.txt"
+    for name, does in {"sbatch": f'echo "$@" >> {told}; wc -l < {told}', "squeue": "true"}.items():
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/bash\ncat > /dev/null < /dev/stdin\n{does}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    slurm = Slurm(fakes.play, arguments=["--partition=big"], period=1000)
+    for job in jobs:
+        slurm.start(job)
+    slurm.poll(0)
+    asked = told.read_text().splitlines()
+    sizes = [re.findall(r"--array=0-(\d+) .*--cpus-per-task=(\d+) ", line) for line in asked]
+    assert sizes == [[("1", "3")], [("0", "6")]]
+    assert all(line.endswith("--partition=big") for line in asked)
+    assert list(slurm.names.values()) == ["1_0", "1_1", "2_0"]
+    lists = sorted((tmp_path / "adhoc" / "slurm").glob("*.txt"))
+    assert sorted(len(path.read_text().splitlines()) for path in lists) == [1, 2]
+
+
+class Remote:
+    """Ray's side of a function: notes what it was asked for."""
+
+    def __init__(self, asked: list[dict[str, Any]], **options: Any) -> None:
+        self.asked, self.given = asked, options
+
+    def __call__(self, function: Any) -> "Remote":
+        return self
+
+    def options(self, **options: Any) -> "Remote":
+        return Remote(self.asked, **{**self.given, **options})
+
+    def remote(self, *arguments: Any) -> object:
+        self.asked.append(self.given)
+        return object()
+
+
+@pytest.mark.parametrize(
+    ("resources", "cores"), [({"num_gpus": 0.5}, [3, 3, 6]), ({"num_cpus": 1}, [1, 1, 1])]
+)
+def test_ray_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, monkeypatch, resources, cores):
+    asked: list[dict[str, Any]] = []
+    stand_in = SimpleNamespace(
+        init=lambda **_: None,
+        remote=lambda **options: Remote(asked, **options),
+        cluster_resources=lambda: {"CPU": 12.0},
+    )
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    ray = Ray(fakes.play, threads=3, resources=resources)
+    assert ray.slots == 4 + 2
+    for job in jobs:
+        ray.start(job)
+    assert [options["num_cpus"] for options in asked] == cores
+    assert all(options.get("num_gpus") == resources.get("num_gpus") for options in asked)
+    assert {options["max_retries"] for options in asked} == {0}
