@@ -28,7 +28,7 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
-        return self.head.forward(self.torso.forward(x))[:, : x.shape[1]]
+        return self.head.forward(self.torso.forward(x))
 
 
 class Learner:

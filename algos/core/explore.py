@@ -39,7 +39,7 @@ class EpsilonGreedy:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
         explores, action = self._coin.host() < epsilon, self._random.host()
         if not explores.all():
-            action = np.where(explores, action, greedy(values()).numpy(force=True))
+            action = np.where(explores, action, values().numpy(force=True).argmax(-1))
         return torch.from_numpy(action)
 
     def streams(self) -> dict[str, Draws]:

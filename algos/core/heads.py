@@ -109,10 +109,10 @@ class QNetwork(nn.Module):
         """Return the values of every action."""
         batch = obs.shape[1]
         x = self.torso.forward(obs)
-        out = through(self._advantage, x)[:, :batch]
+        out = through(self._advantage, x)
         out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
         if self._value is not None:
-            value = through(self._value, x)[:, :batch].unsqueeze(2)
+            value = through(self._value, x).unsqueeze(2)
             out = value + out - out.mean(2, keepdim=True)  # Wang et al. 2016, eq. 9
         return out
 

@@ -2,7 +2,8 @@
 
 Each seed's row is one parameter to the optimiser (for Adam, torch's own), so every seed has a step
 count of its own, a seed can sit out an update, gradients are clipped per seed, and an update costs
-the same whatever the number of layers. A row is updated on its own, so its bits do not depend on K.
+the same whatever the number of layers. As long as no seed has sat out, their rows are one parameter
+together. Rows are whole vectors of the processor, so that their bits do not depend on it.
 """
 
 from collections.abc import Iterable
@@ -91,11 +92,13 @@ class SeedOptimizer:
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
         self.max_norm, self.betas = max_norm, betas
         self.grad = torch.zeros_like(params.data)
-        self._grad_views, self._grad_rows = params.views(self.grad), self.grad.unbind(0)
-        self._rows = params.data.unbind(0)
+        self._grad_views = params.views(self.grad)
         self.memory = {name: torch.zeros_like(params.data) for name in _MEMORY[kind]}
-        self._per_row = [m.unbind(0) for m in self.memory.values()]
-        self._steps = [torch.zeros((), device=params.data.device) for _ in self._rows]
+        self._steps = torch.zeros(len(params.data), device=params.data.device)
+        self._abreast = True  # all rows have made the same number of steps
+        memory = tuple(self.memory.values())
+        self._together = [[x] for x in (params.data, self.grad, self._steps[0], *memory)]
+        self._apart = [list(x.unbind(0)) for x in (params.data, self.grad, self._steps, *memory)]
 
     def backward(self, loss: Tensor, accumulate: bool = False) -> None:
         """Compute the gradient of each seed's loss ``[K]``, or add it to what is there.
@@ -111,7 +114,7 @@ class SeedOptimizer:
     def grad_norm(self) -> Tensor:
         """Return each seed's gradient norm ``[K]``."""
         norm: Tensor = torch.linalg.vector_norm(
-            self.grad.view(len(self._rows) // self.members, -1), dim=1
+            self.grad.view(len(self.grad) // self.members, -1), dim=1
         )
         return norm
 
@@ -130,9 +133,13 @@ class SeedOptimizer:
         if self.max_norm is not None:
             shrink = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
             self.grad.view(len(norm), -1).mul_(shrink.unsqueeze(1))
-        live = range(len(self._rows)) if mask is None else mask.nonzero()[:, 0].tolist()
-        everything = (self._rows, self._grad_rows, self._steps, *self._per_row)
-        self._apply(*([rows[k] for k in live] for rows in everything))
+        if mask is None and self._abreast:
+            self._apply(*self._together)
+            self._steps[1:] = self._steps[0]
+        else:
+            self._abreast = False
+            live = range(len(self.grad)) if mask is None else mask.nonzero()[:, 0].tolist()
+            self._apply(*([rows[k] for k in live] for rows in self._apart))
         return norm
 
     def _apply(
@@ -171,11 +178,11 @@ class SeedOptimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Return the memory of past gradients; the parameters are not the optimiser's own."""
-        return {"steps": torch.stack(self._steps)} | self.memory
+        return {"steps": self._steps} | self.memory
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from what ``state`` returned."""
         for name, memory in self.memory.items():
             memory.copy_(state[name])
-        for step, saved in zip(self._steps, state["steps"], strict=True):
-            step.copy_(saved)
+        self._steps.copy_(state["steps"])
+        self._abreast = bool((self._steps == self._steps[0]).all())

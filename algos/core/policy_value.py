@@ -59,8 +59,7 @@ class _Net(nn.Module):
         self.head = Linear(init, self.torso.width, width)
 
     def forward(self, obs: Tensor) -> Tensor:
-        out = self.head.forward(self.torso.forward(obs))
-        return out if obs.shape[1] > 1 else out[:, :1]
+        return self.head.forward(self.torso.forward(obs))
 
     def of_member(self, shape: PolicyShape, member: int, members: int) -> Self:
         """Return every ``members``-th network, whose parameters are views of these."""

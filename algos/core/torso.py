@@ -14,10 +14,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Torso(nn.Module):
-    """K torsos, ``[K, B, *obs] -> [K, max(B, 2), width]``.
-
-    A batch of one comes out as two equal rows: padded once for all layers behind it (see nets.py);
-    the head cuts its output back to B.
+    """K torsos, ``[K, B, *obs] -> [K, B, width]``.
 
     Args:
         init: draws the initial parameters, convolutions first.
@@ -73,8 +70,6 @@ class Torso(nn.Module):
             x = conv(x).relu_()
         if x.dim() > 3:
             x = x.flatten(2)
-        if x.shape[1] == 1:
-            x = x.expand(-1, 2, -1).contiguous()
         return through(self._layers, x)
 
 

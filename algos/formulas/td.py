@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def huber(error: Tensor, delta: float = 1.0) -> Tensor:
     """Return ``error^2 / 2`` near zero, a line of slope ``delta`` beyond ``delta`` (Huber 1964)."""
-    clipped = error.clamp(-delta, delta)
-    return clipped * (error - 0.5 * clipped)
+    return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
 
 
 def squared(error: Tensor) -> Tensor:
