@@ -74,6 +74,13 @@ def keep_freed_memory() -> None:
             mallopt(parameter, 1 << 30)
 
 
+def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return what makes a tensor on the device of an array; on the host nothing is copied."""
+    if device.type == "cpu":
+        return torch.from_numpy
+    return lambda array: torch.from_numpy(array).to(device)
+
+
 _NONE = -1
 
 
@@ -85,6 +92,7 @@ class Training:
         self.job = job
         self.budget: int = config["budget"]
         self.device = torch.device(config["device"])
+        self._to_device = _transfer(self.device)
         cls = agent_class(config["algo"]["agent"])
         algo = cls.Config(**reveal(config["algo"], "algo"))
         env, evaluation = from_dict(config["env"]), config["evaluation"]
@@ -175,10 +183,6 @@ class Training:
         assert metrics is not None, "an agent that does not interact learns at every call"
         self.step += int(metrics.pop("consumed").max())
         self.meter.add(metrics)
-
-    def _to_device(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor if self.device.type == "cpu" else tensor.to(self.device)
 
     def _after(self, step: int) -> int:
         """Return the step behind ``step`` at which the next row is due."""
