@@ -40,6 +40,7 @@ Prism: train agents on environments, a whole grid from one command line.
   python -m benchmark merge results/<study> other/results/<study>    join two machines' folders
   python -m benchmark prune | rename | delete results/<study>        checkpoints; name; all of it
   python -m benchmark evaluate results/<study>/runs/<run> --episodes 100
+  python -m benchmark video results/<study>/runs/<run>               a greedy episode, as a GIF
   python -m benchmark wandb-push results/<study>                     send W&B what it lacks
 
 The same command again skips what is finished and resumes what is not.

@@ -190,6 +190,17 @@ def _delete(words: list[str]) -> int:
     return 0
 
 
+def _video(words: list[str]) -> int:
+    parser = _parser("video", "Record a greedy episode of a finished run, from its saved weights.")
+    parser.add_argument("run_dir", type=str)
+    run = _run_folder(parser.parse_args(words).run_dir)
+
+    from benchmark.video import record
+
+    print(record(run))
+    return 0
+
+
 def _wandb_push(words: list[str]) -> int:
     parser = _parser("wandb-push", "Bring Weights & Biases up to date with the local rows.")
     parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
@@ -227,5 +238,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rename": _rename,
     "status": _status,
     "stop": _stop,
+    "video": _video,
     "wandb-push": _wandb_push,
 }

@@ -75,6 +75,8 @@ class Tracking:
     job_type: str = "train"
     tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
     notes: str | None = None
+    artifacts: bool = False  # the last and the best weights, as W&B artifacts
+    video: bool = False  # of the first evaluation episode, in the run folder and on W&B
     git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
 
 

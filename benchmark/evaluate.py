@@ -19,8 +19,10 @@ from benchmark.envs.config import EnvConfig, from_dict
 from benchmark.envs.make import make_spec
 from benchmark.envs.table import vector_env
 from benchmark.errors import ConfigError, unknown
-from benchmark.schema import RunRecord
+from benchmark.schema import WEIGHTS, RunRecord
 from benchmark.secrets import reveal
+
+_CPU = torch.device("cpu")
 
 
 class Evaluation(NamedTuple):
@@ -122,23 +124,10 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     Raises:
         ConfigError: there is no run, or it has no weights.
     """
-    record: RunRecord | None = store.read_json(run_dir / "run.json")
-    if record is None:
-        siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
-        raise unknown("run", run_dir.name, siblings)
-    if not (run_dir / "weights.pt").exists():
-        raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
+    record, env, agent = load_run(run_dir)
     config = record["config"]
-    env = from_dict(config["env"])
-    torch.set_num_threads(config["threads"])
-    cls = agent_class(config["algo"]["agent"])
-    device = torch.device("cpu")
-    agent = cls(
-        cls.Config(**reveal(config["algo"], "algo")), make_spec(env, record["budget"]), [0], device
-    )
-    agent.load({"policy": checkpoint.load(run_dir / "weights.pt")})
     evaluator = Evaluator(
-        env, 1, episodes, config["evaluation"]["seed"], config["algo"].get("gamma", 1.0), device
+        env, 1, episodes, config["evaluation"]["seed"], config["algo"].get("gamma", 1.0), _CPU
     )
     result = evaluator(agent)
     evaluator.close()
@@ -152,3 +141,25 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
         "max": float(returns.max()),
         "length": float(result.lengths[0].mean()),
     }
+
+
+def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
+    """Return a finished run's record, its environment, and an agent of one seed that has learned.
+
+    Raises:
+        ConfigError: there is no run, or it has no weights.
+    """
+    record: RunRecord | None = store.read_json(run_dir / "run.json")
+    if record is None:
+        siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
+        raise unknown("run", run_dir.name, siblings)
+    if not (run_dir / WEIGHTS).exists():
+        raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
+    config = record["config"]
+    env = from_dict(config["env"])
+    torch.set_num_threads(config["threads"])
+    cls = agent_class(config["algo"]["agent"])
+    algo = cls.Config(**reveal(config["algo"], "algo"))
+    agent = cls(algo, make_spec(env, record["budget"]), [0], _CPU)
+    agent.load({"policy": checkpoint.load(run_dir / WEIGHTS)})
+    return record, env, agent

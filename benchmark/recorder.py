@@ -1,6 +1,7 @@
 """Writes the run folders of a job: rows as they come, and how each run ended, at once."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 import benchmark.schema as schema
-from benchmark import checkpoint, store
+from benchmark import checkpoint, pulse, store, video
 from benchmark.job import Job
-from benchmark.tracking.files import Rows, timed
+from benchmark.tracking.files import Rows, read_rows, timed
 from benchmark.tracking.wandb import WandbMirror, settle
 
 Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
@@ -39,10 +40,14 @@ class RunWriter:
         store.write_json(self.folder / "tracking.json", job.config["tracking"])
         (self.folder / "error.txt").unlink(missing_ok=True)
         (self.folder / "metrics.parquet").unlink(missing_ok=True)
+        if resume_at is None:
+            (self.folder / schema.BEST).unlink(missing_ok=True)
         self._metrics = Rows(self.folder / "metrics.jsonl")
         self._timing = Rows(self.folder / "timing.jsonl")
         for rows in (self._metrics, self._timing):
             rows.truncate_to(-1 if resume_at is None else resume_at)
+        seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
+        self.best = max((x for x in seen if x is not None), default=-np.inf)
         self.mirror = WandbMirror(record, self.folder, job.config["tracking"], resume_at)
         self._write_status()
 
@@ -146,7 +151,23 @@ class Recorder:
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
         """Write what greedy acting needs of one seed."""
-        checkpoint.save(self.runs[k].folder / "weights.pt", checkpoint.take_seed(policy, k))
+        checkpoint.save(self.runs[k].folder / schema.WEIGHTS, checkpoint.take_seed(policy, k))
+
+    def save_best(self, returns: np.ndarray, policy: dict[str, Any]) -> None:
+        """Write the weights of the seeds whose periodic evaluation ``[K]`` is their best so far."""
+        for k in self.live:
+            if returns[k] > self.runs[k].best:
+                self.runs[k].best = float(returns[k])
+                path = self.runs[k].folder / schema.BEST
+                checkpoint.save(path, checkpoint.take_seed(policy, k))
+
+    def save_videos(self) -> None:
+        """Write a video of every live seed; one that fails costs a line."""
+        for k in self.live:
+            try:
+                video.record(self.runs[k].folder, pulse.tick)
+            except Exception as error:
+                print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
 
     def save_arrays(self, arrays: dict[str, Tensor]) -> None:
         """Write each live seed's part of ``[K, ...]`` to ``arrays/result.npz``."""

@@ -13,6 +13,8 @@ This module imports nothing of Prism. Layout::
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
                                   tracking.json where the run was mirrored to
                                   weights.pt    final weights
+                                  best.pt       those of the best periodic evaluation, if asked for
+                                  media/episode.gif  the first evaluation episode, if asked for
                                   arrays/result.npz  what an agent offers for pictures; see ARRAYS
                                   error.txt     why the run failed, if it did
 
@@ -36,6 +38,7 @@ ERROR = "error/rms"  # of tabular values against the exact ones, where the model
 
 # of a run folder; q [S, A]; where states are cells: grid [2], moves [A, 2], reachable [S]
 ARRAYS = "arrays/result.npz"
+WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
 FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"

@@ -255,25 +255,7 @@ class WandbServer:
         names = [name for name in bucket.files if not wanted or name in wanted]
         at = f"{self.url}/upload/{bucket.project}/{bucket.name}"
         edges = [
-            {
-                "node": {
-                    **{
-                        "id": name,
-                        "name": name,
-                        "url": f"{at}/{name}",
-                        "directUrl": f"{at}/{name}",
-                    },
-                    **{
-                        "sizeBytes": len(bucket.files[name]),
-                        "mimetype": "",
-                        "md5": "",
-                        "digest": "",
-                    },
-                    "updatedAt": bucket.heartbeat,
-                },
-                "cursor": name,
-            }
-            for name in names
+            {"node": self._file(bucket, name, f"{at}/{name}"), "cursor": name} for name in names
         ]
         files = {"edges": edges, "pageInfo": {"endCursor": "", "hasNextPage": False}}
         shown = {"fileCount": len(names), "files": files}
@@ -306,6 +288,16 @@ class WandbServer:
 
     def _CommitArtifact(self, v: dict[str, Any]) -> Any:
         return {"commitArtifact": {"artifact": {"id": v["artifactID"], "digest": ""}}}
+
+    def _ArtifactByID(self, v: dict[str, Any]) -> Any:
+        sent = self.artifacts[v["id"]]
+        sequence = {"name": sent["artifactCollectionName"], "project": None}
+        facts = {"id": v["id"], "artifactSequence": sequence, "digest": sent["digest"]}
+        facts |= {"artifactType": {"name": sent["artifactTypeName"]}, "state": "COMMITTED"}
+        facts |= {"createdAt": _now(), "tags": [], "ttlIsInherited": True}
+        facts |= dict.fromkeys(("size", "fileCount", "ttlDurationSeconds"), 0)
+        none = ("versionIndex", "description", "metadata", "historyStep", "commitHash", "updatedAt")
+        return {"artifact": {**facts, **dict.fromkeys(none), "aliases": []}}
 
     def _file(self, bucket: Bucket, name: str, url: str) -> Any:
         size, when = len(bucket.files[name]), bucket.heartbeat

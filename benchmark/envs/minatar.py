@@ -42,6 +42,8 @@ class MinAtar(gymnasium.Env):
         render_mode: "rgb_array" or None.
     """
 
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
     def __init__(
         self,
         game: str,
@@ -50,7 +52,6 @@ class MinAtar(gymnasium.Env):
         ramping: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
         self.render_mode = render_mode
         self._game = _rules(game).Env(ramping=ramping)
         self._actions = list(self._game.minimal_action_set()) if minimal_actions else list(range(6))

@@ -177,6 +177,11 @@ class SeedVecEnv:
         self._log.forget(rows)
         self._refresh()
 
+    def render(self) -> np.ndarray:
+        """Return the picture of the first lane; its environment must be built to give one."""
+        frame: np.ndarray = self._envs[0].render()  # type: ignore[assignment]
+        return frame
+
     def close(self) -> None:
         """Close all environments."""
         for env in self._envs:

@@ -16,6 +16,7 @@ from typing import Any
 from benchmark import store
 from benchmark.errors import ConfigError
 from benchmark.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
+from benchmark.tracking.attached import attached
 from benchmark.tracking.files import Row, timed_rows
 from benchmark.tracking.service import StartMode, logged_in, quiet_setup, service, teardown
 from benchmark.tracking.study import make_report, push_study
@@ -23,6 +24,7 @@ from benchmark.tracking.wandb import (
     NO_HURRY,
     UPLOADING,
     Held,
+    close_run,
     compact,
     held,
     open_run,
@@ -175,6 +177,8 @@ def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
     tracking = _tracking(folder, where)
     rows = [compact(row) for row in timed_rows(folder)]
     facts = summary(status["state"], status["reason"], len(rows))
+    if status["state"] == FINISHED:
+        facts |= attached(folder, tracking)
     pace.wait()
     quiet_setup()
     path = "/".join(filter(None, [tracking["entity"], tracking["project"], wandb_id(record)]))
@@ -185,8 +189,7 @@ def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
     run = open_run(record, folder, tracking, "online", **NO_HURRY)
     for row in missing:
         run.log(row)
-    run.summary.update(facts)
-    run.finish(exit_code=status["exit_code"] or 0)
+    close_run(run, folder, facts, status["exit_code"] or 0, record)
     after = held(run.path)
     left = _lacking(after, rows)
     problem = f"{len(left)} of {len(rows)} rows have not arrived" if left else _surplus(after, rows)

@@ -19,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.schema import STEP, RunRecord
+from benchmark.schema import FINISHED, STEP, RunRecord
 from benchmark.secrets import clean, clean_text
+from benchmark.tracking.attached import attached, send
 from benchmark.tracking.files import plain, timed_rows
 from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
@@ -146,15 +147,16 @@ class WandbMirror:
 
     def _end(self, state: str, exit_code: int, reason: str | None) -> None:
         facts = summary(state, reason, self._rows)
-        self._attempt(lambda run: run.summary.update(facts))
+        if state == FINISHED:
+            facts |= attached(self._folder, self._tracking)
         if self._status == "online":
             self._status = UPLOADING
-            self._service.end(lambda: self._close(exit_code, "online"))
+            self._service.end(lambda: self._close(facts, exit_code, "online"))
         else:
-            self._close(exit_code, self._status)
+            self._close(facts, exit_code, self._status)
 
-    def _close(self, exit_code: int, status: str) -> None:
-        self._attempt(lambda run: run.finish(exit_code=exit_code))
+    def _close(self, facts: dict[str, Any], exit_code: int, status: str) -> None:
+        self._attempt(lambda run: close_run(run, self._folder, facts, exit_code, self._record))
         self._service.live.discard(self)
         if self._run is not None:
             self._run, self._status, self._ended = None, status, True
@@ -242,6 +244,20 @@ def open_run(
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP)
     return run
+
+
+def close_run(
+    run: Any,
+    folder: Path,
+    facts: Mapping[str, Any],
+    exit_code: int,
+    record: RunRecord,
+) -> None:
+    """Send the files that ``facts`` name and the run's summary lacks, the facts, and the end."""
+    there = run.summary
+    send(run, folder, {k: v for k, v in facts.items() if there.get(k) != v}, record)
+    run.summary.update(facts)
+    run.finish(exit_code=exit_code)
 
 
 def settings(**changes: Any) -> Any:
