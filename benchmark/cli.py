@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 from benchmark.commands import COMMANDS, OneLine, folder, listing, resumed
-from benchmark.config import CONF, FOLDERS_VARIABLE, Root, register
-from benchmark.errors import ConfigError
+from benchmark.config import CONF, FOLDERS_VARIABLE, Root, launcher, register
+from benchmark.errors import ConfigError, unknown
 from benchmark.grid import sweep
 from benchmark.job import Sweep
 from benchmark.ledger import remaining, statuses, unfinished, write_plan
@@ -56,7 +56,7 @@ name=<folder under results/>                              none | -double | +doub
 zip=[algo,env] steps axes together           exclude='[{{algo:dqn,env:acrobot}}]'  leaves cells out
 limits.memory=4 | .timeout= | .hang= (GB, s)  retry.oom=1 | .hang= | ...  on_failure=stop
 tracking=auto | online | offline | disabled    stale=refuse | rerun | keep
-hydra/launcher=local | inline                  hydra.launcher.n_jobs=4
+hydra/launcher=local | inline | slurm | ray    hydra.launcher.n_jobs=4
 strict=true refuses a grid with an impossible pair, which is skipped otherwise.
 --config-dir DIR adds your own conf/; --cfg job shows a config; --hydra-help is Hydra's own page.
 """
@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _submit(words[1:])
         if words and words[0] in COMMANDS:
             return COMMANDS[words[0]](words[1:])
+        if words and words[0].replace("-", "").isalpha() and not words[0].startswith("-"):
+            raise unknown("command", words[0], [*COMMANDS, "resume", "submit"])
         return _sweep(words)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -92,13 +94,10 @@ def _sweep(words: list[str]) -> int:
     if args.help or not words:
         print(HELP.format(**{group: _names(group) for group in ("algo", "env", "study")}))
         return 0
-    overrides = args.overrides
-    plan = _planned(args)
+    plan, hydra_words, grid_words = _planned(args)
     if plan.dry_run:
-        print(listing(plan))
+        print(listing(plan, launcher(hydra_words)))
         return 0
-    hydra_words = [word for word in overrides if word.startswith(("hydra.", "hydra/"))]
-    grid_words = [word for word in overrides if word not in hydra_words]
     single = (
         len(plan.jobs) == 1
         and not args.multirun
@@ -126,22 +125,29 @@ def _flags(words: list[str]) -> argparse.Namespace:
     return flags.parse_intermixed_args(words)
 
 
-def _planned(args: argparse.Namespace) -> Sweep:
-    """Return the sweep that a command line asks for; refuse stale runs before anything begins."""
+def _planned(args: argparse.Namespace) -> tuple[Sweep, list[str], list[str]]:
+    """Return the sweep that a command line asks for, its words for Hydra, and those of the grid.
+
+    What is wrong with any of them, and stale runs, are refused before anything begins.
+    """
     if args.config_dir:
         os.environ[FOLDERS_VARIABLE] = str(args.config_dir.absolute())
     sweep.cache_clear()  # files may have changed since
-    plan = sweep(tuple(args.overrides))
+    hydra_words = [word for word in args.overrides if word.startswith(("hydra.", "hydra/"))]
+    grid_words = [word for word in args.overrides if word not in hydra_words]
+    if hydra_words:
+        launcher(hydra_words)
+    plan = sweep(tuple(grid_words))
     if not plan.dry_run:
         remaining(plan)
-    return plan
+    return plan, hydra_words, grid_words
 
 
 def _submit(words: list[str]) -> int:
     """Start a sweep that does not need this terminal any longer."""
     if words[:1] == ["resume"]:
         words = resumed(words[1:])
-    plan = _planned(_flags(words))
+    plan, *_ = _planned(_flags(words))
     if plan.dry_run:
         raise ConfigError("dry_run: there is nothing to submit")
     write_plan(plan)

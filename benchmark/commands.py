@@ -12,7 +12,8 @@ from benchmark.errors import ConfigError
 from benchmark.job import Job, Sweep
 from benchmark.launch import price
 from benchmark.launch.executor import tail
-from benchmark.launch.local import cores
+from benchmark.launch.local import slots
+from benchmark.launch.options import Options
 from benchmark.launch.report import summary, table
 
 
@@ -24,7 +25,7 @@ class OneLine(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def listing(plan: Sweep) -> str:
+def listing(plan: Sweep, launcher: Options) -> str:
     """Return the plan of a sweep as text: every job, how far it is, and what the rest will cost."""
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
@@ -36,7 +37,7 @@ def listing(plan: Sweep) -> str:
     head = f"{plan.study}: {cells} runs in {len(plan.jobs)} jobs, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.config["threads"] for job in plan.jobs)
-    cost = price.of(todo, plan.study_dir.parent, max(1, cores() // threads))
+    cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))
     return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
 
 

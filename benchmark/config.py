@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -30,6 +31,7 @@ from benchmark.envs.config import EnvConfig
 from benchmark.envs.config import validate as validate_env
 from benchmark.errors import ConfigError, unknown
 from benchmark.job import Evaluation, Limits, Retry
+from benchmark.launch.options import OPTIONS, Options
 from benchmark.secrets import clean, is_reference, notice
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -127,6 +129,8 @@ def register() -> None:
         with suppress(ConfigError):
             node = agent_class(path).Config
         store.store(group="schema", name=name, node=node)
+    for name, options in OPTIONS.items():
+        store.store(group="hydra/launcher", name=name, node=options)
 
 
 @contextmanager
@@ -288,6 +292,10 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
     """
     if key.partition(".")[0] not in Root.__dataclass_fields__:  # the composed root is an open dict
         raise unknown_key(key, config)
+    _update(config, key, value)
+
+
+def _update(config: DictConfig, key: str, value: Any) -> None:
     try:
         OmegaConf.update(config, key, value, merge=True)
         OmegaConf.select(config, key)
@@ -295,6 +303,23 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {one_line(error)}") from None
+
+
+def launcher(words: Sequence[str]) -> Options:
+    """Return what ``hydra`` words of a command line tell the launcher.
+
+    Raises:
+        ConfigError: a word that Hydra would refuse, in one line that names the nearest.
+    """
+    choices = [word for word in words if "/" in word.partition("=")[0]]
+    with session():
+        with _one_line():
+            config = compose("config", overrides=choices, return_hydra_config=True)
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            given = parser.parse_overrides([word for word in words if word not in choices])
+        for override in given:
+            _update(config, override.key_or_group, override.value())
+        return build(config.hydra, "launcher")  # type: ignore[no-any-return]
 
 
 def build(config: DictConfig, key: str) -> Any:

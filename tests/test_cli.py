@@ -71,6 +71,13 @@ BAD = [
     (["evaluate", "."], ["run.json"]),
     (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
     (["wandb-push", "nowhere"], ["nowhere"]),
+    (["statsu", "results/adhoc"], ["command", "nearest: status"]),
+    ([*RUN, "hydra.launcher.njobs=2"], ["hydra.launcher.njobs", "nearest: hydra.launcher.n_jobs"]),
+    ([*RUN, "hydra.launcher.n_jobs=two"], ["hydra.launcher.n_jobs", "two", "Integer"]),
+    ([*RUN, "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs=0", "above 0"]),
+    ([*RUN, "hydra.lancher.n_jobs=2"], ["hydra.lancher", "nearest: hydra.launcher.n_jobs"]),
+    ([*RUN, "hydra/launcher=slrum"], ["hydra/launcher", "nearest: slurm"]),
+    ([*RUN, "hydra/launcher=ray", "hydra.launcher.addr=x"], ["nearest: hydra.launcher.address"]),
 ]
 
 

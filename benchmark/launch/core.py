@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark import claims, ledger, schema, store
-from benchmark.errors import unknown
+from benchmark.errors import ConfigError, unknown
 from benchmark.job import Job, Sweep
 from benchmark.launch import faults
 from benchmark.launch.executor import Executor, Exit
 from benchmark.launch.inline import Inline
 from benchmark.launch.local import Local
+from benchmark.launch.options import OPTIONS, LocalOptions, RayOptions, SlurmOptions
 from benchmark.launch.progress import Progress
 from benchmark.launch.ray import Ray
 from benchmark.launch.report import summary
@@ -36,19 +37,25 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
         ConfigError: no such executor, or what it needs is not here.
     """
     threads = max((job.config["threads"] for job in jobs), default=1)
-    if name == "inline":
-        return Inline(run)
-    if name == "local":
+    if name not in OPTIONS:
+        raise unknown("hydra.launcher.executor", name, OPTIONS)
+    told = OPTIONS[name](**options)
+    if isinstance(told, SlurmOptions):
+        return Slurm(run, told)
+    if isinstance(told, RayOptions):
+        return Ray(run, threads, told)
+    if isinstance(told, LocalOptions):
+        single = {d for job in jobs if (d := job.config["device"]).startswith("cuda:")}
+        if told.devices and single:
+            raise ConfigError(
+                f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
+            )
         preload = {run.__module__, "benchmark.cli"}
         preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
         if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
             preload.add("wandb")
-        return Local(run, sorted(preload), threads, **options)
-    if name == "slurm":
-        return Slurm(run, **options)
-    if name == "ray":
-        return Ray(run, threads, **options)
-    raise unknown("hydra.launcher.executor", name, ("inline", "local", "slurm", "ray"))
+        return Local(run, sorted(preload), threads, told)
+    return Inline(run)
 
 
 def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = run_job) -> bool:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from benchmark.job import Job
 from benchmark.launch import worker
 from benchmark.launch.executor import Exit, tail
+from benchmark.launch.options import LocalOptions, Options
 from benchmark.store import job_dir
 
 
@@ -21,28 +22,21 @@ class Local:
         run: the job's function, importable by name.
         preload: modules that the server imports once for all jobs.
         threads: threads per job, for the libraries that read it when they are imported.
-        n_jobs: jobs at once; None = as many as there are devices, else cores that we may use.
-        devices: GPUs to share out ("0", "1", or ids of their own), a job each; none: no choice.
-        jobs_per_device: jobs that share one of them.
+        options: what it is told.
     """
 
     def __init__(
         self,
         run: worker.Run,
         preload: Iterable[str],
-        threads: int = 1,
-        n_jobs: int | None = None,
-        devices: Sequence[str | int] = (),
-        jobs_per_device: int = 1,
+        threads: int,
+        options: LocalOptions,
     ) -> None:
-        self.run = run
-        self.places = [str(device) for device in devices for _ in range(jobs_per_device)]
-        self.slots = n_jobs or len(self.places) or max(1, cores() // threads)
-        if self.places:
-            self.slots = min(self.slots, len(self.places))
+        self.run, self.slots = run, slots(options, threads)
+        self.devices = [str(device) for device in options.devices]
         self.running: dict[str, Job] = {}
         self.processes: dict[str, BaseProcess] = {}
-        self.place_of: dict[str, str] = {}
+        self.device_of: dict[str, str] = {}  # job_id -> its GPU, where they are shared out
         self.asked: set[str] = set()  # jobs that were asked to stop
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(list(preload))
@@ -56,13 +50,14 @@ class Local:
 
     def start(self, job: Job) -> None:
         """Fork a process for a job; its output goes to ``jobs/<job_id>/log.txt``."""
-        if self.places:
-            self.place_of[job.job_id] = self.places.pop()
+        if self.devices:
+            busy = list(self.device_of.values())
+            self.device_of[job.job_id] = min(self.devices, key=busy.count)
         log = job_dir(job) / "log.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         process = self.context.Process(
             target=worker.work,
-            args=(self.run, job, log, self.place_of.get(job.job_id)),
+            args=(self.run, job, log, self.device_of.get(job.job_id)),
             daemon=False,
         )
         self.asked.discard(job.job_id)
@@ -81,8 +76,7 @@ class Local:
                 continue
             process.join()
             del self.processes[job_id]
-            if job_id in self.place_of:
-                self.places.append(self.place_of.pop(job_id))
+            self.device_of.pop(job_id, None)
             job = self.running.pop(job_id)
             exits.append(Exit(job, process.exitcode, tail(job_dir(job) / "log.txt")))
         return exits
@@ -109,6 +103,15 @@ def _send(process: BaseProcess, number: int) -> None:
             os.killpg(process.pid, number)
     with suppress(ProcessLookupError):
         os.kill(process.pid, number)
+
+
+def slots(options: Options, threads: int) -> int:
+    """Return how many jobs run at once: on this machine, no more than have a place on a device."""
+    if not isinstance(options, LocalOptions):
+        return getattr(options, "n_jobs", 1) or max(1, cores() // threads)
+    places = len(options.devices) * options.jobs_per_device
+    wanted = options.n_jobs or places or max(1, cores() // threads)
+    return min(wanted, places) if places else wanted
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from benchmark.errors import ConfigError
 from benchmark.job import Job
 from benchmark.launch import task, worker
 from benchmark.launch.executor import Exit, tail
+from benchmark.launch.options import RayOptions
 
 _NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
 
@@ -27,38 +28,23 @@ class Ray:
     Args:
         run: the job's function, importable by name on every node.
         threads: of a job, to count how many the cluster has room for.
-        n_jobs: tasks in flight at once; None = two more than the cluster has room for.
-        address: "local" for a cluster of this machine's own, or the address of a running one.
-        resources: of one task, such as ``{num_gpus: 0.5, memory: 4e9}``; ``num_cpus`` if it is not
-            the cores that a job says it keeps busy.
-        shared: whether every node sees the results folder; if not, files are sent both ways.
+        options: what it is told; ``num_cpus`` among its resources replaces the cores of a job.
     """
 
-    def __init__(
-        self,
-        run: worker.Run,
-        threads: int = 1,
-        n_jobs: int | None = None,
-        address: str = "local",
-        resources: Mapping[str, Any] | None = None,
-        shared: bool = True,
-    ) -> None:
+    def __init__(self, run: worker.Run, threads: int, options: RayOptions) -> None:
         try:
             ray: Any = importlib.import_module("ray")
         except ImportError:
             raise ConfigError(
                 "hydra/launcher=ray: Ray is not installed; pip install 'prism-rl[ray]'"
             ) from None
-        self.ray, self.run, self.shared = ray, run, shared
-        ray.init(address=address, log_to_driver=False)
-        options: dict[str, Any] = {
-            "max_retries": 0,
-            "scheduling_strategy": "SPREAD",
-        }
-        self.resources = dict(resources or {})
-        self.perform = ray.remote(**options)(perform)
+        self.ray, self.run, self.shared = ray, run, options.shared
+        ray.init(address=options.address, log_to_driver=False)
+        always: dict[str, Any] = {"max_retries": 0, "scheduling_strategy": "SPREAD"}
+        self.resources = dict(options.resources)
+        self.perform = ray.remote(**always)(perform)
         cores = ray.cluster_resources().get("CPU", 1)
-        self.slots = n_jobs or max(1, int(cores // threads)) + 2
+        self.slots = options.n_jobs or max(1, int(cores // threads)) + 2
         self.running: dict[str, Job] = {}
         self.tasks: dict[Any, str] = {}  # Ray's reference -> job_id
 

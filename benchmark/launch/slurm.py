@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import claims, store
@@ -11,6 +10,7 @@ from benchmark.errors import ConfigError
 from benchmark.job import Job
 from benchmark.launch import queue, task, worker
 from benchmark.launch.executor import Exit, tail
+from benchmark.launch.options import SlurmOptions
 
 
 class Slurm:
@@ -18,20 +18,12 @@ class Slurm:
 
     Args:
         run: the job's function, importable by name.
-        n_jobs: tasks in the queue at once.
-        arguments: further options of sbatch, such as ``--partition=gpu``, ``--time=120``.
-        period: seconds between two looks at the queue.
+        options: what it is told.
     """
 
-    def __init__(
-        self,
-        run: worker.Run,
-        n_jobs: int = 1000,
-        arguments: Sequence[str] = (),
-        period: float = 5.0,
-    ) -> None:
-        self.run, self.slots = run, n_jobs
-        self.arguments, self.period = list(arguments), period
+    def __init__(self, run: worker.Run, options: SlurmOptions) -> None:
+        self.run, self.slots = run, options.n_jobs
+        self.arguments, self.period = list(options.arguments), options.period
         self.running: dict[str, Job] = {}
         self.names: dict[str, str] = {}  # job_id -> what squeue calls it
         self.missing: dict[str, int] = {}  # job_id -> looks that have not found it

@@ -117,6 +117,28 @@ class Together:
     def close(self) -> None: ...
 
 
+GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
+TOGETHER = 4  # jobs that on_a_gpu waits for before one of them ends
+
+
+def on_a_gpu(job: Job) -> None:
+    """Tell which GPU this process sees, and when; one of the first jobs dies there."""
+    note = Path(job.study_dir, "gpus.txt")
+
+    def say(word: str) -> None:
+        with note.open("a") as file:  # one write: lines of several processes stay whole
+            file.write(f"{word} {os.environ.get(GPU_VARIABLE)}\n")
+
+    say("begin")
+    while note.read_text().count("begin") < TOGETHER:
+        time.sleep(0.01)
+    say("end")
+    if job.config["algo"]["lr"] == KILL and not (mark := store.job_dir(job) / "tried").exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    _end(job, schema.FINISHED)
+
+
 def rows(job: Job) -> None:
     """Finish at once and leave a row that tells the study's folder."""
     for run in job.run_ids:

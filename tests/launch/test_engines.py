@@ -1,7 +1,8 @@
-"""What is asked of Slurm and Ray for a job, seen by stand-ins; test_cluster.py has real ones."""
+"""What is asked of Slurm, Ray and GPUs for a job, seen by stand-ins; test_cluster.py is real."""
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,16 @@ from typing import Any
 import pytest
 
 from benchmark import claims
+from benchmark.errors import ConfigError
 from benchmark.grid import sweep
 from benchmark.job import Job
+from benchmark.launch import local
+from benchmark.launch.core import launch
+from benchmark.launch.options import LocalOptions, RayOptions, SlurmOptions
 from benchmark.launch.ray import Ray
 from benchmark.launch.slurm import Slurm
 from tests.launch import fakes
+from tests.launch.test_core import plan
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def test_slurm_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, tmp_path, monk
         command.write_text(f"#!/bin/bash\ncat > /dev/null < /dev/stdin\n{does}\n")
         command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    slurm = Slurm(fakes.play, arguments=["--partition=big"], period=1000)
+    slurm = Slurm(fakes.play, SlurmOptions(arguments=["--partition=big"], period=1000))
     for job in jobs:
         slurm.start(job)
     slurm.poll(0)
@@ -45,6 +51,45 @@ def test_slurm_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, tmp_path, monk
     assert list(slurm.names.values()) == ["1_0", "1_1", "2_0"]
     lists = sorted((tmp_path / "adhoc" / "slurm").glob("*.txt"))
     assert sorted(len(path.read_text().splitlines()) for path in lists) == [1, 2]
+
+
+def test_gpus_are_shared_out_and_given_back(tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv(fakes.GPU_VARIABLE, raising=False)
+    rates = [n / 1000 for n in range(20, 27)]
+    planned = plan(tmp_path, [fakes.KILL, *rates])
+    assert launch(
+        planned, "local", {"devices": [0, "GPU-1f"], "jobs_per_device": 2}, fakes.on_a_gpu
+    )
+    lines = [line.split() for line in (tmp_path / "adhoc" / "gpus.txt").read_text().splitlines()]
+    assert lines[:4] and sorted(gpu for _, gpu in lines[:4]) == ["0", "0", "GPU-1f", "GPU-1f"]
+    busy, most = Counter[str](), Counter[str]()
+    for word, gpu in lines:
+        busy[gpu] += 1 if word == "begin" else -1
+        most[gpu] = max(most[gpu], busy[gpu])
+    assert most == {"0": 2, "GPU-1f": 2}  # the place of the job that was killed was free again
+    assert len(lines) == 2 * (1 + len(planned.jobs))  # a job was begun twice
+
+
+@pytest.mark.parametrize(
+    ("told", "slots"),
+    [
+        ({}, 6),
+        ({"n_jobs": 9}, 9),
+        ({"devices": [0, 1], "jobs_per_device": 2}, 4),
+        ({"devices": [0, 1], "n_jobs": 9}, 2),
+        ({"devices": [0, 1], "n_jobs": 1}, 1),
+    ],
+)
+def test_no_more_jobs_than_places(told, slots, monkeypatch):
+    monkeypatch.setattr(local, "cores", lambda: 12)
+    assert local.slots(LocalOptions(**told), threads=2) == slots
+
+
+def test_a_gpu_by_its_number_and_shared_out_is_a_contradiction(tmp_path):
+    planned = plan(tmp_path, [fakes.FINISH])
+    planned.jobs[0].config["device"] = "cuda:1"
+    with pytest.raises(ConfigError, match=r"device=cuda:1: .*say device=cuda"):
+        launch(planned, "local", {"devices": [0, 1]}, fakes.play)
 
 
 class Remote:
@@ -75,7 +120,7 @@ def test_ray_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, monkeypatch, res
         cluster_resources=lambda: {"CPU": 12.0},
     )
     monkeypatch.setitem(sys.modules, "ray", stand_in)
-    ray = Ray(fakes.play, threads=3, resources=resources)
+    ray = Ray(fakes.play, 3, RayOptions(resources=resources))
     assert ray.slots == 4 + 2
     for job in jobs:
         ray.start(job)
