@@ -20,6 +20,9 @@ class Method(Protocol):
     def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next ``q [K, S, A]`` and the residual ``[K]``."""
 
+    def value(self, q: Tensor) -> Tensor:
+        """Return the state values that ``q`` implies, ``[K, S]``."""
+
     def tensors(self) -> dict[str, Tensor]:
         """Return what it remembers beside ``q``."""
 
@@ -70,6 +73,10 @@ class QIteration:
         following = backup(q.amax(-1), self.model)
         return following, (following - q).abs().amax((-2, -1))
 
+    def value(self, q: Tensor) -> Tensor:
+        """Return the values of the best actions, ``[K, S]``."""
+        return q.amax(-1)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return nothing: q is all."""
         return {}
@@ -100,6 +107,10 @@ class PolicyIteration:
         improved = torch.where(worse[..., None], greedy(q, _CLEARLY), self.policy)
         self.policy.copy_(torch.where(stands[..., None], improved, self.policy))
         return q, residual
+
+    def value(self, q: Tensor) -> Tensor:
+        """Return the values under the policy, ``[K, S]``."""
+        return expected(q, self.policy)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return values and policy."""

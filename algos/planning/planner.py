@@ -13,6 +13,7 @@ from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
 from algos.core.mdp import MDP, MODEL, picture, tensors
+from algos.core.oracle import Oracle
 from algos.core.states import StateIndex, not_tabular
 from algos.formulas.dynamic_programming import Model
 from algos.planning.config import PlanningConfig
@@ -40,6 +41,8 @@ class Planner:
         self.model: MDP = spec.extras[MODEL]
         branches = tensors(self.model, config.gamma, device)
         self.method = _method(config, branches, len(seeds))
+        endless = self.model if config.horizon is None else None
+        self.oracle = Oracle(endless, config.gamma, config.method == "policy_evaluation")
         shape = (len(seeds), self.model.states, self.model.actions)
         self.q = torch.zeros(shape, dtype=torch.float64, device=device)
         self.residuals: list[Tensor] = []
@@ -86,7 +89,12 @@ class Planner:
             self.residuals.append(residual)
         consumed = min(self.model.states, self.budget - self.spent)  # the last sweep is whole too
         self.spent += consumed
-        return {"consumed": torch.full_like(residual, consumed), "loss/residual": residual}
+        error = self.oracle.errors(self.method.value(self.q))
+        return {
+            "consumed": torch.full_like(residual, consumed),
+            "loss/residual": residual,
+            **{name: x.to(residual.device) for name, x in error.items()},
+        }
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the action values ``[K, S, A]`` and the residual of each sweep ``[K, sweeps]``."""

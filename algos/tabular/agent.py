@@ -21,6 +21,7 @@ from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
 from algos.core.mdp import MDP, MODEL, picture
+from algos.core.oracle import Oracle
 from algos.core.rng import Draws
 from algos.core.schedules import Schedule
 from algos.core.states import StateIndex, not_tabular
@@ -28,7 +29,6 @@ from algos.tabular import policies
 from algos.tabular.build import build_rule
 from algos.tabular.config import TabularConfig
 from algos.tabular.one_step import DoubleQ, QLearning
-from algos.tabular.oracle import Oracle
 from algos.tabular.rule import Transition, restore, saved
 from algos.tabular.values import Table
 
@@ -54,7 +54,8 @@ class Tabular:
         b = config.behaviour
         self.level = Schedule(b.schedule, b.start, b.end, max(1, int(b.fraction * spec.budget)))
         self.rule = build_rule(config, self.seeds, self.base, self._target)
-        self.oracle = Oracle(self.model, config.gamma, config.predict)
+        shown = self.model is not None and self.model.observation is None  # states, one by one
+        self.oracle = Oracle(self.model if shown else None, config.gamma, config.predict)
         self._act, self._next = (Draws(seeds, name, (config.lanes,)) for name in ("act", "next"))
         self._looks: dict[int, Draws] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
@@ -167,7 +168,9 @@ class Tabular:
         self.ticks += 1
         if self.ticks % self._report_every:
             return None
-        metrics = {"loss/td_error": torch.from_numpy(np.abs(error))} | self.oracle.errors(self.q())
+        metrics = {"loss/td_error": torch.from_numpy(np.abs(error))} | self.oracle.errors(
+            self.q().amax(-1)
+        )
         return {name: x.to(self.device) for name, x in metrics.items()}
 
     def q(self) -> Tensor:

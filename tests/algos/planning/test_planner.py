@@ -53,6 +53,15 @@ def test_every_method_reaches_its_fixed_point(method: str) -> None:
     assert agent.residuals[0] > 0.1 and agent.residuals[-1] < 1e-10
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_distance_to_the_exact_values_is_told(method: str) -> None:
+    agent = planner(method, (0, 1))
+    first = agent.update()["error/rms"]
+    last = after(agent, 600).update()["error/rms"]
+    assert first.shape == (2,) and (first > 0.1).all() and (last < 1e-10).all()
+    assert "error/rms" not in planner("value_iteration", horizon=5).update()
+
+
 def test_value_iteration_in_its_two_forms_is_one() -> None:
     by_v, by_q = after(planner("value_iteration"), 11), after(planner("q_iteration"), 11)
     assert torch.equal(by_v.q, by_q.q)

@@ -19,12 +19,12 @@ class Oracle:
 
     def __init__(self, model: MDP | None, gamma: float, predict: bool) -> None:
         self.v: Tensor | None = None
-        if model is None or model.observation is not None or model.states > _LARGEST:
+        if model is None or model.states > _LARGEST:
             return
         branches = tensors(model, gamma)
         try:
             if predict:
-                uniform = torch.full(branches.p.shape[:2], 1 / model.actions).to(branches.p)
+                uniform = torch.full_like(branches.p[..., 0], 1 / model.actions)
                 q = dp.expected(dp.evaluate(branches, uniform), uniform)
             else:
                 q = dp.optimal(branches).amax(-1)
@@ -33,9 +33,9 @@ class Oracle:
         self.v = q
         self.where = torch.as_tensor(model.reachable())
 
-    def errors(self, q: Tensor) -> dict[str, Tensor]:
-        """Return the root mean square of ``max_a q(s, a) - v(s)``, s reachable, ``[K]``."""
+    def errors(self, v: Tensor) -> dict[str, Tensor]:
+        """Return the root mean square error of ``v [K, S]`` over the reachable states, ``[K]``."""
         if self.v is None:
             return {}
-        error = (q.amax(-1) - self.v)[:, self.where]
+        error = (v.cpu() - self.v)[:, self.where]
         return {"error/rms": error.square().mean(-1).sqrt()}
