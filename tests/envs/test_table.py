@@ -10,8 +10,10 @@ from algos.core.states import one_hots
 from benchmark.checkpoint import take_seed
 from benchmark.envs.config import EnvConfig, EnvWrappers
 from benchmark.envs.make import make_env
+from benchmark.envs.models import model_of
 from benchmark.envs.table import TableVecEnv, vector_env
 from benchmark.envs.vector import SeedVecEnv
+from benchmark.errors import ConfigError
 
 TABLES: dict[str, dict[str, Any]] = {
     "FrozenLake-v1": {},
@@ -165,6 +167,15 @@ def test_what_the_table_cannot_do_goes_the_plain_way(changes: dict[str, Any]) ->
     if "wrappers" in changes:
         changes = {"wrappers": EnvWrappers(**changes["wrappers"])}
     assert isinstance(vector_env(config("FrozenLake-v1", **changes), (0,), 1), SeedVecEnv)
+
+
+def test_an_invalid_table_is_one_line() -> None:
+    bad = make_env(config("FrozenLake-v1"), training=False)
+    bad.unwrapped.P[3][1] = [(0.4, 2, 0.0, False), (0.4, 7, 0.0, True)]
+    line = "^env.id: the table P of FrozenLake-v1 is no model: state 3, action 1: .* sum to 0.8"
+    with pytest.raises(ConfigError, match=line) as error:
+        model_of(config("FrozenLake-v1"), bad)
+    assert "\n" not in str(error.value)
 
 
 def test_observations_are_those_of_the_environment() -> None:
