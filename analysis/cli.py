@@ -25,6 +25,7 @@ Analyse runs: study folders, CSV or Parquet tables of other people's runs, .npz 
   python -m analysis curves runs.csv --out figures            learning curves
   python -m analysis profile scores.npz                       performance profiles
   python -m analysis export results/minatar --out tidy        the two tidy frames
+  python -m analysis tensorboard results/minatar              event files for TensorBoard
 
 A COMMAND with --help tells its options and examples.
 """
@@ -44,6 +45,8 @@ _EXAMPLES = {
     "python -m analysis curves results/minatar --axis wall-clock --out figures",
     "profile": "python -m analysis profile results/minatar --normalise reference",
     "export": "python -m analysis export results/minatar --out tidy",
+    "tensorboard": "python -m analysis tensorboard results/minatar\n"
+    "tensorboard --logdir results/minatar/tensorboard",
 }
 _FORMATS = {"text": "text", "markdown": "markdown", "csv": "csv", "latex": "latex", "html": "html"}
 
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(parser: argparse.ArgumentParser, name: str) -> None:
-    if name in ("report", "curves", "export"):
+    if name in ("report", "curves", "export", "tensorboard"):
         parser.add_argument("--out", type=Path, help="folder to write to")
     if name in ("report", "ablation"):
         parser.add_argument("--test", default=stats.AUTO, choices=stats.TESTS)
@@ -158,7 +161,7 @@ def report(options: argparse.Namespace) -> None:
     from analysis.ablation import Choice
     from analysis.report import write  # late: bad input is answered at once
 
-    out = options.out or _beside(Path(options.where[0]))
+    out = options.out or _beside(Path(options.where[0]), "report")
     words = [shlex.quote(word) for word in _words(options)]
     made = write(
         study.data,
@@ -178,8 +181,8 @@ def report(options: argparse.Namespace) -> None:
     print(f"\nreport: {made.page}")
 
 
-def _beside(where: Path) -> Path:
-    return where / "report" if where.is_dir() else where.parent / f"{where.stem}-report"
+def _beside(where: Path, what: str) -> Path:
+    return where / what if where.is_dir() else where.parent / f"{where.stem}-{what}"
 
 
 def _words(options: argparse.Namespace) -> list[str]:
@@ -290,6 +293,17 @@ def export(options: argparse.Namespace) -> None:
     print(f"written: {options.out}/runs.csv ({len(study.runs)} runs) and metrics.parquet")
 
 
+def tensorboard(options: argparse.Namespace) -> None:
+    """Write event files for TensorBoard: curves, settings and how each run ended."""
+    from analysis.tensorboard import write
+
+    if len(options.where) > 1 and not options.out:
+        raise AnalysisError("event files of several studies need --out DIR")
+    out = options.out or _beside(Path(options.where[0]), "tensorboard")
+    count = write(load(options.where).data, out)
+    print(f"written: {count} runs; tensorboard --logdir {shlex.quote(str(out))}")
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "report": report,
     "ablation": ablation,
@@ -299,4 +313,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "curves": draw_curves,
     "profile": profile,
     "export": export,
+    "tensorboard": tensorboard,
 }
