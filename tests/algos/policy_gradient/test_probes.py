@@ -20,12 +20,16 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "a2c": ("a2c", {}),
     "a2c, gae": ("a2c", {"gae_lambda": 0.9}),
     "a2c, q": ("a2c", {"critic": "q"}),
+    "trpo": ("trpo", {}),
+    "reinforce with baseline": ("reinforce_baseline", {}),
 }
 OWN: dict[str, dict[str, Any]] = {
     "ppo": {"rollout": 16, "batch_size": 32, "epochs": 8, "clip_value": False, "anneal": False},
     "a2c": {"optimizer": "adam", "lanes": 4},
+    "trpo": {"rollout": 16, "lanes": 4, "batch_size": 32, "critic_epochs": 8},
+    "reinforce_baseline": {"lanes": 4, "lr": 2e-2},
 }
-TICKS = {"ppo": 640, "a2c": 1000}
+TICKS = {"ppo": 640, "a2c": 1000, "trpo": 640, "reinforce_baseline": 2000}
 
 
 def quick(*names: str) -> list[Any]:
@@ -48,7 +52,10 @@ def values(learner: Any, *obs: Any) -> np.ndarray:
     return learner.act(shown.expand(2, -1, -1), explore=False)[1]["value"].numpy()
 
 
-@pytest.mark.parametrize("option", quick("ppo", "ppo, normalised rewards", "a2c", "a2c, q"))
+@pytest.mark.parametrize(
+    "option",
+    quick("ppo", "ppo, normalised rewards", "a2c", "a2c, q", "trpo", "reinforce with baseline"),
+)
 def test_a_truncation_bootstraps(option: str) -> None:
     """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
     learner = trained(option, "ConstantTruncated", r=R, T=T)
