@@ -42,6 +42,7 @@ Prism: train agents on environments, a whole grid from one command line.
   python -m benchmark evaluate results/<study>/runs/<run> --episodes 100
   python -m benchmark video results/<study>/runs/<run>               a greedy episode, as a GIF
   python -m benchmark wandb-push results/<study>                     send W&B what it lacks
+  python -m benchmark wandb-report results/<study>                   a W&B Report of it
 
 The same command again skips what is finished and resumes what is not.
 

@@ -1,6 +1,7 @@
 """The commands that take folders: what ``python -m benchmark <command>`` does to a study or run."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -229,6 +230,29 @@ def _wandb_push(words: list[str]) -> int:
     return 1 if failed or wrong else 0
 
 
+def _wandb_report(words: list[str]) -> int:
+    parser = _parser("wandb-report", "Create a study's W&B Report, or bring it up to date.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--project", help="default: the one its runs were tracked with")
+    parser.add_argument("--entity", help="likewise")
+    parser.add_argument("--draft", action="store_true", help="to be seen by yourself alone")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+
+    from benchmark.tracking.push import line, tracking_of
+    from benchmark.tracking.view import save_report
+
+    where = tracking_of(study, {"project": args.project, "entity": args.entity})
+    try:
+        print(save_report(study, where, args.draft))
+    except ConfigError:
+        raise
+    except Exception as error:  # the server's or the network's
+        print(f"error: the report is not on W&B: {line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "delete": _delete,
     "evaluate": _evaluate,
@@ -241,4 +265,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "stop": _stop,
     "video": _video,
     "wandb-push": _wandb_push,
+    "wandb-report": _wandb_report,
 }

@@ -6,6 +6,7 @@ This module imports nothing of Prism. Layout::
     results/<study>/claims/<job_id>.json      who runs a job at present
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
+    results/<study>/wandb_report.json         which W&B Report is the study's own
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
                                   status.json   Status: how far it got
                                   metrics.jsonl one JSON object per line; the truth

@@ -29,6 +29,7 @@ LIMITED = {  # third-party package -> modules that may import it
     "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
     "gymnasium": ["benchmark.envs*", "benchmark.bench.tabular"],
     "wandb": ["benchmark.tracking*", "analysis.sources.wandb"],
+    "wandb_workspaces": ["benchmark.tracking*"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")

@@ -106,6 +106,7 @@ class WandbServer:
 
     Attributes:
         runs: by (project, run id).
+        views: by id, what ``upsertView`` sent: the reports.
         artifacts: by id, what ``CreateArtifact`` sent; blobs: what was uploaded of them, by path.
         calls: the name of every request that came, in order.
         refuse: given a request's name, the HTTP status to refuse it with, or None.
@@ -114,6 +115,7 @@ class WandbServer:
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], Bucket] = {}
+        self.views: dict[str, dict[str, Any]] = {}
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.blobs: dict[str, bytes] = {}
         self.calls: list[str] = []
@@ -260,6 +262,27 @@ class WandbServer:
         files = {"edges": edges, "pageInfo": {"endCursor": "", "hasNextPage": False}}
         shown = {"fileCount": len(names), "files": files}
         return {"project": {"internalId": "1", "run": shown}}
+
+    def _ProjectInternalId(self, v: dict[str, Any]) -> Any:
+        return {"project": {"id": v["projectName"], "internalId": "1"}}
+
+    def _GetProjects(self, v: dict[str, Any]) -> Any:
+        facts = {"entityName": ENTITY, "createdAt": _now(), "isBenchmark": False, "user": None}
+        names = {project for project, _ in self.runs}
+        edges = [{"node": {"id": name, "name": name, **facts}, "cursor": ""} for name in names]
+        return {"models": {"edges": edges, "pageInfo": {"endCursor": "", "hasNextPage": False}}}
+
+    def _CreateProject(self, v: dict[str, Any]) -> Any:
+        return {"result": {"project": None, "model": None, "inserted": True}}
+
+    def _upsertView(self, v: dict[str, Any]) -> Any:
+        name = v["id"] or f"view{len(self.views)}"
+        inserted = name not in self.views
+        self.views[name] = v
+        project = {"id": "1", "name": v["projectName"], "entityName": v["entityName"]}
+        kept = ("type", "name", "displayName", "description", "spec")
+        view = {"id": name, "project": project, "updatedAt": _now(), **{k: v[k] for k in kept}}
+        return {"upsertView": {"view": view, "inserted": inserted}}
 
     def _ArtifactType(self, _: Any) -> Any:
         return {"project": {"artifact": None}}

@@ -111,7 +111,7 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
         try:
             outcome = _push_run(folder, where, pace)
         except Exception as error:  # the other runs are not to suffer
-            outcome = Outcome(folder.name, 0, len(timed_rows(folder)), _line(error))
+            outcome = Outcome(folder.name, 0, len(timed_rows(folder)), line(error))
             teardown()  # a failed start leaves the id "in use"
         if not outcome.problem:
             status = store.read_json(folder / "status.json")
@@ -153,12 +153,17 @@ def mirror_study(study_dir: Path) -> None:
 
 def _push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode) -> str:
     """Send what a study has of its own; return what went wrong."""
-    known = sorted(study_dir.glob("runs/*/tracking.json"))
     try:
-        push_study(study_dir, _tracking(known[0].parent if known else study_dir, where), mode)
+        push_study(study_dir, tracking_of(study_dir, where), mode)
     except Exception as error:  # as of a run
-        return _line(error)
+        return line(error)
     return ""
+
+
+def tracking_of(study_dir: Path, where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a study's runs were tracked, with what ``where`` says in its place."""
+    known = sorted(study_dir.glob("runs/*/tracking.json"))
+    return _tracking(known[0].parent if known else study_dir, where)
 
 
 def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +172,8 @@ def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:
     return _DEFAULTS | (store.read_json(folder / "tracking.json") or {}) | given
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """Return an error as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 

@@ -1,0 +1,111 @@
+"""A study's report as a W&B Report: curves that W&B draws, tables that the analysis has computed.
+
+The curves are live, their bands are W&B's: the mean and its standard error. Every number with an
+interval or a test comes from ``results/<study>/report``, as it stands there.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmark import ledger, store
+from benchmark.errors import ConfigError
+from benchmark.schema import EVAL_RETURN, FINAL_RETURN, STEP, TRAIN_RETURN, Plan
+from benchmark.secrets import clean_text
+from benchmark.tracking.service import logged_in
+
+FILE = "wandb_report.json"  # in the study's folder: which report is its own
+_CURVES = {EVAL_RETURN: "Evaluation return", TRAIN_RETURN: "Training return"}
+_TABLES = {  # heading -> the report's tables in it, by the beginning of their names
+    "Final results": ("scores",),
+    "Ablation": ("leave-one-out", "add-one-in", "factorial"),
+    "Completeness": ("completeness", "excluded"),
+}
+
+
+def save_report(study_dir: Path, where: Mapping[str, Any], draft: bool) -> str:
+    """Create the W&B Report of a study, or bring its own up to date; return its address.
+
+    Args:
+        study_dir: ``results/<study>`` with a report.
+        where: ``project`` and ``entity`` of its runs.
+        draft: seen by its author alone.
+
+    Raises:
+        ConfigError: the package is missing, nobody is logged in, or there is no report.
+    """
+    report = build(study_dir, where)
+    known = store.read_json(study_dir / FILE)
+    if known and (known["project"], known["entity"]) == (report.project, report.entity):
+        report.id = known["id"]
+    report.save(draft=draft)
+    place = {"id": report.id, "project": report.project, "entity": report.entity}
+    store.write_json(study_dir / FILE, place)
+    return str(report.url)
+
+
+def build(study_dir: Path, where: Mapping[str, Any]) -> Any:
+    """Return the report of a study as the library's object, not saved."""
+    plan = ledger.read_plan(study_dir)
+    try:
+        library = import_module("wandb_workspaces.reports.v2")
+    except ImportError:
+        raise ConfigError(
+            "wandb-report needs wandb-workspaces: pip install 'prism-rl[reports]'"
+        ) from None
+    tables = study_dir / "report" / "tables"
+    if not tables.is_dir():
+        raise ConfigError(f"there is no report yet: python -m analysis report {study_dir}")
+    if not logged_in():
+        raise ConfigError("not logged in to W&B: set WANDB_API_KEY or run `wandb login`")
+    import wandb
+
+    entity = where["entity"] or str(wandb.Api().default_entity)
+    grids = _grids(library, plan, where["project"], entity)
+    return library.Report(
+        project=where["project"],
+        entity=entity,
+        title=plan["study"][:128],
+        description=f"{len(plan['runs'])} runs planned",
+        blocks=[*_tables(library, tables), *grids],
+        width="fluid",
+    )
+
+
+def _tables(library: Any, folder: Path) -> Iterator[Any]:
+    """Yield the tables of the report under their headings."""
+    for heading, beginnings in _TABLES.items():
+        found = [path for path in sorted(folder.glob("*.md")) if path.name.startswith(beginnings)]
+        if found:
+            yield library.H2(heading)
+        for path in found:
+            yield library.MarkdownBlock(clean_text(path.read_text()))
+
+
+def _grids(library: Any, plan: Plan, project: str, entity: str) -> Iterator[Any]:
+    """Yield, for each environment, the curves and final scores of its cells."""
+    for env in dict.fromkeys(run["env"] for run in plan["runs"]):
+        tags = " and ".join(f"Tags() in [{tag[:64]!r}]" for tag in (plan["study"], env))
+        runs = library.Runset(
+            entity=entity, project=project, name=env, filters=tags, groupby=["run.group"]
+        )
+        band = {"groupby": library.Metric("Group"), "groupby_rangefunc": "stderr"}
+        lines = [
+            library.LinePlot(
+                title=f"{title} on {env}: mean and standard error",
+                x=STEP,
+                y=[metric],
+                groupby_aggfunc="mean",
+                **band,
+            )
+            for metric, title in _CURVES.items()
+        ]
+        bars = library.BarPlot(
+            title=f"Score at the end on {env}: mean and standard error",
+            metrics=[library.SummaryMetric(FINAL_RETURN)],
+            groupby_aggfunc="mean",
+            **band,
+        )
+        yield library.H2(env)
+        yield library.PanelGrid(runsets=[runs], panels=[*lines, bars])
