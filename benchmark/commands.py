@@ -15,6 +15,7 @@ from benchmark.launch import price
 from benchmark.launch.executor import tail
 from benchmark.launch.local import slots
 from benchmark.launch.options import Options
+from benchmark.launch.progress import plural
 from benchmark.launch.report import summary, table
 
 
@@ -35,7 +36,8 @@ def listing(plan: Sweep, launcher: Options) -> str:
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
     cells = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
-    head = f"{plan.study}: {cells} runs in {len(plan.jobs)} jobs, to {plan.study_dir}"
+    count = f"{plural(cells, 'run')} in {plural(len(plan.jobs), 'job')}"
+    head = f"{plan.study}: {count}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.config["threads"] for job in plan.jobs)
     cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))
@@ -116,7 +118,7 @@ def _stop(words: list[str]) -> int:
     study = _study("stop", "Ask all that runs in a study to save and stop.", words)
     ledger.read_plan(study)
     count = claims.ask_to_stop(study)
-    print(f"{count} running jobs were asked to save and stop; status tells when they have")
+    print(f"{plural(count, 'running job')} asked to save and stop; status tells when they have")
     return 0
 
 
@@ -128,10 +130,16 @@ def _logs(words: list[str]) -> int:
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     ledger.read_plan(study)
-    for path in studies.logs(study, args.words):
-        text = tail(path, 200 * args.lines).splitlines()[-args.lines :]
+    found = studies.logs(study, args.words)
+    texts = {path: tail(path, 200 * args.lines).splitlines()[-args.lines :] for path in found}
+    for path, text in texts.items():
         if text:
             print(f"== {path}", *text, "", sep="\n")
+    if not any(texts.values()):
+        print(
+            "nothing was printed"
+            + (f" by what is called {' '.join(args.words)}" * bool(args.words))
+        )
     return 0
 
 
@@ -146,7 +154,7 @@ def _extend(words: list[str]) -> int:
     study = folder(args.study_dir)
     ledger.read_plan(study)
     added = studies.extend(study, int(count))
-    print(f"{added} runs planned; run them: python -m benchmark resume {study}")
+    print(f"{plural(added, 'run')} planned; run them: python -m benchmark resume {study}")
     return 0
 
 
@@ -158,7 +166,8 @@ def _merge(words: list[str]) -> int:
     target = folder(args.target)
     for source in map(folder, args.sources):
         copied, planned = studies.merge(target, source)
-        print(f"{source}: {copied} finished runs copied, {planned} runs were new to the plan")
+        told = f"{plural(copied, 'finished run')} copied, {plural(planned, 'run')} new to the plan"
+        print(f"{source}: {told}")
     print(summary(target))
     return 0
 
@@ -186,7 +195,9 @@ def _delete(words: list[str]) -> int:
     study = folder(args.study_dir)
     plan = studies.idle(study)
     if not args.yes:
-        raise ConfigError(f"delete {study} with its {len(plan['runs'])} runs: say so with --yes")
+        raise ConfigError(
+            f"delete {study} with its {plural(len(plan['runs']), 'run')}: say so with --yes"
+        )
     studies.delete(study)
     print(f"{study} is deleted")
     return 0

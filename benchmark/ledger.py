@@ -6,7 +6,7 @@ status.json, who runs it in claims/.
 
 import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from benchmark import atomic, schema, store
@@ -133,6 +133,11 @@ def remaining(sweep: Sweep) -> list[Job]:
             f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to make them "
             "again, stale=keep to use what is finished as it is, or name=... for a new study"
         )
+    return longest_first(jobs)
+
+
+def longest_first(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs in the order in which they are begun."""
     return sorted(jobs, key=lambda job: job.config["budget"] * len(job.seeds), reverse=True)
 
 

@@ -24,7 +24,7 @@ def elsewhere(tmp_path, monkeypatch):
     """Run in an empty folder, so that whatever is written is seen."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr("benchmark.launch.price.TRIAL", 0.01)
+    monkeypatch.setattr("benchmark.launch.cost.TRIAL", 0.01)
     return tmp_path
 
 
@@ -114,7 +114,7 @@ def test_a_dry_run_lists_jobs_and_writes_nothing(elsewhere, capsys):
     assert "adhoc: 2 runs in 2 jobs" in out
     assert "skipped: C51" in out and " on pendulum: " in out
     assert out.count("1 to do") == 2
-    assert "CPU hours" in out and "(0 jobs from past runs, 2 from trials" in out
+    assert "CPU hours" in out and "(jobs: 0 from past runs, 2 from trials" in out
     assert list(elsewhere.iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_a_run_through_hydra_and_again(elsewhere, capsys):
     assert main(words) == 0
     assert "1 finished before, 0 to do" in capsys.readouterr().out
     assert main(["status", "results/adhoc"]) == 0
-    assert "1 runs, 1 finished" in capsys.readouterr().out
+    assert "1 run, 1 finished" in capsys.readouterr().out
     run = f"results/adhoc/runs/{job.run_ids[0]}"
     assert main(["evaluate", run, "--episodes", "2"]) == 0
     assert main(["evaluate", run[:-1], "--episodes", "2"]) == 2

@@ -87,9 +87,9 @@ def test_folders_of_two_machines_merge(tmp_path, capsys):
     assert (one / "runs" / twin / "metrics.jsonl").read_bytes() != b""
     shutil.copy(one / "runs" / twin / "metrics.jsonl", two / "runs" / twin / "metrics.jsonl")
     said = told(["merge", str(one), str(two)], capsys)
-    assert "1 finished runs copied, 1 runs were new to the plan" in said
+    assert "1 finished run copied, 1 run new to the plan" in said
     assert "5 runs, 5 finished" in said
-    assert "0 finished runs copied, 0 runs were new" in told(["merge", str(one), str(two)], capsys)
+    assert "0 finished runs copied, 0 runs new" in told(["merge", str(one), str(two)], capsys)
     (two / "runs" / twin / "metrics.jsonl").write_text("else")
     before = (one / "plan.json").read_bytes()
     said = told(["merge", str(one), str(two)], capsys, 2)
@@ -195,7 +195,7 @@ def test_submit_detaches_and_stop_stops_from_anywhere(tmp_path, capsys):
         wait(lambda: any(study.glob("runs/*/metrics.jsonl")))
     finally:
         said = told(["stop", str(study)], capsys)
-    assert said.startswith("1 running jobs were asked")
+    assert said.startswith("1 running job asked")
     wait(lambda: "NOT complete after" in (study / "launch.log").read_text())
     (status,) = [store.read_json(path) for path in study.glob("runs/*/status.json")]
     assert (status["state"], status["reason"]) == (schema.INTERRUPTED, "asked to stop")

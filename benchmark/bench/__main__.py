@@ -14,7 +14,15 @@ import subprocess
 import sys
 import time
 
-from benchmark.bench import actor_critic, analysis, dqn, launch, policy_gradient, tabular
+from benchmark.bench import (
+    actor_critic,
+    analysis,
+    checkpoint,
+    dqn,
+    launch,
+    policy_gradient,
+    tabular,
+)
 from benchmark.bench.measure import Group, Result
 
 GROUPS: dict[str, Group] = {
@@ -23,6 +31,7 @@ GROUPS: dict[str, Group] = {
     **actor_critic.GROUPS,
     **analysis.GROUPS,
     **launch.GROUPS,
+    **checkpoint.GROUPS,
     **tabular.GROUPS,
 }
 

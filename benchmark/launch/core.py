@@ -86,6 +86,8 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
     print(f"results  {sweep.study_dir}")
     print(f"report   python -m analysis report {sweep.study_dir}")
+    if not complete:
+        print(f"go on    python -m benchmark resume {sweep.study_dir}")
     return complete
 
 

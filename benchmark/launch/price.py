@@ -1,23 +1,22 @@
-"""What a plan will cost: from the runs that this results folder holds, else from a short trial."""
+"""What a plan will cost: from the runs that this results folder holds, else from short trials."""
 
 import heapq
-import json
 import sys
-import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
-from benchmark import ledger, schema, store
+from benchmark import ledger, store
 from benchmark.job import Job
+from benchmark.launch import cost
+from benchmark.launch.cost import Cost
+from benchmark.launch.progress import plural
 
 SEED_SHARE = 0.154  # of one seed's time that each further one adds: `make bench`, DQN on CartPole
-START = 0.25  # CPU seconds of a job before its first step
-TRIAL = 3.0  # CPU seconds of a trial
+LAUNCH = 3.0  # seconds until the first job begins: imports, and the server that forks the jobs
 _TRIALS = 8  # at most, of one plan
 _RUNS = 5  # past runs of one cell that are looked at, the newest
 
@@ -44,11 +43,11 @@ class Price:
     def __str__(self) -> str:
         if not self.jobs:
             return "price: nothing is left to do"
-        known = f"{self.past} jobs from past runs, {self.tried} from trials of {TRIAL:.0f} s"
+        known = f"jobs: {self.past} from past runs, {self.tried} from trials of {cost.TRIAL:.0f} s"
         known += f", {self.guessed} from their neighbours" if self.guessed else ""
         return (
-            f"price: {_clock(self.wall)} with {self.slots} jobs at once, {self.cpu / 3600:.2f} CPU "
-            f"hours, {self.disk / 1e6:.1f} MB ({known})"
+            f"price: {_clock(self.wall)} with {plural(self.slots, 'job')} at once, "
+            f"{self.cpu / 3600:.2g} CPU hours, {self.disk / 1e6:.1f} MB ({known})"
         )
 
 
@@ -60,138 +59,119 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
         results: the folder of all studies, whose runs tell how fast this machine is.
         slots: jobs at once.
     """
-    past = _Past(results)
-    seconds: dict[str, float] = {}
+    jobs = ledger.longest_first(jobs)
+    past = _Past(results, {store.slug(job.algo) for job in jobs})
+    costs = {job.job_id: found for job in jobs if (found := past.cost(job)) is not None}
+    from_past, trials = len(costs), dict[tuple[str, int], Cost]()
     for job in jobs:
-        if (known := past.seconds(job)) is not None:
-            seconds[job.job_id] = known
-    from_past = len(seconds)
-    tried: dict[str, float] = {}  # cell -> seconds per step of one seed
-    for job in jobs:
-        if job.job_id not in seconds:
-            cell = _cell(job.config, job.env)
-            if cell not in tried and len(tried) < _TRIALS:
-                print(f"measuring {job.variant['label']} on {job.env}", file=sys.stderr)
-                tried[cell] = trial(job)
-            if cell in tried:
-                seconds[job.job_id] = _scaled(tried[cell], job)
-    from_trials = len(seconds) - from_past
-    rates = [seconds[j.job_id] / _work(j) for j in jobs if j.job_id in seconds]
-    for job in jobs:
-        if job.job_id not in seconds:
-            seconds[job.job_id] = median(rates) * _work(job)
+        if job.job_id in costs:
+            continue
+        cell = _cell(job.config, job.env), len(job.seeds)
+        if cell not in trials and len(trials) < _TRIALS:
+            print(f"measuring {job.variant['label']} on {job.env}", file=sys.stderr)
+            trials[cell] = cost.tried(job)
+        if cell in trials:
+            costs[job.job_id] = trials[cell]
+    seconds = {j.job_id: costs[j.job_id].seconds(j.config) for j in jobs if j.job_id in costs}
+    rates = [seconds[job.job_id] / _work(job) for job in jobs if job.job_id in seconds]
+    lengths = [seconds.get(job.job_id) or median(rates) * _work(job) for job in jobs]
+    busy = [costs[j.job_id].busy if j.job_id in costs else float(j.cores) for j in jobs]
+    sizes = [costs[job.job_id].disk * len(job.seeds) for job in jobs if job.job_id in costs]
+    known = sum(len(job.seeds) for job in jobs if job.job_id in costs)
     runs = sum(len(job.seeds) for job in jobs)
-    total = sum(seconds.values()) + START * len(jobs)
     return Price(
         jobs=len(jobs),
-        cpu=total,
-        wall=_schedule([s + START for s in seconds.values()], slots),
-        disk=runs * past.bytes_per_run(),
+        cpu=sum(length * share for length, share in zip(lengths, busy, strict=True)),
+        wall=_schedule([(x, job.cpus) for x, job in zip(lengths, jobs, strict=True)], slots),
+        disk=sum(sizes) * runs / max(known, 1),
         past=from_past,
-        tried=from_trials,
-        guessed=len(jobs) - from_past - from_trials,
+        tried=len(costs) - from_past,
+        guessed=len(jobs) - len(costs),
         slots=slots,
     )
 
 
 def _cell(config: Mapping[str, Any], env: str) -> str:
     """Return what has one speed: everything but the budget and how often it is evaluated."""
-    return store.digest([config["algo"], config["env"], env])
+    episodes = [config["evaluation"][key] for key in ("episodes", "periodic_episodes")]
+    return store.digest([config["algo"], {**config["env"], "budget": 0}, env, episodes])
 
 
 def _work(job: Job) -> float:
-    """Return the steps of a job in those of one seed alone."""
+    """Return the steps of a job in those of one seed alone, by a guess of what others add."""
     return float(job.config["budget"] * (1 + SEED_SHARE * (len(job.seeds) - 1)))
 
 
-def _scaled(rate: float, job: Job) -> float:
-    return rate * _work(job)
+def _schedule(jobs: Iterable[tuple[float, int]], slots: int) -> float:
+    """Return when the last of some jobs ends: they begin in order, each as soon as it has room.
 
-
-def _schedule(seconds: Iterable[float], slots: int) -> float:
-    """Return when the last of some jobs ends, the longest begun first."""
-    free = [0.0] * slots
-    for length in sorted(seconds, reverse=True):
-        heapq.heapreplace(free, free[0] + length)
-    return max(free)
+    Args:
+        jobs: seconds and cpus of each; one beyond all slots runs alone.
+        slots: cpus at once.
+    """
+    now, busy = LAUNCH, 0
+    ends: list[tuple[float, int]] = []
+    for seconds, cpus in jobs:
+        while busy and busy + cpus > slots:
+            now, freed = heapq.heappop(ends)
+            busy -= freed
+        heapq.heappush(ends, (now + seconds, cpus))
+        busy += cpus
+    return max((end for end, _ in ends), default=0.0)
 
 
 class _Past:
-    """What finished runs took, by their cell and the seeds that trained with them."""
+    """What finished runs cost, by their cell and the seeds that trained with them.
 
-    def __init__(self, results: Path) -> None:
-        self._rates: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self._sizes: list[int] = []
-        folders = sorted(results.glob("*/runs/*"), key=lambda p: p.stat().st_mtime, reverse=True)
-        for folder in folders:
+    Args:
+        results: the folder of all studies.
+        algos: the slugs of those that are asked for; run folders are named after them.
+    """
+
+    def __init__(self, results: Path, algos: set[str]) -> None:
+        self._costs: dict[str, dict[int, list[Cost]]] = defaultdict(lambda: defaultdict(list))
+        self._jobs: set[str] = set()
+        folders = [f for algo in algos for f in results.glob(f"*/runs/{algo}-*")]
+        for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
             self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        record, status = store.read_json(folder / "run.json"), store.read_status(folder)
-        if record is None or not ledger.finished(folder, status) or "pack" not in record:
+        record = store.read_json(folder / "run.json")
+        if record is None or "pack" not in record or record["job_id"] in self._jobs:
             return
+        if not ledger.is_finished(folder):
+            return
+        self._jobs.add(record["job_id"])  # its runs were trained together: they tell the same
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
-        rates = self._rates[cell][k]
-        if len(rates) < _RUNS:
-            last = _last(folder / "timing.jsonl")
-            if last:
-                rates.append(last["cpu"] / last[schema.STEP])
-                self._sizes.append(sum(p.stat().st_size for p in folder.iterdir() if p.is_file()))
+        if len(self._costs[cell][k]) < _RUNS and (found := cost.fitted(folder)) is not None:
+            self._costs[cell][k].append(found)
 
-    def seconds(self, job: Job) -> float | None:
-        """Return what a job took before, scaled to its budget and its number of seeds."""
-        known = self._rates.get(_cell(job.config, job.env))
-        if not known:
+    def cost(self, job: Job) -> Cost | None:
+        """Return what jobs of a cell cost before, with as many seeds or between two other counts.
+
+        A count beyond those that have run is not guessed at: a trial tells more.
+        """
+        known = self._costs.get(_cell(job.config, job.env), {})
+        k, counts = len(job.seeds), sorted(known)
+        if k in known:
+            return _mean(known[k])
+        below, above = [n for n in counts if n < k], [n for n in counts if n > k]
+        if not (below and above):
             return None
-        k = min(known, key=lambda n: abs(n - len(job.seeds)))
-        alone = median(known[k]) / (1 + SEED_SHARE * (k - 1))
-        return _scaled(alone, job)
-
-    def bytes_per_run(self) -> float:
-        """Return what a run's folder takes."""
-        return median(self._sizes) if self._sizes else 150e3
-
-
-def _last(path: Path) -> dict[str, float] | None:
-    try:
-        lines = path.read_bytes().splitlines()
-        return dict(json.loads(lines[-1])) if lines else None
-    except (OSError, ValueError):
-        return None
+        low, high = below[-1], above[0]
+        share = (k - low) / (high - low)
+        ends = _mean(known[low]), _mean(known[high])
+        return Cost(
+            *((1 - share) * a + share * b for a, b in zip(*map(_values, ends), strict=True))
+        )
 
 
-def trial(job: Job) -> float:
-    """Train a job for a few seconds in a folder that is thrown away.
+def _values(of: Cost) -> tuple[float, ...]:
+    return tuple(vars(of).values())
 
-    Returns:
-        CPU seconds per environment step, of one seed alone, evaluations included.
-    """
-    from benchmark.runner import Training
 
-    with tempfile.TemporaryDirectory() as folder:
-        config = {**job.config, "tracking": {**job.config["tracking"], "wandb": "disabled"}}
-        config |= {"checkpoint_every": 0, "evaluation": {**config["evaluation"], "every": 0}}
-        training = Training(replace(job, study_dir=folder, config=config))
-        warm = min(config["algo"].get("learning_starts", 0), job.config["budget"] // 2)
-        marks: list[tuple[int, float]] = []  # step and CPU time, since learning began
-
-        def enough() -> bool:
-            if training.step >= warm:
-                marks.append((training.step, time.process_time()))
-            return bool(marks) and marks[-1][1] - marks[0][1] > TRIAL
-
-        try:
-            training.run(enough)
-            began = time.process_time()
-            training.evaluators["eval"](training.agent)
-            evaluation = time.process_time() - began
-        finally:
-            training.close()
-    (first, start), (last, end) = marks[0], marks[-1]
-    every = job.config["evaluation"]["every"]
-    every = max(1, job.config["budget"] // 20) if every is None else every
-    per_step = (end - start) / max(last - first, 1) + (evaluation / every if every else 0.0)
-    return per_step / (1 + SEED_SHARE * (len(job.seeds) - 1))
+def _mean(costs: list[Cost]) -> Cost:
+    return Cost(*(fmean(column) for column in zip(*map(_values, costs), strict=True)))
 
 
 def _clock(seconds: float) -> str:

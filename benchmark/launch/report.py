@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from benchmark import claims, schema, store
+from benchmark.launch.progress import plural
 from benchmark.ledger import read_plan
 
 _SHOWN_FAILURES = 20
@@ -22,7 +23,7 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     statuses = _statuses(study_dir, runs)
     states = {run: status["state"] if status else "planned" for run, status in statuses.items()}
     counts = Counter(states.values())
-    parts = [f"{len(runs)} runs", *(f"{counts[s]} {s}" for s in schema.STATES if counts[s])]
+    parts = [plural(len(runs), "run"), *(f"{counts[s]} {s}" for s in schema.STATES if counts[s])]
     lines = [f"{plan['study']}: {', '.join(parts)}", "", *_matrix(runs, states)]
     wrong = [_failure(run, status) for run in runs if (status := statuses[run["run_id"]])]
     wrong = [line for line in wrong if line]

@@ -1,62 +1,153 @@
 """What a plan will cost, from what runs have cost."""
 
+import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmark import schema, store
+from benchmark import ledger, schema, store
 from benchmark.grid import sweep
 from benchmark.job import Job
-from benchmark.launch import price
+from benchmark.launch import cost, price
+from benchmark.launch.cost import START, Cost
+from benchmark.runner import run_job
+
+EVERY = ("evaluation.every=100", "log_every=50")
 
 
 def job(results: Path, *more: str) -> Job:
-    (found,) = sweep(("algo=dqn", "env=cartpole", "budget=1000", f"results={results}", *more)).jobs
+    words = ("algo=dqn", "env=cartpole", "budget=1000", *EVERY, f"results={results}")
+    (found,) = sweep((*words, *more)).jobs
     return found
 
 
-def ran(work: Job, cpu: float) -> Job:
-    """Leave what a finished job leaves that took ``cpu`` seconds."""
+def ran(work: Job, of: Cost) -> Job:
+    """Leave what a finished job leaves that cost this much."""
+    budget, every = work.config["budget"], work.config["evaluation"]["every"]
     for k, run in enumerate(work.run_ids):
         folder = store.run_dir(work, run)
         store.write_json(folder / "run.json", store.run_record(work, k))
-        store.write_json(folder / "status.json", {"state": schema.FINISHED})
-        steps = work.config["budget"]
-        (folder / "timing.jsonl").write_text(
-            f'{{"global_step":1,"cpu":0}}\n{{"global_step":{steps},"cpu":{cpu}}}\n'
-        )
-        (folder / "metrics.jsonl").write_bytes(b"x" * 200_000)
+        rows, times, spent = [], [], of.start
+        for step in range(50, budget + 1, 50):
+            row = {schema.STEP: step, "loss": 1.0}
+            spent += 50 * of.step
+            if step % every == 0:
+                row[schema.EVAL_RETURN] = 2.0
+                spent += of.evaluation
+            spent += of.final if step == budget else 0.0
+            rows.append(json.dumps(row) + "\n")
+            times.append(json.dumps({schema.STEP: step, "cpu": spent, "wall": 3 * spent}) + "\n")
+        (folder / "metrics.jsonl").write_text("".join(rows))
+        (folder / "timing.jsonl").write_text("".join(times))
+        (folder / "weights.pt").write_bytes(b"x" * 200_000)
+        done = {"state": schema.FINISHED, "size": (folder / "metrics.jsonl").stat().st_size}
+        store.write_json(folder / "status.json", ledger.status_of(work, None) | done)
     return work
 
 
-def test_the_same_costs_the_same_and_more_costs_in_proportion(tmp_path):
-    ran(job(tmp_path, "seed=range(0,10)"), cpu=20.0)
+TEN = Cost(start=-0.5, step=0.02, evaluation=0.3, final=2.0, busy=1.0, disk=0.0)
+
+
+def test_what_a_run_left_tells_what_its_parts_cost(tmp_path):
+    work = ran(job(tmp_path), TEN)
+    found = cost.fitted(store.run_dir(work, work.run_ids[0]))
+    assert found is not None and 200_000 < found.disk < 210_000
+    for name in ("start", "step", "evaluation", "final"):
+        assert getattr(found, name) == pytest.approx(getattr(TEN, name))
+    assert found.seconds(work.config) == pytest.approx(START - 0.5 + 20 + 10 * 0.3 + 2)
+
+
+def test_the_same_costs_the_same_and_more_is_made_of_more_parts(tmp_path):
+    ran(job(tmp_path, "seed=range(0,10)"), TEN)
     for words, seconds in (
-        (("seed=range(20,30)",), 20.0),
-        (("seed=range(0,10)", "budget=5000"), 100.0),
-        (("seed=0", "name=another"), 20.0 / (1 + 9 * price.SEED_SHARE)),
+        (("seed=range(20,30)",), 20 + 3.0),
+        (("seed=range(20,30)", "budget=5000"), 100 + 15.0),
+        (("seed=range(20,30)", "evaluation.every=0", "name=another"), 20.0),
+        (("seed=range(20,30)", "evaluation.every=500"), 20 + 0.6),
     ):
         found = price.of([job(tmp_path, *words)], tmp_path, slots=2)
-        assert found.cpu == pytest.approx(seconds + price.START)
+        assert found.cpu == pytest.approx(START - 0.5 + seconds + 2.0)
+        assert found.wall == pytest.approx(found.cpu + price.LAUNCH)
         assert (found.past, found.tried, found.guessed) == (1, 0, 0)
     ten = price.of([job(tmp_path, "seed=range(20,30)")], tmp_path, slots=2)
-    assert 2.0e6 < ten.disk < 2.2e6
-    assert "0:00:20 with 2 jobs at once, 0.01 CPU hours, 2.0 MB (1 jobs from past" in str(ten)
+    assert 2.0e6 < ten.disk < 2.1e6
+    assert "0:00:27 with 2 jobs at once, 0.0069 CPU hours, 2.1 MB (jobs: 1 from past" in str(ten)
+
+
+def test_between_two_numbers_of_seeds_it_is_between_their_costs(tmp_path):
+    ran(job(tmp_path, "seed=range(30,32)"), TEN)
+    ran(job(tmp_path, "seed=range(0,10)"), replace(TEN, step=0.06))
+    past = price._Past(tmp_path, {"dqn"})
+    found = past.cost(job(tmp_path, "seed=range(20,24)"))
+    assert found is not None and found.step == pytest.approx(0.03)
+    assert past.cost(job(tmp_path, "seed=range(20,40)")) is None  # a trial tells more
+
+
+def test_several_processes_are_told_by_the_clock_and_take_as_many_slots(tmp_path):
+    own = ("algo=a3c", "seed=0", "algo.cpus=2")
+    ran(job(tmp_path, *own), TEN)
+    found = price.of([job(tmp_path, *own, "name=new")], tmp_path, slots=4)
+    assert found.wall - price.LAUNCH == pytest.approx(START + 3 * (23 + 2.0 - 0.5))
+    assert found.cpu == pytest.approx(2 * (found.wall - price.LAUNCH))
 
 
 def test_what_never_ran_is_tried_or_guessed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(price, "TRIAL", 0.02)
+    monkeypatch.setattr(cost, "TRIAL", 0.02)
     monkeypatch.setattr(price, "_TRIALS", 1)
     small = ("algo.learning_starts=20", "algo.hidden=[8]", "evaluation.episodes=1")
     jobs = [job(tmp_path, *small, f"algo.gamma={gamma}") for gamma in (0.9, 0.8)]
     found = price.of(jobs, tmp_path, slots=1)
     assert (found.past, found.tried, found.guessed) == (0, 1, 1)
-    assert 0.01 < found.cpu < 60 and found.wall == pytest.approx(found.cpu)
+    assert 0.01 < found.cpu < 60 and found.wall == pytest.approx(found.cpu + price.LAUNCH)
     assert list(tmp_path.iterdir()) == []
     assert price._clock(3661) == "1:01:01"
 
 
-def test_jobs_fill_the_slots_the_longest_first():
-    assert price._schedule([1, 1, 1, 3], 2) == 3
-    assert price._schedule([2, 2, 2], 2) == 4
+@pytest.mark.parametrize("words", [("algo=dqn",), ("algo=policy_iteration", "env=frozenlake")])
+def test_a_trial_may_be_over_before_its_time(words, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "TRIAL", 1000.0)
+    found = cost.tried(job(tmp_path, *words, "budget=60", "evaluation.episodes=1"))
+    assert found.step > 0 and found.disk > 0
+
+
+def test_jobs_fill_the_slots_in_their_order():
+    def wall(*jobs: tuple[float, int], slots: int = 2) -> float:
+        return price._schedule(jobs, slots) - price.LAUNCH
+
+    assert wall((3, 1), (1, 1), (1, 1), (1, 1)) == 3
+    assert wall((1, 1), (1, 1), (1, 1), (3, 1)) == 4
+    assert wall((2, 1), (2, 1), (2, 1)) == 4
+    assert wall((2, 1), (2, 2), (1, 1)) == 5  # the second waits for both slots
+    assert wall((2, 5), (1, 1), slots=2) == 3  # one beyond all slots runs alone
     assert str(price.of([], Path("nowhere"), 2)) == "price: nothing is left to do"
+
+
+@pytest.mark.slow
+def test_a_real_sweep_costs_what_was_said(tmp_path):
+    """CPU time and disk within a quarter; the clock depends on what else the machine does."""
+    words = ("algo=dqn,c51,ppo", "env=cartpole,acrobot", "tracking=disabled", "budget=8000")
+    first = sweep((*words, "seed=range(0,4)", f"results={tmp_path / 'one'}", "name=first"))
+    said = price.of(first.jobs, tmp_path / "one", slots=1)
+    assert said.tried == 6
+    spent, size = _really(first.jobs)
+    assert said.cpu == pytest.approx(spent, rel=0.25)
+    assert said.disk == pytest.approx(size, rel=0.25)
+    more = sweep((*words, "seed=range(4,8)", f"results={tmp_path / 'one'}", "name=second"))
+    said = price.of(more.jobs, tmp_path / "one", slots=1)
+    assert said.past == 6
+    spent, size = _really(more.jobs)
+    assert said.cpu == pytest.approx(spent, rel=0.25)
+    assert said.disk == pytest.approx(size, rel=0.1)
+
+
+def _really(jobs: list[Job]) -> tuple[float, float]:
+    """Return the CPU seconds and bytes of jobs, run one after another in this process."""
+    began = time.process_time()
+    for work in jobs:
+        ledger.prepare(work)
+        run_job(work)
+    spent = time.process_time() - began
+    folders = [store.run_dir(work, run) for work in jobs for run in work.run_ids]
+    return spent, sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())

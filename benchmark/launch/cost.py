@@ -1,0 +1,177 @@
+"""What a job costs: fitted to the rows of a finished run, or measured in a trial of seconds."""
+
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from benchmark import checkpoint, schema, store
+from benchmark.envs.config import from_dict, registered
+from benchmark.job import Job
+
+if TYPE_CHECKING:
+    from benchmark.runner import Training
+
+START = 0.25  # CPU seconds of a process before its job is built
+TRIAL = 3.0  # seconds of learning in a trial
+_BESIDE = 4e3  # bytes of a run's folder beside its weights and rows
+_ROW = 170.0  # bytes of a row and its times, where a trial was too short for one
+_TABLE, _WANDB = 0.15, 3.8  # bytes of the Parquet file and of W&B's own, to one of rows
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of the jobs of one cell with K seeds, in seconds and bytes.
+
+    Attributes:
+        start: before the first step, less what the steps save that are taken before learning.
+        step: an environment step of all seeds. evaluation: a periodic one. final: the last one.
+        busy: CPU seconds in a second.
+        disk: bytes of a run.
+    """
+
+    start: float
+    step: float
+    evaluation: float
+    final: float
+    busy: float
+    disk: float
+
+    def seconds(self, config: Mapping[str, Any]) -> float:
+        """Return the seconds of a job with a config's budget and evaluations."""
+        budget: int = config["budget"]
+        every: int | None = config["evaluation"]["every"]
+        every = max(1, budget // 20) if every is None else every
+        evaluations = budget // every if every else 0
+        training = max(0.0, self.start + self.step * budget)
+        return START + training + self.evaluation * evaluations + self.final
+
+
+def fitted(folder: Path) -> Cost | None:
+    """Return what the job of a finished run cost, None if its rows do not tell."""
+    times, rows = _rows(folder / "timing.jsonl"), _rows(folder / "metrics.jsonl")
+    if not rows or len(times) != len(rows):
+        return None
+    config = store.read_json(folder / "run.json")["config"]
+    clock, busy = _clock(config)
+    last = times[-1]
+    if clock is not time.process_time and config["algo"].get("cpus", 1) == 1:
+        busy = last["cpu"] / max(last["wall"], 1e-9)
+    key = "cpu" if clock is time.process_time else "wall"
+    steps = np.diff([0.0, *(row[schema.STEP] for row in times)])
+    spent = np.diff([0.0, *(row[key] for row in times)])
+    evaluates = np.array([schema.EVAL_RETURN in row for row in rows])
+    evaluates[-1] = True
+    plain = ~evaluates
+    if not plain.any():  # every row has an evaluation: they cannot be told apart
+        return Cost(0.0, float(spent.sum() / steps.sum()), 0.0, 0.0, busy, _size(folder))
+    late = plain & (np.cumsum(plain) > plain.sum() // 2)  # learning has begun by then
+    step = float(spent[late].sum() / max(steps[late].sum(), 1.0))
+    beyond = spent - step * steps
+    periodic = evaluates[:-1]
+    evaluation = float(beyond[:-1][periodic].mean()) if periodic.any() else 0.0
+    final = float(beyond[-1]) - evaluation * (schema.EVAL_RETURN in rows[-1])
+    start = float(beyond[plain].sum())
+    return Cost(start, step, max(0.0, evaluation), max(0.0, final), busy, _size(folder))
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    try:
+        return [json.loads(line) for line in _lines(path)]
+    except ValueError:
+        return []
+
+
+def _lines(path: Path) -> list[bytes]:
+    with suppress(OSError):
+        return path.read_bytes().splitlines()
+    return []
+
+
+def _size(folder: Path) -> float:
+    return float(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()))
+
+
+def _clock(config: Mapping[str, Any]) -> tuple[Callable[[], float], float]:
+    """Return the clock that tells how long a job takes, and CPU seconds in a second of it.
+
+    What else the machine does is not in the CPU time of a process; but that of an agent of several
+    processes, or with a GPU, is not its length.
+    """
+    cpus = config["algo"].get("cpus", 1)
+    if cpus == 1 and config["threads"] == 1 and config["device"] == "cpu":
+        return time.process_time, 1.0
+    return time.perf_counter, float(cpus * config["threads"])
+
+
+class _Enough(Exception):
+    """The trial has seen what it wanted to see."""
+
+
+def tried(job: Job) -> Cost:
+    """Train a job for a few seconds in a folder that is thrown away, and return what it costs."""
+    from benchmark.runner import Training
+
+    clock, busy = _clock(job.config)
+    config = {**job.config, "tracking": {**job.config["tracking"], "wandb": "disabled"}}
+    config |= {"checkpoint_every": 0, "evaluation": {**config["evaluation"], "every": 0}}
+    warm = min(config["algo"].get("learning_starts", 0), job.config["budget"] // 2)
+    marks: list[tuple[int, float]] = []  # steps and time, since learning began
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(replace(job, study_dir=folder, config=config))
+
+        def enough() -> bool:
+            if training.step >= warm:
+                marks.append((training.step, clock()))
+                if marks[-1][1] - marks[0][1] > TRIAL:
+                    raise _Enough
+            return False
+
+        try:
+            began = clock()
+            with suppress(_Enough):
+                training.run(enough)
+            if len(marks) < 2:  # its whole budget went at once
+                marks = [(0, began), (training.step, clock())]
+            (first, learning), (last, end) = marks[0], marks[-1]
+            step = (end - learning) / max(last - first, 1)
+            start = learning - began - step * first
+            periodic, final = (_evaluation(training, prefix, clock) for prefix in ("eval", "final"))
+            disk = _disk(training, Path(folder), job.config["tracking"]["wandb"])
+        finally:
+            training.close()
+    return Cost(start, step, periodic, final, busy, disk)
+
+
+def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -> float:
+    """Return the seconds of an evaluation.
+
+    Episodes last longer or end earlier as an agent learns: counted as the middle between those of
+    now and the longest there can be.
+    """
+    began = clock()
+    lengths = training.evaluators[prefix](training.agent).lengths
+    spent, ticks = clock() - began, max(1, int(lengths.max()))
+    env = from_dict(training.job.config["env"])
+    longest = env.horizon or registered(env).max_episode_steps or ticks
+    return spent * (ticks + longest) / (2 * ticks)
+
+
+def _disk(training: "Training", folder: Path, mode: str) -> float:
+    """Return the bytes of a run's folder: weights, and rows as long as those written so far."""
+    weights = io.BytesIO()
+    torch.save(checkpoint.take_seed(training.agent.state()["policy"], 0), weights)
+    run = folder / "runs" / training.job.run_ids[0]
+    lines = [*_lines(run / "metrics.jsonl"), *_lines(run / "timing.jsonl")]
+    row = 2 * sum(map(len, lines)) / len(lines) if lines else _ROW
+    rows = training.budget / training.log_every
+    copies = 1 + _TABLE + _WANDB * (mode != "disabled")
+    return _BESIDE + len(weights.getvalue()) + copies * rows * row
