@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from analysis import cli as analysis_cli
+from analysis.tensorboard import FILE as TENSORBOARD
 from benchmark import cli, secrets, store
 from benchmark.envs.config import from_dict
 from benchmark.errors import ConfigError
 from benchmark.grid import sweep
+from benchmark.job import Sweep
+from benchmark.ledger import write_plan
+from benchmark.runner import run_job
 from benchmark.secrets import HIDDEN, clean, clean_text, is_secret
+from tests.runs import job
+from tests.tracking import leaky
+from tests.tracking.runs import own_service
+from tests.wandb_server import WandbServer
 
 IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env=2", "3f" * 20
 
@@ -50,6 +59,40 @@ def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     assert json.loads(texts["run.json"])["config"]["env"]["kwargs"] == {
         "api_key": "${oc.env:LEAKY}"
     }
+
+
+def test_nothing_that_is_sent_or_exported_holds_a_secret(
+    wandb_server: WandbServer, tmp_path, monkeypatch
+):
+    """A run that ends well sends its weights and a video; its study goes to W&B and TensorBoard."""
+    monkeypatch.setattr(leaky, "STEPS", 10**9)
+    key = os.environ["WANDB_API_KEY"]
+    monkeypatch.setenv("LEAKY", IN_CONFIG)
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    work = job(
+        tmp_path, env="Leaky-v0", seeds=(3,), env__imports="tests.tracking.leaky",
+        env__kwargs={"api_key": "${oc.env:LEAKY}"}, tracking__wandb="online",
+        tracking__artifacts=True, tracking__video=True, tracking__notes=f"with {IN_ENVIRONMENT}",
+        evaluation__every=80,
+    )  # fmt: skip
+    with own_service():
+        run_job(work)
+    write_plan(Sweep("test", tmp_path, jobs=[work]))
+    assert analysis_cli.main(["report", str(tmp_path)]) == 0
+    assert analysis_cli.main(["tensorboard", str(tmp_path)]) == 0
+    assert cli.main(["wandb-push", str(tmp_path)]) == 0
+    sent = [json.dumps(x).encode() for x in wandb_server.artifacts.values()]
+    sent += wandb_server.blobs.values()
+    for bucket in wandb_server.runs.values():
+        sent += [json.dumps(bucket.fields).encode(), bucket.summary.encode()]
+        sent += [line.encode() for line in bucket.history] + list(bucket.files.values())
+    assert len(wandb_server.runs) == 2 and len(wandb_server.artifacts) >= 2
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"episode.gif", "best.pt", TENSORBOARD, "index.html"} <= {path.name for path in kept}
+    for content in [*sent, *kept.values()]:
+        for secret in (IN_CONFIG, IN_ENVIRONMENT, key):
+            assert secret.encode() not in content
+    assert any(f"with {HIDDEN}".encode() in content for content in sent)
 
 
 LEAKY = ("algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky")

@@ -12,6 +12,7 @@ from benchmark import schema
 
 _WEIGHTS = {"last": schema.WEIGHTS, "best": schema.BEST}  # alias -> file
 _VIDEO = "video"  # key of the summary
+KEYS = {f"{_VIDEO}/sha256", *(f"weights/{alias}" for alias in _WEIGHTS)}
 
 
 def attached(folder: Path, tracking: Mapping[str, Any]) -> dict[str, str]:

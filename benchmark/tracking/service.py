@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -45,7 +46,16 @@ def quiet_setup() -> None:
     import wandb
 
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    if not _can_write(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wandb")):
+        # without a place for its log, W&B's service writes it among ours
+        os.environ.setdefault("WANDB_CACHE_DIR", os.path.join(tempfile.gettempdir(), "prism-wandb"))
     wandb.setup(wandb.Settings(silent=True))
+
+
+def _can_write(folder: Path) -> bool:
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.access(folder, os.W_OK)
 
 
 def logged_in() -> bool:
@@ -71,11 +81,17 @@ class Service:
         threading.Thread(target=self._work, name="wandb-mirror", daemon=True).start()
 
     def resolve(self, wanted: Mode) -> StartMode:
-        """Settle "auto", and "online" where it has failed before."""
-        if wanted == "auto" and self._login is None:
+        """Settle "auto", and "online" where it cannot be or has failed before.
+
+        Without credentials the SDK would ask for some, on a terminal and in the midst of training.
+        """
+        if wanted == "offline":
+            return wanted
+        if self._login is None:
             self._login = logged_in()
-        online = self._login if wanted == "auto" else wanted == "online"
-        return "online" if online and not self.unreachable else "offline"
+        if wanted == "online" and not self._login:
+            self.say("not logged in, recording offline: set WANDB_API_KEY or run `wandb login`")
+        return "online" if self._login and not self.unreachable else "offline"
 
     def call(self, function: Callable[[], None]) -> None:
         """Queue a call."""

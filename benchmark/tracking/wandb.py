@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from benchmark.schema import FINISHED, STEP, RunRecord
 from benchmark.secrets import clean, clean_text
-from benchmark.tracking.attached import attached, send
+from benchmark.tracking.attached import KEYS, attached, send
 from benchmark.tracking.files import plain, timed_rows
 from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
@@ -254,8 +254,10 @@ def close_run(
     record: RunRecord,
 ) -> None:
     """Send the files that ``facts`` name and the run's summary lacks, the facts, and the end."""
-    there = run.summary
-    send(run, folder, {k: v for k, v in facts.items() if there.get(k) != v}, record)
+    files = {key: value for key, value in facts.items() if key in KEYS}
+    if files:  # reading the summary waits for every row before it
+        there = run.summary
+        send(run, folder, {k: v for k, v in files.items() if there.get(k) != v}, record)
     run.summary.update(facts)
     run.finish(exit_code=exit_code)
 
