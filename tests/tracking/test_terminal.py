@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,16 @@ def run(folder: Path, mode: str, terminal: bool) -> str:
     command = [sys.executable, "-c", SCRIPT, str(folder), mode]
     process = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
     os.close(theirs)
+    patience = threading.Timer(60, process.kill)  # a question would wait for ever
+    patience.start()
     printed = b""
     try:
         while part := os.read(ours, 4096):
             printed += part
     except OSError:  # the other end is closed
         pass
-    assert process.wait(60) == 0
+    assert process.wait() == 0
+    patience.cancel()
     os.close(ours)
     return printed.decode()
 
