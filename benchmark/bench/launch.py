@@ -3,6 +3,7 @@
 These cases are measured by the clock, since what is told of is how long a user waits.
 """
 
+import json
 import statistics
 import tempfile
 import time
@@ -11,12 +12,16 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 from benchmark.bench.measure import Group, Result
 from benchmark.job import Job, Sweep
 
 WORKERS = 2
 BAR = 0.25  # seconds a trivial job
+PRICED = (  # 6 jobs of 5 seeds, each long enough to learn
+    *("algo=dqn,c51,ppo", "env=cartpole,acrobot", "budget=30_000", "tracking=disabled"),
+)
 # 8 jobs of two agents, with the evaluations, rows and checkpoints that a user's sweep has.
 REAL = ("algo=dqn,rainbow", "seed=range(0,8)", "seeds_per_job=2", "budget=20_000", "tuned=false")
 
@@ -102,6 +107,56 @@ def _work(share: list[Job], ready: Barrier, walls: "SimpleQueue[float]") -> None
     assert all(ledger.is_finished(store.run_dir(job, run)) for job in share for run in job.run_ids)
 
 
+def priced() -> Result:
+    """Ask for the price of a sweep, run it, and do the same with other seeds, now from past runs.
+
+    Returns:
+        For "trials" and "past": what was said and what was, in seconds, CPU seconds and bytes.
+    """
+    from benchmark.grid import sweep
+    from benchmark.launch import price
+    from benchmark.launch.core import launch
+
+    result: Result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for source, seeds in (("trials", "range(0,5)"), ("past", "range(5,10)")):
+            words = (*PRICED, f"seed={seeds}", f"name={source}", f"results={folder}")
+            plan = sweep(words)
+            said = price.of(plan.jobs, Path(folder), WORKERS)
+            began = time.monotonic()
+            assert launch(plan, "local", {"n_jobs": WORKERS})
+            result |= {f"{source} said wall": said.wall, f"{source} said cpu": said.cpu}
+            result |= {f"{source} said disk": said.disk}
+            result[f"{source} was wall"] = time.monotonic() - began
+            result |= {f"{source} was {key}": value for key, value in _spent(plan).items()}
+    return result
+
+
+def _spent(plan: Sweep) -> Result:
+    """Return the CPU seconds that the jobs of a sweep wrote down, and the bytes of its runs."""
+    from benchmark import store
+    from benchmark.launch.cost import START
+
+    cpu, disk = 0.0, 0
+    for job in plan.jobs:
+        folders = [store.run_dir(job, run) for run in job.run_ids]
+        cpu += (
+            START + json.loads((folders[0] / "timing.jsonl").read_bytes().splitlines()[-1])["cpu"]
+        )
+        disk += sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())
+    return {"cpu": cpu, "disk": disk}
+
+
+def _report_price(results: dict[str, list[Result]]) -> None:
+    for run in results["price"]:
+        for source in ("trials", "past"):
+            print(f"  from {source}:", end="")
+            for key, unit in (("wall", "s"), ("cpu", "CPU s"), ("disk", "B")):
+                said, was = run[f"{source} said {key}"], run[f"{source} was {key}"]
+                print(f"  {said:,.0f} of {was:,.0f} {unit} ({said / was - 1:+.0%})", end="")
+            print()
+
+
 def _report(results: dict[str, list[Result]]) -> None:
     walls = {case: [run["wall"] for run in runs] for case, runs in results.items()}
     for case, runs in results.items():
@@ -126,4 +181,5 @@ GROUPS = {
         by_clock=True,
         report=_report,
     ),
+    "price": Group({"price": priced}, repeats=1, by_clock=True, report=_report_price),
 }
