@@ -19,6 +19,7 @@ from benchmark.job import Job
 from benchmark.launch import queue
 
 _QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
+TOKEN_VARIABLE = "PRISM_STOP_TOKEN"  # what stop_token was when a launch was submitted
 LEASE = 60.0  # seconds without a beat after which an owner on another machine is dead
 
 
@@ -26,8 +27,8 @@ class Claim(TypedDict):
     """The content of ``claims/<job_id>.json``."""
 
     mark: str
-    job_id: str
-    runs: list[str]
+    job_id: str  # or what tells a launch
+    runs: list[str]  # none: of a launch
     host: str
     pid: int
     born: str  # when the process began: process ids are used again
@@ -59,6 +60,8 @@ class Watch:
             return True
         if claim["host"] == socket.gethostname():
             return born(claim["pid"]) == claim["born"]
+        if not claim["runs"]:  # a launch shows no beat; its jobs do
+            return False
         beat, since = self._seen.get(claim["mark"], (-1, 0.0))
         if beat != claim["beat"]:
             self._seen[claim["mark"]] = claim["beat"], time.monotonic()
@@ -112,6 +115,24 @@ def queued_as(job: Job, engine: str) -> bool:
     return _renew(job, engine=engine)
 
 
+def hold(study_dir: Path, pid: int) -> Path:
+    """Note that a process launches a study's jobs, also while none of them runs; return the file.
+
+    Those of launches that are over are cleared away.
+    """
+    here = socket.gethostname()
+    for claim in of(study_dir):
+        if not claim["runs"] and claim["host"] == here and born(claim["pid"]) != claim["born"]:
+            (study_dir / "claims" / f"{claim['job_id']}.json").unlink(missing_ok=True)
+    name = f"launch-{pid}"
+    claim = Claim(
+        mark="", job_id=name, runs=[], host=here, pid=pid, born=born(pid), beat=0, engine=None
+    )
+    path = study_dir / "claims" / f"{name}.json"
+    store.write_json(path, claim)
+    return path
+
+
 def stop_token(study_dir: Path) -> str:
     """Return what stands for the last request to stop a study: all that runs watches it change."""
     try:
@@ -123,7 +144,8 @@ def stop_token(study_dir: Path) -> str:
 def ask_to_stop(study_dir: Path) -> int:
     """Ask all that runs in a study, on any machine, to save and stop; return how many jobs run."""
     atomic.write(study_dir / "stop", secrets.token_hex(8).encode())
-    return sum(map(Watch().alive, of(study_dir)))
+    watch = Watch()
+    return sum(watch.alive(claim) for claim in of(study_dir) if claim["runs"])
 
 
 def release(job: Job) -> None:

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
+from benchmark import claims
 from benchmark.commands import COMMANDS, OneLine, folder, listing, resumed
 from benchmark.config import CONF, FOLDERS_VARIABLE, Root, launcher, register
 from benchmark.errors import ConfigError, unknown
@@ -160,7 +161,9 @@ def _submit(words: list[str]) -> int:
             stdout=file,
             stderr=file,
             start_new_session=True,
+            env={**os.environ, claims.TOKEN_VARIABLE: claims.stop_token(plan.study_dir)},
         )
+    claims.hold(plan.study_dir, driver.pid)
     print(f"submitted as process {driver.pid}; it needs this terminal no longer")
     print(f"how far   python -m benchmark status {plan.study_dir}")
     print(f"output    {log}")

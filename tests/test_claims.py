@@ -53,6 +53,20 @@ def test_a_dead_owner_is_followed(job: Job) -> None:
     assert claims.adopt(second) and claims.beat(second)
 
 
+def test_a_launch_holds_a_study_but_no_runs(job: Job) -> None:
+    study = Path(job.study_dir)
+    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    old = claims.hold(study, gone.pid)
+    gone.communicate(b"\n")
+    mine = claims.hold(study, os.getpid())
+    assert mine.exists() and not old.exists()  # that launch is over
+    (claim,) = claims.of(study)
+    assert claims.Watch().alive(claim)
+    assert claims.Watch().take(job) is not None
+    assert claims.ask_to_stop(study) == 1  # the job
+    assert not claims.Watch().alive({**claim, "host": "elsewhere"})  # where nobody can tell
+
+
 def test_a_process_id_used_again_is_not_the_owner(job: Job) -> None:
     first = claims.Watch().take(job)
     assert first is not None

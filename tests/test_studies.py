@@ -191,6 +191,8 @@ def test_submit_detaches_and_stop_stops_from_anywhere(tmp_path, capsys):
     said = told(["submit", "-m", *words, "hydra/launcher=inline"], capsys)
     assert said.startswith("submitted as process ")
     study = tmp_path / "s"
+    assert main(["delete", str(study), "--yes"]) == 2  # the launch has not begun a job by now
+    assert "is running (process" in capsys.readouterr().err
     try:
         wait(lambda: any(study.glob("runs/*/metrics.jsonl")))
     finally:
@@ -200,6 +202,15 @@ def test_submit_detaches_and_stop_stops_from_anywhere(tmp_path, capsys):
     (status,) = [store.read_json(path) for path in study.glob("runs/*/status.json")]
     assert (status["state"], status["reason"]) == (schema.INTERRUPTED, "asked to stop")
     assert any(study.glob("jobs/*/checkpoint/*.pt"))
+
+
+@pytest.mark.slow
+def test_stop_is_heard_by_a_launch_that_has_only_been_submitted(tmp_path, capsys):
+    words = ["algo=dqn", "env=cartpole", "tracking=disabled", "budget=10_000_000", "name=s"]
+    told(["submit", "-m", *words, "hydra/launcher=inline", f"results={tmp_path}"], capsys)
+    assert told(["stop", str(tmp_path / "s")], capsys).startswith("0 running jobs asked")
+    wait(lambda: "NOT complete after" in (tmp_path / "s" / "launch.log").read_text())
+    wait(lambda: not claims.of(tmp_path / "s"))
 
 
 def wait(condition, seconds: float = 120.0) -> None:

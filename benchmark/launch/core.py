@@ -3,10 +3,14 @@
 Executors differ only in how a job gets a process.
 """
 
+import math
+import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from benchmark import claims, ledger, schema, store
@@ -70,8 +74,20 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     ledger.write_plan(sweep)
     if any(job.config["tracking"]["git_diff"] for job in sweep.jobs):
         store.keep_diff(sweep.study_dir)
-    runner = make_executor(executor, options, jobs, run)
     began = time.monotonic()
+    with _held(sweep.study_dir):
+        _run(sweep, jobs, make_executor(executor, options, jobs, run))
+    print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
+    complete = not ledger.unfinished(sweep)
+    print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
+    print(f"results  {sweep.study_dir}")
+    print(f"report   python -m analysis report {sweep.study_dir}")
+    if not complete:
+        print(f"go on    python -m benchmark resume {sweep.study_dir}")
+    return complete
+
+
+def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
     with Progress(sweep, jobs, runner.running) as progress:
         drive = _Drive(sweep, jobs, runner, progress)
         with handled(drive.stop):
@@ -81,14 +97,19 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
                 for job_id in list(runner.running):
                     runner.kill(job_id)
                 runner.close()
-    print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
-    complete = not ledger.unfinished(sweep)
-    print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
-    print(f"results  {sweep.study_dir}")
-    print(f"report   python -m analysis report {sweep.study_dir}")
-    if not complete:
-        print(f"go on    python -m benchmark resume {sweep.study_dir}")
-    return complete
+
+
+@contextmanager
+def _held(study_dir: Path) -> Iterator[None]:
+    """Show to others that this process works on a study, between two jobs too."""
+    path = None
+    with suppress(OSError):  # a full disk is the jobs' concern
+        path = claims.hold(study_dir, os.getpid())
+    try:
+        yield
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
 class _Drive:
@@ -100,14 +121,18 @@ class _Drive:
         self.watch = claims.Watch()
         self.tried = Counter[tuple[str, str]]()  # (first run, class of failure) -> retries
         self.requests = self.failed = 0
-        self.looked = 0.0
-        self.token = claims.stop_token(sweep.study_dir)
+        self.looked = -math.inf
+        now = claims.stop_token(sweep.study_dir)
+        self.token = os.environ.pop(claims.TOKEN_VARIABLE, now)  # a stop since then counts
         self.kills: dict[str, int] = {}  # job_id -> the kernel's count when it began
         self.beats: dict[str, tuple[int, float]] = {}  # job_id -> its last beat, and since when
 
     def __call__(self) -> None:
         """Work until nothing is left, or a stop was asked for and followed."""
         while self.runner.running or (self.open and (self.queue or self.elsewhere)):
+            if time.monotonic() - self.looked > _LOOK:
+                self.looked = time.monotonic()
+                self._look()
             if self.open:
                 self._fill()
             elif self.requests <= 1:
@@ -117,9 +142,6 @@ class _Drive:
                     self.runner.kill(job_id)
             for exit in self.runner.poll(_POLL):
                 self._settle(exit)
-            if time.monotonic() - self.looked > _LOOK:
-                self.looked = time.monotonic()
-                self._look()
 
     @property
     def open(self) -> bool:
