@@ -57,7 +57,8 @@ tuned=true | false | <file of conf/tuned>      components=preset | leave_one_out
 name=<folder under results/>                              none | -double | +double
 zip=[algo,env] steps axes together           exclude='[{{algo:dqn,env:acrobot}}]'  leaves cells out
 limits.memory=4 | .timeout= | .hang= (GB, s)  retry.oom=1 | .hang= | ...  on_failure=stop
-tracking=auto | online | offline | disabled    stale=refuse | rerun | keep
+tracking=auto | online | offline | disabled    tracking.artifacts=true   tracking.video=true
+stale=refuse | rerun | keep
 hydra/launcher=local | inline | slurm | ray    hydra.launcher.n_jobs=4
 strict=true refuses a grid with an impossible pair, which is skipped otherwise.
 --config-dir DIR adds your own conf/; --cfg job shows a config; --hydra-help is Hydra's own page.

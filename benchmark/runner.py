@@ -135,7 +135,7 @@ class Training:
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
-        if self.job.config["tracking"]["video"]:
+        if self.job.config["tracking"].get("video"):
             self.recorder.save_videos()
         if isinstance(self.agent, HasArrays):
             self.recorder.save_arrays(self.agent.arrays())
@@ -213,7 +213,7 @@ class Training:
         for prefix, result in results.items():
             columns |= self._evaluation_columns(prefix, result)
         self.recorder.write(self.step, columns)
-        if due["eval"] and self.job.config["tracking"]["artifacts"]:
+        if due["eval"] and self.job.config["tracking"].get("artifacts"):
             returns, policy = results["eval"].returns.mean(1), self.agent.state()["policy"]
             self.recorder.save_best(returns, policy)
         self._owed = _NONE

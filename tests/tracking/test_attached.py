@@ -114,6 +114,14 @@ def test_a_refused_upload_is_made_good_by_push(wandb_server, tmp_path, capfd):
     assert "mirror off, training goes on" in capfd.readouterr().err
 
 
+def test_a_job_planned_before_there_were_such_settings_runs(tmp_path):
+    done = work(tmp_path, "disabled")
+    for key in ("artifacts", "video"):
+        del done.config["tracking"][key]
+    run_job(done)
+    assert [store.read_status(path)["state"] for path in folders(done)] == ["finished"] * 2
+
+
 @pytest.mark.parametrize("key", ["artifacts", "video"])
 def test_each_is_asked_for_by_itself(tmp_path, key):
     done = work(tmp_path, "disabled", **{f"tracking__{key}": True, "evaluation__every": 80})

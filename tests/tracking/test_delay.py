@@ -18,6 +18,7 @@ import pytest
 
 from benchmark import store
 from benchmark.runner import run_job
+from benchmark.tracking import service
 from benchmark.tracking.files import read_rows
 from tests.runs import job
 from tests.tracking.runs import own_service
@@ -123,7 +124,8 @@ def test_no_fault_costs_five_percent(wandb_server, tmp_path):
             f"{cost.service:.1f} CPU seconds of W&B's service, {cost.behind:.1f} s behind the end "
             f"(the jobs without differ by {spread - 1:.1%})"
         )
-        assert cost.behind < max(5.0, 0.03 * cost.wall) + 4.0  # and the teardown
+        ending = 2 * service._TEARDOWN + 1.0  # to end a process that will not
+        assert cost.behind < max(5.0, 0.03 * cost.wall) + ending
         verdicts.append((fault, wall < LIMIT and cpu < LIMIT, spread < LIMIT))
     if not all(steady for _, _, steady in verdicts):
         pytest.skip("equal jobs differ by more than 5 %: this machine is not idle")
