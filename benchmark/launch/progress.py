@@ -95,7 +95,8 @@ class Progress:
 
     def head(self) -> str:
         """Return the state of the sweep in one line."""
-        ends = [job for job, word in list(self.ends.values()) if word != "again"]
+        left_open = ("again", schema.INTERRUPTED.upper())
+        ends = [job for job, word in list(self.ends.values()) if word not in left_open]
         done = sum(map(work, ends)) + sum(fraction(b) * work(job) for job, b in self._beats())
         total, elapsed = sum(map(work, self.jobs)), time.monotonic() - self.start
         slowest = max((left(b) or 0.0 for _, b in self._beats()), default=0.0)

@@ -50,3 +50,13 @@ def test_a_sweep_takes_as_long_as_its_slowest_job(tmp_path):
     beat = {"global_step": 25, "budget": 100, "wall": 1000.0, "seeds": 1}
     store.write_json(store.job_dir(slow) / "heartbeat.json", beat)
     assert shown.head().endswith("ETA 0:50:00")
+
+
+def test_what_was_interrupted_is_not_done(tmp_path):
+    planned = plan(tmp_path, [fakes.FINISH, fakes.RAISE])
+    shown = Progress(planned, planned.jobs, {})
+    done, stopped = planned.jobs
+    shown.ended(done, [], again=False)
+    interrupted = {"state": schema.INTERRUPTED, "reason": "asked to stop"}
+    shown.ended(stopped, [interrupted], again=False)  # type: ignore[list-item]
+    assert shown.head().startswith("1/2 jobs, 50%, 0 runs failed")
