@@ -26,6 +26,7 @@ from benchmark.tracking.files import plain, timed_rows
 from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
 
 UPLOADING = "uploading"
+_FOR_FILES = 60.0  # seconds that the end of a job waits at most where weights or videos are sent
 
 _SETTINGS: dict[str, Any] = {  # what a mirror needs no more than the start-up time it costs
     "silent": True,
@@ -72,6 +73,11 @@ class WandbMirror:
         if self._status != "disabled":
             self._service = service(os.getpid())
             self._service.call(self._start)
+
+    @property
+    def sends_files(self) -> bool:
+        """Say whether more than rows may go to W&B."""
+        return bool(self._tracking.get("artifacts") or self._tracking.get("video"))
 
     @property
     def status(self) -> str:
@@ -195,7 +201,8 @@ def settle(mirrors: Iterable[WandbMirror]) -> None:
     if not waiting:
         return
     shared = service(os.getpid())
-    if problem := shared.wait():
+    patience = _FOR_FILES if any(mirror.sends_files for mirror in waiting) else None
+    if problem := shared.wait(patience):
         for mirror in waiting:
             mirror.lose(problem)
     if problem or not shared.live:

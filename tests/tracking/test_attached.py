@@ -9,6 +9,7 @@ import pytest
 from benchmark import store
 from benchmark.job import Job
 from benchmark.runner import run_job
+from benchmark.tracking import service
 from benchmark.tracking.push import Pace, push
 from benchmark.tracking.wandb import wandb_id
 from tests.runs import job, same_results, stop
@@ -47,12 +48,15 @@ def local(folder: Path) -> dict[str, bytes]:
     return {key: (folder / name).read_bytes() for key, name in names.items()}
 
 
-def test_weights_and_video_are_sent_once(wandb_server, tmp_path):
+def test_weights_and_video_are_sent_once(wandb_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "_PATIENCE", (0.0, 0.0))  # enough for rows, not for files
     done = work(tmp_path, **ASKED)
     with own_service():
         run_job(done)
     for folder in folders(done):
         assert held(wandb_server, folder) == local(folder)
+        status = store.read_status(folder)
+        assert status and status["wandb"] == "online"
     wandb_server.calls.clear()
     assert [x.problem for x in push(folders(done), {}, NO_TIME)] == ["", ""]
     assert posts(wandb_server) == []
