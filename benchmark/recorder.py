@@ -41,7 +41,8 @@ class RunWriter:
         (self.folder / "error.txt").unlink(missing_ok=True)
         (self.folder / "metrics.parquet").unlink(missing_ok=True)
         if resume_at is None:
-            (self.folder / schema.BEST).unlink(missing_ok=True)
+            for name in (schema.BEST, schema.VIDEO):  # of an attempt that counts no longer
+                (self.folder / name).unlink(missing_ok=True)
         self._metrics = Rows(self.folder / "metrics.jsonl")
         self._timing = Rows(self.folder / "timing.jsonl")
         for rows in (self._metrics, self._timing):

@@ -5,6 +5,7 @@ evaluations can change. Needs no display.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -26,7 +27,9 @@ from benchmark.evaluate import load_run
 _FRAMES = 1_000  # of an episode that is longer, the first
 _SIDE = 400  # pixels; a larger picture is reduced
 _MODE = "rgb_array"
-_HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "MUJOCO_GL": "egl"}
+_HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+if sys.platform == "linux":
+    _HEADLESS["MUJOCO_GL"] = "egl"
 
 
 def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import store
+from benchmark import store, video
 from benchmark.job import Job
 from benchmark.runner import run_job
 from benchmark.tracking import service
@@ -116,6 +116,17 @@ def test_a_refused_upload_is_made_good_by_push(wandb_server, tmp_path, capfd):
     for folder in folders(done):
         assert held(wandb_server, folder) == local(folder)
     assert "mirror off, training goes on" in capfd.readouterr().err
+
+
+def test_nothing_of_an_earlier_attempt_is_left(tmp_path, monkeypatch):
+    done = work(tmp_path, "disabled", **ASKED)
+    run_job(done)
+    monkeypatch.setattr(video, "record", lambda *_: 1 / 0)
+    done.config["tracking"]["artifacts"] = False
+    run_job(done)
+    for folder in folders(done):
+        assert not (folder / "best.pt").exists()
+        assert not (folder / "media" / "episode.gif").exists()
 
 
 def test_a_job_planned_before_there_were_such_settings_runs(tmp_path):
