@@ -89,44 +89,40 @@ class Tabular:
 
     def _choose(self, s: Array, u: Array) -> tuple[Array, Array]:
         """Return actions of the behaviour in ``s [K, N]``; their chances for rules that ask."""
-        policy = self._behaviour(s)
+        policy = self._behaviour(self.rule.at(s), s)
         action = policies.sample(policy, u)
         if not self.rule.chooses_next:
             return action, self._chance
         return action, np.take_along_axis(policy, action[None], 0)[0]
 
-    def _behaviour(self, s: Array) -> Array:
-        """Return the behaviour's probabilities ``[A, K, N]``."""
-        b, level = self.config.behaviour, self.level(self.ticks * self.config.lanes)
-        base = self.base.take(s, 1)
-        if self.config.predict or b.kind == "uniform":
+    def _behaviour(self, q: Array, s: Array) -> Array:
+        """Return the behaviour's probabilities ``[A, ...]`` for ``q [A, ...]`` in ``s [...]``."""
+        b, base = self.config.behaviour, self.base.take(s, 1)
+        if self.config.predict:
             return base
-        visits = self.rule.values.visits_at(s) if b.kind == "ucb" else None
-        return policies.probabilities(b.kind, self.rule.at(s), base, level, visits)
-
-    def _target(self, q: Array, s: Array) -> Array:
-        """Return the target policy's probabilities for ``q [A, K]`` in ``s [K]``."""
-        c, b = self.config, self.config.behaviour
-        if c.predict:
-            return np.ones_like(q)
-        base = self.base.take(s, 1)
-        if c.target != "behaviour":
-            return policies.probabilities(c.target, q, base, c.target_epsilon)
-        level = self.level(self.ticks * c.lanes)
+        level = self.level(self.ticks * self.config.lanes)
         visits = self.rule.values.visits_at(s) if b.kind == "ucb" else None
         return policies.probabilities(b.kind, q, base, level, visits)
 
+    def _target(self, q: Array, s: Array) -> Array:
+        """Return the target policy's probabilities ``[A, K]`` for ``q [A, K]`` in ``s [K]``."""
+        c = self.config
+        if c.predict:
+            return np.ones_like(q)
+        if c.target == "behaviour":
+            return self._behaviour(q, s)
+        return policies.probabilities(c.target, q, self.base.take(s, 1), c.target_epsilon)
+
     def _evaluate(self, s: Array) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.rule.at(s)
+        action = q.argmax(0)
         if self.config.predict:
             lanes = s.shape[1]
             if lanes not in self._looks:
                 self._looks[lanes] = Draws(self.seeds, f"look/{lanes}", (lanes,))
             action = policies.sample(self.base.take(s, 1), self._looks[lanes].host())
-        else:
-            action = q.argmax(0)
-        chosen = (torch.from_numpy(x).to(self.device) for x in (action, q.max(0)))
-        return next(chosen), {"value": next(chosen)}
+        value = torch.from_numpy(q.max(0)).to(self.device)
+        return torch.from_numpy(action).to(self.device), {"value": value}
 
     def observe(self, step: Step) -> None:
         """Keep one tick, on the host."""
@@ -168,9 +164,8 @@ class Tabular:
         self.ticks += 1
         if self.ticks % self._report_every:
             return None
-        metrics = {"loss/td_error": torch.from_numpy(np.abs(error))} | self.oracle.errors(
-            self.q().amax(-1)
-        )
+        metrics = self.oracle.errors(self.q().amax(-1))
+        metrics["loss/td_error"] = torch.from_numpy(np.abs(error))
         return {name: x.to(self.device) for name, x in metrics.items()}
 
     def q(self) -> Tensor:
