@@ -59,6 +59,7 @@ def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
         axis.set_xticks([])
         axis.set_yticks([])
         axis.grid(False)
+        axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, shrink=0.6, label="value")
     counts = sorted({len(runs) for runs in drawn.values()})
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -111,6 +112,7 @@ def _errors(data: Data, frame: pd.DataFrame, look: dict[str, Style]) -> Plot:
     caption = (
         "Root mean square of learned less exact values over the reachable states (optimal values; "
         "for prediction, those of the uniform policy), mean over runs, on a logarithmic axis. "
+        "A planner's step is the backup of one state. "
         f"The {stats.LEVEL:.0%} intervals are left out where curves would hide each other."
     )
     return Plot("error-over-time", figure, caption)
