@@ -223,8 +223,18 @@ def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
 
 
 def nodes(group: str, names: Sequence[str]) -> dict[str, DictConfig]:
-    """Return the nodes of several options of a group, composed all at once."""
-    return _nodes(group, tuple(names), config_folders())
+    """Return the nodes of several options of a group, composed all at once.
+
+    One that does not compose is left out: it is told of where it is used.
+    """
+    try:
+        return _nodes(group, tuple(names), config_folders())
+    except ConfigError:
+        found: dict[str, DictConfig] = {}
+        for name in names:
+            with suppress(ConfigError):
+                found |= _nodes(group, (name,), config_folders())
+        return found
 
 
 @cache

@@ -178,12 +178,17 @@ def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
     folder = elsewhere / "mine" / "algo"
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("defaults: [/schema/broken@_here_, _self_]\nname: broken\n")
+    (folder / "worse.yaml").write_text("defaults: [/schema/nothing@_here_]\n")
     words = ["env=cartpole", "--config-dir=mine", "dry_run=true", "budget=100"]
     assert main(["algo=dqn", *words]) == 0
     capsys.readouterr()
     assert main(["algo=broken", *words]) == 2
     assert "algo.agent must name a class" in (told := capsys.readouterr().err)
     assert "No module named 'no_such_package'" in told and told.count("\n") == 1
+    assert main(["algo=worse", *words]) == 2
+    assert (
+        "schema: unknown 'nothing'" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    )
 
 
 def test_only_a_forest_needs_scikit_learn(elsewhere):

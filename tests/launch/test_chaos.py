@@ -53,7 +53,7 @@ class Chaos:
 
     def kill(self, kinds: tuple[str, ...]) -> None:
         """Kill something in the middle of the work, and start the sweep again if that ended it."""
-        before, end = self.rows(), time.monotonic() + 120
+        before, end = self.rows(), time.monotonic() + 600
         while not (self.owners() and self.rows() > before):
             assert self.driver.poll() is None, "the sweep was over before its last kill"
             assert time.monotonic() < end, "the sweep does not go on"
