@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def categorical_projection(
@@ -69,10 +70,11 @@ def quantile_huber(quantiles: Tensor, target: Tensor, kappa: float) -> Tensor:
     """
     n = quantiles.shape[-1]
     tau = (torch.arange(n, dtype=quantiles.dtype, device=quantiles.device) + 0.5) / n
-    error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # [..., N, M]
-    magnitude = error.abs()
-    if kappa > 0:
-        clipped = magnitude.clamp(max=kappa)
-        magnitude = clipped * (magnitude - 0.5 * clipped) / kappa
-    weight = (tau.unsqueeze(-1) - (error < 0).to(error.dtype)).abs()
+    tau = tau.unsqueeze(-1)
+    theta, sample = torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2))
+    if kappa > 0:  # [..., N, M]
+        magnitude = F.huber_loss(theta, sample, reduction="none", delta=kappa) / kappa
+    else:
+        magnitude = (sample - theta).abs()
+    weight = torch.where(sample < theta, 1 - tau, tau)
     return (weight * magnitude).mean(-1).sum(-1)
