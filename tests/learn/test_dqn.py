@@ -7,10 +7,15 @@ pytestmark = pytest.mark.learn
 
 
 @pytest.mark.parametrize(
-    ("env", "budget", "bar"), [("cartpole", 200_000, 450.0), ("acrobot", 100_000, -100.0)]
+    ("env", "budget", "seeds", "bar"),
+    [
+        ("cartpole", 200_000, "range(0,5)", 450.0),
+        ("acrobot", 100_000, "range(10,15)", -100.0),  # the target period was chosen on 0 to 4
+    ],
 )
-def test_classic_control(train, env: str, budget: int, bar: float) -> None:
-    scores = train(f"learn_{env}", "algo=dqn,c51,qrdqn", f"env={env}", f"budget={budget}")
+def test_classic_control(train, env: str, budget: int, seeds: str, bar: float) -> None:
+    settings = (f"env={env}", f"budget={budget}", f"seed={seeds}")
+    scores = train(f"learn_{env}", "algo=dqn,c51,qrdqn", *settings)
     assert len(scores) == 3
     for key, returns in scores.items():
         assert len(returns) == 5
