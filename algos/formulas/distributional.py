@@ -71,7 +71,8 @@ def quantile_huber(quantiles: Tensor, target: Tensor, kappa: float) -> Tensor:
     n = quantiles.shape[-1]
     tau = (torch.arange(n, dtype=quantiles.dtype, device=quantiles.device) + 0.5) / n
     tau = tau.unsqueeze(-1)
-    theta, sample = torch.broadcast_tensors(quantiles.unsqueeze(-1), target.unsqueeze(-2))
+    theta = quantiles.unsqueeze(-1).expand(*quantiles.shape, target.shape[-1])
+    sample = target.unsqueeze(-2).expand_as(theta)
     if kappa > 0:  # [..., N, M]
         magnitude = F.huber_loss(theta, sample, reduction="none", delta=kappa) / kappa
     else:
