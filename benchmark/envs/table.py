@@ -7,6 +7,7 @@ needed or not, so that a lane's future depends on its position in the stream alo
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -159,13 +160,15 @@ class TableVecEnv:
 
     def drain(self) -> list[list[tuple[float, int]]]:
         """Return, per seed, (return, length) of the episodes that ended since the last call."""
-        out: list[list[tuple[float, int]]] = [[] for _ in self.seeds]
-        for over, returns, lengths in self._finished:
-            rows = zip(over.tolist(), returns.tolist(), lengths.tolist(), strict=True)
-            for lane, total, length in rows:
-                out[lane // self.lanes].append((total, length))
+        if not self._finished:
+            return [[] for _ in self.seeds]
+        over, returns, lengths = (np.concatenate(x) for x in zip(*self._finished, strict=True))
         self._finished = []
-        return out
+        seed = over // self.lanes
+        order = seed.argsort(kind="stable")  # by seed, in the order of their ends
+        pairs = list(zip(returns[order].tolist(), lengths[order].tolist(), strict=True))
+        ends = seed[order].searchsorted(np.arange(len(self.seeds) + 1)).tolist()
+        return [pairs[a:b] for a, b in pairwise(ends)]
 
     def fail(self, k: int, reason: str) -> None:
         """End the seed of index ``k``: its lanes are not stepped again."""
