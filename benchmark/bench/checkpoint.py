@@ -14,7 +14,8 @@ _FULL: dict[str, Any] = {
     "algo__train_every": 4,
     "algo__learning_starts": 5_000,
     "algo__buffer_size": 100_000,
-    "checkpoint_every": 60.0,  # the default
+    "checkpoint_every": 60.0,  # the default; a checkpoint is taken beside a row of metrics
+    "log_every": 600,
 }
 
 
