@@ -21,8 +21,8 @@ WORKERS = 2
 BAR = 0.25  # seconds a trivial job
 # 6 jobs of 5 seeds, long enough to learn.
 PRICED = ("algo=dqn,c51,ppo", "env=cartpole,acrobot", "budget=30_000", "tracking=disabled")
-# 8 jobs of two agents, with the evaluations, rows and checkpoints that a user's sweep has.
-REAL = ("algo=dqn,rainbow", "seed=range(0,8)", "seeds_per_job=2", "budget=20_000", "tuned=false")
+# 8 jobs of two agents with evaluations, rows and checkpoints; long: their start counts little.
+REAL = ("algo=dqn,rainbow", "seed=range(0,8)", "seeds_per_job=2", "budget=45_000", "tuned=false")
 
 
 @contextmanager
