@@ -164,3 +164,18 @@ def test_networks_of_one_seed_are_clipped_as_one() -> None:
     rows = alone.grad[:2]
     assert norm.shape == (1,) and float(norm) == pytest.approx(float(rows.norm()))
     torch.testing.assert_close(pair.params.data, before - LR * rows / (rows.norm() + 1e-6))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_together_are_rows_apart_to_the_bit(kind: str) -> None:
+    """As long as no seed sits out, one call updates all; a mask makes one of each row."""
+    together, apart = flat(kind, 0.5), flat(kind, 0.5)
+    for step in range(20):
+        for optimizer in (together, apart):
+            optimizer.backward(loss_of(optimizer.params.parameters, values(step + 1)))
+        together.step()
+        apart.step(torch.ones(K, dtype=torch.bool))
+        equal(together.state(), apart.state())
+        assert torch.equal(together.params.data, apart.params.data)
+    if kind == "adam":  # the only one that counts
+        assert together.state()["steps"].tolist() == [20.0] * K
