@@ -160,6 +160,7 @@ def report(options: argparse.Namespace) -> None:
     study = _load(options)
     from analysis.ablation import Choice
     from analysis.report import write  # late: bad input is answered at once
+    from analysis.verdict import lines
 
     out = options.out or _beside(Path(options.where[0]), "report")
     words = [shlex.quote(word) for word in _words(options)]
@@ -174,8 +175,8 @@ def report(options: argparse.Namespace) -> None:
     for table in made.tables:
         if (table.frame.metric == curves.FINAL).all():
             print(table.text(), end="\n\n")
-    for verdict in made.verdicts:
-        print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
+    for line in lines(made.verdicts):
+        print(line)
     for note in study.data.notes:
         print(f"note: {note}")
     print(f"\nreport: {made.page}")
@@ -199,7 +200,7 @@ def _words(options: argparse.Namespace) -> list[str]:
 def ablation(options: argparse.Namespace) -> None:
     """Print the component study and what it says."""
     from analysis.tables import ablation_tables
-    from analysis.verdict import verdicts
+    from analysis.verdict import lines, verdicts
 
     study = _load(options)
     found = study.ablation(options.test, options.correct)
@@ -209,8 +210,8 @@ def ablation(options: argparse.Namespace) -> None:
     if len(effects):
         _show(effects, "Factorial: main effects, interactions, Shapley values", options.format)
     if options.format == "text":
-        for verdict in verdicts(found):
-            print(f"- {verdict.env}: {verdict.text}" if verdict.env else f"- {verdict.text}")
+        for line in lines(verdicts(found)):
+            print(line)
 
 
 def table(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from analysis.ablation import COMPARISON
 from analysis.curves import AUC, FINAL, NAMES
 from benchmark.schema import LEAVE_ONE_OUT
 
+MANY = 12  # sentences that are read; more are for looking up
 _ALPHA = 1 - stats.LEVEL
 Row = Any  # one row of the table of ``ablation.ablate``
 
@@ -25,6 +26,15 @@ class Verdict:
     # component, or where that shows nothing, to the area under the curve
     kind: str
     text: str
+
+
+def lines(found: list[Verdict]) -> list[str]:
+    """Return the lines of a terminal: ``MANY`` at most, first those that found something."""
+    rank = sorted(found, key=lambda verdict: (verdict.env != "", verdict.kind == "none"))
+    shown = rank[:MANY] if len(found) > MANY else found
+    said = [f"- {v.env}: {v.text}" if v.env else f"- {v.text}" for v in shown]
+    left = len(found) - len(shown)
+    return said + ([f"- and {left} more sentences in the report"] if left else [])
 
 
 def number(value: float) -> str:

@@ -16,7 +16,7 @@ from analysis.data import Data
 from analysis.report import interactive, runs
 from analysis.report.sections import Context, sections
 from analysis.stats.coverage import warning
-from analysis.verdict import Verdict, verdicts
+from analysis.verdict import MANY, Verdict, verdicts
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def write(
         "data": data,
         "counts": data.counts(),
         "verdicts": said,
+        "many": MANY,
         "main": main,
         "scores": per_env,
         "completeness": completeness,
@@ -121,6 +122,7 @@ def _templates(out: Path) -> jinja2.Environment:
         return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
 
     environment.globals["picture"] = picture
+    environment.filters["counts"] = lambda kinds: sorted(Counter(kinds).items(), reverse=True)
     environment.filters["table"] = lambda table: Markup(table.html(links=True))
     return environment
 
