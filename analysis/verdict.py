@@ -12,6 +12,7 @@ from analysis.curves import AUC, FINAL, NAMES
 from benchmark.schema import LEAVE_ONE_OUT
 
 MANY = 12  # sentences that are read; more are for looking up
+_FEW = 3  # comparisons that need no sentence over them
 _ALPHA = 1 - stats.LEVEL
 Row = Any  # one row of the table of ``ablation.ablate``
 
@@ -62,7 +63,7 @@ def verdicts(table: pd.DataFrame) -> list[Verdict]:
     """Return the sentences of a table from ``ablation.ablate``, largest effect first."""
     if table.empty:
         return []
-    found = list(_over_environments(table))
+    found = [*_over_environments(table), *_leaders(table)]
     for _, section in table.groupby(["env", "section", "base", "full"], sort=False, dropna=False):
         final = section[section.metric == FINAL].sort_values("effect", ascending=False)
         area = section[section.metric == AUC].set_index("label")
@@ -138,6 +139,18 @@ def _of_comparison(row: Row) -> Verdict:
         f"n = {row.n} could only have seen an effect above {number(row.visible)}).",
     }.get(kind, f"{row.label} cannot be compared with {row.reference}: {row.note}.")
     return Verdict(row.env, row.label, kind, text)
+
+
+def _leaders(table: pd.DataFrame) -> Iterator[Verdict]:
+    """Yield who leads on each environment, where more are compared than are kept in mind."""
+    rows = table[(table.metric == FINAL) & (table.section == COMPARISON)]
+    for env, group in rows[rows.label != rows.reference].groupby("env", sort=False):
+        if len(group) > _FEW:
+            told = int((group.apply(outcome, axis=1) == "worse").sum())
+            leader = group.reference.iloc[0]
+            others = f"{told} of {len(group)} others"
+            text = f"{leader} ends highest on {env}, detectably above {others}."
+            yield Verdict("", leader, "better" if told else "none", text)
 
 
 def _over_environments(table: pd.DataFrame) -> Iterator[Verdict]:

@@ -161,6 +161,25 @@ def test_hostile_names_are_shown_as_text_and_the_same_twice(writer):
     assert {path: path.read_bytes() for path in (folder / "report").rglob("*.*")} == first
 
 
+def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
+    study = writer("many")
+    for place in range(8):  # the last against each of seven others, on two environments
+        one = study.variant(f"agent {place}", base=f"agent {place}", full=f"agent {place}")
+        for env in ("lake", "pond"):
+            for seed in range(4):
+                study.run(one, env, seed, 10 * place + (90 if place == 7 else 0))
+    folder = study.plan()
+    assert main(["report", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(" below agent 7 (") == 10
+    assert "- agent 7 ends highest on pond, detectably above 7 of 7 others." in printed
+    assert "- and 4 more sentences in the report" in printed
+    page = (folder / "report" / "index.html").read_text()
+    assert page.count(" below agent 7 (") == 14
+    for env in ("lake", "pond"):
+        assert f'<summary>{env}: <span class="count worse">7 lower</span></summary>' in page
+
+
 def test_a_sweep_has_a_sensitivity_figure(writer):
     study = writer("sweep")
     for rate in (1e-4, 1e-3, 1e-2):
