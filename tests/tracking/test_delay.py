@@ -1,9 +1,12 @@
-"""What a faulty W&B server costs a job, in CPU and by the clock; for an idle machine.
+"""What a faulty W&B server costs a job's training; for an idle machine with two cores.
 
-Every job is a process of its own with W&B imported, as the launcher's are; the server stays in the
-test's. A job with a fault runs beside one without W&B, a core each, and then with the cores
-swapped, so that a machine whose speed drifts still compares fairly. PRISM_DELAY_STEPS makes the
-jobs shorter, to see whether the test works.
+Two measures. What W&B can take at most is counted in the job itself: the clock's seconds that the
+training thread spends in calls to the mirror, and the CPU seconds of every other thread and of
+W&B's service process, as if none had found a moment or a core that training leaves free. It hardly
+varies. Beside each job with a fault, on the other core, runs one without W&B: the clock's
+difference of such a pair is what a user sees, with a machine's noise of several percent, so its
+mean over all faults counts. PRISM_DELAY_STEPS makes the jobs shorter, to see whether the test
+works.
 """
 
 import multiprocessing
@@ -11,21 +14,25 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
-from benchmark import store
+from analysis.stats.intervals import mean_interval
+from benchmark import recorder, store
 from benchmark.runner import run_job
 from benchmark.tracking import service
 from benchmark.tracking.files import read_rows
+from benchmark.tracking.wandb import WandbMirror
 from tests.runs import job
 from tests.tracking.runs import own_service
 from tests.wandb_server import WandbServer
 
-BUDGET = int(os.environ.get("PRISM_DELAY_STEPS", "150000"))
+BUDGET = int(os.environ.get("PRISM_DELAY_STEPS", "100000"))
 ROWS = 200
 LIMIT = 0.05
 Strike = Callable[[WandbServer], object]
@@ -51,9 +58,39 @@ FAULTS: dict[str, tuple[float, Strike]] = {  # the share of the job behind it, a
 
 class Cost(NamedTuple):
     wall: float  # seconds up to the last row
-    cpu: float  # of the training process up to the last row, all its threads
+    called: float  # seconds of the training thread in calls to the mirror, start to finish
+    threads: float  # CPU seconds of all other threads
     service: float  # CPU seconds of W&B's service process
     behind: float  # seconds behind the last row
+
+    @property
+    def taken(self) -> float:
+        return self.called + self.threads + self.service
+
+
+class Timed(WandbMirror):
+    """A mirror that counts the clock's seconds that its callers spend in it."""
+
+    seconds = 0.0
+
+    def __init__(self, *args: Any) -> None:
+        with counted():
+            super().__init__(*args)
+
+    def log(self, row: Any) -> None:
+        with counted():
+            super().log(row)
+
+    def finish(self, *args: Any) -> None:
+        with counted():
+            super().finish(*args)
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    Timed.seconds += time.monotonic() - began
 
 
 def mend(server: WandbServer) -> None:
@@ -68,19 +105,21 @@ def trained(folder: Path, mode: str, core: int) -> Cost:
     os.sched_setaffinity(0, {core})
     import wandb  # noqa: F401
 
+    recorder.WandbMirror = Timed
     work = job(
         folder, env="cartpole", seeds=tuple(range(10)), tracking__wandb=mode, budget=BUDGET,
         log_every=BUDGET // ROWS, evaluation__every=BUDGET // 20, algo__hidden=[120, 84],
         algo__batch_size=128, algo__train_every=10, algo__buffer_size=10_000,
     )  # fmt: skip
-    began = time.monotonic()
+    began, others = time.monotonic(), time.process_time() - time.thread_time()
     with own_service():
         run_job(work)
         total = time.monotonic() - began
+    others = time.process_time() - time.thread_time() - others
     last = read_rows(store.run_dir(work, work.run_ids[0]) / "timing.jsonl")[-1]
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     service = children.ru_utime + children.ru_stime
-    return Cost(last["wall"], last["cpu"], service, total - last["wall"])
+    return Cost(last["wall"], Timed.seconds, others, service, total - last["wall"])
 
 
 def when(folder: Path, share: float, strike: Callable[[], object], over: threading.Event) -> None:
@@ -93,11 +132,10 @@ def when(folder: Path, share: float, strike: Callable[[], object], over: threadi
 
 
 def abreast(
-    server: WandbServer, folder: Path, fault: str | None, cores: tuple[int, int]
+    server: WandbServer, folder: Path, fault: str, cores: tuple[int, int]
 ) -> tuple[Cost, Cost]:
-    """Train with a fault, or without W&B where that is None, and beside it without W&B."""
-    mode, over = "online" if fault else "disabled", threading.Event()
-    share, strike = FAULTS[fault or "none"]
+    """Train with a fault, and beside it without W&B."""
+    (share, strike), over = FAULTS[fault], threading.Event()
     watch = threading.Thread(
         target=when, args=(folder / "with", share, lambda: strike(server), over)
     )
@@ -106,7 +144,7 @@ def abreast(
     else:
         strike(server)
     with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-        jobs = (folder / "with", mode, cores[0]), (folder / "without", "disabled", cores[1])
+        jobs = (folder / "with", "online", cores[0]), (folder / "without", "disabled", cores[1])
         costs = pool.starmap(trained, jobs, chunksize=1)
     over.set()
     if share:
@@ -115,33 +153,26 @@ def abreast(
     return costs[0], costs[1]
 
 
-def compared(server: WandbServer, folder: Path, fault: str | None) -> tuple[float, float]:
-    """Return the shares of the clock and of CPU time that a fault adds, and print them."""
-    first, second, *_ = sorted(os.sched_getaffinity(0))
-    pairs = [
-        abreast(server, folder / str(turn), fault, cores)
-        for turn, cores in enumerate(((first, second), (second, first)))
-    ]
-    walls = [a.wall / b.wall - 1 for a, b in pairs]
-    cpus = [a.cpu / b.cpu - 1 for a, b in pairs]
-    worst = max((cost for cost, _ in pairs), key=lambda cost: cost.behind)
-    wall, cpu = sum(walls) / len(walls), sum(cpus) / len(cpus)
-    print(
-        f"{fault or 'disabled twice':20} {wall:+.1%} by the clock, {cpu:+.1%} of CPU time "
-        f"(clock {', '.join(f'{x:+.1%}' for x in walls)}), {worst.service:.1f} CPU seconds of "
-        f"W&B's service, {worst.behind:.1f} s behind the end of {worst.wall:.0f} s"
-    )
-    ending = 2 * service._TEARDOWN + 1.0  # to end a process that will not
-    assert worst.behind < max(5.0, 0.03 * worst.wall) + ending
-    return wall, cpu
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_no_fault_costs_five_percent(wandb_server, tmp_path):
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    clock, most = [], {}
     print()
-    noise = max(map(abs, compared(wandb_server, tmp_path / "equal", None)))
-    added = {fault: compared(wandb_server, tmp_path / fault, fault) for fault in FAULTS}
-    if noise > LIMIT:
-        pytest.skip("equal jobs differ by more than 5 %: this machine is not idle")
-    assert {fault: shares for fault, shares in added.items() if max(shares) > LIMIT} == {}
+    for turn, fault in enumerate(FAULTS):
+        cores = (first, second) if turn % 2 else (second, first)
+        cost, plain = abreast(wandb_server, tmp_path / fault, fault, cores)
+        clock.append(cost.wall / plain.wall - 1)
+        most[fault] = (cost.taken - plain.taken) / plain.wall
+        print(
+            f"{fault:20} at most {most[fault]:.1%} of {plain.wall:.0f} s: {cost.called:.2f} s in "
+            f"calls, {cost.threads:.2f} and {cost.service:.2f} CPU s of other threads and W&B's "
+            f"service; this pair by the clock {clock[-1]:+.1%}; {cost.behind:.1f} s behind the end"
+        )
+        ending = 2 * service._TEARDOWN + 1.0  # to end a process that will not
+        assert cost.behind < max(5.0, 0.03 * cost.wall) + ending
+    over_all = mean_interval(np.array(clock))
+    limits = f"[{over_all.low:+.1%}, {over_all.high:+.1%}]"
+    print(f"by the clock {over_all.value:+.1%} {limits} over {len(clock)} pairs")
+    assert {fault: share for fault, share in most.items() if share > LIMIT} == {}
+    assert over_all.value <= LIMIT
