@@ -128,6 +128,14 @@ class Critics(Learner):
         """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""
         return self._of(self.net, obs, action)
 
+    def judge(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return ``values`` whose gradient reaches the action alone: what the policy climbs."""
+        self.net.requires_grad_(False)
+        try:
+            return self.values(obs, action)
+        finally:
+            self.net.requires_grad_(True)
+
     def target_values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return what the targets say, ``[K, C, B]``."""
         return self._of(self.target, obs, action)

@@ -164,7 +164,8 @@ class SAC:
         if explore:
             return box.to_env(self._sample(obs, "act")[0]), {}
         action = squash(self._policy(obs)[0])
-        return box.to_env(action), {"value": self._smallest(obs, action)}
+        value = continuous.smallest(self.critics.values(obs, action))
+        return box.to_env(action), {"value": value}
 
     def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
@@ -174,10 +175,6 @@ class SAC:
     def _sample(self, obs: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
         return squashed_gaussian(*self._policy(obs), self.draws[purpose]())
-
-    def _smallest(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return the smallest of the critics' values, ``[K, B]``."""
-        return continuous.smallest(self.critics.values(obs, action))
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
@@ -217,7 +214,8 @@ class SAC:
     def _policy_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
         action, log_prob = self._sample(obs, "noise/policy")
-        loss = continuous.soft_policy_loss(self._smallest(obs, action), log_prob, alpha)
+        value = continuous.smallest(self.critics.judge(obs, action))
+        loss = continuous.soft_policy_loss(value, log_prob, alpha)
         return loss, log_prob
 
     def state(self) -> State:

@@ -183,7 +183,7 @@ class TD3:
     def _policy_loss(self, obs: Tensor) -> Tensor:
         """Return the actor's loss ``[K]``: the first critic alone judges it."""
         action = squash(self.actor.net.forward(obs))
-        return continuous.deterministic_policy_loss(self.critics.values(obs, action)[:, 0])
+        return continuous.deterministic_policy_loss(self.critics.judge(obs, action)[:, 0])
 
     def state(self) -> State:
         """Return networks, optimisers, replay, noise, streams and counters."""

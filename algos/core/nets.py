@@ -75,13 +75,15 @@ class _Affine(torch.autograd.Function):
         return _product(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
+        by_x = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:  # frozen: only what stands before it learns
+            return by_x, None, None
         if weight.shape[1] > weight.shape[2]:  # the wider side goes last: a matter of speed
             by_weight = torch.bmm(x.transpose(1, 2), grad).transpose(1, 2)
         else:
             by_weight = torch.bmm(grad.transpose(1, 2), x)
-        by_x = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None
         return by_x, by_weight, grad.sum(1, keepdim=True)
 
 
