@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.learn
 
 FEW = ("seed=range(0,3)", "evaluation.episodes=10", "evaluation.every=10000", "budget=100000")
-SMALL = ("algo.hidden=[64,64]", "budget=25000")
+SMALL = ("algo.hidden=[64,64]", "budget=40000")
 
 
 def test_pendulum(train) -> None:
