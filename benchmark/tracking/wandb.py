@@ -96,6 +96,8 @@ class WandbMirror:
             self._service.call(lambda: self._end(state, exit_code, reason))
 
     def _start(self) -> None:
+        if self._ended:  # lost while it waited for its turn
+            return
         mode: StartMode = "offline"
         try:
             mode = self._service.resolve(self._wanted)

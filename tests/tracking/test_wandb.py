@@ -193,6 +193,19 @@ def test_a_stuck_service_is_given_up_once(start, monkeypatch):
     release.set()
 
 
+def test_a_mirror_that_is_given_up_before_its_turn_opens_nothing(start, tmp_path, monkeypatch):
+    release, idle = threading.Event(), threading.Event()
+    monkeypatch.setattr(service, "_PATIENCE", (0.05, 0.05))
+    shared = service.service(os.getpid())
+    shared.call(release.wait)
+    finish(*(start(seed) for seed in range(2)))
+    shared.call(idle.set)
+    release.set()
+    assert idle.wait(60)
+    assert [recorded(folder(tmp_path, seed)) for seed in range(2)] == [[], []]
+    assert not list(tmp_path.glob("runs/*/wandb"))
+
+
 @pytest.mark.parametrize(
     ("asked", "environment", "status"),
     [
