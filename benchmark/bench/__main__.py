@@ -13,8 +13,6 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from benchmark.bench import (
     actor_critic,
@@ -22,6 +20,7 @@ from benchmark.bench import (
     checkpoint,
     dqn,
     launch,
+    overhead,
     policy_gradient,
     tabular,
 )
@@ -29,6 +28,7 @@ from benchmark.bench.measure import Group, Result
 
 GROUPS: dict[str, Group] = {
     **dqn.GROUPS,
+    **overhead.GROUPS,
     **policy_gradient.GROUPS,
     **actor_critic.GROUPS,
     **analysis.GROUPS,
@@ -38,11 +38,10 @@ GROUPS: dict[str, Group] = {
 }
 
 
-def _in_process(group: str, case: str, core: int | None = None) -> Result:
-    """Run one case in a fresh process with one thread, on one core if that is said."""
+def _in_process(group: str, case: str) -> Result:
+    """Run one case in a fresh process with one thread."""
     one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     command = [sys.executable, "-W", "ignore", "-m", "benchmark.bench", group, "--case", case]
-    command += [] if core is None else ["--core", str(core)]
     done = subprocess.run(command, env=os.environ | one, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{case}: {done.stderr.strip().splitlines()[-1]}")
@@ -54,29 +53,10 @@ def measure(name: str, repeats: int) -> dict[str, list[Result]]:
     """Run the cases of a group in turn, ``repeats`` times."""
     group = GROUPS[name]
     results: dict[str, list[Result]] = {case: [] for case in group.cases}
-    for turn in range(min(repeats, group.repeats or repeats)):
-        for cases in _batches(group):
-            cores = _cores(len(cases), turn)
-            with ThreadPoolExecutor(len(cases)) as pool:
-                measured = pool.map(partial(_in_process, name), cases, cores)
-                for case, result in zip(cases, measured, strict=True):
-                    results[case].append(result)
+    for _ in range(min(repeats, group.repeats or repeats)):
+        for case, runs in results.items():
+            runs.append(_in_process(name, case))
     return results
-
-
-def _batches(group: Group) -> list[list[str]]:
-    """Return the cases that run at the same time."""
-    names = list(group.cases)
-    size = 2 if group.abreast else 1
-    return [names[i : i + size] for i in range(0, len(names), size)]
-
-
-def _cores(count: int, turn: int) -> list[int | None]:
-    """Return a core for each of several processes, in turn; None: wherever the system puts it."""
-    if count == 1 or not hasattr(os, "sched_setaffinity"):
-        return [None] * count
-    cores = sorted(os.sched_getaffinity(0))[:count]
-    return [cores[(i + turn) % len(cores)] for i in range(count)]
 
 
 def _speed(results: list[Result]) -> float:
@@ -105,10 +85,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], metavar="group")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.core is not None:
-        os.sched_setaffinity(0, {arguments.core})
     if arguments.case:
         print(json.dumps(GROUPS[arguments.groups[0]].cases[arguments.case]()))
         return

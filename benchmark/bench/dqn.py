@@ -1,6 +1,5 @@
 """The DQN family: at CleanRL's CartPole settings beside Stable-Baselines3, and on MinAtar."""
 
-import statistics
 from typing import Any
 
 from benchmark.bench.measure import Group, Result, measured, train
@@ -32,28 +31,6 @@ def peer(budget: int) -> Result:
     return measured(lambda: model.learn(budget), budget)
 
 
-def _report_overhead(results: dict[str, list[Result]]) -> None:
-    """Tell what a job pays for its records, and what of it it pays once, whatever its length."""
-    more, fixed = (
-        [full["cpu"] - bare["cpu"] for full, bare in zip(results[a], results[b], strict=True)]
-        for a, b in (("records", "no records"), ("records, start", "no records, start"))
-    )
-    shares = [x / bare["cpu"] for x, bare in zip(more, results["no records"], strict=True)]
-    print(
-        f"  records add {statistics.mean(shares):.1%} of CPU time ({min(shares):.1%} to "
-        f"{max(shares):.1%}, n = {len(shares)} pairs), {statistics.median(fixed):.2f} CPU seconds "
-        "of it once, whatever the length"
-    )
-
-
-# All that a job keeps, at the defaults: rows, W&B offline, evaluations, checkpoints.
-_RECORDS: dict[str, Any] = {
-    "log_every": None,
-    "checkpoint_every": 60,
-    "evaluation__every": None,
-    "tracking__wandb": "offline",
-}
-_ONCE = _RECORDS | {"log_every": 1_000, "evaluation__every": 0}
 _MINATAR: dict[str, Any] = {
     "algo__hidden": [128],
     "algo__batch_size": 32,
@@ -85,16 +62,6 @@ GROUPS = {
             "dqn minatar k=10": lambda: train("dqn", "minatar_breakout", 10, 20_000, **_MINATAR),
         },
         ratios=(("dqn minatar k=10", "dqn minatar k=1"),),
-    ),
-    "overhead": Group(
-        {
-            "records": lambda: train("dqn", "cartpole", 10, 500_000, **_RECORDS),
-            "no records": lambda: train("dqn", "cartpole", 10, 500_000),
-            "records, start": lambda: train("dqn", "cartpole", 10, 1_000, **_ONCE),
-            "no records, start": lambda: train("dqn", "cartpole", 10, 1_000),
-        },
-        abreast=True,
-        report=_report_overhead,
     ),
     "memory": Group(
         {"memory": lambda: train("dqn", "minatar_seaquest", 10, 100_000, **_MEMORY)}, repeats=1

@@ -27,8 +27,6 @@ class Group:
         cases: what to call each, and how to run it.
         ratios: pairs of cases; the first's speed is divided by the second's.
         repeats: how often at most; None = as asked.
-        abreast: the cases, two by two, run side by side, a core each, which they swap with every
-            repeat: a drift of the machine meets both, and differences of a few percent show.
         by_clock: the cases tell the clock's time, which only their report can speak of.
         report: prints more from the results, by case.
     """
@@ -36,7 +34,6 @@ class Group:
     cases: dict[str, Case]
     ratios: tuple[tuple[str, str], ...] = ()
     repeats: int | None = None
-    abreast: bool = False
     by_clock: bool = False
     report: Callable[[dict[str, list[Result]]], None] | None = None
 
