@@ -72,7 +72,7 @@ class WandbMirror:
         self._status = "disabled" if self._wanted == "disabled" else "starting"
         if self._status != "disabled":
             self._service = service(os.getpid())
-            self._service.call(self._start)
+            self._service.call(self._begin)
 
     @property
     def sends_files(self) -> bool:
@@ -95,9 +95,12 @@ class WandbMirror:
         if self._status != "disabled":
             self._service.call(lambda: self._end(state, exit_code, reason))
 
+    def _begin(self) -> None:
+        """Start, unless it was given up while it waited for its turn."""
+        if not self._ended:
+            self._start()
+
     def _start(self) -> None:
-        if self._ended:  # lost while it waited for its turn
-            return
         mode: StartMode = "offline"
         try:
             mode = self._service.resolve(self._wanted)
