@@ -22,6 +22,7 @@ Mode = Literal["auto", "online", "offline", "disabled"]
 StartMode = Literal["online", "offline"]
 MODES: tuple[Mode, ...] = ("auto", "online", "offline", "disabled")
 
+_GATHER = 5.0  # seconds at most that a row waits for others; W&B uploads every fifteen
 _SHARE = 0.03  # of a job's time that the wait at its end may take ...
 _PATIENCE = (5.0, 60.0)  # ... and the least and the most seconds it lasts
 _TEARDOWN = 3.0  # seconds that the service process has to end by itself
@@ -78,6 +79,7 @@ class Service:
         self._said: set[str] = set()
         self._endings: list[threading.Thread] = []
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._hurry = threading.Event()
         threading.Thread(target=self._work, name="wandb-mirror", daemon=True).start()
 
     def resolve(self, wanted: Mode) -> StartMode:
@@ -93,9 +95,15 @@ class Service:
             self.say("not logged in, recording offline: set WANDB_API_KEY or run `wandb login`")
         return "online" if self._login and not self.unreachable else "offline"
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Queue a call."""
+    def call(self, function: Callable[[], None], hurry: bool = True) -> None:
+        """Queue a call.
+
+        Without hurry it waits for others: every time that this thread or W&B's service wakes up,
+        training loses the core for a moment and finds its cache cold.
+        """
         self._calls.put(function)
+        if hurry:
+            self._hurry.set()
 
     def end(self, function: Callable[[], None]) -> None:
         """Run the end of one W&B run beside those of the others: each waits for its upload."""
@@ -117,7 +125,7 @@ class Service:
             patience = min(most, max(least, _SHARE * (time.monotonic() - self._began)))
         deadline = time.monotonic() + patience
         done = threading.Event()
-        self._calls.put(done.set)
+        self.call(done.set)
         self._stuck = None if done.wait(patience) else done
         if self._stuck:
             return _STUCK
@@ -137,7 +145,10 @@ class Service:
 
     def _work(self) -> None:
         while True:
-            self._calls.get()()
+            self._hurry.wait(_GATHER)
+            self._hurry.clear()
+            while not self._calls.empty():
+                self._calls.get()()
 
 
 @cache

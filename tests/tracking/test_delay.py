@@ -132,10 +132,8 @@ def when(folder: Path, share: float, strike: Callable[[], object], over: threadi
             return
 
 
-def abreast(
-    server: WandbServer, folder: Path, fault: str, cores: tuple[int, int]
-) -> tuple[Cost, Cost]:
-    """Train with a fault, and beside it without W&B."""
+def abreast(server: WandbServer, folder: Path, fault: str, turn: int) -> tuple[Cost, Cost]:
+    """Train with a fault, and beside it without W&B; cores and who begins take turns."""
     (share, strike), over = FAULTS[fault], threading.Event()
     watch = threading.Thread(
         target=when, args=(folder / "with", share, lambda: strike(server), over)
@@ -144,9 +142,11 @@ def abreast(
         watch.start()
     else:
         strike(server)
+    one, other = CORES[:2] if turn % 2 else CORES[1::-1]
+    jobs = [(folder / "with", "online", one), (folder / "without", "disabled", other)]
+    order = 1 if turn // 2 % 2 else -1
     with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-        jobs = (folder / "with", "online", cores[0]), (folder / "without", "disabled", cores[1])
-        costs = pool.starmap(trained, jobs, chunksize=1)
+        costs = pool.starmap(trained, jobs[::order], chunksize=1)[::order]
     over.set()
     if share:
         watch.join()
@@ -157,12 +157,10 @@ def abreast(
 @pytest.mark.slow
 @pytest.mark.skipif(len(CORES) < 2, reason="needs two cores, and a system that pins jobs to them")
 def test_no_fault_costs_five_percent(wandb_server, tmp_path):
-    first, second = CORES[:2]
     clock, most = [], {}
     print()
     for turn, fault in enumerate(FAULTS):
-        cores = (first, second) if turn % 2 else (second, first)
-        cost, plain = abreast(wandb_server, tmp_path / fault, fault, cores)
+        cost, plain = abreast(wandb_server, tmp_path / fault, fault, turn)
         clock.append(cost.wall / plain.wall - 1)
         most[fault] = (cost.taken - plain.taken) / plain.wall
         print(

@@ -193,6 +193,26 @@ def test_a_stuck_service_is_given_up_once(start, monkeypatch):
     release.set()
 
 
+def test_a_row_waits_for_others_but_not_for_ever(start, monkeypatch):
+    hurries = []
+    call = service.Service.call
+
+    def noted(self, function, hurry=True):
+        hurries.append(hurry)
+        call(self, function, hurry)
+
+    monkeypatch.setattr(service.Service, "call", noted)
+    monkeypatch.setattr(service, "_GATHER", 0.01)
+    mirror = start(0)
+    mirror.log(row(1))
+    assert hurries == [True, False]
+    arrived = threading.Event()
+    mirror._service.call(arrived.set, hurry=False)
+    assert arrived.wait(60)
+    finish(mirror)
+    assert mirror.status == "offline"
+
+
 def test_a_mirror_that_is_given_up_before_its_turn_opens_nothing(start, tmp_path, monkeypatch):
     release, idle = threading.Event(), threading.Event()
     monkeypatch.setattr(service, "_PATIENCE", (0.05, 0.05))
