@@ -64,13 +64,14 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
     Returns:
         A frame with the columns ``env, section, base, full, metric, label, component, n, planned,
         mean, low, high, rank, rank_low, rank_high, reference, effect, effect_low, effect_high,
-        test, correlation, p, p_smallest, p_adjusted, correction, family, hedges_g, a12, visible,
-        share, share_low, share_high, share_note, strongest, leads, place, place_low, place_high,
-        note``.
-        ``effect`` is the drop, gain or distance behind; ``visible`` the effect that n finds with
-        80 % power; ``place`` the component's place among the contributions with the places that the
-        data allow; ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a
-        highest mean that the test tells apart from the runner-up.
+        n_of, n_against, paired, test, correlation, p, p_smallest, p_adjusted, correction, family,
+        hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads, place,
+        place_low, place_high, note``.
+        ``effect`` is the drop, gain or distance behind; ``n_of`` and ``n_against`` the runs on its
+        two sides (pairs, where ``paired``); ``visible`` the effect that they find with 80 % power;
+        ``place`` the component's place among the contributions with the places that the data allow;
+        ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a highest mean
+        that the test tells apart from the runner-up.
     """
     by_cell = {key: cell for key, cell in scores.groupby(["env", "label"], sort=False)}
     rows = [
@@ -105,6 +106,13 @@ def _sections(data: Data) -> Iterator[Section]:
             yield Section(env, COMPARISON, None, None, members)
 
 
+def sizes(n_of: int, n_against: int, paired: bool) -> str:
+    """Return what an effect rests on: "5 pairs", "n = 8", or "n = 2 against 8"."""
+    if paired:
+        return f"{n_of} pair{'' if n_of == 1 else 's'}"
+    return f"n = {n_of}" + ("" if n_of == n_against else f" against {n_against}")
+
+
 class _Cell:
     """One section under one metric."""
 
@@ -132,6 +140,7 @@ class _Cell:
         supported = p < 1 - stats.LEVEL
         auto = "paired" if supported else "welch"
         self.test = auto if choice.test == stats.AUTO else choice.test
+        self.paired = self.test in stats.PAIRED
 
     def _seeds(self) -> tuple[float, float]:
         """Return the seeds' correlation over the labels that ran the same ones, and its p."""
@@ -191,10 +200,12 @@ class _Cell:
         """Refuse a test that could not have spoken, with the runs that it needs."""
         if effect.smallest <= level:
             return effect
+        needed = stats.runs_to_reach(self.test, level)
+        had = sizes(effect.n[0], effect.n[1], self.paired)
         note = (
-            f"refused: at n = {min(effect.n)} the {effect.method} test reaches p = "
+            f"refused: at {had} the {effect.method} test reaches p = "
             f"{effect.smallest:.3g} at best, the corrected level is {level:.3g}; it needs "
-            f"n = {stats.runs_to_reach(self.test, level)}"
+            f"{sizes(needed, needed, self.paired)}"
         )
         return replace(effect, p=float("nan"), note=note)
 
@@ -218,9 +229,8 @@ class _Cell:
         """Return reference - label (drop, behind), or label - reference (gain)."""
         reference, other = self._group(self.reference), self._group(label)
         if label == self.reference or self.reference is None:
-            n = len(other)
-            return stats.Difference(np.nan, np.nan, np.nan, (n, n), "")
-        if self.test in stats.PAIRED:
+            return stats.Difference(np.nan, np.nan, np.nan, (0, 0), "")
+        if self.paired:
             pairs = pd.concat(
                 [self.runs.get(self.reference, pd.Series(dtype=float)), self.runs[label]], axis=1
             ).dropna()
@@ -282,6 +292,9 @@ class _Cell:
             "effect": effect.value,
             "effect_low": effect.low,
             "effect_high": effect.high,
+            "n_of": effect.n[0],
+            "n_against": effect.n[1],
+            "paired": self.paired,
             "test": effect.method,
             "correlation": self.correlation,
             "p": effect.p,

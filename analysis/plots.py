@@ -205,10 +205,22 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         axis.set_xlabel(" or ".join(sections))
     caption = (
         f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
-        f"{stats.LEVEL:.0%} Welch interval (n = {_range(rows.n)} runs per agent; not corrected for "
+        f"{stats.LEVEL:.0%} Welch interval ({_sides(rows)}; not corrected for "
         "the number of comparisons). Filled: told apart from 0 after Holm's correction."
     )
     return Plot("contributions", figure, caption)
+
+
+def _sides(rows: pd.DataFrame) -> str:
+    """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
+    used = rows[rows.effect.notna()]
+    apart, pairs = used[~used.paired], used[used.paired]
+    told = []
+    if len(apart):
+        told.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
+    if len(pairs):
+        told.append(f"{_range(pairs.n_of)} pairs of seeds")
+    return " or ".join(told) or "no effect"
 
 
 def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
@@ -216,9 +228,12 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
     rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == cv.AUC)]
     rows = rows[rows["share"].notna()]
     envs = [env for env in data.envs if env in set(rows.env)]
+    ends = {*rows.base, *rows.full}
     if len(envs) < 2:
         return
     labels = [label for label in data.labels if label in set(rows.label)]
+    behind = table[(table.section == LEAVE_ONE_OUT) & table.label.isin([*labels, *ends])]
+    behind = behind[(behind.metric == cv.AUC) & behind.env.isin(envs) & (behind.n > 0)]
     figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
     for y, label in enumerate(labels):
         shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
@@ -234,7 +249,7 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
     caption = (
         "What each removal costs of the area under the curve, as a share of the distance between "
         f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
-        f"mean (bar). n = {_range(rows.n)} runs per agent."
+        f"mean (bar). n = {_range(behind.n)} runs per agent."
     )
     if left:
         caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."

@@ -240,10 +240,15 @@ def _correction(rows: pd.DataFrame) -> str:
 
 
 def _test(rows: pd.DataFrame) -> str:
-    """Return the tests that were used, and why pairs, where there are pairs."""
+    """Return the test that was used; where it is one of pairs, how many and why."""
     used = " and ".join(dict.fromkeys(rows.test[rows.test != ""])) or "no"
+    pairs = rows[rows.paired & (rows.n_of > 0)].groupby("n_of").label.agg(", ".join)
+    if pairs.empty:
+        return f"{used} test"
+    counts = "; ".join(f"{labels}: {n}" for n, labels in pairs.items())
+    told = f"{pairs.index[0]} pairs" if len(pairs) == 1 else f"pairs of seeds ({counts})"
     r = rows.correlation.iloc[0]
-    return f"{used} (seeds correlate: r = {r:.2f})" if used.startswith("paired t") else used
+    return f"{used} test of {told}" + ("" if math.isnan(r) else f", seeds correlate: r = {r:.2f}")
 
 
 def _p(p: float) -> str:
@@ -259,8 +264,9 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     }
     notes = [
         f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
-        f"{sides[word]} [{level} interval, not corrected]. p: {_test(rows)} test, "
-        f"{first.correction} correction over the {first.family} comparisons of this table. "
+        f"{sides[word]} [{level} interval, not corrected]. p: {_test(rows)}, "
+        f"{first.correction} correction over the {first.family} "
+        f"comparison{'' if first.family == 1 else 's'} of this table. "
         f"Rank: by mean, with the ranks that the data allow at {level}."
     ]
     if word == "behind":

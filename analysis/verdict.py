@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import stats
-from analysis.ablation import COMPARISON
+from analysis.ablation import COMPARISON, sizes
 from analysis.curves import AUC, FINAL, NAMES
 from benchmark.schema import LEAVE_ONE_OUT
 
@@ -96,7 +96,7 @@ def _clause(row: Row, name: str) -> str:
     if kind == "none":
         return f"makes no detectable difference to the {name} ({_blind(row)})"
     verb = "lowers" if kind == "worse" else "raises"
-    facts = [_p(row)]
+    facts = [_p(row), _sizes(row)]
     if not pd.isna(row.share):
         facts.append(f"{abs(row.share):.0%} of the distance from {row.base} to {row.full}")
     if row.strongest:
@@ -115,7 +115,15 @@ def _blind(row: Row) -> str:
         text += (
             f", p = {row.p:.3f} before and {row.p_adjusted:.3f} after {row.correction} correction"
         )
-    return f"{text}; n = {row.n} could only have seen an effect above {number(row.visible)}"
+    return f"{text}; {_seen(row)}"
+
+
+def _sizes(row: Row) -> str:
+    return sizes(row.n_of, row.n_against, row.paired)
+
+
+def _seen(row: Row) -> str:
+    return f"{_sizes(row)} could only have seen an effect above {number(row.visible)}"
 
 
 def _turned(row: Row) -> tuple[float, float]:
@@ -132,12 +140,18 @@ def _p(row: Row) -> str:
 
 def _of_comparison(row: Row) -> Verdict:
     kind = outcome(row)
-    span = f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}"
+    span = f"{number(abs(row.effect))} {interval(*_turned(row))}"
+    facts = f"{_p(row)}, {_sizes(row)}"
     text = {
-        "worse": f"{row.label} ends {span} below {row.reference} ({_p(row)}).",
-        "none": f"{row.label} is not told apart from {row.reference} (behind by {span}; "
-        f"n = {row.n} could only have seen an effect above {number(row.visible)}).",
-    }.get(kind, f"{row.label} cannot be compared with {row.reference}: {row.note}.")
+        "worse": f"{row.label} ends {span} below {row.reference} ({facts}).",
+        # the reference has the best mean of all its runs, which need not hold over the pairs
+        "better": f"{row.label} ends {span} above {row.reference} on the seeds that both ran "
+        f"({facts}), though {row.reference} has the higher mean over all its runs.",
+        "none": f"{row.label} is not told apart from {row.reference} (behind by "
+        f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}; {_seen(row)}).",
+        "unknown": f"{row.label} cannot be compared with {row.reference}: "
+        f"{row.note or 'too few runs'}.",
+    }[kind]
     return Verdict(row.env, row.label, kind, text)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves, stats
+from analysis import curves, plots, stats, tables
 from analysis.ablation import COMPARISON, Choice, ablate
 from analysis.data import load
 from analysis.factorial import INTERACTION, MAIN, SHAPLEY, _contrasts, effects
@@ -198,6 +198,67 @@ def test_words(table):
         "removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
         in overall
     )
+
+
+def seeds_of(**seeds):
+    """Runs of labels that lie ten apart, each with seeds of its own."""
+    rng = np.random.default_rng(2)
+    rows = [
+        {"label": label, "env": "lake", "seed": s, "final": 10 * k + rng.normal()}
+        for k, (label, own) in enumerate(seeds.items())
+        for s in own
+    ]
+    return load(pd.DataFrame(rows))
+
+
+def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
+    """Two of eight runs of the full agent are left: no effect rests on eight."""
+    one = writer("two-left")
+    for seed in range(8):
+        one.run(one.variant("DQN"), "lake", seed, 20)
+        gone = {"state": "finished" if seed < 2 else "missing"}
+        one.run(one.variant("Rainbow"), "lake", seed, 100, noise=1, **gone)
+        for part, score in (("noisy", 70), ("double", 99)):
+            one.run(one.without(part), "lake", seed, score, noise=1)
+    data = load(one.plan())
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    found = ablate(data, scores)
+    row = cell(found, "Rainbow - noisy")
+    assert (row.n_of, row.n_against, row.paired) == (2, 8, False)
+    said = {v.label: v.text for v in verdicts(found)}
+    assert "n = 2 against 8, 36% of" in said["Rainbow - noisy"]
+    assert "n = 2 against 8 could only have seen" in said["Rainbow - double"]
+    captions = {p.name: p.caption for p in plots.figures(data, scores, found, schema.EVAL_RETURN)}
+    assert "n = 2 to 8 runs per agent" in captions["contributions"]
+
+
+def test_pairs_are_counted_as_pairs():
+    data = seeds_of(A=range(10), B=range(5, 15), C=range(10))
+    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
+    rows = found[found.metric == "final"].set_index("label")
+    assert list(rows.n_of[["A", "B"]]) == [10, 5]
+    assert [v.text.rpartition(", ")[2] for v in verdicts(found)] == ["10 pairs).", "5 pairs)."]
+    notes = " ".join(tables.ablation_tables(found)[0].notes)
+    assert "p: paired t test of pairs of seeds (B: 5; A: 10), Holm" in notes
+    assert "nan" not in notes  # the labels share too few seeds to say whether those correlate
+    whole = seeds_of(A=range(5), B=range(5))
+    found = ablate(whole, curves.scores(whole, schema.EVAL_RETURN), Choice(test="paired"))
+    correlation = found.correlation.iloc[0]
+    expected = f"paired t test of 5 pairs, seeds correlate: r = {correlation:.2f}, Holm"
+    assert expected in tables.ablation_tables(found)[0].notes[0]
+
+
+def test_pairs_that_turn_the_order_round_are_told():
+    """The best of all runs ends below another on the seeds that both ran."""
+    rng = np.random.default_rng(0)
+    high = [{"label": "A", "seed": s, "final": (100 if s < 5 else 10)} for s in range(10)]
+    low = [{"label": "B", "seed": s, "final": 20} for s in range(5, 15)]
+    frame = pd.DataFrame(high + low).assign(env="lake")
+    data = load(frame.assign(final=frame.final + rng.normal(size=20)))
+    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
+    (said,) = verdicts(found)
+    assert said.kind == "better"
+    assert "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), though A has" in said.text
 
 
 def test_visible_effect_uses_the_measured_spread(table):
