@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ from analysis import curves, stats
 from analysis.api import Study, load
 from analysis.data import FLAGS
 from analysis.errors import AnalysisError
+from benchmark.schema import FINISHED
 
 HELP = """\
 Analyse runs: study folders, CSV or Parquet tables of other people's runs, .npz arrays.
@@ -139,7 +140,20 @@ def _load(options: argparse.Namespace) -> Study:
         line = _counts(study)
         why = next(iter(runs.excluded))
         raise AnalysisError(f"no run to score: {line}; the first: {runs.run_id[0]}: {why}")
+    if options.command != "report":  # whose page and text tell it
+        for remark in _remarks(study):
+            print(f"note: {remark}", file=sys.stderr)
     return study
+
+
+def _remarks(study: Study) -> Iterator[str]:
+    """Yield what a reader of a single table must know of the runs behind it."""
+    out = study.runs[study.runs.excluded != ""]
+    if len(out):
+        kinds = out.flag.where(out.flag != "", out.state.where(out.state != FINISHED, "broken"))
+        each = ", ".join(f"{n} {kind}" for kind, n in kinds.value_counts().items())
+        yield f"{len(out)} of {len(study.runs)} runs do not enter the scores ({each})"
+    yield from study.data.notes
 
 
 def _counts(study: Study) -> str:

@@ -7,13 +7,15 @@ Runs are never mixed in silence. A run that does not enter the scores carries th
 unfinished     failed, interrupted, running or too short: enters the curves up to where it got,
                never the scores
 over-long      has rows behind the end of its budget
-protocol       evaluated otherwise than most runs of its environment
+protocol       evaluated otherwise than most runs of its environment that say how
 budget         trained for another budget than most runs of its environment
 configuration  made by another configuration than most runs of its label and environment
 duplicate      a further run of the same label, environment and seed
 =============  ===================================================================================
 
-A broken run has no flag: nothing lets it in.
+A broken run has no flag: nothing lets it in. Runs that do not say how they were evaluated have no
+vote on the protocol; they count, and are noted. Where as many runs have one protocol as another,
+nothing is read unless ``take`` names it.
 """
 
 import json
@@ -227,13 +229,8 @@ def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
     runs.loc[long.index, "excluded"] = ""
     settle(OVER_LONG, long.excluded)
     for flag, keys in MAJORITY.items():
-        column = {"configuration": "config"}.get(flag, flag)
-        fine = runs[runs.excluded == ""]
-        usual = fine.groupby(keys)[column].transform(_most_frequent)
-        odd = fine[fine[column] != usual]
-        told = (odd.label + " on " if "label" in keys else "") + odd.env
-        had, others = odd[column].astype(str), usual[odd.index].astype(str)
-        settle(flag, f"{flag} " + had + ", most runs of " + told + " have " + others)
+        refuse = flag == "protocol" and flag not in take
+        settle(flag, _odd(runs[runs.excluded == ""], flag, keys, refuse))
     fine = runs[runs.excluded == ""]
     again = fine[fine.duplicated(["label", "env", "seed"])]
     firsts = (
@@ -250,9 +247,34 @@ def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
     return runs
 
 
-def _most_frequent(values: pd.Series) -> Any:
-    """Return the most frequent value, the first of them where several are."""
-    return values.value_counts(sort=False).idxmax()
+def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
+    """Say of every run that differs from most of its group in what it does; unknown has no vote.
+
+    An unknown protocol is none that differs: a remark tells of it. An unknown configuration is, for
+    such runs would be averaged with runs that have a known one.
+
+    Raises:
+        AnalysisError: as many runs have one value as another, and ``refuse`` is set.
+    """
+    column = {"configuration": "config"}.get(flag, flag)
+    reasons = {}
+    for key, values in runs.groupby(keys, sort=False)[column]:
+        counts = values[values != ""].value_counts(sort=False)
+        if counts.empty:
+            continue
+        usual, *others = counts.index[counts == counts.max()]
+        group, share = " on ".join(map(str, key)), "as many" if others else "most"
+        if others and refuse:
+            each = ", ".join(f"{n} runs have {flag} {value}" for value, n in counts.items())
+            raise AnalysisError(
+                f"{group}: {each}; none is that of most: read them apart, "
+                f"or let all in with --take {flag}"
+            )
+        for row, value in values[values != usual].items():
+            if value != "" or flag != "protocol":
+                told = f"{share} runs of {group} have {usual}"
+                reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {told}"
+    return pd.Series(reasons, dtype=object)
 
 
 def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
@@ -286,6 +308,14 @@ def _remarks(data: Data) -> Iterator[str]:
     for row in everything.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}: it differs in {row['overrides']}"
+    for env, runs in data.scored.groupby("env", sort=False):
+        silent, known = runs[runs.protocol == ""], runs[runs.protocol != ""]
+        if len(silent) and len(known):
+            yield (
+                f"{env}: {len(silent)} runs do not say how they were evaluated "
+                f"({', '.join(silent.label.unique())}); they count beside protocol "
+                f"{', '.join(known.protocol.unique())}"
+            )
     codes = sorted(filter(None, data.scored.code.unique()))
     if len(codes) > 1:
         yield f"the runs were made by {len(codes)} versions of the code: {', '.join(codes)}"

@@ -39,6 +39,10 @@ from benchmark import schema
 MISSING = "missing"  # planned, and never begun; not a state that a run writes
 WALL, CPU = "time/wall", "time/cpu"
 REQUIRED = ("run_id", "label", "env", "seed")
+_TEXTS = (
+    *("run_id", "label", "env", "algo", "base", "full", "study", "reason", "fault"),
+    *("protocol", "code", "config"),
+)
 _BLANK: dict[str, Any] = {
     "study": "",
     "kind": schema.PRESET,
@@ -96,7 +100,7 @@ def complete(frames: Frames, name: str) -> Frames:
         )
     known = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
     runs = runs.assign(**{key: value for key, value in known.items() if key not in runs})
-    for column in ("label", "env", "run_id", "base", "full", "algo", "study", "reason", "fault"):
+    for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
     runs["seed"] = runs.seed.astype(np.int64)
     ends = metrics.groupby("run_id", observed=True)[schema.STEP].agg(["last", "size"])

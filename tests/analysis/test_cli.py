@@ -93,6 +93,13 @@ def test_labels_can_be_renamed_and_ordered(capsys, rainbow, tmp_path):
     assert data.labels[:3] == ["DQN", "quiet", "Rainbow"]
 
 
+def test_a_table_says_what_does_not_enter_it(capsys, broken):
+    assert main(["table", str(broken)]) == 0
+    error = capsys.readouterr().err
+    assert "note: 5 of 20 runs do not enter the scores (4 unfinished, 1 missing)" in error
+    assert "not in the plan" in error
+
+
 def pair(new, old, n=10):
     rng = np.random.default_rng(0)
     rows = [

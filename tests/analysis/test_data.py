@@ -157,6 +157,65 @@ def test_odd_runs_are_left_out_listed_and_taken_in_by_their_flag(writer, change,
     assert any(note.startswith("taken in by request: 1 runs") for note in taken.notes)
 
 
+def outside(n, label="SB3", seeds=None, **columns):
+    """A table of somebody else's runs on the lake, which does not say how they were evaluated."""
+    seeds = range(n) if seeds is None else seeds
+    frame = {"label": label, "env": "lake", "seed": seeds, "final": np.arange(n) * 1.0}
+    return pd.DataFrame(frame | {"budget": 10_000, "reference": 100.0, "random": 0.0} | columns)
+
+
+def test_runs_of_unknown_protocol_have_no_vote_count_and_are_noted(writer):
+    study = writer("ours")
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50)
+    for many in (2, 30):
+        data = load([study.plan(), outside(many)])
+        assert list(data.scored.label) == ["DQN"] * 3 + ["SB3"] * many
+        notes = [note for note in data.notes if "do not say how they were evaluated" in note]
+        assert notes == [
+            f"lake: {many} runs do not say how they were evaluated (SB3); "
+            "they count beside protocol p1"
+        ]
+    assert not any("evaluated" in note for note in load(outside(3)).notes)
+
+
+def test_a_known_protocol_is_told_from_most_known_ones(writer):
+    study = writer("ours")
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50)
+    data = load([study.plan(), outside(9), outside(2, "RLlib", protocol=["p2", None])])
+    odd = data.runs[data.runs.excluded != ""]
+    assert list(odd.excluded) == ["protocol p2, most runs of lake have p1"]
+
+
+def test_no_majority_of_protocols_is_refused_unless_taken_in(writer):
+    study = writer("tie")
+    for seed in range(4):
+        study.run(study.variant("DQN"), "lake", seed, 50, protocol=f"p{seed % 2}")
+    folder = study.plan()
+    message = "lake: 2 runs have protocol p0, 2 runs have protocol p1; none is that of most"
+    with pytest.raises(AnalysisError, match=message):
+        load([folder, outside(9)])
+    assert len(load(folder, take=["protocol"]).scored) == 4
+
+
+def test_runs_of_unknown_configuration_are_not_averaged_with_known_ones(writer):
+    study = writer("ours")
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50)
+    data = load([study.plan(), outside(9, "DQN", seeds=range(10, 19))])
+    assert set(data.scored.seed) == {0, 1, 2}
+    assert data.runs.flag[3] == "configuration"
+    assert data.runs.excluded[3].startswith("configuration unknown, most runs of DQN on lake have")
+
+
+def test_what_as_many_runs_have_is_not_called_that_of_most(writer):
+    study = writer("two")
+    for seed in range(2):
+        study.run(study.variant("DQN"), "lake", seed, 50, budget=5_000 * (seed + 1))
+    assert load(study.plan()).runs.excluded[1] == "budget 10000, as many runs of lake have 5000"
+
+
 def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
     study = writer("long")
     paths = [study.run(study.variant("DQN"), "lake", k, 50, parquet=False) for k in range(2)]
