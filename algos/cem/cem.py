@@ -118,6 +118,7 @@ class CEM:
         metrics = {
             "loss/elite_return": self.returns.gather(1, best).mean(-1),
             "loss/session_return": self.returns.mean(-1),
+            "learned": due,
         }
         for name, new in (
             ("elite_obs", self.obs),

@@ -118,13 +118,11 @@ class CEMParams:
         self.std = torch.where(due[:, None], (variance + extra).sqrt(), self.std)
         self.iteration = self.iteration + self.due
         self.theta = torch.where(self.due[:, None, None], self._candidates(self.due), self.theta)
-        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": self._kept(best)}
+        kept = self.returns.gather(1, best).mean(-1)
+        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": kept, "learned": due}
         self.returns = torch.where(self.due[:, None], 0.0, self.returns)
         self.over = self.over & ~self.due[:, None]
         return metrics
-
-    def _kept(self, best: Tensor) -> Tensor:
-        return self.returns.gather(1, best).mean(-1)
 
     def state(self) -> State:
         """Return the distribution, the candidates and how they fare."""

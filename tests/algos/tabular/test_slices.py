@@ -41,6 +41,9 @@ def check(name: str, ticks: int) -> None:
     for _ in range(ticks):
         a, b = together.tick(), alone.tick()
         assert torch.equal(a.action[1:2], b.action) and torch.equal(a.reward[1:2], b.reward)
+        ours, theirs = (life.metrics or {} for life in (together, alone))
+        equal({name: x[1:2] for name, x in ours.items()}, theirs)
+    assert {"error/rms", "loss/td_error"} == ours.keys()
     equal(comparable(together, 1), comparable(alone, 0))
     equal(take_seed(together.env.state(), 1)["return"], alone.env.state()["return"])
 
