@@ -176,8 +176,13 @@ class GRPO:
         return list(zip(*map(chunks, rows), strict=True))
 
     def _per_group(self, to_go: Tensor) -> Tensor:
-        """Return what ``to_go [T, K, N]`` is at each group's first tick, ``[K, groups, N]``."""
-        index = self.episodes.start.unsqueeze(2).expand(-1, -1, to_go.shape[2])
+        """Return what ``to_go [T, K, N]`` is at each group's first tick, ``[K, groups, N]``.
+
+        A seed that is not ready counts nothing, and its groups may begin behind T.
+        """
+        episodes = self.episodes
+        start = torch.where(episodes.ready.unsqueeze(1), episodes.start, 0)
+        index = start.unsqueeze(2).expand(-1, -1, to_go.shape[2])
         return to_go.transpose(0, 1).gather(1, index)
 
     @torch.no_grad()

@@ -59,7 +59,7 @@ def agent(
     return agent_class(config.agent)(config, Spec(obs, actions, budget), seeds, CPU)
 
 
-def live(learner: Any, world: World, ticks: int) -> dict[str, list[Tensor]]:
+def live(learner: Any, world: Any, ticks: int) -> dict[str, list[Tensor]]:
     """Let an agent live for some ticks; return its actions and metrics."""
     seen: dict[str, list[Tensor]] = {"action": []}
     for _ in range(ticks):
@@ -77,21 +77,29 @@ def params(learner: Any) -> Tensor:
     return found
 
 
+class EnvWorld:
+    """An environment in the place of a synthetic world."""
+
+    def __init__(self, env: EnvConfig, config: Any, seeds: Sequence[int] = SEEDS) -> None:
+        self.env = SeedVecEnv(env, seeds, config.lanes, reset=config.reset)
+        self.obs = torch.from_numpy(self.env.begin())
+
+    def step(self, action: Tensor, memo: dict[str, Tensor] | None = None) -> Step:
+        """Answer an action."""
+        before, result = self.obs, self.env.step(action.numpy())
+        successor, *rest = map(torch.from_numpy, result)
+        self.obs = torch.from_numpy(self.env.begin())
+        return Step(before, successor, action, *rest, memo or {})
+
+
 def train(config: Any, probe: str, ticks: int, seeds: Sequence[int] = (0, 1), **kwargs: Any) -> Any:
     """Run the loop of the harness in its shortest form, on a tiny environment."""
-    env_config = EnvConfig(name=probe, id=f"Prism/{probe}-v0", kwargs=kwargs)
-    spec = make_spec(env_config, ticks * config.lanes)
+    env = EnvConfig(name=probe, id=f"Prism/{probe}-v0", kwargs=kwargs)
+    spec = make_spec(env, ticks * config.lanes)
     learner = agent_class(config.agent)(config, spec, seeds, CPU)
-    env = SeedVecEnv(env_config, seeds, config.lanes, reset=config.reset)
-    obs = torch.from_numpy(env.begin())
-    for _ in range(ticks):
-        action, memo = learner.act(obs)
-        result = env.step(action.numpy())
-        rest = map(torch.from_numpy, result[1:])
-        learner.observe(Step(obs, torch.from_numpy(result.next_obs), action, *rest, memo))
-        learner.update()
-        obs = torch.from_numpy(env.begin())
-    env.close()
+    world = EnvWorld(env, config, seeds)
+    live(learner, world, ticks)
+    world.env.close()
     return learner
 
 

@@ -9,10 +9,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from benchmark.agents import agent_class
 from benchmark.checkpoint import take_seed
+from benchmark.envs.config import EnvConfig
+from benchmark.envs.make import make_spec
 from tests.algos.policy_gradient.agents import (
     ACTIONS,
     SMALL,
+    EnvWorld,
     agent,
     config,
     live,
@@ -20,7 +24,7 @@ from tests.algos.policy_gradient.agents import (
     small,
     world_of,
 )
-from tests.helpers import IMAGE, SEEDS, VECTOR, copied, equal
+from tests.helpers import CPU, IMAGE, SEEDS, VECTOR, copied, equal
 
 ALONE = SEEDS.index(11)
 NORMAL = {"normalize_obs": True, "normalize_reward": True}
@@ -132,6 +136,26 @@ def test_slice_at_its_own_size(name: str) -> None:
 @pytest.mark.parametrize("name", ["ppo", "a2c", "grpo"])
 def test_slice_of_convolutions(name: str) -> None:
     check_slice(name, 30 if name == "grpo" else 16, IMAGE, hidden=[32])
+
+
+def test_slice_where_a_seed_is_amid_its_groups() -> None:
+    """CartPole's episodes are so unequal that a set begins behind the rows of all who learn."""
+    settings, env = small("grpo", lanes=2, groups=4), EnvConfig(name="cartpole", id="CartPole-v1")
+    states, behind = [], 0
+    for seeds in (SEEDS, (SEEDS[ALONE],)):
+        learner = agent_class(settings.agent)(settings, make_spec(env, 10_000), seeds, CPU)
+        world = EnvWorld(env, settings, seeds)
+        for _ in range(1000):
+            learner.observe(world.step(*learner.act(world.obs)))
+            episodes = learner.episodes
+            if episodes.due:
+                behind += int(episodes.start.max()) >= episodes.take()[0].reward.shape[1]
+            learner.update()
+        world.env.close()
+        states.append(state_of(learner, seeds.index(11)))
+        assert learner.updates.min() > 4
+    assert behind > 0
+    equal(*states)
 
 
 @pytest.mark.slow
