@@ -73,6 +73,7 @@ class TableVecEnv:
     def _clear(self) -> None:
         total = len(self.seeds) * self.lanes
         self.failed: dict[int, str] = {}
+        self._running = np.ones(total, bool)  # lanes of seeds that have not failed
         self._draws = Draws(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
         self._noise = Draws(self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal")
         self._s = np.zeros(total, np.int64)
@@ -104,21 +105,22 @@ class TableVecEnv:
                 u = np.repeat(u[:: self.lanes], self.lanes)
             s = self._start_cdf.searchsorted(u.take(due), side="right")
             self._s[due], self._length[due], self._return[due] = s, 0, 0.0
-            self._ended[due], self._due = False, _NONE
+            self._ended[due] = False
+            if self._all_live:
+                self._due = _NONE
+            else:
+                self._refresh()
             self._obs = self._obs.copy()
             self._obs.reshape(len(self._s), -1)[due] = self._looks.take(s, 0)
         return self._obs
 
     def _refresh(self) -> None:
         """Say anew which lanes are due to start, and which the next step moves."""
-        ended, running = self._ended, np.ones(self._grid, bool)
-        running[list(self.failed)] = False
-        due = ended
+        due = self._ended
         if self.mode != "each":
-            due = np.repeat(ended.reshape(self._grid).all(1), self.lanes)
-        due = due & running.reshape(-1)
-        self._due = due.nonzero()[0]
-        self._live = (due | ~ended) & running.reshape(-1)
+            due = np.repeat(due.reshape(self._grid).all(1), self.lanes)
+        self._due = (due & self._running).nonzero()[0]
+        self._live = self._running & ~self._ended
         self._all_live = bool(self._live.all())
 
     def step(self, action: np.ndarray) -> VecStep:
@@ -145,7 +147,7 @@ class TableVecEnv:
         if len(over):
             self._finished.append((over, self._return.take(over), self._length.take(over)))
             self._ended[over] = True
-            if self.mode == "each" and not self.failed:  # who is live does not change
+            if self.mode == "each" and not self.failed:  # who ended begins before the next step
                 self._due = over
             else:
                 self._refresh()
@@ -175,6 +177,7 @@ class TableVecEnv:
         self.failed.setdefault(k, reason)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
+        self._running[rows] = False
         self._refresh()
 
     def close(self) -> None:
@@ -227,6 +230,7 @@ class TableVecEnv:
         for k, text in enumerate(state["failed"].numpy()):
             if text.any():
                 self.failed[k] = bytes(text[text > 0]).decode(errors="ignore")
+                self._running[k * self.lanes : (k + 1) * self.lanes] = False
         self._draws.load(state["draws"])
         self._noise.load(state["noise"])
         self._refresh()

@@ -118,6 +118,24 @@ def test_lanes_wait_for_each_other() -> None:
     assert all(n >= 4 for n in counts)
 
 
+@pytest.mark.parametrize("reset", ["wait", "shared"])
+def test_what_has_ended_waits_for_its_beginning(reset: str) -> None:
+    """Evaluation plays one episode a lane and begins no other."""
+    kinds = (
+        table("FrozenLake-v1", (0, 1), 3, reset=reset),
+        SeedVecEnv(config("FrozenLake-v1"), (0, 1), 3, reset=reset),
+    )
+    for env in kinds:
+        env.reset()
+        ended = np.zeros((2, 3), bool)
+        rng = np.random.default_rng(0)
+        for _ in range(100):
+            step = env.step(rng.integers(0, 4, (2, 3)))
+            assert np.array_equal(step.valid, ~ended)
+            ended |= step.terminated | step.truncated
+        assert ended.all() and [len(done) for done in env.drain()] == [3, 3]
+
+
 def test_shared_lanes_start_alike() -> None:
     env = table("Taxi-v4", (0, 1), 3, reset="shared")
     obs = env.begin()
