@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
-from algos.core.checks import one_of, within
+from algos.core.checks import check_layers, one_of, within
 from algos.core.replay import Batch, Ring
 from algos.core.samplers import Latest, Uniform
 from algos.core.squashed import UnitBox
@@ -62,6 +62,7 @@ class OffPolicyConfig:
         one_of("reset", self.reset, ("each",))
         for key, (low, high) in _BOUNDS.items():
             within(key, getattr(self, key), low, high)
+        check_layers(self.hidden)
         if self.buffer_size < self.lanes:
             raise ValueError(f"buffer_size must be at least lanes={self.lanes}")
 

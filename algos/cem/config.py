@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from algos.core.agent import Component
-from algos.core.checks import one_of, within
+from algos.core.checks import check_layers, one_of, within
 
 MODELS = ("table", "linear", "neural", "forest")
 _BOUNDS = {
@@ -56,6 +56,7 @@ class CEMConfig:
         for key, (low, high) in _BOUNDS.items():
             if hasattr(self, key):
                 within(key, getattr(self, key), low, high)
+        check_layers(self.hidden)
 
 
 COMPONENTS = (

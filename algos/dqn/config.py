@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from algos.core import explore, optim, schedules
+from algos.core import explore
 from algos.core.agent import Component
-from algos.core.checks import one_of, within
+from algos.core.checks import check_layers, check_optimizer, check_schedule, one_of, within
 
 NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
@@ -19,7 +19,6 @@ _NAMES = {
     "double": DOUBLES,
     "value": VALUES,
     "loss": LOSSES,
-    "optimizer": optim.KINDS,
     "reset": ("each",),
 }
 _COUNTS = ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps", "target_every")
@@ -27,7 +26,7 @@ _SHARES = ("gamma", "dropout", "tau", "beta_start", "beta_end", "alpha")
 _BOUNDS = {
     **dict.fromkeys((*_COUNTS, "n_step", "quantiles"), (1, math.inf)),
     **dict.fromkeys(_SHARES, (0, 1)),
-    **dict.fromkeys(("learning_starts", "lr", "kappa", "sigma0"), (0, math.inf)),
+    **dict.fromkeys(("learning_starts", "kappa", "sigma0"), (0, math.inf)),
     "atoms": (2, math.inf),
 }
 
@@ -111,11 +110,9 @@ class DQNConfig:
             one_of(key, getattr(self, key), allowed)
         for key, (low, high) in _BOUNDS.items():
             within(key, getattr(self, key), low, high)
-        e = self.exploration
-        one_of("exploration.kind", e.kind, explore.KINDS)
-        one_of("exploration.schedule", e.schedule, schedules.KINDS)
-        within("exploration.fraction", e.fraction, 0, 1)
-        within("exploration.start", e.start, 0, math.inf)
+        check_optimizer(self)
+        check_layers(self.hidden, self.conv)
+        check_schedule("exploration", self.exploration, explore.KINDS)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -132,10 +129,6 @@ class DQNConfig:
                 "prioritized=true needs batch_size above 1",
             ),
             (self.buffer_size < self.lanes, f"buffer_size must be at least lanes={self.lanes}"),
-            (
-                self.exploration.kind == "boltzmann" and self.exploration.end <= 0,
-                "exploration.end must be above 0 for boltzmann (a temperature)",
-            ),
         )
         for wrong, message in checks:
             if wrong:

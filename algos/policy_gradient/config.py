@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from algos.core import optim, torso
-from algos.core.checks import one_of, within
+from algos.core import torso
+from algos.core.checks import check_layers, check_optimizer, one_of, within
 
 _POSITIVE = ("lanes",)
 _SHARES = ("gamma",)
-_NOT_NEGATIVE = ("lr", "entropy", "adam_eps")
+_NOT_NEGATIVE = ("entropy",)
 
 
 @dataclass
@@ -51,7 +51,8 @@ class PolicyGradientConfig:
         """
         one_of("reset", self.reset, self.RESETS)
         one_of("activation", self.activation, tuple(torso.ACTIVATIONS))
-        one_of("optimizer", self.optimizer, optim.KINDS)
+        check_optimizer(self)
+        check_layers(self.hidden, self.conv)
         for key in _POSITIVE:
             within(key, getattr(self, key), 1, math.inf)
         for key in _NOT_NEGATIVE:

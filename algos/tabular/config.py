@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from algos.core import schedules
-from algos.core.checks import one_of, within
+from algos.core.checks import check_schedule, one_of, within
 
 RULES = (
     *("q_learning", "sarsa", "expected_sarsa", "double_q", "td", "monte_carlo"),
@@ -88,21 +87,12 @@ class TabularConfig:
             one_of(key, getattr(self, key), allowed)
         for key, (low, high) in _BOUNDS.items():
             within(key, getattr(self, key), low, high)
-        b = self.behaviour
-        one_of("behaviour.kind", b.kind, BEHAVIOURS)
-        one_of("behaviour.schedule", b.schedule, schedules.KINDS)
-        within("behaviour.fraction", b.fraction, 0, 1)
-        within("behaviour.start", b.start, 0, math.inf)
-        within("behaviour.end", b.end, 0, math.inf)
+        check_schedule("behaviour", self.behaviour, BEHAVIOURS)
         self._check_together()
 
     def _check_together(self) -> None:
-        b, predicts = self.behaviour, ("td", "n_step", "traces", "monte_carlo")
+        predicts = ("td", "n_step", "traces", "monte_carlo")
         checks = (
-            (
-                b.kind == "boltzmann" and min(b.start, b.end) <= 0,
-                "behaviour.start and behaviour.end must be above 0 for boltzmann (temperatures)",
-            ),
             (
                 self.predict and self.rule not in predicts,
                 f"predict=true needs a rule of {', '.join(predicts)}, got {self.rule!r}",
@@ -113,7 +103,7 @@ class TabularConfig:
                 "predict=true has no greedy policy: it needs backup=sarsa and watkins=false",
             ),
             (
-                self.predict and b.kind != "uniform",
+                self.predict and self.behaviour.kind != "uniform",
                 "predict=true values the uniform policy: it needs behaviour.kind=uniform",
             ),
         )

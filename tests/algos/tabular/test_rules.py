@@ -131,7 +131,7 @@ def test_what_is_impossible_is_said_in_a_clause() -> None:
         ({"rule": "qlearning"}, "rule must be one of"),
         ({"rule": "td"}, "rule=td needs predict=true"),
         ({"predict": True}, "predict=true needs a rule of td"),
-        ({"behaviour": Behaviour("boltzmann", start=0.0)}, r"behaviour.start and behaviour.end"),
+        ({"behaviour": Behaviour("boltzmann", start=0.0)}, r"behaviour.start must be above 0"),
         ({"gamma": 1.5}, "gamma must be between 0 and 1"),
         ({"rule": "traces", "predict": True}, "needs behaviour.kind=uniform"),
     ],
