@@ -6,13 +6,16 @@ with the full agent (drop = full - x), ``add_one_in`` with the base agent (gain 
 best - x; the best is chosen after the fact, which flatters it). Drops and gains are also given as a
 share of full - base, where that difference is told apart from 0.
 
-Tests are two-sided and corrected over one family: the components of one section, one environment
-and one metric. They are Welch's, or paired by seed where the measured correlation supports it.
+A section has one test on each environment and metric, for all its differences: those of its rows,
+full - base under the share, and the best against the runner-up. It is Welch's, or paired by seed
+where the measured correlation supports it; two-sided, and corrected over one family: the components
+of one section, one environment and one metric.
 Components come from each run's ``variant``; no agent is imported.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,9 +67,9 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
     Returns:
         A frame with the columns ``env, section, base, full, metric, label, component, n, planned,
         mean, low, high, rank, rank_low, rank_high, reference, effect, effect_low, effect_high,
-        n_of, n_against, paired, test, correlation, p, p_smallest, p_adjusted, correction, family,
-        hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads, place,
-        place_low, place_high, note``.
+        n_of, n_against, paired, test, interval, correlation, p, p_smallest, p_adjusted, correction,
+        family, hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads,
+        place, place_low, place_high, note``.
         ``effect`` is the drop, gain or distance behind; ``n_of`` and ``n_against`` the runs on its
         two sides (pairs, where ``paired``); ``visible`` the effect that they find with 80 % power;
         ``place`` the component's place among the contributions with the places that the data allow;
@@ -156,6 +159,7 @@ class _Cell:
             label: "" for label in self.section.labels if label != self.reference
         }
         effects = {label: self._effect(label) for label in self.section.labels}
+        shares = {label: self._share(label, effect) for label, effect in effects.items()}
         family = sum(not np.isnan(effects[x].p) for x in tested)
         level = stats.first_level(family, self.choice.correction)
         effects = {x: self._reached(effects[x], level) for x in effects}
@@ -175,7 +179,7 @@ class _Cell:
         strongest = max(sizes, key=sizes.__getitem__, default=None)
         leader, ranks, parts = self._leader(), self._ranks(list(self.means)), self._contributions()
         return [
-            self._row(label, effects[label])
+            self._row(label, effects[label], shares[label])
             | {
                 "p_adjusted": adjusted.get(label, np.nan),
                 "correction": self.choice.correction,
@@ -225,50 +229,67 @@ class _Cell:
     def _group(self, label: str | None) -> stats.Array:
         return self.groups.get(label or "", np.array([]))
 
+    def _pairs(self, *labels: str | None) -> pd.DataFrame:
+        """Return the seeds that all these labels ran, a column each."""
+        none = pd.Series(dtype=float)
+        return pd.concat([self.runs.get(x or "", none) for x in labels], axis=1).dropna()
+
+    def _difference(self, one: str | None, other: str | None) -> stats.Difference:
+        """Return ``one - other`` by the section's test."""
+        groups = [self._group(one), self._group(other)]
+        if self.paired:
+            pairs = self._pairs(one, other)
+            groups = [pairs.iloc[:, k].to_numpy(float) for k in (0, 1)]
+        return {**stats.UNPAIRED, **stats.PAIRED}[self.test](*groups)
+
     def _effect(self, label: str) -> stats.Difference:
         """Return reference - label (drop, behind), or label - reference (gain)."""
-        reference, other = self._group(self.reference), self._group(label)
         if label == self.reference or self.reference is None:
             return stats.Difference(np.nan, np.nan, np.nan, (0, 0), "")
-        if self.paired:
-            pairs = pd.concat(
-                [self.runs.get(self.reference, pd.Series(dtype=float)), self.runs[label]], axis=1
-            ).dropna()
-            reference, other = (pairs.iloc[:, k].to_numpy(float) for k in (0, 1))
-        test = {**stats.UNPAIRED, **stats.PAIRED}[self.test]
         if self.section.kind == ADD_ONE_IN:
-            return test(other, reference)
-        return test(reference, other)
+            return self._difference(label, self.reference)
+        return self._difference(self.reference, label)
 
-    def _share(self, label: str) -> stats.Estimate:
+    @cached_property
+    def _whole(self) -> stats.Difference:
+        return self._difference(self.section.full, self.section.base)
+
+    def _share(self, label: str, part: stats.Difference) -> stats.Estimate:
+        """Return a component's drop or gain ``part`` as a share of full - base."""
         section, nothing = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
             return nothing
         if section.base == section.full:
             return replace(nothing, note="the base agent is the full agent")
-        full, base, own = (self._group(x) for x in (section.full, section.base, label))
-        whole = stats.welch(full, base)
+        whole = self._whole
         if np.isnan(whole.p):
-            return replace(nothing, note="full or base has under two runs")
+            return replace(nothing, note=f"full and base: {whole.note}")
         if whole.detectable and whole.value < 0:
             return replace(nothing, note="the base agent is not below the full agent")
+        if not self.paired:
+            shared = self._group(self.reference)
+            return stats.share(part, whole, float(np.var(shared, ddof=1)) / len(shared))
         out = section.kind == LEAVE_ONE_OUT
-        part = stats.welch(full, own) if out else stats.welch(own, base)
-        shared = full if out else base
-        return stats.share(part, whole, float(np.var(shared, ddof=1)) / len(shared))
+        one, other = (section.full, label) if out else (label, section.base)
+        pairs = self._pairs(one, other, section.full, section.base).to_numpy(float)
+        if len(pairs) < 2:
+            return replace(nothing, note="fewer than two seeds of full, base and agent")
+        gaps = np.cov(pairs[:, 0] - pairs[:, 1], pairs[:, 2] - pairs[:, 3])
+        return stats.share(part, whole, gaps[0, 1] * len(pairs) / (part.n[0] * whole.n[0]))
 
     def _leader(self) -> str | None:
-        """Return the label of the highest mean, if Welch's test tells it from the runner-up."""
+        """Return the label of the highest mean, if the test tells it above the runner-up."""
         ranked = sorted(self.means, key=self.means.__getitem__, reverse=True)
         if len(ranked) < 2:
             return None
-        difference = stats.welch(self.groups[ranked[0]], self.groups[ranked[1]])
-        return ranked[0] if difference.detectable else None
+        difference = self._difference(*ranked[:2])
+        return ranked[0] if difference.detectable and difference.value > 0 else None
 
-    def _row(self, label: str, effect: stats.Difference) -> dict[str, object]:
+    def _row(
+        self, label: str, effect: stats.Difference, share: stats.Estimate
+    ) -> dict[str, object]:
         section = self.section
         score = stats.mean_interval(self.groups[label])
-        share = self._share(label)
         above = sum(mean > score.value for mean in self.means.values())
         pair = self._group(self.reference), self.groups[label]
         if section.kind == ADD_ONE_IN:
@@ -296,6 +317,7 @@ class _Cell:
             "n_against": effect.n[1],
             "paired": self.paired,
             "test": effect.method,
+            "interval": stats.INTERVALS[self.test],
             "correlation": self.correlation,
             "p": effect.p,
             "p_smallest": effect.smallest,

@@ -199,22 +199,24 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         axis.set_ylim(len(labels) - 0.4, -0.6)
         axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
         axis.grid(False, axis="y")
+    drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
     word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
     sections = [word[section] for section in dict.fromkeys(rows.section)]
     for axis in axes[-2:]:
         axis.set_xlabel(" or ".join(sections))
     caption = (
         f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
-        f"{stats.LEVEL:.0%} Welch interval ({_sides(rows)}; not corrected for "
-        "the number of comparisons). Filled: told apart from 0 after Holm's correction."
+        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(drawn.interval))} interval "
+        f"({_sides(drawn)}; not corrected for the number of comparisons). "
+        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(drawn.test))} test, "
+        f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
     )
     return Plot("contributions", figure, caption)
 
 
 def _sides(rows: pd.DataFrame) -> str:
     """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
-    used = rows[rows.effect.notna()]
-    apart, pairs = used[~used.paired], used[used.paired]
+    apart, pairs = rows[~rows.paired], rows[rows.paired]
     told = []
     if len(apart):
         told.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")

@@ -264,10 +264,10 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     }
     notes = [
         f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
-        f"{sides[word]} [{level} interval, not corrected]. p: {_test(rows)}, "
+        f"{sides[word]} [{level} {first.interval} interval, not corrected]. p: {_test(rows)}, "
         f"{first.correction} correction over the {first.family} "
         f"comparison{'' if first.family == 1 else 's'} of this table. "
-        f"Rank: by mean, with the ranks that the data allow at {level}."
+        f"Rank: by mean, with the ranks that the data allow at {level} (Welch, all pairs, Holm)."
     ]
     if word == "behind":
         notes.append("The best is chosen after the fact, which flatters it.")

@@ -95,26 +95,32 @@ def welch(x: Array, y: Array, level: float = LEVEL) -> Difference:
 def share(part: Difference, whole: Difference, common: float, level: float = LEVEL) -> Estimate:
     """Estimate ``part / whole``, two differences that share one group, with Fieller's interval.
 
-    The interval is bounded exactly where that of ``whole`` excludes zero; elsewhere the ratio means
-    nothing and NaN is returned (Fieller 1954, "Some problems in interval estimation").
+    The ratio means nothing, and NaN is returned, where the test of ``whole`` does not tell it apart
+    from zero. The interval is bounded exactly where the t-interval of ``whole`` excludes zero
+    (Fieller 1954, "Some problems in interval estimation"); NaN limits where another test than t
+    tells ``whole`` apart and that interval does not.
 
     Args:
         part: numerator, for instance full - ablation.
         whole: denominator, full - base.
-        common: variance of the mean of the shared group, with the sign of their covariance.
+        common: covariance of the two: unpaired, the variance of the mean of the shared group.
         level: nominal coverage.
     """
     n, method = part.n + whole.n, "Fieller"
     if not whole.detectable:
-        reason = "the difference between the full and the base agent is not told apart from 0"
+        reason = (
+            "the difference between the full and the base agent is not told apart from 0 "
+            f"({whole.method}, p = {whole.p:.3f})"
+        )
         return Estimate(np.nan, np.nan, np.nan, n, method, reason)
     ratio = part.value / whole.value
     t2 = float(special.stdtrit(whole.df, (1 + level) / 2)) ** 2
     a = whole.value**2 - t2 * whole.se**2
     b = part.value * whole.value - t2 * common
     root = float(np.sqrt(max(0.0, b**2 - a * (part.value**2 - t2 * part.se**2))))
-    if np.isnan(part.se):
-        return Estimate(ratio, np.nan, np.nan, n, method, part.note)
+    if a <= 0 or np.isnan(part.se):
+        note = part.note or "Fieller's interval has no bounds"
+        return Estimate(ratio, np.nan, np.nan, n, method, note)
     return Estimate(ratio, (b - root) / a, (b + root) / a, n, method, part.note)
 
 

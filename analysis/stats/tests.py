@@ -161,6 +161,14 @@ UNPAIRED: dict[str, Test] = {
     "mann-whitney": mann_whitney,
 }
 PAIRED: dict[str, Test] = {"paired": paired, "paired-permutation": sign_flips}
+INTERVALS = {  # test -> the interval of its difference of means
+    "welch": "Welch t",
+    "bootstrap": "studentised bootstrap",
+    "permutation": "Welch t",
+    "mann-whitney": "Welch t",
+    "paired": "paired t",
+    "paired-permutation": "paired t",
+}
 AUTO = "auto"  # paired where the seeds' correlation supports it, else Welch's
 TESTS = (AUTO, *UNPAIRED, *PAIRED)
 

@@ -316,6 +316,77 @@ def test_swapping_two_seeds_changes_a_paired_study(writer):
     assert before.p != after.p
 
 
+def luck_of_seeds(one, seeds=8):
+    """Full 45 above base, an agent half-way; the luck that seeds share hides it from Welch."""
+    luck = np.random.default_rng(7).normal(size=seeds)
+    for label, score in ((one.variant("DQN"), 55), (one.variant("Rainbow"), 100)):
+        for seed in range(seeds):
+            one.run(label, "lake", seed, score + 60 * luck[seed], noise=4)
+    for seed in range(seeds):
+        one.run(one.without("noisy"), "lake", seed, 77.5 + 60 * luck[seed], noise=4)
+        one.run(one.without("double"), "lake", seed, 100 + 60 * luck[seed], noise=4)
+    return load(one.plan())
+
+
+def test_a_table_has_one_test_for_all_its_differences(writer):
+    """The share of full - base is judged by the pairs that the table shows, not by Welch's test."""
+    data = luck_of_seeds(writer("one-test"))
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    found = ablate(data, scores)
+    base, row = cell(found, "DQN"), cell(found, "Rainbow - noisy")
+    assert base.test == row.test == "paired t"
+    assert base.p < 0.05
+    assert row.share_low < 0.5 < row.share_high
+    assert row.share_high - row.share_low < 0.5
+    apart = cell(ablate(data, scores, Choice(test="welch")), "Rainbow - noisy")
+    assert np.isnan(apart["share"])
+    assert apart.share_note.endswith(f"(Welch t, p = {cell_p(data, scores):.3f})")
+    flips = cell(ablate(data, scores, Choice(test="paired-permutation")), "Rainbow - noisy")
+    assert flips["share"] == row["share"]  # the same means, and sign flips tell them apart
+
+
+def cell_p(data, scores):
+    full, base = (scores.final[scores.label == x].to_numpy() for x in ("Rainbow", "DQN"))
+    return stats.welch(full, base).p
+
+
+def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
+    data = luck_of_seeds(writer("ragged"))
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    gone = (scores.label == "DQN") & (scores.seed > 5)
+    gone |= (scores.label == "Rainbow - noisy") & (scores.seed < 2)
+    row = cell(ablate(data, scores[~gone], Choice(test="paired")), "Rainbow - noisy")
+    x = scores.pivot(index="seed", columns="label", values="final")
+    part, whole = (x["Rainbow"] - x[label] for label in ("Rainbow - noisy", "DQN"))
+    assert row["share"] == pytest.approx(part[2:].mean() / whole[:6].mean())
+    # Fieller's limits r solve (part - r whole)^2 = t^2 var(part - r whole)
+    covariance = np.cov(part[2:6], whole[2:6])[0, 1] * 4 / 36
+    for r in (row.share_low, row.share_high):
+        gap = part[2:].mean() - r * whole[:6].mean()
+        variance = (part[2:].var() + r**2 * whole[:6].var()) / 6 - 2 * r * covariance
+        assert gap**2 == pytest.approx(stats.student_quantile(5) ** 2 * variance)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice(), "95% paired t interval (8 pairs of seeds; not corrected for the number of "
+         "comparisons). Filled: told apart from 0 by the paired t test, after Holm correction."),
+        (Choice("welch", stats.NONE), "95% Welch t interval (n = 8 runs per agent; not corrected "
+         "for the number of comparisons). Filled: told apart from 0 by the Welch t test, "
+         "uncorrected."),
+    ],
+)  # fmt: skip
+def test_captions_name_the_test_that_was_made(writer, choice, said):
+    data = luck_of_seeds(writer("caption"))
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    found = ablate(data, scores, choice)
+    captions = {p.name: p.caption for p in plots.figures(data, scores, found, schema.EVAL_RETURN)}
+    assert captions["contributions"].endswith(said)
+    interval = said.partition("% ")[2].partition(" (")[0]
+    assert f"Rainbow minus the agent [95% {interval}, " in tables.ablation_tables(found)[0].notes[0]
+
+
 def test_places_of_the_contributions(table):
     row = cell(table, "Rainbow - multi-step")
     assert (row.place, row.place_low, row.place_high) == (1, 1, 1)
