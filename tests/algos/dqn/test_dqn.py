@@ -12,6 +12,7 @@ from algos.core.agent import Spec
 from algos.dqn.config import DQNConfig, Exploration
 from algos.dqn.dqn import DQN
 from algos.formulas import td
+from benchmark.grid import sweep
 from tests.helpers import CPU, SEEDS, VECTOR, World, agent, copied, drive, equal, steady, tiny
 
 
@@ -221,6 +222,38 @@ def test_mistakes_name_their_key(key: str, value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
         tiny(**{key: value})
     assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+# examples/dqn.py of kenjyoung/MinAtar at 46b00d9: constants, loss (smooth_l1_loss), optimiser
+PUBLISHED = {
+    "batch_size": 32,
+    "buffer_size": 100_000,
+    "target_every": 1000,
+    "train_every": 1,
+    "gradient_steps": 1,
+    "learning_starts": 5000,
+    "lr": 0.00025,
+    "betas": [0.9, 0.95],
+    "adam_eps": 0.01,
+    "optimizer": "rmsprop",
+    "loss": "huber",
+    "grad_clip": None,
+    "gamma": 0.99,
+    "conv": [[16, 3, 1]],
+    "hidden": [128],
+    "lanes": 1,
+}
+
+
+@pytest.mark.parametrize("game", ["asterix", "breakout", "freeway", "seaquest", "space_invaders"])
+def test_minatars_settings_are_those_of_the_published_code(game: str) -> None:
+    (job,) = sweep(("algo=dqn", f"env=minatar_{game}")).jobs
+    assert {key: job.config["algo"][key] for key in PUBLISHED} == PUBLISHED
+    exploration = job.config["algo"]["exploration"]
+    assert (exploration["start"], exploration["end"], exploration["schedule"]) == (1, 0.1, "linear")
+    assert exploration["fraction"] * job.config["budget"] == 100_000
+    (job,) = sweep(("algo=rainbow", f"env=minatar_{game}", "components=-distributional")).jobs
+    assert (job.config["algo"]["value"], job.config["algo"]["loss"]) == ("scalar", "huber")
 
 
 @pytest.mark.slow
