@@ -43,7 +43,7 @@ class A2CConfig(PolicyGradientConfig):
     gae_lambda: float = 1.0  # 1: n-step returns; critic=v only
     normalize_advantage: bool = False
     critic: str = "v"  # or q (discrete actions only)
-    value_coef: float = 0.5
+    value_coef: float = 1.0  # of half the squared error: twice Stable-Baselines3's vf_coef
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -36,13 +36,14 @@ _WAIT = 1.0  # seconds between two looks at whether every worker lives
 
 @dataclass
 class A3CConfig(A2CConfig):
-    """Settings of the agent: A2C's with one environment per worker, and the paper's entropy."""
+    """A2C's settings, one environment a worker, the paper's entropy, half the value's weight."""
 
     agent: str = "algos.policy_gradient.a3c:A3C"
     name: str = "a3c"
     label: str = "A3C"
     lanes: int = 1  # environments of a worker
     entropy: float = 0.01
+    value_coef: float = 0.5
 
     workers: int = 2  # processes
     cpus: int = 2  # that a job of this agent takes; as many as there are workers

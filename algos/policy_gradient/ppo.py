@@ -54,7 +54,7 @@ class PPOConfig(PolicyGradientConfig):
     anneal_clip: bool = False  # it falls linearly to 0 at the end of the budget
     clip_value: bool = True  # hold the value's step within value_clip
     value_clip: float = 0.2
-    value_coef: float = 0.5
+    value_coef: float = 0.5  # of half the squared error: CleanRL's vf_coef, twice SB3's
     target_kl: float | None = None  # surrogate=kl aims at it; else a seed's epochs end beyond it
     kl_coef: float = 1.0  # first weight of the penalty
 
