@@ -10,7 +10,8 @@ over-long      has rows behind the end of its budget
 protocol       evaluated otherwise than most runs of its environment that say how
 budget         trained for another budget than most runs of its environment
 configuration  made by another configuration than most runs of its label and environment
-duplicate      a further run of the same label, environment and seed
+duplicate      a further run of the same label, environment and seed, or a copy of a run that
+               counts, from another place, which differs from it (``analysis.joining``)
 =============  ===================================================================================
 
 A broken run has no flag: nothing lets it in. Runs that do not say how they were evaluated have no
@@ -30,6 +31,7 @@ import pandas as pd
 
 from analysis import sources
 from analysis.errors import AnalysisError, nearest
+from analysis.joining import join
 from analysis.sources.arrays import from_arrays
 from analysis.sources.frames import MISSING, Frames, complete
 from analysis.sources.table import from_frame
@@ -168,21 +170,20 @@ def load(paths: Where | Sequence[Where], *, take: Collection[str] = (), **names:
             raise AnalysisError(f"no flag {flag!r}; there are {nearest(flag, FLAGS)}")
     several = isinstance(paths, Sequence) and not isinstance(paths, str)
     places: list[Any] = list(paths) if several else [paths]  # type: ignore[arg-type]
-    found = [_read(place, names) for place in places]
-    notes = [note for frames in found for note in frames.notes]
-    runs, metrics = _join(found, notes)
+    folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
+    found = join([_read(place, names) for place in places], folders)
     data = Data(
-        studies=tuple(dict.fromkeys(name for frames in found for name in frames.runs.study)),
-        folders=tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places),
-        runs=_judge(runs, tuple(take)),
-        metrics=metrics,
-        records={k: v for frames in reversed(found) for k, v in frames.records.items()},
-        skipped=[pair for frames in found for pair in frames.skipped],
-        unplanned=[name for frames in found for name in frames.unplanned],
-        notes=notes,
+        studies=tuple(dict.fromkeys(found.runs.study)),
+        folders=folders,
+        runs=_judge(found.runs, tuple(take)),
+        metrics=found.metrics,
+        records=found.records,
+        skipped=found.skipped,
+        unplanned=found.unplanned,
+        notes=found.notes,
         take=tuple(take),
     )
-    notes.extend(_remarks(data))
+    data.notes.extend(_remarks(data))
     return data
 
 
@@ -194,27 +195,8 @@ def _read(place: Where, names: dict[str, Any]) -> Frames:
     return sources.read(str(place))
 
 
-def _join(found: list[Frames], notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put the frames together; a run that is in several places counts once, the finished copy."""
-    if len(found) == 1:
-        return found[0].runs, found[0].metrics
-    runs = pd.concat([frames.runs.assign(place=i) for i, frames in enumerate(found)])
-    best = runs.assign(rank=(runs.state != schema.FINISHED) * len(found) + runs.place)
-    best = best.sort_values("rank", kind="stable").drop_duplicates("run_id")
-    for run_id in runs.run_id[runs.run_id.duplicated()].unique():
-        notes.append(f"{run_id} is in several studies; it counts once")
-    kept = best.set_index("run_id").loc[runs.run_id.unique()].reset_index()
-    parts = [
-        frames.metrics[frames.metrics.run_id.isin(kept.run_id[kept.place == i])]
-        for i, frames in enumerate(found)
-    ]
-    metrics = pd.concat([part.astype({"run_id": str}) for part in parts], ignore_index=True)
-    metrics["run_id"] = pd.Categorical(metrics.run_id, list(kept.run_id))
-    return kept.drop(columns=["place", "rank"]), metrics
-
-
 def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
-    """Add ``excluded``, ``flag`` and ``partial``."""
+    """Add ``excluded``, ``flag`` and ``partial``, and take ``differs`` away."""
     verdicts = [_own_fault(run) for run in runs.to_dict("records")]
     runs = runs.assign(
         excluded=[why for why, _ in verdicts], flag=[flag for _, flag in verdicts], taken=""
@@ -228,11 +210,13 @@ def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
     long = runs[runs.flag == OVER_LONG]
     runs.loc[long.index, "excluded"] = ""
     settle(OVER_LONG, long.excluded)
+    copies = runs[(runs.differs != "") & (runs.excluded == "")]
+    settle(DUPLICATE, copies.differs)
     for flag, keys in MAJORITY.items():
         refuse = flag == "protocol" and flag not in take
         settle(flag, _odd(runs[runs.excluded == ""], flag, keys, refuse))
     fine = runs[runs.excluded == ""]
-    again = fine[fine.duplicated(["label", "env", "seed"])]
+    again = fine[fine.duplicated(["label", "env", "seed"]) & (fine.differs == "")]
     firsts = (
         fine.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
     )
@@ -244,7 +228,7 @@ def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
         ),
     )
     runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in take)
-    return runs
+    return runs.drop(columns="differs")
 
 
 def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
@@ -282,8 +266,8 @@ def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
     end, budget = run["global_step"], run["budget"]
     finished = run["state"] == schema.FINISHED
     why = "; ".join(filter(None, ["" if finished else run["state"], run["reason"], run["fault"]]))
-    if run["fault"]:
-        return why, ""
+    if run["fault"] or (run["differs"] and not finished):
+        return "; ".join(filter(None, [why, run["differs"]])), ""
     if not finished:
         return why, UNFINISHED if run["rows"] else ""
     if end < budget:

@@ -234,7 +234,7 @@ def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     folders = [tmp_path / "results" / name for name in ("one", "two")]
     data = load(folders)
     assert len(data.runs) == 1
-    assert any("in several studies; it counts once" in note for note in data.notes)
+    assert "1 runs are in several places and the same there; each counts once" in data.notes
     run = folders[1] / "runs" / "dqn-lake-s0"
     run.rename(run.with_name("dqn-lake-s0-other"))
     for file in (folders[1] / "plan.json", run.with_name("dqn-lake-s0-other") / "run.json"):
@@ -244,6 +244,88 @@ def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     assert data.runs.flag[1] == "duplicate"
     assert "same label, environment and seed as dqn-lake-s0" in data.runs.excluded[1]
     assert len(load(folders, take=["duplicate"]).scored) == 2
+
+
+def generations(writer, **second):
+    """Two folders of one study, the second with other code or scores, an older one and a newer."""
+    folders = []
+    for name, more in (("old", {}), ("new", second)):
+        study = writer(name)
+        for seed in range(3):
+            study.run(study.variant("DQN"), "lake", seed, more.get("score", 50), parquet=False)
+        folders.append(study.plan())
+    return folders
+
+
+def test_two_generations_of_a_study_are_told_apart(writer):
+    folders = generations(writer, score=80)
+    for run in (folders[1] / "runs").iterdir():
+        edit(run / "run.json", code="newc0de")
+    for here, there in (folders, folders[::-1]):
+        data = load([here, there])
+        assert data.counts() == {
+            **{"planned": 6, "finished": 6, "failed": 0, "interrupted": 0, "running": 0},
+            **{"missing": 0, "scored": 3},
+        }
+        alone = load(here)
+        assert list(data.scored.final) == list(alone.scored.final)
+        assert {data.records[i]["code"] for i in data.scored.run_id} == set(alone.runs.code)
+        losers = data.runs[data.runs.excluded != ""]
+        assert list(losers.run_id) == [f"dqn-lake-s{k}@{there.name}" for k in range(3)]
+        assert set(losers.flag) == {"duplicate"}
+        assert losers.excluded.iloc[0] == (
+            f"a copy from {there}: other code, rows, score than dqn-lake-s0 of {here}"
+        )
+        note = f"3 runs of {there} are copies of runs that count, with other code, rows, score"
+        assert [n for n in data.notes if "copies" in n] == [note]
+        assert data.records["dqn-lake-s1@" + there.name]["code"] == load(there).runs.code[0]
+        taken = load([here, there], take=["duplicate"])
+        assert len(taken.scored) == 6
+        assert sorted(taken.scored.final.round(6)) == sorted(
+            [*alone.scored.final.round(6), *load(there).scored.final.round(6)]
+        )
+
+
+def test_the_record_is_that_of_the_copy_that_counts(writer):
+    first, second = generations(writer)
+    edit(first / "runs" / "dqn-lake-s1" / "status.json", state=schema.INTERRUPTED)
+    edit(first / "runs" / "dqn-lake-s1" / "run.json", git="first")
+    edit(second / "runs" / "dqn-lake-s1" / "run.json", git="second")
+    for take in ([], ["unfinished"], ["duplicate"]):
+        data = load([first, second], take=take)
+        assert list(data.scored.seed) == [0, 1, 2]
+        assert data.records["dqn-lake-s1"]["git"] == "second"
+        assert data.records["dqn-lake-s1@old"]["git"] == "first"
+        copy = row_of(data, "dqn-lake-s1@old")
+        assert copy.excluded.startswith("interrupted; a copy from")
+        assert not copy.partial
+
+
+def test_a_copy_whose_rows_alone_differ_is_listed(writer):
+    first, second = generations(writer)
+    path = second / "runs" / "dqn-lake-s0" / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    lines[4] = json.dumps(json.loads(lines[4]) | {schema.EVAL_RETURN: 1e6})
+    path.write_text("\n".join(lines) + "\n")
+    data = load([first, second])
+    assert "other rows than dqn-lake-s0" in row_of(data, "dqn-lake-s0@new").excluded
+    assert len(data.runs) == 4
+
+
+def test_a_copy_that_has_not_begun_is_none(writer):
+    first, second = generations(writer)
+    shutil.rmtree(first / "runs" / "dqn-lake-s0")
+    data = load([first, second])
+    assert list(data.scored.seed) == [0, 1, 2]
+    assert len(data.runs) == 3
+    assert data.runs.seed[0] == 0
+
+
+def test_other_runs_of_one_id_all_count():
+    frames = [outside(2, label, run_id=["1", "2"]) for label in ("SB3", "RLlib")]
+    data = load(frames)
+    assert list(data.scored.run_id) == ["1", "2", "1@frame", "2@frame"]
+    assert list(data.scored.label) == ["SB3", "SB3", "RLlib", "RLlib"]
 
 
 def test_a_flag_that_does_not_exist_is_told(rainbow):
