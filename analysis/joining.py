@@ -101,9 +101,9 @@ def _sums(found: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str]
 def _notes(words: Mapping[str, list[str]], same: int) -> Iterator[str]:
     if same:
         yield f"{same} runs are in several places and the same there; each counts once"
-    for place, whats in words.items():
-        each = ", ".join(dict.fromkeys(word for what in whats for word in what.split(", ")))
-        yield f"{len(whats)} runs of {place} are copies of runs that count, with other {each}"
+    for place, found in words.items():
+        each = ", ".join(dict.fromkeys(word for what in found for word in what.split(", ")))
+        yield f"{len(found)} runs of {place} are copies of runs that count, with other {each}"
 
 
 def _own_ids(runs: pd.DataFrame) -> Iterator[str]:
