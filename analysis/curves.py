@@ -1,5 +1,8 @@
 """Learning curves and scores of runs: aligned without stretching, a run ends where its rows end.
 
+Runs of one cell are put on common steps, each interpolated linearly between its own values where it
+has none there.
+
 The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of
 the curve over the training: the trapezoid sum from the run's first value to its last, divided by
 that distance, so it has the unit of a return.

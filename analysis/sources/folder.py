@@ -69,8 +69,20 @@ def read_run(folder: Path) -> Run:
         run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
     except AnalysisError as error:
         run.fault = run.fault or str(error).removeprefix(f"{folder}/")
+    run.fault = run.fault or _lost(folder / "metrics.jsonl", status)
     run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
     return run
+
+
+def _lost(lines: Path, status: dict[str, Any]) -> str:
+    """Say where a finished run's rows are not those that were there when it finished."""
+    size = status.get("size")
+    if status.get("state") != schema.FINISHED or not isinstance(size, int):
+        return ""
+    if not lines.exists():
+        return f"{lines.name} is gone"
+    found = lines.stat().st_size
+    return f"{lines.name} has {found} bytes, at its end it had {size}" if found != size else ""
 
 
 def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:

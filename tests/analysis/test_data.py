@@ -1,6 +1,7 @@
 """Nothing between a run folder and a number is lost, merged, stretched or truncated in silence."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -129,6 +130,38 @@ def test_a_changed_run_is_excluded_with_the_reason(writer, name):
     assert len(data.runs) == 3
     assert list(data.scored.seed) == [1, 2]
     assert reason in data.runs.excluded[0]
+
+
+def cut_out(path):
+    """Delete what lies between the first and the last row."""
+    first, *_, last = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text(first + last)
+
+
+def rows_of_another(path):
+    for name in ("metrics.jsonl", "metrics.parquet"):
+        shutil.copy(path.with_name("dqn-lake-s2") / name, path / name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut_out, r"metrics.jsonl has \d+ bytes, at its end it had \d+"),
+        (rows_of_another, r"metrics.jsonl has \d+ bytes, at its end it had \d+"),
+        (lambda path: (path / "metrics.jsonl").unlink(), "metrics.jsonl is gone"),
+        (lambda path: None, ""),
+    ],
+)
+def test_a_finished_run_has_the_rows_that_it_ended_with(writer, damage, reason):
+    study = writer("sizes")
+    for seed in range(3):
+        path = study.run(study.variant("DQN"), "lake", seed, 50)
+        edit(path / "status.json", size=(path / "metrics.jsonl").stat().st_size)
+    damage(path.with_name("dqn-lake-s0"))
+    data = load(study.plan())
+    assert re.fullmatch(reason, data.runs.excluded[0])
+    assert list(data.runs.flag) == ["", "", ""]
+    assert list(data.scored.seed) == ([1, 2] if reason else [0, 1, 2])
 
 
 @pytest.mark.parametrize(
