@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  -e . --config-settings editable_mode=compat
 	@touch $@
 
-demo: $(STAMP)  ## run the quickstart study on all cores and report it (five minutes on two cores)
+demo: $(STAMP)  ## run the quickstart study on all cores and report it (three minutes on two cores once installed)
 	$(PY) -m benchmark study=quickstart
 	$(PY) -m analysis report results/quickstart
 

@@ -65,6 +65,10 @@ strict=true refuses a grid with an impossible pair, which is skipped otherwise.
 """
 
 
+READERS = (  # commands of analysis, which this package does not import
+    *("ablation", "compare", "curves", "export", "power"),
+    *("profile", "report", "table", "tensorboard"),
+)
 _HYDRAS_OWN = ("--cfg", "--info=", "--hydra-help", "--shell-completion")  # answered by Hydra itself
 
 
@@ -79,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words and words[0] in COMMANDS:
             return COMMANDS[words[0]](words[1:])
         if words and words[0].replace("-", "").isalpha() and not words[0].startswith("-"):
+            if words[0] in READERS:
+                raise ConfigError(f"results are read by: python -m analysis {' '.join(words)}")
             raise unknown("command", words[0], [*COMMANDS, "resume", "submit"])
         return _sweep(words)
     except ConfigError as error:
@@ -112,7 +118,8 @@ def _sweep(words: list[str]) -> int:
     todo = remaining(plan)
     _enter_hydra(["-m", *hydra_words, f"hydra.sweeper.arguments=[{quoted}]"])
     ended = {status["state"] for job in plan.jobs for status in statuses(job)}
-    if todo and plan.study != Root.name and ended <= {FINISHED, FAILED}:
+    tracked = any(job.config["tracking"]["wandb"] != "disabled" for job in todo)
+    if tracked and plan.study != Root.name and ended <= {FINISHED, FAILED}:
         from benchmark.tracking.push import mirror_study
 
         mirror_study(plan.study_dir)
@@ -148,6 +155,10 @@ def _planned(args: argparse.Namespace) -> tuple[Sweep, list[str], list[str]]:
 
 def _submit(words: list[str]) -> int:
     """Start a sweep that does not need this terminal any longer."""
+    if words[:1] in ([], ["-h"], ["--help"]):
+        print("usage: python -m benchmark submit <what a sweep or resume takes>")
+        print("\nStart it in the background; status, logs and stop tell and end it.")
+        return 0
     if words[:1] == ["resume"]:
         words = resumed(words[1:])
     plan, *_ = _planned(_flags(words))

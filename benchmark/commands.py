@@ -106,6 +106,11 @@ def _study(command: str, about: str, words: list[str]) -> Path:
 
 def resumed(words: list[str]) -> list[str]:
     """Return the command line that goes on with the study whose folder is the first word."""
+    if words[:1] in (["-h"], ["--help"]):
+        parser = _parser("resume", "Go on with a study: what is not finished, from its checkpoint.")
+        parser.add_argument("study_dir", type=str)
+        parser.add_argument("overrides", nargs="*", help="dry_run=true, hydra/launcher=slurm, ...")
+        parser.parse_args(words)  # prints, and ends
     if not words or "=" in words[0] or words[0].startswith("-"):
         raise ConfigError("resume takes the folder of a study: resume results/<study>")
     path = folder(words[0]).absolute()
@@ -173,8 +178,20 @@ def _merge(words: list[str]) -> int:
 
 
 def _prune(words: list[str]) -> int:
-    freed = studies.prune(_study("prune", "Delete the checkpoints of a study.", words))
-    print(f"{freed / 1e6:.1f} MB of checkpoints deleted; unfinished runs will start over")
+    parser = _parser("prune", "Delete the checkpoints of a study's unfinished jobs.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--yes", action="store_true", help="yes, they shall start over")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    studies.idle(study)
+    held = studies.checkpoints(study)
+    if held and not args.yes:
+        jobs = plural(len(held), "job")
+        raise ConfigError(f"prune {study}: {jobs} would start over; say so with --yes")
+    freed = studies.prune(study)
+    print(
+        f"{freed / 1e6:.1f} MB of checkpoints deleted; {plural(len(held), 'job')} will start over"
+    )
     return 0
 
 

@@ -91,11 +91,16 @@ def _rows(folder: Path) -> bytes:
     return (folder / "metrics.jsonl").read_bytes()
 
 
+def checkpoints(study_dir: Path) -> list[Path]:
+    """Return the checkpoint folders of a study: jobs that would start over without them."""
+    return sorted(study_dir.glob("jobs/*/checkpoint"))
+
+
 def prune(study_dir: Path) -> int:
     """Delete the checkpoints of a study that nobody runs; return how many bytes they had."""
     idle(study_dir)
     freed = 0
-    for folder in study_dir.glob("jobs/*/checkpoint"):
+    for folder in checkpoints(study_dir):
         freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         Checkpoints(folder).remove()
     return freed

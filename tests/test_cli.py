@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
+from analysis.cli import COMMANDS as READERS
 from benchmark import cli, store
 from benchmark import config as cfg
 from benchmark.cli import main
@@ -72,6 +74,7 @@ BAD = [
     (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
     (["wandb-push", "nowhere"], ["nowhere"]),
     (["statsu", "results/adhoc"], ["command", "nearest: status"]),
+    (["report", "results/adhoc"], ["python -m analysis report results/adhoc"]),
     ([*RUN, "hydra.launcher.njobs=2"], ["hydra.launcher.njobs", "nearest: hydra.launcher.n_jobs"]),
     ([*RUN, "hydra.launcher.n_jobs=two"], ["hydra.launcher.n_jobs", "two", "Integer"]),
     ([*RUN, "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs=0", "above 0"]),
@@ -207,3 +210,14 @@ def test_hydra_shows_a_config_by_its_own_flags(capfd):
     assert main(["--cfg", "job", "algo=rainbow", "env=acrobot"]) == 0
     assert "n_step: 3" in capfd.readouterr().out
     assert os.path.exists(cli.CONF)
+
+
+def test_commands_of_analysis_are_pointed_to():
+    assert set(cli.READERS) == set(READERS)
+
+
+@pytest.mark.parametrize("command", ["resume", "submit"])
+def test_commands_that_take_a_sweep_have_help_too(command, capsys):
+    with suppress(SystemExit):
+        cli.main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: python -m benchmark {command}")

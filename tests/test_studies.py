@@ -104,7 +104,8 @@ def test_prune_drops_checkpoints_only(tmp_path, capsys):
         folder = store.job_dir(job) / "checkpoint" / "blocks"
         folder.mkdir(parents=True)
         (folder / "x").write_bytes(b"x" * 500_000)
-    assert told(["prune", str(study)], capsys).startswith("1.0 MB of checkpoints deleted")
+    assert "2 jobs would start over; say so with --yes" in told(["prune", str(study)], capsys, 2)
+    assert told(["prune", str(study), "--yes"], capsys).startswith("1.0 MB of checkpoints deleted")
     assert {path for path in study.rglob("*") if path.is_file()} == kept
 
 

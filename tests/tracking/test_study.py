@@ -118,4 +118,5 @@ def test_a_sweep_ends_with_its_report_on_wandb(wandb_server, tmp_path, capsys):
     assert len(json.loads(bucket.files["plan.json"])["runs"]) == 2
     wandb_server.calls.clear()
     assert cli.main(words) == 0  # nothing is left to do
+    assert cli.main([*words, "seed=1,2,3", "tracking=disabled"]) == 0
     assert posts(wandb_server) == []
