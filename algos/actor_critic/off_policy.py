@@ -40,7 +40,7 @@ class OffPolicyConfig:
     actor_lr: float = 3e-4  # of Adam
     critic_lr: float = 3e-4
 
-    replay: bool = True  # false: learn from the newest transition of each lane only
+    replay: bool = True  # false: an update learns from the newest transition of each lane only
     buffer_size: int = 1_000_000  # transitions per seed
     batch_size: int = 256
     warmup: int = 1_000  # first steps, with uniformly random actions
@@ -77,7 +77,9 @@ FOUNDATIONS = (
         "replay",
         "Lin 1992",
         on={"replay": True},
-        off={"replay": False},  # the newest transition of each lane, once
+        # Each transition once, when it is new: as many updates as with replay would repeat the
+        # newest one where gradient_steps is large, and leave most unseen where train_every is.
+        off={"replay": False, "train_every": 1, "gradient_steps": 1},
         foundation=True,
     ),
     Component(

@@ -69,7 +69,7 @@ class DQNConfig:
     loss: str = "squared"  # or huber; scalar values only
     grad_clip: float | None = None  # bound on each seed's gradient norm
 
-    replay: bool = True  # false: learn from the newest transition of each lane only
+    replay: bool = True  # false: an update learns from the newest transition of each lane only
     buffer_size: int = 10_000  # transitions per seed
     batch_size: int = 128
     learning_starts: int = 10_000
@@ -171,7 +171,9 @@ COMPONENTS = (
         "replay",
         "Lin 1992",
         on={"replay": True},
-        off={"replay": False, "prioritized": False},  # there is nothing to choose from
+        # Each transition once, when it is new: as many updates as with replay would repeat the
+        # newest one where gradient_steps is large, and leave most unseen where train_every is.
+        off={"replay": False, "train_every": 1, "gradient_steps": 1, "prioritized": False},
         foundation=True,
     ),
     Component(

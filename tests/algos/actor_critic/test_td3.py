@@ -223,6 +223,24 @@ def test_the_policy_alone_is_enough_to_act(name: str) -> None:
     assert torch.equal(a[0], b[0]) and torch.equal(a[1]["value"], b[1]["value"])
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("name", ["td3", "sac"])
+def test_replay_taken_out_learns_from_each_transition_once(name: str, lanes: int) -> None:
+    """Whatever the cadence with replay was: repeats are none, and gaps are none."""
+    learner = agent(tiny(name, lanes=lanes))
+    (off,) = (dict(c.off) for c in learner.COMPONENTS if c.name == "replay")
+    cadence = {"lanes": lanes, "train_every": 6, "gradient_steps": 4}
+    learner, world = agent(tiny(name, **(cadence | off))), World(VECTOR, SEEDS, lanes)
+    gather, learned, lived = learner.experience.ring.gather, [], []
+    learner.experience.ring.gather = lambda index: learned.append(gather(index)) or learned[-1]
+    for _ in range(20):
+        lived.append(world.step(learner.act(world.obs)[0]))
+        learner.observe(lived[-1])
+        learner.update()
+    starts = [step.obs for step in lived[-(-8 // lanes) - 1 :]]
+    assert torch.equal(torch.stack([batch.obs for batch in learned]), torch.stack(starts))
+
+
 @pytest.mark.parametrize("name", ["td3", "sac"])
 def test_without_replay_only_the_newest_transitions_are_learned_from(name: str) -> None:
     learner = agent(tiny(name, replay=False, lanes=2, warmup=0))

@@ -175,6 +175,24 @@ def test_without_replay_only_the_newest_transitions_are_learned_from() -> None:
     assert len(seen) == 17
 
 
+@pytest.mark.parametrize(("lanes", "n_step"), [(1, 1), (3, 1), (2, 3)])
+def test_replay_taken_out_learns_from_each_transition_once(lanes: int, n_step: int) -> None:
+    """Whatever the cadence with replay was: repeats are none, and gaps are none."""
+    (off,) = (dict(c.off) for c in DQN.COMPONENTS if c.name == "replay")
+    cadence = {"train_every": 6, "gradient_steps": 4}
+    config = tiny(**({"lanes": lanes, "n_step": n_step} | cadence | off))
+    learner, world = agent(config), World(VECTOR, SEEDS, lanes)
+    gather, learned, lived = learner.ring.gather, [], []
+    learner.ring.gather = lambda index: learned.append(gather(index)) or learned[-1]  # type: ignore
+    for _ in range(20):
+        lived.append(world.step(learner.act(world.obs)[0]))
+        learner.observe(lived[-1])
+        learner.update()
+    first = -(-config.learning_starts // lanes)  # tick
+    starts = [step.obs for step in lived[first - n_step : len(lived) - n_step + 1]]
+    assert torch.equal(torch.stack([batch.obs for batch in learned]), torch.stack(starts))
+
+
 def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
     learner, world = agent(tiny(norm="batch", dropout=0.3)), World(VECTOR, SEEDS)
     drive(learner, world, 5)
