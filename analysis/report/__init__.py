@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from analysis import curves, factorial, stats, tables
@@ -64,7 +65,6 @@ def write(
         main.append(tables.from_frame(factors, title))
     said = verdicts(ablation)
     shown = interactive.content(data)
-    least = int(data.scored.groupby(["env", "label"]).size().min())
     facts = {
         "data": data,
         "counts": data.counts(),
@@ -79,7 +79,7 @@ def write(
         "provenance": provenance(data),
         "command": command,
         "level": f"{stats.LEVEL:.0%}",
-        "warning": warning(least) if least <= stats.SMALL_N else "",
+        "warning": _few(data, ablation, per_env),
         "cells": list(runs.cells(data, scores)),
         "choices": shown,
         "packed": interactive.packed(interactive.as_json(shown)),
@@ -94,6 +94,17 @@ def write(
     for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
         (out / name).write_text(templates.get_template(template).render(facts))
     return Report(out / "index.html", main, said)
+
+
+def _few(data: Data, ablation: pd.DataFrame, shown: list[tables.Table]) -> str:
+    """Return what intervals cover where runs are few, for the intervals that this report shows."""
+    rows = ablation[ablation.effect_low.notna()]
+    differences = {
+        str(kind): {*group.n_of, *group.n_against}
+        for kind, group in rows.groupby("interval", sort=False)
+    }
+    means = set(data.scored.groupby(["env", "label"]).size())
+    return warning(means, differences, any("IQM" in table.header for table in shown))
 
 
 def _write_tables(written: list[tables.Table], out: Path) -> None:
