@@ -83,6 +83,9 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
 def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     """Return the jobs of a plan, each with the seeds that were planned together.
 
+    A command may have planned some seeds of a larger job whose others had been planned before: so a
+    job is called by the seeds that it has.
+
     Raises:
         ConfigError: the plan is from before it had cells, so it does not tell what they run.
     """
@@ -95,10 +98,11 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     for run in plan["runs"]:
         packs.setdefault(run["job_id"], []).append(run)
     jobs = []
-    for job_id, runs in packs.items():
+    for runs in packs.values():
         first = runs[0]
         cell = plan["cells"][first["cell"]]
         seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
+        job_id = store.job_id(cell["config"], first["algo"], first["env"], seeds)
         job = Job(
             plan["study"], str(study_dir.absolute()), job_id, first["algo"], first["env"],
             first["variant"], cell["config"], cell["tuned"], seeds, run_ids,
@@ -109,6 +113,8 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
 
 def remaining(sweep: Sweep) -> list[Job]:
     """Return the jobs of what is not finished, the longest first.
+
+    Seeds of a planned job that were saved by different jobs are different jobs still.
 
     Raises:
         ConfigError: results were made by other code and ``stale=refuse``.
@@ -125,8 +131,9 @@ def remaining(sweep: Sweep) -> list[Job]:
             if not done or other:
                 keep.append((seed, run))
         if keep:
-            jobs.append(part(job, keep))
-            begun += sweep.stale == "refuse" and _saved_by_other_code(jobs[-1])
+            rest = part(job, keep)
+            jobs += by_checkpoint(rest)
+            begun += sweep.stale == "refuse" and _saved_by_other_code(rest)
     if sweep.stale == "refuse" and (stale or begun):
         what = f"{stale} finished runs" if stale else f"the checkpoints of {begun} jobs"
         raise ConfigError(
@@ -183,12 +190,29 @@ def _made_by_other_code(folder: Path) -> bool:
     return record is None or record["code"] != store.code_hash()
 
 
+def by_checkpoint(job: Job) -> list[Job]:
+    """Return the parts of a job that go on from one checkpoint each, and the part that has none."""
+    parts: dict[str | None, list[tuple[int, str]]] = {}
+    for seed, run in zip(job.seeds, job.run_ids, strict=True):
+        job_id, code = _saved(job, run)
+        usable = job_id if code == store.code_hash() else None
+        parts.setdefault(usable, []).append((seed, run))
+    return [part(job, keep) for keep in parts.values()]
+
+
 def _saved_by_other_code(job: Job) -> bool:
-    checkpoints = (store.job_dir(job) / "checkpoint").glob("*.pt")
-    folders = [store.run_dir(job, run) for run in job.run_ids]
-    records = (store.read_json(folder / "run.json") for folder in folders)
-    codes = {record["code"] for record in records if record is not None}
-    return bool(codes - {store.code_hash()}) and any(checkpoints)
+    codes = {code for _, code in (_saved(job, run) for run in job.run_ids)}
+    return bool(codes - {None, store.code_hash()})
+
+
+def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
+    """Return the id of the job that has saved a run, and its code; Nones if there is none."""
+    record = store.read_json(store.run_dir(job, run) / "run.json")
+    if record is not None:
+        other = dataclasses.replace(job, job_id=record["job_id"])
+        if any((store.job_dir(other) / "checkpoint").glob("*.pt")):
+            return record["job_id"], record["code"]
+    return None, None
 
 
 def part(job: Job, keep: list[tuple[int, str]]) -> Job:

@@ -3,7 +3,7 @@
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -40,47 +40,68 @@ class Saver:
         began = time.monotonic()
         rows = [_rows(self.job, run) for run in self.job.run_ids]
         length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
-        own = {"code": store.code_hash(), "rows": length, "rows_crc": crc}
+        seeds = torch.tensor(self.job.seeds)
+        own = {"code": store.code_hash(), "seeds": seeds, "rows": length, "rows_crc": crc}
         self.checkpoints.save(state | own)
         self._last = time.monotonic()
         self._cost = self._last - began
 
     def load(self) -> State | None:
         """Return the newest state to go on from, or None; say why one is not used."""
-        for states, own in ((self.checkpoints.states(), True), (self._of_larger_job(), False)):
-            for state in states:
-                why = self._unusable(state)
-                if why is None:
-                    if not own:  # the runs will not name the larger job much longer
-                        self.checkpoints.save(state)
-                    return state
-                print(f"checkpoint at step {state['step']} is not used: {why}", file=sys.stderr)
+        for folder in self._folders():
+            for state in Checkpoints(folder).states():
+                try:
+                    mine = self._mine(state)
+                except _Unusable as why:
+                    print(f"checkpoint at step {state['step']} is not used: {why}", file=sys.stderr)
+                    continue
+                if folder != self.checkpoints.folder:  # the runs will not name it much longer
+                    self.checkpoints.save(mine)
+                return mine
         return None
 
     def remove(self) -> None:
         """Delete the job's checkpoints."""
         self.checkpoints.remove()
 
-    def _of_larger_job(self) -> Iterator[State]:
-        """Yield the checkpoints of the job that these seeds were part of before."""
+    def _folders(self) -> list[Path]:
+        """Return where the seeds were saved: by the job that they were part of last, and by this.
+
+        The other job may have been this one with more seeds, or with others.
+        """
+        own = self.checkpoints.folder
         record = store.read_json(store.run_dir(self.job, self.job.run_ids[0]) / "run.json")
         if record is None or record["job_id"] == self.job.job_id:
-            return
-        seeds = record["pack"]["seeds"]
-        if set(self.job.seeds) <= set(seeds):
-            folder = Path(self.job.study_dir) / "jobs" / record["job_id"] / "checkpoint"
-            for state in Checkpoints(folder).states():
-                yield checkpoint.take_seeds(state, [seeds.index(s) for s in self.job.seeds])
+            return [own]
+        return [own.parent.parent / record["job_id"] / own.name, own]
 
-    def _unusable(self, state: State) -> str | None:
+    def _mine(self, state: State) -> State:
+        """Return the part of a state that is of the job's seeds.
+
+        Raises:
+            _Unusable: the job cannot go on from it.
+        """
         if state["code"] != store.code_hash():
-            return f"it was made by other code ({state['code']})"
+            raise _Unusable(f"it was made by other code ({state['code']})")
+        held = state["seeds"].tolist()
+        if absent := [seed for seed in self.job.seeds if seed not in held]:
+            raise _Unusable(f"it holds the seeds {_listed(held)}, not {_listed(absent)}")
+        if held != self.job.seeds:
+            state = checkpoint.take_seeds(state, [held.index(seed) for seed in self.job.seeds])
         for k, run in enumerate(self.job.run_ids):
             length = int(state["rows"][k])
             data = _rows(self.job, run)[:length]
             if (len(data), zlib.crc32(data)) != (length, int(state["rows_crc"][k])):
-                return f"metrics.jsonl of {run} has lost rows that were written before it"
-        return None
+                raise _Unusable(f"metrics.jsonl of {run} has lost rows that were written before it")
+        return state
+
+
+class _Unusable(Exception):
+    """Why a job cannot go on from a checkpoint."""
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _rows(job: Job, run: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark import checkpoint, saving, schema, store
-from benchmark.job import Job
+from benchmark import checkpoint, ledger, saving, schema, store
+from benchmark.errors import ConfigError
+from benchmark.job import Job, Sweep
 from benchmark.runner import Training, run_job
 from benchmark.tracking.files import read_rows
 from tests.helpers import equal
@@ -275,6 +277,52 @@ def test_seeds_of_a_larger_job_go_on_from_its_checkpoint(
         finished(alone)
     rest = job(tmp_path, seeds=(11, 42))
     assert metrics(rest) == metrics(whole("dqn"))[1:]
+
+
+def test_a_job_takes_its_seeds_out_of_a_checkpoint_of_more(
+    whole: Callable[[str], Job], tmp_path: Path
+) -> None:
+    pack = job(tmp_path)
+    save_at(pack, 200)
+    rest = replace(job(tmp_path, seeds=(42, 11)), job_id=pack.job_id)
+    training = Training(rest)
+    training.close()
+    assert training.step == 200
+    finished(rest)
+    assert metrics(rest) == metrics(whole("dqn"))[:0:-1]
+
+
+def test_a_checkpoint_of_other_seeds_is_refused_as_such(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_at(job(tmp_path, seeds=(3, 11)), 100)
+    training = Training(job(tmp_path))
+    training.close()
+    assert training.step == 0
+    told = capfd.readouterr().err
+    assert told == "checkpoint at step 100 is not used: it holds the seeds 3, 11, not 42\n"
+
+
+def test_where_a_job_grows_the_seeds_that_were_saved_go_on(
+    whole: Callable[[str], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = job(tmp_path, seeds=(3, 11))
+    stop(before, 100)
+    grown = Sweep("test", tmp_path, jobs=[job(tmp_path)])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "code_hash", lambda: "another")
+        with pytest.raises(ConfigError, match="the checkpoints of 1 jobs .* made by other code"):
+            ledger.remaining(grown)
+        grown.stale = "rerun"
+        assert ledger.remaining(grown) == grown.jobs
+    old, new = ledger.remaining(grown)
+    assert (old, new.seeds) == (before, [42])
+    training = Training(old)
+    training.close()
+    assert training.step == 100
+    finished(old)
+    finished(new)
+    assert metrics(grown.jobs[0]) == metrics(whole("dqn"))
 
 
 def test_the_wall_clock_may_go_backwards(

@@ -14,7 +14,7 @@ from benchmark.job import Sweep
 from benchmark.launch import task
 from benchmark.launch.core import launch
 from benchmark.launch.report import summary
-from benchmark.ledger import remaining, unfinished, write_plan
+from benchmark.ledger import planned_jobs, read_plan, remaining, unfinished, write_plan
 from tests.launch import fakes
 
 
@@ -153,6 +153,17 @@ def test_a_plan_only_grows(tmp_path):
         ("DQN, lr=0.002", 0),
         ("DQN, lr=0.001", 2),
     ]
+
+
+def test_a_job_of_a_plan_is_called_by_the_seeds_that_it_has(tmp_path):
+    """Of seeds 0, 1 and 2, two were planned before: the third alone must not pass for all three."""
+    for seeds in ("0,1", "0,1,2"):
+        write_plan(plan(tmp_path, [fakes.FINISH], f"seed={seeds}"))
+    study = tmp_path / "adhoc"
+    jobs = planned_jobs(study, read_plan(study))
+    assert [job.seeds for job in jobs] == [[0, 1], [2]]
+    apart = (plan(tmp_path, [fakes.FINISH], f"seed={seeds}") for seeds in ("0,1", "2"))
+    assert [job.job_id for job in jobs] == [alone.jobs[0].job_id for alone in apart]
 
 
 def test_summary_counts_every_planned_run(tmp_path, capsys):
