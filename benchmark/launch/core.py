@@ -119,7 +119,7 @@ class _Drive:
         self.sweep, self.runner, self.progress = sweep, runner, progress
         self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: claimed by others
         self.watch = claims.Watch()
-        self.tried = Counter[tuple[str, str]]()  # (first run, class of failure) -> retries
+        self.tried = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
         self.requests = self.failed = 0
         self.looked = -math.inf
         now = claims.stop_token(sweep.study_dir)
