@@ -116,6 +116,7 @@ def _sweep(words: list[str]) -> int:
         hydra_words.append("hydra/launcher=inline")
     quoted = ",".join(map(_quoted, grid_words))
     todo = remaining(plan)
+    write_plan(plan)  # Hydra would make many lines of what is wrong with it
     _enter_hydra(["-m", *hydra_words, f"hydra.sweeper.arguments=[{quoted}]"])
     ended = {status["state"] for job in plan.jobs for status in statuses(job)}
     tracked = any(job.config["tracking"]["wandb"] != "disabled" for job in todo)

@@ -6,8 +6,9 @@ status.json, who runs it in claims/.
 
 import dataclasses
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmark import atomic, schema, store
 from benchmark.errors import ConfigError
@@ -35,10 +36,11 @@ def read_plan(study_dir: Path) -> schema.Plan:
 
 
 def write_plan(sweep: Sweep) -> None:
-    """Add the sweep's cells to the study's plan.json; what stands there stays.
+    """Add the sweep's cells to the study's plan.json; the runs that stand there stay.
 
     Raises:
-        ConfigError: the folder cannot be written, or holds a plan of another schema.
+        ConfigError: the folder cannot be written, or holds a plan of another schema; or, with
+            ``stale=refuse``, one that computes something else under the same name.
     """
     path = sweep.study_dir / "plan.json"
     try:
@@ -50,6 +52,8 @@ def write_plan(sweep: Sweep) -> None:
                     schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
                 )
             )
+            if sweep.stale == "refuse":
+                _refuse_changed(sweep, plan)
             add(plan, sweep.jobs)
             plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
             store.write_json(path, plan)
@@ -57,12 +61,46 @@ def write_plan(sweep: Sweep) -> None:
         raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
 
 
+def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
+    for job in sweep.jobs:
+        known = plan["cells"].get(cell_id(job))
+        for what in changed(known["config"], job.config) if known else ():
+            raise ConfigError(
+                f"{what}, for {job.variant['label']} on {job.env} in {sweep.study_dir}: a default "
+                "has changed; say stale=rerun to make its runs again, stale=keep to use what is "
+                "finished as it is, or name=... for a new study"
+            )
+
+
+def cell_id(job: Job) -> str:
+    """Return the key of a job's cell in its plan."""
+    return store.job_id(job.config, job.algo, job.env, [])
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which values of a cell's config compute something else than those of another.
+
+    Their ids are equal, so what differs is a default of the code. A key that only one has is new.
+    """
+    for part in ("algo", "env", "evaluation"):
+        yield from _changed(before[part], now[part], part)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> Iterator[str]:
+    for name in sorted(before.keys() & now.keys() - store.NOT_IDENTITY):
+        old, new = before[name], now[name]
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changed(old, new, f"{key}.{name}")
+        elif old != new:
+            yield f"{key}.{name} was {old} and is {new}"
+
+
 def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
     """Add the runs of jobs to a plan; a run that stands there keeps all that it says."""
     runs = {run["run_id"]: run for run in plan["runs"]}
     for job in jobs:
         protocol, _ = store.protocol(job.config)
-        cell = store.job_id(job.config, job.algo, job.env, [])
+        cell = cell_id(job)
         plan["cells"][cell] = schema.PlannedCell(config=job.config, tuned=job.tuned)
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
             planned = schema.PlannedRun(
@@ -126,7 +164,7 @@ def remaining(sweep: Sweep) -> list[Job]:
             folder = store.run_dir(job, run)
             status = store.read_status(folder)
             done = finished(folder, status)
-            other = status is not None and sweep.stale != "keep" and _made_by_other_code(folder)
+            other = status is not None and sweep.stale != "keep" and _made_by_other_code(job, run)
             stale += done and other
             if not done or other:
                 keep.append((seed, run))
@@ -160,7 +198,7 @@ def due(job: Job) -> Job | None:
     keep = []
     for seed, run in zip(job.seeds, job.run_ids, strict=True):
         folder = store.run_dir(job, run)
-        if not is_finished(folder) or _made_by_other_code(folder):
+        if not is_finished(folder) or _made_by_other_code(job, run):
             keep.append((seed, run))
     return part(job, keep) if keep else None
 
@@ -185,9 +223,9 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _made_by_other_code(folder: Path) -> bool:
-    record = store.read_json(folder / "run.json")
-    return record is None or record["code"] != store.code_hash()
+def _made_by_other_code(job: Job, run: str) -> bool:
+    record = store.read_json(store.run_dir(job, run) / "run.json")
+    return record is None or record["code"] != store.code_hash(job.config)
 
 
 def by_checkpoint(job: Job) -> list[Job]:
@@ -195,14 +233,14 @@ def by_checkpoint(job: Job) -> list[Job]:
     parts: dict[str | None, list[tuple[int, str]]] = {}
     for seed, run in zip(job.seeds, job.run_ids, strict=True):
         job_id, code = _saved(job, run)
-        usable = job_id if code == store.code_hash() else None
+        usable = job_id if code == store.code_hash(job.config) else None
         parts.setdefault(usable, []).append((seed, run))
     return [part(job, keep) for keep in parts.values()]
 
 
 def _saved_by_other_code(job: Job) -> bool:
     codes = {code for _, code in (_saved(job, run) for run in job.run_ids)}
-    return bool(codes - {None, store.code_hash()})
+    return bool(codes - {None, store.code_hash(job.config)})
 
 
 def _saved(job: Job, run: str) -> tuple[str | None, str | None]:

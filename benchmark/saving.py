@@ -41,7 +41,8 @@ class Saver:
         rows = [_rows(self.job, run) for run in self.job.run_ids]
         length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
         seeds = torch.tensor(self.job.seeds)
-        own = {"code": store.code_hash(), "seeds": seeds, "rows": length, "rows_crc": crc}
+        code = store.code_hash(self.job.config)
+        own = {"code": code, "seeds": seeds, "rows": length, "rows_crc": crc}
         self.checkpoints.save(state | own)
         self._last = time.monotonic()
         self._cost = self._last - began
@@ -81,7 +82,7 @@ class Saver:
         Raises:
             _Unusable: the job cannot go on from it.
         """
-        if state["code"] != store.code_hash():
+        if state["code"] != store.code_hash(self.job.config):
             raise _Unusable(f"it was made by other code ({state['code']})")
         held = state["seeds"].tolist()
         if absent := [seed for seed in self.job.seeds if seed not in held]:

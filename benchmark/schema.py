@@ -125,7 +125,7 @@ class RunRecord(TypedDict):
     scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
     protocol: str  # hash of the evaluation side
     protocol_facts: dict[str, Any]  # what the hash covers
-    code: str  # hash of algos/ and benchmark/
+    code: str  # hash of algos/ and benchmark/, then of the agent's and env.imports' own packages
     git: str | None
     versions: dict[str, str]
     tuned: str | None  # name of the tuned file used

@@ -3,11 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from benchmark.job import Evaluation, Job
 from benchmark.secrets import clean, clean_text
 
 _ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("algos", "benchmark")  # what makes a run
 # Names, scores and the budget's source say nothing about what is computed.
-_NOT_IDENTITY = {"name", "label", "random_score", "reference_score", "score_source", "budget"}
+NOT_IDENTITY = {"name", "label", "random_score", "reference_score", "score_source", "budget"}
 # The distributions whose version can change what an environment does, by a part of its id.
 _SIMULATORS = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE": "ale-py"}
 _MUJOCO = re.compile(
@@ -45,7 +48,7 @@ def _differing(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     """Return the entries of ``config`` that differ from ``defaults``, nested ones one by one."""
     out: dict[str, Any] = {}
     for key, value in config.items():
-        if key in _NOT_IDENTITY:
+        if key in NOT_IDENTITY:
             continue
         default = defaults.get(key)
         if isinstance(value, Mapping) and isinstance(default, Mapping) and default:
@@ -126,15 +129,49 @@ def protocol(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return digest(facts), facts
 
 
+def code_hash(config: Mapping[str, Any] | None = None) -> str:
+    """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
+
+    Where a config's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
+    """
+    named = (config["algo"]["agent"], config["env"].get("imports") or "") if config else ()
+    others = {re.split("[.:]", name)[0] for name in named} - {"", *_PACKAGES}
+    ours = _hash_of(*_PACKAGES)[:12]
+    return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours
+
+
 @cache
-def code_hash() -> str:
-    """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/."""
+def _hash_of(*packages: str) -> str:
+    """Return the hash of every Python file of packages, wherever they are installed."""
     sha = hashlib.sha256()
-    for package in ("algos", "benchmark"):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            sha.update(str(path.relative_to(_ROOT)).encode())
-            sha.update(path.read_bytes())
-    return sha.hexdigest()[:12]
+    for package in packages:
+        for root in _roots(package):
+            for path in _python_files(root):
+                sha.update(str(path.relative_to(root.parent)).encode())
+                sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _roots(package: str) -> list[Path]:
+    """Return the folders of a package, or the file of a single module; nothing is imported."""
+    try:
+        spec = find_spec(package)
+    except ValueError:  # the program itself, which is found as no module
+        spec = None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(folder) for folder in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.has_location and spec.origin else []
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    """Yield the modules at and below a path, in order; a folder beside them is not gone through."""
+    if root.suffix == ".py":
+        yield root
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(filter(str.isidentifier, folders))  # .venv and its like hold no module
+        yield from (Path(folder) / name for name in sorted(files) if name.endswith(".py"))
 
 
 @cache
@@ -216,7 +253,7 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         scores={"random": env.get("random_score"), "reference": env.get("reference_score")},
         protocol=protocol_hash,
         protocol_facts=facts,
-        code=code_hash(),
+        code=code_hash(job.config),
         git=git_sha(),
         versions={name: _version(name) for name in _VERSIONS},
         tuned=job.tuned,

@@ -142,7 +142,7 @@ def test_a_checkpoint_of_other_code_is_not_used(
 ) -> None:
     parts = job(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "code_hash", lambda: "another")
+        patch.setattr(store, "code_hash", lambda *_: "another")
         stop(parts, 100)
     training = Training(parts)
     assert training.step == 0
@@ -310,8 +310,8 @@ def test_where_a_job_grows_the_seeds_that_were_saved_go_on(
     stop(before, 100)
     grown = Sweep("test", tmp_path, jobs=[job(tmp_path)])
     with monkeypatch.context() as patch:
-        patch.setattr(store, "code_hash", lambda: "another")
-        with pytest.raises(ConfigError, match="the checkpoints of 1 jobs .* made by other code"):
+        patch.setattr(store, "code_hash", lambda *_: "another")
+        with pytest.raises(ConfigError, match=r"the checkpoints of 1 jobs .* made by other code"):
             ledger.remaining(grown)
         grown.stale = "rerun"
         assert ledger.remaining(grown) == grown.jobs

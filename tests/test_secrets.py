@@ -187,7 +187,7 @@ def test_the_diff_is_kept_once_and_clean(tmp_path, monkeypatch):
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
     monkeypatch.setattr(store, "_ROOT", checkout)
-    monkeypatch.setattr(store, "code_hash", lambda: "c0de")
+    monkeypatch.setattr(store, "code_hash", lambda *_: "c0de")
     monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
     study = tmp_path / "study"
     for text, kept in (("a = 1\n", False), (f"a = '{IN_ENVIRONMENT}'\n", True), ("a = 3\n", True)):

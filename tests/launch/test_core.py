@@ -1,3 +1,4 @@
+import importlib
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import claims, ledger, schema, store
+from benchmark.cli import main
 from benchmark.errors import ConfigError
 from benchmark.grid import sweep
 from benchmark.job import Sweep
@@ -139,6 +141,72 @@ def test_finished_runs_of_other_code(tmp_path, capsys, stale):
         assert store.read_json(old / "run.json") == record
 
 
+def test_the_code_of_other_packages_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hashed(agent="algos.dqn.dqn:DQN", imports=None):
+        store._hash_of.cache_clear()
+        importlib.invalidate_caches()
+        return store.code_hash({"algo": {"agent": agent}, "env": {"imports": imports}})
+
+    ours = store.code_hash()
+    assert hashed() == ours == hashed(imports="benchmark.envs")
+    package, module = tmp_path / "prism_outside" / "deep", tmp_path / "prism_module.py"
+    package.mkdir(parents=True)
+    places = [(package / "agent.py", "prism_outside.deep.agent:A"), (module, "prism_module:A")]
+    for path, agent in places:
+        path.write_text("one = 1")
+        before = hashed(agent)
+        assert before.startswith(f"{ours}-") and before == hashed(imports=agent.split(":")[0])
+        path.write_text("one = 2")
+        assert hashed(agent) != before
+        for beside in ("beside.py", "prism_outside/.venv/x.py", "prism_outside/notes.txt"):
+            before = hashed(agent)
+            (tmp_path / beside).parent.mkdir(exist_ok=True)
+            (tmp_path / beside).write_text("x = 1")
+            assert hashed(agent) == before, beside
+    both = hashed(places[0][1], "prism_module")
+    assert both.startswith(f"{ours}-") and both not in {hashed(agent) for _, agent in places}
+    assert hashed("prism_nowhere:A") != ours  # what cannot be found says so when it is built
+    assert hashed("__main__:A") != ours
+
+
+def test_results_of_an_outside_environments_other_code_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "prism_envs.py").write_text("size = 1")
+    more = ("env=gym", "env.id=CartPole-v1", "env.imports=prism_envs")
+    planned = plan(tmp_path, [fakes.FINISH], *more)
+    launch(planned, "inline", {}, fakes.play)
+    assert remaining(planned) == []
+    (tmp_path / "prism_envs.py").write_text("size = 2")
+    store._hash_of.cache_clear()
+    with pytest.raises(ConfigError, match=r"1 finished runs .* were made by other code"):
+        remaining(planned)
+
+
+def test_a_plan_is_not_overwritten_by_another_config_of_the_same_name(tmp_path):
+    """As after a change of a default: the ids, which leave defaults out, stay as they are."""
+    planned = plan(tmp_path, [fakes.FINISH])
+    write_plan(planned)
+    path = tmp_path / "adhoc" / "plan.json"
+    old = store.read_json(path)
+    (cell,) = old["cells"].values()
+    new = cell["config"]["algo"]["exploration"]["end"]
+    cell["config"]["algo"]["exploration"]["end"] = 0.77
+    cell["config"]["algo"]["label"] = "another name"  # is no part of what is computed
+    del cell["config"]["algo"]["compile"]  # a newer version has one key more
+    store.write_json(path, old)
+    before = path.read_bytes()
+    told = rf"^algo\.exploration\.end was 0\.77 and is {new}, for DQN, lr=0\.001 on cartpole in "
+    with pytest.raises(ConfigError, match=told):
+        write_plan(planned)
+    assert path.read_bytes() == before
+    write_plan(plan(tmp_path, [fakes.FINISH], "stale=rerun"))
+    (cell,) = store.read_json(path)["cells"].values()
+    assert cell["config"] == planned.jobs[0].config
+    write_plan(planned)
+
+
 def test_a_plan_only_grows(tmp_path):
     write_plan(plan(tmp_path, [fakes.FINISH], "seed=0,1"))
     path = tmp_path / "adhoc" / "plan.json"
@@ -208,6 +276,10 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
 def test_a_results_folder_that_cannot_be_written_is_one_line(capsys):
     with pytest.raises(ConfigError, match=r"results: cannot write to /proc/self/adhoc"):
         launch(plan(Path("/proc/self"), [fakes.FINISH]), "inline", {}, fakes.play)
+    words = ["algo=dqn", "env=cartpole", "tracking=disabled", "results=/proc/self"]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: results: cannot write to") and err.count("\n") == 1
 
 
 def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, capsys):
