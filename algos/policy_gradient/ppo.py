@@ -53,7 +53,7 @@ class PPOConfig(PolicyGradientConfig):
     clip: float = 0.2  # of the ratio
     anneal_clip: bool = False  # it falls linearly to 0 at the end of the budget
     clip_value: bool = True  # hold the value's step within value_clip
-    value_clip: float = 0.2
+    value_clip: float | None = None  # in units of returns; null: as far as the ratio
     value_coef: float = 0.5  # of half the squared error: CleanRL's vf_coef, twice SB3's
     target_kl: float | None = None  # surrogate=kl aims at it; else a seed's epochs end beyond it
     kl_coef: float = 1.0  # first weight of the penalty
@@ -68,8 +68,10 @@ class PPOConfig(PolicyGradientConfig):
         one_of("surrogate", self.surrogate, SURROGATES)
         for key in ("rollout", "epochs", "batch_size"):
             within(key, getattr(self, key), 1, float("inf"))
-        for key in ("clip", "value_clip", "value_coef", "kl_coef"):
+        for key in ("clip", "value_coef", "kl_coef"):
             within(key, getattr(self, key), 0, float("inf"))
+        if self.value_clip is not None:
+            within("value_clip", self.value_clip, 0, float("inf"))
         within("gae_lambda", self.gae_lambda, 0, 1)
         rows = self.rollout * self.lanes
         if rows % self.batch_size:
@@ -256,7 +258,8 @@ class PPO:
         else:
             gain = policy.surrogate(log_ratio, advantage)
         if c.clip_value:
-            value_loss = policy.clipped_value_loss(v, v_old, target, c.value_clip)
+            bound = clip if c.value_clip is None else c.value_clip
+            value_loss = policy.clipped_value_loss(v, v_old, target, bound)
         else:
             value_loss = td.squared(v - target)
         policy_loss, value_loss = gain.mean(-1), value_loss.mean(-1)

@@ -26,6 +26,8 @@ from tests.helpers import CPU, IMAGE, SEEDS, VECTOR, World, copied, equal
 SWITCHES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "plain": {"surrogate": "none", "clip_value": False, "normalize_advantage": False},
+    "values clipped as the ratio": {"clip": 0.01},
+    "values clipped by themselves": {"value_clip": 0.01},
     "kl": {"surrogate": "kl", "target_kl": 0.01, "kl_coef": 0.7},
     "no clipping of the gradient": {"grad_clip": None, "entropy": 0.0},
 }
@@ -41,6 +43,7 @@ def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
     learner.order.load({"block": -1, "offset": learner.order.per_block})
     plain = [modules(learner, k) for k in range(len(SEEDS))]
     learner.update()
+    bound = c.clip if c.value_clip is None else c.value_clip
     for k, (policy, critic) in enumerate(plain):
         obs, action = rows(data.obs, k), rows(data.action, k)
         with torch.no_grad():
@@ -61,7 +64,7 @@ def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
                     loss = torch.max(loss, -a * ratio.clamp(1 - c.clip, 1 + c.clip))
                 error = (v - target[i]) ** 2
                 if c.clip_value:
-                    held = v_old[i] + (v - v_old[i]).clamp(-c.value_clip, c.value_clip)
+                    held = v_old[i] + (v - v_old[i]).clamp(-bound, bound)
                     error = torch.max(error, (held - target[i]) ** 2)
                 total = loss.mean() + c.value_coef * 0.5 * error.mean()
                 total = total - c.entropy * new.entropy().mean()
@@ -277,6 +280,7 @@ def test_spaces_without_a_distribution_are_refused() -> None:
         ("ppo", "gae_lambda", 1.5, "between 0 and 1"),
         ("ppo", "lr", -1.0, "at least 0"),
         ("ppo", "epochs", 0, "at least 1"),
+        ("ppo", "value_clip", -0.1, "at least 0"),
     ],
 )
 def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> None:
