@@ -5,15 +5,15 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
-
-import pandas as pd
+from typing import TYPE_CHECKING, NoReturn
 
 from analysis import curves, stats
 from analysis.api import Study, load
 from analysis.data import FLAGS
 from analysis.errors import AnalysisError
-from benchmark.schema import FINISHED
+
+if TYPE_CHECKING:
+    from analysis.layout import Table
 
 HELP = """\
 Analyse runs: study folders, CSV or Parquet tables of other people's runs, .npz arrays.
@@ -49,6 +49,10 @@ _EXAMPLES = {
     "tensorboard": "python -m analysis tensorboard results/minatar\n"
     "tensorboard --logdir results/minatar/tensorboard",
 }
+_UNSCALED = (
+    "no environment has the scores that this normalisation needs; --normalise min-max needs none"
+)
+_GROUPS = 12  # lines of runs that were left out
 _FORMATS = {"text": "text", "markdown": "markdown", "csv": "csv", "latex": "latex", "html": "html"}
 
 
@@ -135,36 +139,53 @@ def _load(options: argparse.Namespace) -> Study:
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = [word.partition("=")[::2] for word in options.rename]
         study = Study(study.data.presented(dict(pairs), options.order or []))
+    return _scored(study)
+
+
+def _scored(study: Study) -> Study:
+    """Return the study, which must hold a run to score."""
     if study.data.scored.empty:
         runs = study.data.runs
         line = _counts(study)
         why = next(iter(runs.excluded))
         raise AnalysisError(f"no run to score: {line}; the first: {runs.run_id[0]}: {why}")
-    if options.command != "report":  # whose page and text tell it
-        for remark in _remarks(study):
-            print(f"note: {remark}", file=sys.stderr)
     return study
 
 
 def _remarks(study: Study) -> Iterator[str]:
-    """Yield what a reader of a single table must know of the runs behind it."""
-    out = study.runs[study.runs.excluded != ""]
-    if len(out):
-        kinds = out.flag.where(out.flag != "", out.state.where(out.state != FINISHED, "broken"))
-        each = ", ".join(f"{n} {kind}" for kind, n in kinds.value_counts().items())
-        yield f"{len(out)} of {len(study.runs)} runs do not enter the scores ({each})"
-    yield from study.data.notes
+    """Yield which runs are not in the numbers and why, and the notes."""
+    runs = study.runs[study.runs.excluded != ""]
+    groups = list(runs.groupby(["label", "env", "flag"], sort=False))
+    for (label, env, flag), group in groups[:_GROUPS]:
+        planned = study.data.size(str(label), str(env))[1]
+        more = " and others" if group.excluded.nunique() > 1 else ""
+        lets = f" (let in by --take {flag})" if flag else ""
+        what = f"{len(group)} of {planned} runs of {label} on {env}"
+        yield f"left out: {what}: {group.excluded.iloc[0]}{more}{lets}"
+    if len(groups) > _GROUPS:
+        left = sum(len(group) for _, group in groups[_GROUPS:])
+        yield f"left out: {left} more runs; the report lists each"
+    for note in study.data.notes:
+        yield f"note: {note}"
+
+
+def _print(options: argparse.Namespace, found: Sequence["Table"], **studies: Study) -> None:
+    """Print tables after the counts of the runs behind them; then what is not in them, and notes.
+
+    In other formats than text these go to stderr, so that stdout holds tables and nothing else.
+    """
+    aside = sys.stdout if options.format == "text" else sys.stderr
+    for name, study in studies.items():
+        print(f"{name}: {_counts(study)}", file=aside)
+    print(file=aside)
+    print("\n\n".join(getattr(one, _FORMATS[options.format])() for one in found))
+    for name, study in studies.items():
+        for line in _remarks(study):
+            print(f"{name}: {line}" if len(studies) > 1 else line, file=aside)
 
 
 def _counts(study: Study) -> str:
     return ", ".join(f"{count} {name}" for name, count in study.data.counts().items() if count)
-
-
-def _show(frame: pd.DataFrame, title: str, how: str) -> None:
-    from analysis.tables import from_frame
-
-    table = from_frame(frame, title)
-    print(getattr(table, _FORMATS[how])())
 
 
 def report(options: argparse.Namespace) -> None:
@@ -191,8 +212,8 @@ def report(options: argparse.Namespace) -> None:
             print(table.text(), end="\n\n")
     for line in lines(made.verdicts):
         print(line)
-    for note in study.data.notes:
-        print(f"note: {note}")
+    for line in _remarks(study):
+        print(line)
     print(f"\nreport: {made.page}")
 
 
@@ -213,17 +234,15 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 def ablation(options: argparse.Namespace) -> None:
     """Print the component study and what it says."""
-    from analysis.tables import ablation_tables
+    from analysis.tables import ablation_tables, factorial_tables
     from analysis.verdict import lines, verdicts
 
     study = _load(options)
     found = study.ablation(options.test, options.correct)
-    for table in ablation_tables(found):
-        print(getattr(table, _FORMATS[options.format])(), end="\n\n")
     effects = study.factorial(options.correct)
-    if len(effects):
-        _show(effects, "Factorial: main effects, interactions, Shapley values", options.format)
+    _print(options, [*ablation_tables(found), *factorial_tables(effects)], runs=study)
     if options.format == "text":
+        print()
         for line in lines(verdicts(found)):
             print(line)
 
@@ -235,8 +254,8 @@ def table(options: argparse.Namespace) -> None:
     study = _load(options)
     found = score_table(study.data, study.scores, options.normalise)
     if found is None:
-        raise AnalysisError("no environment has the scores that this normalisation needs")
-    print(getattr(found, _FORMATS[options.format])())
+        raise AnalysisError(_UNSCALED)
+    _print(options, [found], runs=study)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -249,16 +268,18 @@ def compare(options: argparse.Namespace) -> None:
     if options.published:
         published = comparison.read_published(options.published)
         frame = comparison.with_published(study.data, published)
-        _show(frame, f"Our runs and the numbers of {options.published}", options.format)
+        found = comparison.published_table(frame, options.published)
+        _print(options, [found], runs=study)
         return
-    old = load(options.against, take=options.take)
-    frame = study.compare(old, options.margin)
-    title = f"New minus old, margin {options.margin:.0%}"
-    _show(frame, title, options.format)
+    old = _scored(load(options.against, take=options.take))
+    found = comparison.against_table(study.compare(old, options.margin), options.margin)
+    _print(options, [found], new=study, old=old)
 
 
 def power(options: argparse.Namespace) -> None:
     """Print how many seeds tell labels apart."""
+    from analysis.layout import from_frame
+
     study = _load(options)
     if options.reference and options.reference not in study.data.labels:
         from analysis.errors import nearest
@@ -268,7 +289,14 @@ def power(options: argparse.Namespace) -> None:
     found = study.power(reference=options.reference, effect=options.effect, family=options.family)
     if found.empty:
         raise AnalysisError("no two labels with two runs each on one environment")
-    _show(found, "Seeds needed, and power at several sizes", options.format)
+    family = options.family or len(study.data.labels) - 1
+    told = (
+        f"needed: runs a label that Welch's test finds the effect with, {stats.POWER:.0%} power, "
+        f"level {1 - stats.LEVEL:.2g} over {family} comparisons; needed_safe: with the spreads at "
+        f"their upper {stats.POWER:.0%} limits. n: scored runs."
+    )
+    title = "Seeds needed, and power at several sizes"
+    _print(options, [from_frame(found, title, told)], runs=study)
 
 
 def draw_curves(options: argparse.Namespace) -> None:
@@ -283,16 +311,22 @@ def draw_curves(options: argparse.Namespace) -> None:
     study.curves(axis).to_csv(options.out / "curves.csv", index=False)
     plot = plots.learning_curves(study.data, study.metric, axis, options.width)
     plot.save(options.out)
+    print(f"runs: {_counts(study)}\n")
     print(plot.caption)
+    for line in _remarks(study):
+        print(line)
     print(f"written: {options.out}/{plot.name}.svg, .png, .pdf and curves.csv")
 
 
 def profile(options: argparse.Namespace) -> None:
     """Print performance profiles: the share of runs above each normalised score."""
+    from analysis.tables import profile_table
+
     study = _load(options)
-    study.data.notes.clear()
-    found = curves.profiles(study.data, study.scores, how=options.normalise or curves.REFERENCE)
-    _show(found, "Share of runs above a normalised score", options.format)
+    found = profile_table(study.data, study.scores, options.normalise or curves.REFERENCE)
+    if found is None:
+        raise AnalysisError(_UNSCALED)
+    _print(options, [found], runs=study)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -305,6 +339,8 @@ def export(options: argparse.Namespace) -> None:
     keys = study.runs[["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]]
     rows = study.metrics.astype({"run_id": str}).merge(keys, on="run_id")
     rows.to_parquet(options.out / "metrics.parquet", index=False)
+    for line in (f"runs: {_counts(study)}", *_remarks(study)):
+        print(line)
     print(f"written: {options.out}/runs.csv ({len(study.runs)} runs) and metrics.parquet")
 
 

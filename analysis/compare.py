@@ -1,27 +1,33 @@
 """Comparison of two sets of runs: which is better, is the new one worse, and published numbers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis import stats
+from analysis import layout, stats
 from analysis.curves import FINAL
 from analysis.data import Data
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, nearest
 from analysis.sources.frames import names_of
 
 WORSE, NOT_WORSE, BETTER, UNDECIDED = "worse", "not worse", "better", "undecided"
+MISSING_NEW, MISSING_OLD = "missing in new", "missing in old"
+NOT_COMPARED = "not compared"
+_SAME = ("protocol", "budget")  # what two scores must share; also the flags that let others in
 
 
 def against(
     new: Data, old: Data, margin: float = 0.05, correction: str = stats.HOLM
 ) -> pd.DataFrame:
-    """Say for every label and environment that both hold whether ``new`` is worse than ``old``.
+    """Say for every label and environment of either side whether ``new`` is worse than ``old``.
 
     Non-inferiority: "not worse" where the 95 % interval of new - old lies above minus the margin,
     "better" where it lies above 0, "worse" where it lies below 0 and the corrected test agrees,
-    "undecided" otherwise. The tests are corrected over all cells.
+    "undecided" otherwise. The tests are corrected over all cells. A cell that only one side has
+    runs of is "missing" in the other. Runs of another protocol or budget are "not compared",
+    unless either side was loaded with that flag in ``take``.
 
     Args:
         new: runs of the code, or the study, in question.
@@ -30,33 +36,93 @@ def against(
             the distance from random to reference where the environment has both).
         correction: over all cells.
 
+    Returns:
+        One row per label and environment that either side planned, with the scored and planned runs
+        of both.
+
     Raises:
         AnalysisError: nothing is in both.
     """
-    rows = []
-    for (label, env), runs in new.scored.groupby(["label", "env"], sort=False):
-        others = old.scored[(old.scored.label == label) & (old.scored.env == env)]
-        if others.empty:
-            continue
-        x, y = runs[FINAL].to_numpy(float), others[FINAL].to_numpy(float)
-        scale = others.reference.iloc[0] - others.random.iloc[0]
-        loss = margin * (abs(y.mean()) if np.isnan(scale) else abs(scale))
-        found = stats.welch(x, y)
-        rows.append(
-            {"label": label, "env": env, "n_new": len(x), "n_old": len(y), "new": x.mean(),
-             "old": y.mean(), "difference": found.value, "low": found.low, "high": found.high,
-             "margin": loss, "p": found.p, "visible": stats.visible_effect(found.se, found.df)}
-        )  # fmt: skip
-    if not rows:
+    pairs = [(label, env) for data in (new, old) for label in data.labels for env in data.envs]
+    cells = [cell for cell in dict.fromkeys(pairs) if new.size(*cell)[1] or old.size(*cell)[1]]
+    if not any(new.size(*cell)[1] and old.size(*cell)[1] for cell in cells):
         raise AnalysisError(
             f"no label and environment is in both; {', '.join(new.labels[:5])} on "
             f"{', '.join(new.envs[:3])} against {', '.join(old.labels[:5])} on "
             f"{', '.join(old.envs[:3])}"
         )
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([_cell(new, old, label, env, margin) for label, env in cells])
     frame["p_adjusted"] = stats.adjust(list(frame.p), correction)
-    frame["verdict"] = [_verdict(row) for row in frame.to_dict("records")]
-    return frame
+    family = int(frame.p.notna().sum()) if correction != stats.NONE else 1
+    frame["visible"] = [
+        stats.visible_effect(se, df, family) for se, df in zip(frame.se, frame.df, strict=True)
+    ]
+    frame["verdict"] = [row["verdict"] or _verdict(row) for row in frame.to_dict("records")]
+    order = ["label", "env", "n_new", "planned_new", "n_old", "planned_old", "new", "old"]
+    order += ["difference", "low", "high", "margin", "p", "p_adjusted", "visible", "verdict"]
+    return frame[[*order, "note"]]
+
+
+def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str, object]:
+    """Return one row: the scores of both sides, their difference, or why there is none."""
+    runs, others = (
+        data.scored[(data.scored.label == label) & (data.scored.env == env)] for data in (new, old)
+    )
+    x, y = runs[FINAL].to_numpy(float), others[FINAL].to_numpy(float)
+    verdict = MISSING_NEW if not len(x) else MISSING_OLD if not len(y) else ""
+    notes = [_absent(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
+    scale, found = np.nan, stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t")
+    if not verdict:
+        odd = dict(_unlike(runs, others))
+        refused = [flag for flag in odd if flag not in {*new.take, *old.take}]
+        notes += [
+            told + (f", let in by --take {flag}" if flag in refused else "")
+            for flag, told in odd.items()
+        ]
+        verdict = NOT_COMPARED if refused else ""
+        scale = others.reference.iloc[0] - others.random.iloc[0]
+        if not refused:
+            found = stats.welch(x, y)
+            notes.append(found.note)
+    return {
+        "label": label,
+        "env": env,
+        "n_new": len(x),
+        "planned_new": new.size(label, env)[1],
+        "n_old": len(y),
+        "planned_old": old.size(label, env)[1],
+        "new": x.mean() if len(x) else np.nan,
+        "old": y.mean() if len(y) else np.nan,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "margin": margin * abs((y.mean() if len(y) else np.nan) if np.isnan(scale) else scale),
+        "p": found.p,
+        "se": found.se,
+        "df": found.df,
+        "verdict": verdict,
+        "note": "; ".join(filter(None, notes)),
+    }
+
+
+def _absent(data: Data, label: str, env: str, name: str) -> str:
+    """Say why one side of a cell has no score."""
+    scored, planned = data.size(label, env)
+    if scored:
+        return ""
+    if not planned:
+        near = "" if label in data.labels else f"; labels there: {nearest(label, data.labels)}"
+        return f"{name} has no run of it" + near
+    runs = data.runs[(data.runs.label == label) & (data.runs.env == env)]
+    return f"{name}: none of {planned} runs is scored: {runs.excluded.iloc[0]}"
+
+
+def _unlike(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield what the scored runs of two sides do not share, by the flag that lets it in."""
+    for flag in _SAME:
+        ours, theirs = ({str(x) for x in side[flag].unique()} for side in (runs, others))
+        if ours != theirs and "" not in ours | theirs:
+            yield flag, f"{flag} {', '.join(sorted(ours))} against {', '.join(sorted(theirs))}"
 
 
 def _verdict(row: dict) -> str:
@@ -83,6 +149,14 @@ def read_published(path: str) -> pd.DataFrame:
             raise AnalysisError(f"{path}: no column {column!r}; there are {names_of(frame)}")
     if frame.source.isna().any():
         raise AnalysisError(f"{path}: row {frame.source.isna().argmax() + 2} has no source")
+    for column in ("score", *(name for name in ("sd", "n") if name in frame)):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        wrong = numbers.isna() & (frame[column].notna() | (column == "score"))
+        if wrong.any():
+            row = int(wrong.argmax())
+            said = frame[column].iloc[row]
+            raise AnalysisError(f"{path}: row {row + 2}: {column} {said!r} is no number")
+        frame[column] = numbers
     return frame
 
 
@@ -91,32 +165,123 @@ def with_published(data: Data, published: pd.DataFrame) -> pd.DataFrame:
 
     Where spread and n were published the test is Welch's from both summaries; elsewhere the number
     is taken as exact, which ``method`` says.
+
+    Returns:
+        One row per published number; where it is not compared, ``note`` says why, with the nearest
+        names, and ``verdict`` is "not compared".
+
+    Raises:
+        AnalysisError: no number is of a label and environment that ran.
     """
-    rows = []
-    for row in published.to_dict("records"):
-        ours = data.scored[(data.scored.label == row["label"]) & (data.scored.env == row["env"])]
-        x = ours[FINAL].to_numpy(float)
-        if len(x) < 2:
-            continue
-        sd, n = float(row.get("sd", np.nan)), float(row.get("n", np.nan))
-        a = np.var(x, ddof=1) / len(x)
-        b = sd**2 / n if sd >= 0 and n > 1 else 0.0
-        df = (
-            (a + b) ** 2 / (a**2 / (len(x) - 1) + (b**2 / (n - 1) if b else 0.0))
-            if a + b
-            else np.inf
-        )
-        half = stats.student_quantile(df) * np.sqrt(a + b)
-        gap = x.mean() - row["score"]
-        rows.append(
-            {"label": row["label"], "env": row["env"], "n": len(x), "ours": x.mean(),
-             "published": row["score"], "difference": gap, "low": gap - half, "high": gap + half,
-             "method": "Welch, from summaries" if b else "published number taken as exact",
-             "agrees": bool(gap - half <= 0 <= gap + half), "source": row["source"]}
-        )  # fmt: skip
-    if not rows:
+    frame = pd.DataFrame([_published(data, row) for row in published.to_dict("records")])
+    if not frame.n.any():
         raise AnalysisError(
             f"no published number is of these runs: {', '.join(data.labels[:6])} on "
             f"{', '.join(data.envs[:6])}"
         )
-    return pd.DataFrame(rows)
+    return frame
+
+
+def _published(data: Data, row: dict) -> dict[str, object]:
+    label, env = str(row["label"]), str(row["env"])
+    ours = data.scored[(data.scored.label == label) & (data.scored.env == env)]
+    x = ours[FINAL].to_numpy(float)
+    out = {"label": label, "env": env, "n": len(x), "planned": data.size(label, env)[1]}
+    out |= {"ours": x.mean() if len(x) else np.nan, "published": row["score"]}
+    if len(x) < 2:
+        note = "one run of ours" if len(x) else _unknown(data, label, env)
+        blank = dict.fromkeys(("difference", "low", "high"), np.nan)
+        return out | blank | {
+            "verdict": NOT_COMPARED, "method": "", "source": row["source"], "note": note,
+        }  # fmt: skip
+    sd, n = float(row.get("sd", np.nan)), float(row.get("n", np.nan))
+    a = np.var(x, ddof=1) / len(x)
+    b = sd**2 / n if sd >= 0 and n > 1 else 0.0
+    df = np.inf
+    if a + b:
+        df = (a + b) ** 2 / (a**2 / (len(x) - 1) + (b**2 / (n - 1) if b else 0.0))
+    half = stats.student_quantile(df) * np.sqrt(a + b)
+    gap = x.mean() - row["score"]
+    return out | {
+        "difference": gap,
+        "low": gap - half,
+        "high": gap + half,
+        "verdict": "agrees" if gap - half <= 0 <= gap + half else "differs",
+        "method": "Welch, from summaries" if b else "published number taken as exact",
+        "source": row["source"],
+        "note": "",
+    }
+
+
+def _unknown(data: Data, label: str, env: str) -> str:
+    """Say why none of our runs is there for a published number."""
+    for kind, name, names in (("label", label, data.labels), ("environment", env, data.envs)):
+        if name not in names:
+            return f"no {kind} {name!r}; nearest: {nearest(name, names)}"
+    scored, planned = data.size(label, env)
+    return f"{scored} of {planned} planned runs of ours are scored"
+
+
+def against_table(frame: pd.DataFrame, margin: float) -> layout.Table:
+    """Return the table of ``against``."""
+    columns = {
+        "agent": list(frame.label),
+        "environment": list(frame.env),
+        "n new": _counts(frame.n_new, frame.planned_new),
+        "n old": _counts(frame.n_old, frame.planned_old),
+        "new": layout.numbers(frame.new),
+        "old": layout.numbers(frame.old),
+        "new - old": layout.spans(frame.difference, frame.low, frame.high),
+        "margin": layout.numbers(frame.margin),
+        "Holm p": list(map(layout.p_value, frame.p_adjusted)),
+        "verdict": list(frame.verdict),
+        "note": list(frame.note),
+    }
+    family = int(frame.p.notna().sum())
+    told = (
+        f"n: scored/planned runs. Means; differences with {stats.LEVEL:.0%} Welch interval, not "
+        f"corrected; p: Welch, Holm correction over {family} cells. {NOT_WORSE}: the interval lies "
+        "above minus the margin; better: above 0; worse: below 0 and p < 0.05. Margin: "
+        f"{margin:.0%} of the old mean, or of the distance from random to reference."
+    )
+    title = f"New minus old, margin {margin:.0%}"
+    return _table("compare", title, columns, frame, (0, 1, 9, 10), told)
+
+
+def published_table(frame: pd.DataFrame, path: str) -> layout.Table:
+    """Return the table of ``with_published``."""
+    columns = {
+        "agent": list(frame.label),
+        "environment": list(frame.env),
+        "n": _counts(frame.n, frame.planned),
+        "ours": layout.numbers(frame.ours),
+        "published": layout.numbers(frame.published),
+        "ours - published": layout.spans(frame.difference, frame.low, frame.high),
+        "verdict": list(frame.verdict),
+        "method": list(frame.method),
+        "source": list(map(str, frame.source)),
+        "note": list(frame.note),
+    }
+    told = (
+        "n: scored/planned runs of ours. Means; differences with an interval of "
+        f"{stats.LEVEL:.0%} (Welch, or Student where the published number is taken as exact), not "
+        "corrected; agrees: it holds 0."
+    )
+    title = f"Our runs and the numbers of {path}"
+    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), told)
+
+
+def _table(
+    name: str,
+    title: str,
+    columns: dict[str, list[str]],
+    frame: pd.DataFrame,
+    words: tuple[int, ...],
+    told: str,
+) -> layout.Table:
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return layout.Table(name, title, list(columns), rows, frame, words=words, notes=[told])
+
+
+def _counts(scored: pd.Series, planned: pd.Series) -> list[str]:
+    return [f"{n}/{total}" for n, total in zip(scored, planned, strict=True)]

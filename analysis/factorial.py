@@ -74,7 +74,8 @@ def _contrasts(names: tuple[str, ...]) -> Iterator[tuple[str, str, dict[frozense
 def effects(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd.DataFrame:
     """Return one row per environment, metric, kind and effect; empty without a factorial.
 
-    Columns ``env, metric, kind, name, effect, low, high, p, p_adjusted, family, n, cells, note``.
+    Columns ``env, metric, kind, name, effect, low, high, p, p_adjusted, correction, family, n,
+    n_most, cells, method, note``; ``n`` and ``n_most`` are the fewest and most runs of a cell.
     """
     how, parts = (choice or Choice()).correction, []
     for env in data.envs:
@@ -100,11 +101,12 @@ def _table(
     for kind, name, weights in _contrasts(names):
         found = stats.contrast([groups[s] for s in weights], list(weights.values()))
         rows.append(
-            (env, metric, kind, name, found.value, found.low, found.high, found.p, found.note)
-        )
-    columns = ["env", "metric", "kind", "name", "effect", "low", "high", "p", "note"]
+            (env, metric, kind, name, found.value, found.low, found.high, found.p, found.method,
+             found.note)
+        )  # fmt: skip
+    columns = ["env", "metric", "kind", "name", "effect", "low", "high", "p", "method", "note"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["p_adjusted"] = frame.groupby("kind").p.transform(lambda p: stats.adjust(list(p), how))
     frame["family"] = frame.groupby("kind").p.transform("count")
     sizes = [len(group) for group in groups.values()]
-    return frame.assign(n=min(sizes), cells=len(sizes))
+    return frame.assign(correction=how, n=min(sizes), n_most=max(sizes), cells=len(sizes))

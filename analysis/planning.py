@@ -31,10 +31,11 @@ def plan(
         sizes: seeds per label.
 
     Returns:
-        One row per environment, metric and label: ``effect``, the two spreads, ``needed`` seeds at
-        80 % power, ``needed_safe`` with the spreads at their upper 80 % limits (a pilot's spread is
-        itself uncertain), ``power_<n>``, and ``now``: whether the runs so far already decide, by a
-        test that may be looked at after every run.
+        One row per environment, metric and label: the runs of both, ``effect``, the two spreads,
+        ``needed`` seeds at 80 % power, ``needed_safe`` with the spreads at their upper 80 % limits
+        (a pilot's spread is itself uncertain), ``power_<n>``, and ``now``: whether the runs so far
+        already decide, by a test that may be looked at after every run. A label with fewer than two
+        runs has a row without a plan; where none has more, or the reference has not, there is none.
     """
     first = reference or data.labels[0]
     others = [label for label in data.labels if label != first]
@@ -47,22 +48,23 @@ def plan(
                 label: here.loc[here.label == label, metric].dropna().to_numpy(float)
                 for label in (first, *others)
             }
-            x = groups[first]
-            for label in others:
+            x, judged = groups[first], any(len(groups[label]) > 1 for label in others)
+            for label in others if judged and len(x) > 1 else ():
                 y = groups[label]
-                if min(len(x), len(y)) < 2:
-                    continue
-                gap = float(x.mean() - y.mean())
+                gap = float(x.mean() - y.mean()) if len(y) else np.nan
                 wanted = gap if effect is None else effect
-                sx, sy = float(np.std(x, ddof=1)), float(np.std(y, ddof=1))
+                sx, sy = (float(np.std(z, ddof=1)) if len(z) > 1 else np.nan for z in (x, y))
                 safe = stats.spread_above(x), stats.spread_above(y)
                 decision = stats.sequential(x, y, margin=effect or 0.0, alpha=alpha)
+                able = len(y) > 1
                 rows.append(
                     {"env": env, "metric": metric, "label": label, "reference": first,
-                     "n": min(len(x), len(y)), "effect": wanted, "sd_reference": sx, "sd": sy,
-                     "needed": stats.runs_needed(wanted, sx, sy, alpha),
-                     "needed_safe": stats.runs_needed(wanted, *safe, alpha),
-                     **{f"power_{n}": stats.power(wanted, sx, sy, n, alpha) for n in sizes},
+                     "n": len(y), "n_reference": len(x), "effect": wanted,
+                     "sd_reference": sx, "sd": sy,
+                     "needed": stats.runs_needed(wanted, sx, sy, alpha) if able else None,
+                     "needed_safe": stats.runs_needed(wanted, *safe, alpha) if able else None,
+                     **{f"power_{k}": stats.power(wanted, sx, sy, k, alpha) if able else np.nan
+                        for k in sizes},
                      "now": decision.text}
                 )  # fmt: skip
     return pd.DataFrame(rows)

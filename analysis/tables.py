@@ -1,184 +1,19 @@
-"""Tables: built once as strings and numbers, rendered as text, Markdown, CSV, LaTeX and HTML."""
+"""The tables of a study: components, factorials, scores, profiles, completeness."""
 
-import html
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from analysis import curves, stats
 from analysis.ablation import COMPARISON
-from analysis.anchors import cell_anchor
 from analysis.curves import FINAL, NAMES
 from analysis.data import Data
+from analysis.layout import DASH, MARK, Table, p_value, slug, spans
 from benchmark.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 
-DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
-_MARK = "†"
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {DASH: "--", _MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready to be printed.
-
-    Attributes:
-        name: file name without its ending.
-        title: caption.
-        header: column titles.
-        rows: cells; numbers of one column have the same decimals and are padded to line up.
-        frame: the same numbers, unrounded, for the CSV file.
-        bold: (row, column) of a best value that a test supports.
-        marked: (row, column) of the largest drop or gain.
-        notes: what the caption must add.
-        words: the columns that hold text; they are left-aligned, the others right-aligned.
-        about: (row, column) -> the label and environment whose runs a number rests on.
-    """
-
-    name: str
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    frame: pd.DataFrame
-    bold: set[tuple[int, int]] = field(default_factory=set)
-    marked: set[tuple[int, int]] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-    words: tuple[int, ...] = (0,)
-    about: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """Render for a terminal."""
-        rows = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
-        widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if j in self.words else cell.rjust(width)
-                for j, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in [self.header, ["-" * width for width in widths], *rows]
-        ]
-        return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
-
-    def markdown(self) -> str:
-        """Render as a GitHub table."""
-
-        def cell(text: str, i: int, j: int) -> str:
-            text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
-            return f"**{text}**" if (i, j) in self.bold else text
-
-        rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
-        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._cells(cell)]]
-        return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
-
-    def latex(self) -> str:
-        """Render as a booktabs table."""
-
-        def cell(text: str, i: int, j: int) -> str:
-            text = _latex(text.strip(), numeric=j not in self.words) + _latex(
-                self._dagger(i, j).strip()
-            )
-            return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
-
-        rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
-        notes = " ".join(_latex(note) for note in self.notes)
-        align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
-        return "\n".join(
-            [
-                r"% needs \usepackage{booktabs}",
-                r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}. {notes}}}",
-                rf"\begin{{tabular}}{{{align}}}",
-                r"\toprule",
-                " & ".join(map(_latex, self.header)) + r" \\",
-                r"\midrule",
-                *rows,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
-
-    def html(self, links: bool = False) -> str:
-        """Render for the page; all text is escaped, padding becomes figure spaces."""
-
-        def cell(text: str, i: int, j: int) -> str:
-            text = html.escape(text + self._dagger(i, j))
-            if j in self.words:
-                return (
-                    f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
-                )
-            text = re.sub(r"-(?=\d)", "\u2212", text).replace(" ", "\u2007")
-            if links and (i, j) in self.about:
-                text = f"<a href='#{cell_anchor(*self.about[i, j])}'>{text}</a>"
-            style = [name for name in ("bold", "marked") if (i, j) in getattr(self, name)]
-            return f"<td class='{' '.join(style)}'>{text}</td>" if style else f"<td>{text}</td>"
-
-        head = "".join(
-            f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
-            for j, title in enumerate(self.header)
-        )
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
-        notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
-        return (
-            f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
-            f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table></div>{notes}</figure>"
-        )
-
-    def csv(self) -> str:
-        """Render the unrounded numbers."""
-        return str(self.frame.to_csv(index=False, lineterminator="\n"))
-
-    def _cells(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
-        return [
-            [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
-        ]
-
-    def _dagger(self, i: int, j: int) -> str:
-        if not any(column == j for _, column in self.marked):
-            return ""
-        return _MARK if (i, j) in self.marked else " "
-
-
-def _latex(text: str, numeric: bool = False) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
-    return re.sub(r"-(?=\d)", "$-$", escaped) if numeric else escaped
-
-
-def decimals(values: Iterable[float]) -> int:
-    """Return the decimals that suit a column: none for thousands, up to three for fractions."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=1.0)
-    return 0 if largest >= 10_000 else 1 if largest >= 100 else 2 if largest >= 1 else 3
-
-
-def spans(
-    values: Iterable[float], lows: Iterable[float], highs: Iterable[float], scale: float = 1
-) -> list[str]:
-    """Return "value [low, high]" cells that line up; a dash where there is no value."""
-    values = list(values)
-    places = decimals(values) if scale == 1 else 0
-
-    def column(numbers: Iterable[float]) -> list[str]:
-        rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
-        cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
-        width = max(map(len, cells), default=0)
-        return [cell.rjust(width) for cell in cells]
-
-    cells = [
-        f"{value} [{low}, {high}]" if math.isfinite(number) else value
-        for number, value, low, high in zip(
-            values, column(values), column(lows), column(highs), strict=True
-        )
-    ]
-    width = max(map(len, cells), default=0)
-    return [cell.ljust(width) for cell in cells]
+_LISTED = 6  # cells that a note names
 
 
 def ablation_tables(table: pd.DataFrame) -> list[Table]:
@@ -203,13 +38,13 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
         "rank": _ranks(rows),
         NAMES[first.metric]: spans(rows["mean"], rows.low, rows.high),
         word: spans(rows.effect, rows.effect_low, rows.effect_high),
-        f"{_correction(rows)} p".strip(): [_p(p) for p in rows.p_adjusted],
+        f"{_correction(rows)} p".strip(): [p_value(p) for p in rows.p_adjusted],
     }
     if first.section != COMPARISON:
         columns["% of gap"] = spans(rows["share"], rows.share_low, rows.share_high, scale=100)
     parts = [first.section, first.base, first.full, first.env, first.metric]
     return Table(
-        name=re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-"),
+        name=slug(*parts),
         title=f"{first.env}, {NAMES[first.metric]}: {title}",
         header=list(columns),
         rows=[list(row) for row in zip(*columns.values(), strict=True)],
@@ -251,10 +86,6 @@ def _test(rows: pd.DataFrame) -> str:
     return f"{used} test of {told}" + ("" if math.isnan(r) else f", seeds correlate: r = {r:.2f}")
 
 
-def _p(p: float) -> str:
-    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     first, level = rows.iloc[0], f"{stats.LEVEL:.0%}"
     sides = {
@@ -274,7 +105,7 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     else:
         notes.append(f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller].")
     if rows.strongest.any():
-        notes.append(f"{_MARK} largest {word} that is told apart from 0.")
+        notes.append(f"{MARK} largest {word} that is told apart from 0.")
     refused = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
     for reason, group in refused.groupby("share_note", sort=False):
         notes.append(f"{DASH} no % of gap for {', '.join(group.label)}: {reason}.")
@@ -289,8 +120,10 @@ def score_table(
     """Return the table labels x environments of scores; None where it would be empty.
 
     Where ``how`` normalises them (``curves.normalised``) it adds IQM, median, mean and optimality
-    gap over all environments, with bootstrap intervals, for the labels that ran on each.
+    gap over all environments, with bootstrap intervals, for the labels that ran on each. Every cell
+    says its number of runs, and the notes say which environments could not be normalised.
     """
+    lost = _unscaled(scores, how, metric) if how else []
     if how:
         scores = curves.normalised(scores, how, metric)
     scores = scores.dropna(subset=[metric])
@@ -305,10 +138,7 @@ def score_table(
         for env in envs
     }
     estimates, notes = _estimates(cells, how, metric)
-    printed = {
-        name: spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
-        for name, column in estimates.items()
-    }
+    printed = {name: _with_runs(column) for name, column in estimates.items()}
     frame = pd.DataFrame(
         [
             {
@@ -317,7 +147,10 @@ def score_table(
                 "mean": e.value,
                 "low": e.low,
                 "high": e.high,
-                "n": e.n[0],
+                "n": min(e.n),
+                "n_most": max(e.n),
+                "method": e.method,
+                "note": e.note,
             }
             for name, column in estimates.items()
             for label, e in zip(data.labels, column, strict=True)
@@ -331,7 +164,7 @@ def score_table(
         header=["agent", *printed],
         rows=[list(row) for row in zip(data.labels, *printed.values(), strict=True)],
         frame=frame,
-        notes=notes,
+        notes=[*notes, *lost, *_remarks(data.labels, estimates)],
         about={
             (i, j): (label, env)
             for i, label in enumerate(data.labels)
@@ -340,17 +173,85 @@ def score_table(
     )
 
 
+def _with_runs(column: list[stats.Estimate]) -> list[str]:
+    """Return "value [low, high] (n)" cells; "(n to m)" where environments differ in it."""
+    cells = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
+    sizes = ["" if not e.n or max(e.n) == 0 else f" ({_range(e.n)})" for e in column]
+    width = max(map(len, sizes), default=0)
+    return [cell + size.rjust(width) for cell, size in zip(cells, sizes, strict=True)]
+
+
+def _range(sizes: Sequence[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> Iterator[str]:
+    """Yield what estimates say of themselves, with the cells that say it."""
+    said: dict[str, list[str]] = {}
+    for name, column in estimates.items():
+        for label, estimate in zip(labels, column, strict=True):
+            if estimate.note:
+                said.setdefault(estimate.note, []).append(f"{label}, {name}")
+    for note, cells in said.items():
+        more = f" and {len(cells) - _LISTED} more" if len(cells) > _LISTED else ""
+        yield f"{note[0].upper()}{note[1:]}: {'; '.join(cells[:_LISTED])}{more}."
+
+
+def _unscaled(scores: pd.DataFrame, how: str, metric: str) -> list[str]:
+    """Return the sentence on environments that a normalisation leaves out, if any."""
+    scores = scores.dropna(subset=[metric])
+    kept = set(curves.normalised(scores, how, metric).env)
+    lost = [env for env in dict.fromkeys(scores.env) if env not in kept]
+    why = "all runs score the same" if how == curves.MIN_MAX else f"no {how} scores"
+    return [f"Not normalised, for {why}: {', '.join(lost)}."] if lost else []
+
+
+def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
+    """Return performance profiles as a table; None where nothing can be normalised."""
+    frame = curves.profiles(data, scores, how=how)
+    if frame.empty:
+        return None
+    sizes = {
+        label: [len(task) for task in tasks]
+        for label, tasks in curves.matrices(data, scores, how).items()
+    }
+    frame = frame.assign(
+        environments=[len(sizes[x]) for x in frame.label], n=[sum(sizes[x]) for x in frame.label]
+    )
+    columns = {
+        "agent": list(frame.label),
+        "environments": list(map(str, frame.environments)),
+        "runs": list(map(str, frame.n)),
+        "above": [f"{x:.2f}" for x in frame.above],
+        "share of runs": spans(frame["share"], frame.low, frame.high),
+    }
+    notes = [
+        f"Pointwise {stats.LEVEL:.0%} stratified percentile bootstrap over runs, "
+        f"{curves.PROFILE_REPETITIONS} repetitions. {_SCALES[how]}"
+    ]
+    return Table(
+        name="profile",
+        title="Share of runs above a normalised score",
+        header=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        frame=frame,
+        notes=[*notes, *_unscaled(scores, how, FINAL)],
+    )
+
+
 def _estimates(
     cells: dict[str, list[stats.Array]], how: str | None, metric: str
 ) -> tuple[dict[str, list[stats.Estimate]], list[str]]:
     """Return a column of estimates per environment and, where normalised, over all; and notes."""
     estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
-    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval]."]
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval] (runs)."]
     if how and len(cells) > 1:
         for name, statistic in curves.AGGREGATES.items():
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
         method = next((e.method for e in estimates["IQM"] if e.method), "Stratified bootstrap")
-        notes.append(f"{method} for {', '.join(curves.AGGREGATES)}.")
+        names = ", ".join(curves.AGGREGATES)
+        notes.append(f"{method[0].upper()}{method[1:]} for {names} (runs per environment).")
     if how:
         notes.append(_SCALES[how])
     if metric == curves.BEST:
@@ -369,33 +270,43 @@ _SCALES = {
 }
 
 
-def from_frame(frame: pd.DataFrame, title: str) -> Table:
-    """Return any frame as a table; numbers with four digits."""
-    words = [j for j, column in enumerate(frame) if not is_numeric_dtype(frame[column])]
-    columns = [
-        [_short(float(value)) for value in frame[column]]
-        if j not in words
-        else list(map(str, frame[column]))
-        for j, column in enumerate(frame)
+def factorial_tables(frame: pd.DataFrame) -> list[Table]:
+    """Return one table per environment and metric of ``factorial.effects``."""
+    if frame.empty:
+        return []
+    groups = frame.groupby(["env", "metric"], sort=False)
+    return [_factorial_table(rows.reset_index(drop=True)) for _, rows in groups]
+
+
+def _factorial_table(rows: pd.DataFrame) -> Table:
+    first = rows.iloc[0]
+    columns = {
+        "effect": [f"{kind}: {name}" for kind, name in zip(rows.kind, rows.name, strict=True)],
+        "size": spans(rows.effect, rows.low, rows.high),
+        f"{_correction(rows)} p".strip(): [p_value(p) for p in rows.p_adjusted],
+    }
+    notes = [
+        f"[{stats.LEVEL:.0%} {first.method} interval, not corrected] of contrasts of {first.cells} "
+        f"agents' means, n = {_range([first.n, first.n_most])} runs per agent. {first.correction} "
+        "correction over the effects of one kind. Interaction: half the change that one makes to "
+        "the other's effect; Shapley values add up to all minus none."
     ]
+    for note, group in rows[rows.note != ""].groupby("note", sort=False):
+        notes.append(f"{', '.join(group.name)}: {note}.")
     return Table(
-        name=re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"),
-        title=title,
-        header=list(map(str, frame)),
-        rows=[list(row) for row in zip(*columns, strict=True)],
-        frame=frame,
-        words=tuple(words),
+        name=slug("factorial", first.env, first.metric),
+        title=f"{first.env}, {NAMES[first.metric]}: factorial of components",
+        header=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        frame=rows,
+        notes=notes,
     )
-
-
-def _short(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4g}"
 
 
 def _over(statistic: Callable[..., stats.Array], row: Sequence[stats.Array]) -> stats.Estimate:
     """Bootstrap over environments; nothing where one has no run, for the set would differ."""
     if not all(len(x) for x in row):
-        return stats.Estimate(np.nan, np.nan, np.nan, (), "")
+        return stats.Estimate(np.nan, np.nan, np.nan, (), "", "not on every environment")
     return stats.bootstrap(statistic, row)
 
 
@@ -417,7 +328,7 @@ def completeness_table(data: Data) -> Table:
         if sizes[label, env][0] < sizes[label, env][1]
     }
     title = "Runs that enter the scores, of those planned"
-    notes = [f"{_MARK} some planned runs are not in."] if gaps else []
+    notes = [f"{MARK} some planned runs are not in."] if gaps else []
     header = ["agent", *data.envs]
     about = {
         (i, j): (label, env)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from analysis import curves, factorial, stats, tables
 from analysis.ablation import Choice, ablate
 from analysis.data import Data
+from analysis.layout import Table
 from analysis.report import interactive, runs
 from analysis.report.sections import Context, sections
 from analysis.stats.coverage import warning
@@ -25,7 +26,7 @@ class Report:
     """Where a report lies, and what it says in short."""
 
     page: Path
-    tables: list[tables.Table]
+    tables: list[Table]
     verdicts: list[Verdict]
 
 
@@ -58,11 +59,8 @@ def write(
     for plot in plots.figures(data, scores, ablation, metric, width):
         plot.save(out / "figures")
         figures.append({"name": plot.name, "caption": plot.caption})
+    main += tables.factorial_tables(factorial.effects(data, scores, choice))
     _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], out)
-    factors = factorial.effects(data, scores, choice)
-    if len(factors):
-        title = "Factorial: main effects, interactions, Shapley values"
-        main.append(tables.from_frame(factors, title))
     said = verdicts(ablation)
     shown = interactive.content(data)
     facts = {
@@ -96,7 +94,7 @@ def write(
     return Report(out / "index.html", main, said)
 
 
-def _few(data: Data, ablation: pd.DataFrame, shown: list[tables.Table]) -> str:
+def _few(data: Data, ablation: pd.DataFrame, shown: list[Table]) -> str:
     """Return what intervals cover where runs are few, for the intervals that this report shows."""
     rows = ablation[ablation.effect_low.notna()]
     differences = {
@@ -107,7 +105,7 @@ def _few(data: Data, ablation: pd.DataFrame, shown: list[tables.Table]) -> str:
     return warning(means, differences, any("IQM" in table.header for table in shown))
 
 
-def _write_tables(written: list[tables.Table], out: Path) -> None:
+def _write_tables(written: list[Table], out: Path) -> None:
     for table in written:
         for ending, text in (
             ("md", table.markdown()),

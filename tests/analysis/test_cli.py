@@ -7,8 +7,18 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis import layout
 from analysis.cli import COMMANDS, main
-from analysis.compare import BETTER, NOT_WORSE, UNDECIDED, WORSE, against
+from analysis.compare import (
+    BETTER,
+    MISSING_NEW,
+    MISSING_OLD,
+    NOT_COMPARED,
+    NOT_WORSE,
+    UNDECIDED,
+    WORSE,
+    against,
+)
 
 
 def out(capsys, *words):
@@ -43,7 +53,7 @@ def test_ablation(capsys, rainbow):
 
 def test_power(capsys, rainbow):
     text = out(capsys, "power", rainbow, "--effect", "10", "--family", "6", "--format", "csv")
-    assert text.startswith("env,metric,label,reference,n,effect,")
+    assert text.startswith("env,metric,label,reference,n,n_reference,effect,")
     found = analysis.load(rainbow).power(effect=10.0, family=6)
     row = found[(found.label == "Rainbow - noisy") & (found.metric == "final")].iloc[0]
     assert 3 <= row.needed <= row.needed_safe <= 40
@@ -94,10 +104,47 @@ def test_labels_can_be_renamed_and_ordered(capsys, rainbow, tmp_path):
 
 
 def test_a_table_says_what_does_not_enter_it(capsys, broken):
-    assert main(["table", str(broken)]) == 0
-    error = capsys.readouterr().err
-    assert "note: 5 of 20 runs do not enter the scores (4 unfinished, 1 missing)" in error
-    assert "not in the plan" in error
+    for command in ("table", "ablation", "power", "profile"):
+        text = out(capsys, command, broken)
+        assert text.startswith("runs: 20 planned, 15 finished, 1 failed, 2 interrupted, ")
+        assert "left out: 4 of 10 runs of Rainbow on lake: failed; ValueError: loss is N" in text
+        assert "(let in by --take unfinished)" in text
+        assert "left out: 1 of 10 runs of Rainbow on lake: missing" in text
+        assert "not in the plan" in text
+    assert main(["table", str(broken), "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("label,env,")
+    assert "left out: 4 of 10 runs of Rainbow on lake" in printed.err
+
+
+def test_every_score_says_its_runs_and_what_is_wrong_with_it(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"label": label, "env": env, "seed": s, "final": 5 if env == "flat" else rng.normal()}
+        for label, n in (("A", 6), ("B", 1), ("C", 6))
+        for env in ("flat", "hill", "dale")
+        for s in range(n)
+    ]
+    path = tmp_path / "runs.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    text = out(capsys, "table", path)
+    assert re.search(r"^A +5.00 \[5.00, 5.00\] \(6\) .* \(6\)$", text, re.MULTILINE)
+    assert re.search(r"^B .* \(1\)$", text, re.MULTILINE)
+    assert "All runs are equal: A, flat; C, flat." in text
+    assert "One run: no interval: B, flat; B, hill; B, dale." in text
+    scaled = out(capsys, "table", path, "--normalise", "min-max")
+    assert "Not normalised, for all runs score the same: flat." in scaled
+    assert "flat" in out(capsys, "profile", path, "--normalise", "min-max")
+    assert main(["profile", str(path)]) == 2
+    assert "--normalise min-max needs none" in capsys.readouterr().err
+    plan = out(capsys, "power", path)
+    assert re.search(r"^hill +final +B +A +1 +6 .*go on: fewer than two runs$", plan, re.MULTILINE)
+
+
+def test_numbers_have_no_exponent():
+    cells = layout.numbers([12071.3, 0.5, 1e-7, float("nan")])
+    assert cells == ["12071", "0.5000", "0.0000001000", layout.DASH]
+    assert layout.numbers([3.0, 12.0]) == ["3", "12"]
 
 
 def pair(new, old, n=10):
@@ -117,6 +164,61 @@ def test_is_the_new_code_worse():
     found = new.compare(old).set_index("env")
     assert list(found.verdict) == [NOT_WORSE, WORSE, BETTER, UNDECIDED]
     assert found.margin["a"] == pytest.approx(5, abs=0.1)
+
+
+def sides(tmp_path):
+    """Two tables: of the new one, B crashed on one environment and C was not run at all."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"label": x, "env": env, "seed": s, "global_step": 100, "final": 10 + rng.normal()}
+        for x in "ABC"
+        for env in ("lake", "pond")
+        for s in range(4)
+    ]
+    old = pd.DataFrame(rows).assign(state="finished", protocol="p1", budget=100)
+    new = old[old.label != "C"].copy()
+    new.loc[(new.label == "B") & (new.env == "pond"), "state"] = "failed"
+    return new, old
+
+
+def test_what_only_one_side_has_is_a_row(capsys, tmp_path):
+    new, old = sides(tmp_path)
+    for frame, name in ((new, "new.csv"), (old, "old.csv")):
+        frame.to_csv(tmp_path / name, index=False)
+    found = analysis.load(new).compare(analysis.load(old)).set_index(["label", "env"])
+    assert found.verdict["B", "pond"] == MISSING_NEW
+    assert list(found.loc["B", "pond"][["n_new", "planned_new", "n_old"]]) == [0, 4, 4]
+    assert found.note["B", "pond"] == "new: none of 4 runs is scored: failed"
+    assert set(found.verdict["C"]) == {MISSING_NEW}
+    assert found.note["C", "lake"].startswith("new has no run of it; labels there: ")
+    assert found.p.notna().sum() == 3
+    back = analysis.load(old).compare(analysis.load(new)).set_index(["label", "env"])
+    assert back.verdict["C", "lake"] == MISSING_OLD
+    text = out(capsys, "compare", tmp_path / "new.csv", "--against", tmp_path / "old.csv")
+    assert "new: 16 planned, 12 finished, 4 failed, 12 scored\n" in text
+    assert "old: 24 planned, 24 finished, 24 scored\n" in text
+    assert "new: left out: 4 of 4 runs of B on pond: failed" in text
+    assert re.search(r"^B +pond +0/4 +4/4 .*missing in new", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("flag", "other"), [("protocol", "p2"), ("budget", 200)])
+def test_other_protocols_and_budgets_are_not_compared_unless_asked_for(tmp_path, flag, other):
+    _, old = sides(tmp_path)
+    new = old.copy()
+    mine = new.env == "lake"
+    new[flag] = new[flag].where(~mine, other)
+    if flag == "budget":
+        new["global_step"] = new.budget
+    found = analysis.load(new).compare(analysis.load(old))
+    lake = found.env == "lake"
+    assert set(found.verdict[lake]) == {NOT_COMPARED}
+    assert found.difference[lake].isna().all()
+    said = f"{flag} {other} against {'p1' if flag == 'protocol' else 100}"
+    assert set(found.note[lake]) == {f"{said}, let in by --take {flag}"}
+    assert set(found.verdict[~lake]) == {UNDECIDED}
+    asked = analysis.load(new, take=[flag]).compare(analysis.load(old, take=[flag]))
+    assert NOT_COMPARED not in set(asked.verdict)
+    assert set(asked.note[lake]) == {said}
 
 
 @pytest.mark.slow

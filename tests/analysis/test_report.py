@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import curves, plots, tables
+from analysis import curves, layout, plots, tables
 from analysis.ablation import ablate
 from analysis.cli import main
 from analysis.data import load
@@ -54,11 +56,11 @@ def test_tables_in_every_format(parts):
 
 
 def test_numbers_of_a_column_line_up():
-    cells = tables.spans([1.5, -20.25, float("nan")], [1, -30, 0], [2, float("nan"), 0])
-    assert cells[:2] == ["  1.50 [  1.00, 2.00]", f"-20.25 [-30.00,    {tables.DASH}]"]
-    assert cells[2].strip() == tables.DASH
+    cells = layout.spans([1.5, -20.25, float("nan")], [1, -30, 0], [2, float("nan"), 0])
+    assert cells[:2] == ["  1.50 [  1.00, 2.00]", f"-20.25 [-30.00,    {layout.DASH}]"]
+    assert cells[2].strip() == layout.DASH
     assert len(set(map(len, cells))) == 1
-    assert tables.spans([-0.001, 100.0], [0, 0], [0, 0])[0].strip().startswith("0.0 ")
+    assert layout.spans([-0.001, 100.0], [0, 0], [0, 0])[0].strip().startswith("0.0 ")
 
 
 def test_bold_only_where_a_test_supports_it(writer):
@@ -119,6 +121,35 @@ def test_page_is_self_contained_and_complete(report):
     markdown = (report / "report.md").read_text()
     assert "160 runs planned: 160 scored" in markdown
     assert len(list((report / "tables").glob("*.tex"))) == 8
+
+
+def test_a_factorial_has_files_and_says_what_its_intervals_are(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "label": label,
+            "env": "e",
+            "seed": s,
+            "base": "none",
+            "full": "both",
+            "on": json.dumps(on),
+        }
+        | {"final": 12_000 * len(on) + 900 * rng.normal()}
+        for label, on in (("none", []), ("a", ["a"]), ("b", ["b"]), ("both", ["a", "b"]))
+        for s in range(6)
+    ]
+    path = tmp_path / "factors.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert main(["report", str(path), "--out", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / "tables"
+    for ending in ("md", "csv", "tex", "html"):
+        text = (folder / f"factorial-e-final.{ending}").read_text()
+        assert "main effect" in text
+        assert "e+0" not in text
+    text = (folder / "factorial-e-final.md").read_text()
+    assert "95% Welch-Satterthwaite t interval, not corrected" in text
+    assert "n = 6 runs per agent. Holm correction over the effects of one kind" in text
+    assert "factorial of components" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_broken_study_is_told_run_by_run(broken, capsys):
