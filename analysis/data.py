@@ -4,8 +4,8 @@ Runs are never mixed in silence. A run that does not enter the scores carries th
 ``excluded``, and in ``flag`` the kind that ``take`` must name to let it in all the same:
 
 =============  ===================================================================================
-unfinished     failed, interrupted, running or too short: enters the curves up to where it got,
-               never the scores
+unfinished     failed, interrupted, running, or its rows or evaluations end too soon: enters the
+               curves up to where it got, never the scores
 over-long      has rows behind the end of its budget
 protocol       evaluated otherwise than most runs of its environment that say how
 budget         trained for another budget than most runs of its environment
@@ -272,6 +272,8 @@ def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
         return why, UNFINISHED if run["rows"] else ""
     if end < budget:
         return f"finished, but its rows end at step {end} of {budget}", UNFINISHED
+    if run["scored_at"] < budget:
+        return f"finished, but its score is of step {run['scored_at']:.0f} of {budget}", UNFINISHED
     if np.isnan(run["final"]):
         return f"finished without {schema.FINAL_RETURN}", ""
     if not np.isfinite(run["final"]):

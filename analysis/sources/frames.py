@@ -20,6 +20,7 @@ config
 random,          scores of the environment for normalisation; NaN where there are none
 reference
 final            score at the end; NaN where the run has none
+scored_at        step of that score where later ones are wanting; NaN where it is that of the end
 ===============  =================================================================================
 
 ``metrics`` has one row per run and step: ``run_id`` (categorical), ``global_step``, one column per
@@ -58,6 +59,7 @@ _BLANK: dict[str, Any] = {
     "random": np.nan,
     "reference": np.nan,
     "final": np.nan,
+    "scored_at": np.nan,
 }
 
 
@@ -102,7 +104,10 @@ def complete(frames: Frames, name: str) -> Frames:
     runs = runs.assign(**{key: value for key, value in known.items() if key not in runs})
     for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
-    runs["seed"] = runs.seed.astype(np.int64)
+    seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
+    for run_id, seed in zip(runs.run_id[seeds % 1 != 0], runs.seed[seeds % 1 != 0], strict=True):
+        raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is no whole number")
+    runs["seed"] = seeds.astype(np.int64)
     ends = metrics.groupby("run_id", observed=True)[schema.STEP].agg(["last", "size"])
     ends = ends.reindex(runs.run_id).fillna(0).astype(np.int64)
     runs["global_step"], runs["rows"] = ends["last"].to_numpy(), ends["size"].to_numpy()

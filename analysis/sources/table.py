@@ -8,7 +8,8 @@ label              what tables call the agent; ``algo`` is taken where it is abs
 global_step        steps of the environment; without it each row is a whole run
 <metric>           any other number, such as ``train/return``, ``eval/return``, ``time/wall``
 final              score at the end; without it ``final/return``, else a run's last ``eval/return``
-                   or ``train/return``, which is noted
+                   or ``train/return``, which is noted. A run whose last one lies before the budget,
+                   so that more should have followed, is unfinished
 budget             steps that were asked for; without it the most that a run of the environment has
 run_id, state, kind, base, full, component, on, overrides, random, reference, protocol, code
                    as in ``analysis.sources.frames``; constant within a run
@@ -78,12 +79,7 @@ def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
             ) from None
     runs = frame[[key for key in _OF_RUN if key in frame]]
     firsts = runs.groupby("run_id", sort=False).first()
-    for column in firsts.columns.difference(["final"]):
-        if (runs.groupby("run_id")[column].nunique() > 1).any():
-            raise AnalysisError(f"{where}: {column} changes within a run")
-    if metrics.duplicated(["run_id", schema.STEP]).any():
-        twice = metrics.run_id[metrics.duplicated(["run_id", schema.STEP])].iloc[0]
-        raise AnalysisError(f"{where}: {twice} has two rows of one {schema.STEP}")
+    _check(runs, metrics, where)
     metrics = metrics.assign(run_id=pd.Categorical(metrics.run_id, list(firsts.index)))
     metrics = metrics.sort_values(["run_id", schema.STEP], kind="stable", ignore_index=True)
     metrics[schema.STEP] = metrics[schema.STEP].astype(np.int64)
@@ -92,15 +88,36 @@ def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
     return found
 
 
+def _check(runs: pd.DataFrame, metrics: pd.DataFrame, where: str) -> None:
+    """Raise where a run is not one: two rows of one step, a step or a fact that is none."""
+    twice = metrics.run_id[metrics.duplicated(["run_id", schema.STEP])]
+    if len(twice):
+        raise AnalysisError(f"{where}: {twice.iloc[0]} has two rows of one {schema.STEP}")
+    for column in runs.columns.difference(["run_id"]):
+        if (runs.groupby("run_id")[column].nunique() > 1).any():
+            hint = f"; name a curve {schema.EVAL_RETURN}" if column == "final" else ""
+            raise AnalysisError(f"{where}: {column} changes within a run{hint}")
+    steps = metrics[schema.STEP]
+    broken = ~np.isfinite(steps) | (steps % 1 != 0)
+    if broken.any():
+        row, step = broken.argmax() + 2, steps[broken].iloc[0]
+        raise AnalysisError(f"{where}: row {row}: {schema.STEP} {step:g} is no whole number")
+
+
 def _finish(frames: Frames, where: str) -> None:
     """Fill the score at the end and the budget where the table does not name them."""
     runs, metrics = frames.runs, frames.metrics
+    at = due = pd.Series(np.nan, runs.run_id)
     for metric in (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN):
         if "final" not in runs and metric in metrics:
-            last = metrics.dropna(subset=[metric]).groupby("run_id", observed=True)[metric].last()
-            runs["final"] = last.reindex(runs.run_id).to_numpy()
+            known = metrics.dropna(subset=[metric])
+            by_run = known.groupby("run_id", observed=True)
+            runs["final"] = by_run[metric].last().reindex(runs.run_id).to_numpy()
+            at = due = by_run[schema.STEP].last().reindex(runs.run_id)
             if metric != schema.FINAL_RETURN:
                 frames.notes.append(f"{where}: the score at the end is a run's last {metric}")
+                gaps = by_run[schema.STEP].diff().fillna(known[schema.STEP])
+                due = at + gaps.groupby(known.run_id, observed=True).max()
     if "final" not in runs:
         raise AnalysisError(
             f"{where}: no score; name a column final, {schema.FINAL_RETURN}, {schema.EVAL_RETURN} "
@@ -110,3 +127,5 @@ def _finish(frames: Frames, where: str) -> None:
         ends = metrics.groupby("run_id", observed=True)[schema.STEP].max().reindex(runs.run_id)
         runs["budget"] = ends.to_numpy()
         runs["budget"] = runs.groupby("env").budget.transform("max")
+    early = (at.to_numpy() < runs.budget) & (due.reindex(runs.run_id).to_numpy() <= runs.budget)
+    runs["scored_at"] = np.where(early, at, np.nan)

@@ -73,6 +73,33 @@ def test_a_runs_last_evaluation_stands_for_its_score_and_is_told():
     assert any("last eval/return" in note for note in data.notes)
 
 
+def curve_of(every, last, metric="eval/return", budget=1000):
+    """A run whose rows reach the budget; the metric is known every so many steps, up to last."""
+    steps = np.arange(0, budget + 1, 100)
+    values = np.where((steps % every == 0) & (steps <= last), steps, np.nan)
+    return pd.DataFrame({"global_step": steps, metric: values, "loss/td": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("every", "last", "metric", "reason"),
+    [
+        (100, 1000, "eval/return", ""),
+        (300, 900, "eval/return", ""),  # the next would lie behind the budget
+        (100, 500, "eval/return", "finished, but its score is of step 500 of 1000"),
+        (100, 500, "train/return", "finished, but its score is of step 500 of 1000"),
+        (1000, 1000, "final/return", ""),
+        (900, 900, "final/return", "finished, but its score is of step 900 of 1000"),
+    ],
+)
+def test_a_run_whose_evaluations_end_early_is_unfinished(every, last, metric, reason):
+    whole, cut = curve_of(100, 1000, metric), curve_of(every, last, metric)
+    frame = pd.concat([whole.assign(seed=0), cut.assign(seed=1)]).assign(label="A", env="e")
+    data = load(frame)
+    assert list(data.runs.excluded) == ["", reason]
+    assert list(data.runs.flag) == ["", "unfinished" if reason else ""]
+    assert data.runs.final[1] == last
+
+
 ROW = {"label": ["A", "A"], "env": ["e", "e"], "seed": [0, 1], "final": [1.0, 2.0]}
 
 
@@ -84,7 +111,15 @@ ROW = {"label": ["A", "A"], "env": ["e", "e"], "seed": [0, 1], "final": [1.0, 2.
         ({"seed": [0, 0]}, "has two rows of one global_step"),
         ({"seed": [0, np.nan]}, "row 3 has no seed"),
         ({"loss": ["x", "y"]}, "column 'loss' holds something that is no number"),
-        ({"seed": [0, 0], "global_step": [1, 2], "random": [1, 2]}, "random changes within a run"),
+        (
+            {"seed": [0, 0], "global_step": [1, 2], "final": 1.0, "random": [1, 2]},
+            "random changes within a run",
+        ),
+        ({"seed": [0, 0], "global_step": [1, 2]}, "final changes within a run"),
+        ({"seed": [0.5, 1]}, r"x.csv: seed 0.5 of A/e/0.5 is no whole number"),
+        ({"seed": ["0", "s1"]}, "x.csv: seed 's1' of A/e/s1 is no whole number"),
+        ({"global_step": [1, np.nan]}, "x.csv: row 3: global_step nan is no whole number"),
+        ({"global_step": [0.5, 1]}, "x.csv: row 2: global_step 0.5 is no whole number"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path, change, message):
