@@ -6,7 +6,7 @@ of trials; which of them accept, and at which trial, is a mask.
 
 Deviations from the paper:
 - Advantages are generalised (Schulman et al. 2016) and standardised over the rollout.
-- The critic is a network of its own, trained by minibatches with Adam, as in Stable-Baselines3.
+- The critic is a network of its own, trained by minibatches with Adam, as in sb3-contrib.
 - A truncated episode bootstraps from its true last observation.
 - The Fisher product takes all rows of the rollout.
 """
@@ -29,7 +29,7 @@ from algos.policy_gradient.config import PolicyGradientConfig
 
 @dataclass
 class TRPOConfig(PolicyGradientConfig):
-    """Stable-Baselines3's defaults, with rollouts for a laptop; ``lr`` is the critic's."""
+    """sb3-contrib's defaults, with rollouts for a laptop; ``lr`` is the critic's."""
 
     agent: str = "algos.policy_gradient.trpo:TRPO"
     name: str = "trpo"
@@ -41,7 +41,7 @@ class TRPOConfig(PolicyGradientConfig):
     gae_lambda: float = 0.95  # 1: n-step returns
     normalize_advantage: bool = True  # over the rollout
     max_kl: float = 0.01  # delta, the mean KL that a step may lead to
-    cg_iterations: int = 10
+    cg_iterations: int = 15
     damping: float = 0.1  # added to the Fisher matrix's diagonal
     line_search: int = 10  # trials; 0 = take the full step
     shrink: float = 0.8  # from one trial to the next
@@ -75,7 +75,7 @@ COMPONENTS = (
     Component(
         "natural gradient",
         "Kakade 2001",
-        on={"cg_iterations": 10},
+        on={"cg_iterations": 15},
         off={"cg_iterations": 1},  # one product: the plain gradient's direction
     ),
     Component(

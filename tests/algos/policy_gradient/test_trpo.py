@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from algos.core.optim import FlatParams
 from algos.policy_gradient.body import Estimates
-from tests.algos.policy_gradient.agents import ACTIONS, agent, live, params, small, world_of
+from algos.policy_gradient.trpo import TRPO
+from tests.algos.policy_gradient.agents import ACTIONS, agent, config, live, params, small, world_of
 from tests.helpers import SEEDS
 
 
@@ -159,3 +160,25 @@ def test_without_a_line_search_the_step_has_the_kl_that_is_allowed() -> None:
 def test_one_torso_is_refused() -> None:
     with pytest.raises(ValueError, match="shared=true"):
         small("trpo", shared=True)
+
+
+def test_the_preset_has_sb3_contribs_defaults() -> None:
+    """The signature of sb3_contrib/trpo/trpo.py, but for its rollouts of one lane of 2048 ticks."""
+    theirs = {
+        "lr": 1e-3,
+        "batch_size": 128,
+        "gamma": 0.99,
+        "cg_iterations": 15,
+        "damping": 0.1,
+        "shrink": 0.8,
+        "line_search": 10,
+        "critic_epochs": 10,
+        "gae_lambda": 0.95,
+        "normalize_advantage": True,
+        "max_kl": 0.01,
+        "entropy": 0.0,
+    }
+    ours = vars(config("trpo"))
+    assert {key: ours[key] for key in theirs} == theirs
+    component = next(c for c in TRPO.COMPONENTS if c.name == "natural gradient")
+    assert component.on == {"cg_iterations": theirs["cg_iterations"]}
