@@ -1,10 +1,15 @@
 """The report of a study: one self-contained page, the same in Markdown, tables and figures."""
 
 import base64
+import json
+import re
+import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jinja2
@@ -14,11 +19,14 @@ from markupsafe import Markup
 from analysis import curves, factorial, stats, tables
 from analysis.ablation import Choice, ablate
 from analysis.data import Data
+from analysis.errors import AnalysisError
 from analysis.layout import Table
 from analysis.report import interactive, runs
-from analysis.report.sections import Context, sections
 from analysis.stats.coverage import warning
 from analysis.verdict import MANY, Verdict, verdicts
+
+MANIFEST = "written.json"  # the files of a report, which the next one may replace
+_PARTS = ("index.html", "report.md", "tables", "figures")
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,47 @@ def write(
 
     Args:
         data: the loaded studies, with at least one scored run.
-        out: folder to write to; its old report is replaced.
+        out: folder to write to; the files of its old report are replaced, and no others.
         command: the command line that makes this report again.
         choice: test and correction of the component study.
         width: of the figures, "text" or "column".
+
+    Raises:
+        AnalysisError: a file of that name is there that no report wrote.
     """
+    with TemporaryDirectory(prefix="report-") as scratch:
+        made = _make(data, Path(scratch), out, command, choice or Choice(), width)
+        _publish(Path(scratch), out)
+    return made
+
+
+def _publish(scratch: Path, out: Path) -> None:
+    """Move the files of a report to where it belongs, in the place of an older report's."""
+    manifest = out / MANIFEST
+    new = [str(path.relative_to(scratch)) for path in sorted(scratch.rglob("*.*"))]
+    known: set[str] = set()
+    if manifest.is_file():
+        with suppress(ValueError):  # a broken list of files is none
+            known = set(json.loads(manifest.read_text()))
+    if not known and all((out / name).exists() for name in _PARTS):
+        known = set(new)  # a report from before there were manifests
+    foreign = [name for name in new if name not in known and (out / name).exists()]
+    if foreign:
+        raise AnalysisError(
+            f"{out}: {', '.join(foreign[:3])} {'is' if len(foreign) == 1 else 'are'} there, and "
+            "not from a report; name another folder"
+        )
+    for name in known:
+        if name in new or re.fullmatch(r"(tables|figures)/[^/]+", name):
+            (out / name).unlink(missing_ok=True)
+    for name in new:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(scratch / name, out / name)
+    manifest.write_text(json.dumps(new, indent=0))
+
+
+def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, width: str) -> Report:
+    """Write a report that will lie in ``out`` into ``scratch``."""
     from analysis import plots  # seaborn takes a second to import
 
     metric = curves.curve_metric(data)
@@ -52,15 +96,13 @@ def write(
     per_env = [t for how, name in wanted if (t := tables.score_table(data, scores, how, name))]
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
     for name in ("tables", "figures"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-        for old in (out / name).iterdir():
-            old.unlink()
+        (scratch / name).mkdir()
     figures = []
     for plot in plots.figures(data, scores, ablation, metric, width):
-        plot.save(out / "figures")
+        plot.save(scratch / "figures")
         figures.append({"name": plot.name, "caption": plot.caption})
     main += tables.factorial_tables(factorial.effects(data, scores, choice))
-    _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], out)
+    _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], scratch)
     said = verdicts(ablation)
     shown = interactive.content(data)
     facts = {
@@ -84,13 +126,12 @@ def write(
         "library": interactive.library(),
         "script": Markup((files(__package__) / "page.js").read_text()),
         "linked": out.parent == Path(data.folders[0]) and len(data.folders) == 1,
-        "further": sections(Context(data, scores, ablation, metric, out)),
-        "test": (choice or Choice()).test,
-        "correction": (choice or Choice()).correction,
+        "test": choice.test,
+        "correction": choice.correction,
     }
-    templates = _templates(out)
+    templates = _templates(scratch)
     for template, name in (("page.html", "index.html"), ("report.md.txt", "report.md")):
-        (out / name).write_text(templates.get_template(template).render(facts))
+        (scratch / name).write_text(templates.get_template(template).render(facts))
     return Report(out / "index.html", main, said)
 
 
