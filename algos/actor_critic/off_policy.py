@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from algos.core.agent import Component, Spec, State, Step
-from algos.core.checks import check_layers, one_of, within
+from algos.core.checks import check_cadence, check_layers, one_of, within
 from algos.core.replay import Batch, Ring
 from algos.core.samplers import Latest, Uniform
 from algos.core.squashed import UnitBox
@@ -45,7 +45,7 @@ class OffPolicyConfig:
     batch_size: int = 256
     warmup: int = 1_000  # first steps, with uniformly random actions
     learning_starts: int = 1_000  # steps before the first update
-    train_every: int = 1  # steps between updates
+    train_every: int = 1  # steps between updates: a multiple of lanes; below it, every tick
     gradient_steps: int = 1  # updates each time
 
     critics: int = 2  # the target takes the smallest of their values
@@ -62,6 +62,7 @@ class OffPolicyConfig:
         one_of("reset", self.reset, ("each",))
         for key, (low, high) in _BOUNDS.items():
             within(key, getattr(self, key), low, high)
+        check_cadence(self.lanes, self.train_every)
         check_layers(self.hidden)
         if self.buffer_size < self.lanes:
             raise ValueError(f"buffer_size must be at least lanes={self.lanes}")

@@ -82,3 +82,14 @@ def check_layers(hidden: Sequence[int], conv: Sequence[Sequence[int]] = ()) -> N
         if len(layer) != 3 or min(layer) < 1:
             says = "conv must be [channels, kernel, stride] of each layer, all at least 1"
             raise ValueError(f"{says}; got {list(layer)}")
+
+
+def check_cadence(lanes: int, train_every: int) -> None:
+    """Raise unless updates every ``train_every`` steps can fall on ticks of ``lanes`` steps.
+
+    Up to ``lanes`` steps, an update is due at each tick.
+    """
+    if train_every > lanes and (rest := train_every % lanes):
+        near = f"{train_every - rest} or {train_every - rest + lanes}"
+        says = f"must be at most lanes={lanes} or a multiple of it, for instance {near}"
+        raise ValueError(f"train_every {says}; got {train_every}")

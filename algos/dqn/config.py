@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 from algos.core import explore
 from algos.core.agent import Component
-from algos.core.checks import check_layers, check_optimizer, check_schedule, one_of, within
+from algos.core.checks import (
+    check_cadence,
+    check_layers,
+    check_optimizer,
+    check_schedule,
+    one_of,
+    within,
+)
 
 NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
@@ -73,7 +80,7 @@ class DQNConfig:
     buffer_size: int = 10_000  # transitions per seed
     batch_size: int = 128
     learning_starts: int = 10_000
-    train_every: int = 10
+    train_every: int = 10  # steps between updates: a multiple of lanes; below it, every tick
     gradient_steps: int = 1  # updates each time
 
     target: str = "hard"  # or soft, none (bootstrap from the online network)
@@ -110,6 +117,7 @@ class DQNConfig:
             one_of(key, getattr(self, key), allowed)
         for key, (low, high) in _BOUNDS.items():
             within(key, getattr(self, key), low, high)
+        check_cadence(self.lanes, self.train_every)
         check_optimizer(self)
         check_layers(self.hidden, self.conv)
         check_schedule("exploration", self.exploration, explore.KINDS)

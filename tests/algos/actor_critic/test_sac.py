@@ -155,7 +155,8 @@ def test_component_studies_are_made_of_these_switches() -> None:
     assert found == {f"SAC - {name}": dict(c.off) for name, c in STUDIED.items()}
     (everything,) = changes(SAC, sac, "none")
     assert everything.values == {k: v for c in STUDIED.values() for k, v in c.off.items()}
-    for name, values in (("replay", {"replay": False}), ("target networks", {"target": "none"})):
+    once = {"replay": False, "train_every": 1, "gradient_steps": 1}
+    for name, values in (("replay", once), ("target networks", {"target": "none"})):
         assert [c.values for c in changes(SAC, sac, f"-{name}")] == [values]
 
 

@@ -134,7 +134,7 @@ def test_targets_begin_as_copies_and_are_none_where_they_are_switched_off() -> N
     assert "target" not in learner.state()["critics"]
 
 
-@pytest.mark.parametrize(("lanes", "every"), [(1, 4), (2, 4), (3, 4), (8, 4)])
+@pytest.mark.parametrize(("lanes", "every"), [(1, 4), (2, 4), (3, 12), (8, 4)])
 @pytest.mark.parametrize("name", ["td3", "sac"])
 def test_updates_are_due_by_steps_not_by_ticks(name: str, lanes: int, every: int) -> None:
     config = tiny(name, lanes=lanes, train_every=every, learning_starts=24, gradient_steps=2)
@@ -143,8 +143,8 @@ def test_updates_are_due_by_steps_not_by_ticks(name: str, lanes: int, every: int
     for tick in range(1, 41):
         if drive(learner, world, 1)["index"]:
             due.append(tick)
-    gap = max(1, every // lanes)
-    assert due == [t for t in range(1, 41) if t * lanes >= 24 and t % gap == 0]
+    gap = max(every, lanes)  # steps
+    assert due == [t for t in range(1, 41) if t * lanes >= 24 and t * lanes % gap == 0]
 
 
 @pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])

@@ -58,6 +58,14 @@ def test_layers_of_nothing(config: type) -> None:
         config(hidden=[0])
 
 
+@pytest.mark.parametrize("config", [DQNConfig, SACConfig, TD3Config])
+def test_a_cadence_that_no_tick_falls_on(config: type) -> None:
+    with pytest.raises(ValueError, match=r"lanes=3 or a multiple of it, for instance 9 or 12"):
+        config(lanes=3, train_every=10)
+    for every in (1, 2, 3, 9, 12):
+        config(lanes=3, train_every=every)
+
+
 @pytest.mark.parametrize(("config", "key", "policy"), POLICIES)
 @pytest.mark.parametrize(
     ("values", "says"),

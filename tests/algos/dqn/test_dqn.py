@@ -22,7 +22,7 @@ def lived(config: DQNConfig, ticks: int = 30, **spec: Any) -> tuple[DQN, World]:
     return learner, world
 
 
-@pytest.mark.parametrize(("lanes", "every"), [(1, 4), (2, 4), (3, 4), (4, 4), (8, 4)])
+@pytest.mark.parametrize(("lanes", "every"), [(1, 4), (2, 4), (3, 12), (4, 4), (8, 4)])
 def test_updates_are_due_by_steps_not_by_ticks(lanes: int, every: int) -> None:
     config = tiny(lanes=lanes, train_every=every, learning_starts=24, target="none")
     learner, world = agent(config), World(VECTOR, SEEDS, lanes)
@@ -32,8 +32,8 @@ def test_updates_are_due_by_steps_not_by_ticks(lanes: int, every: int) -> None:
         assert learner.steps == tick * lanes
         if learner.update() is not None:
             due.append(tick)
-    gap = max(1, every // lanes)
-    assert due == [t for t in range(1, 49) if t * lanes >= 24 and t % gap == 0]
+    gap = max(every, lanes)  # steps
+    assert due == [t for t in range(1, 49) if t * lanes >= 24 and t * lanes % gap == 0]
 
 
 def test_gradient_steps_are_made_each_time() -> None:
