@@ -44,16 +44,27 @@ Points = dict[str, tuple[stats.Array, stats.Array]]
 
 
 def curve_metric(data: Data) -> str:
-    """Return the curves' metric: evaluations if every scored run has two, else training."""
-    if EVAL_RETURN in data.metrics:
-        counts = data.metrics.groupby("run_id", observed=False)[EVAL_RETURN].count()
-        if counts.reindex(data.scored.run_id).min() >= 2:
-            return EVAL_RETURN
-    return TRAIN_RETURN
+    """Return the curves' metric: evaluations, unless more of the scored runs have training curves.
+
+    A run has a curve of a metric where it has two values of it. Evaluations stand where most runs
+    have them, and where neither metric is known.
+    """
+    runs = data.scored.run_id
+    counts = {metric: _count(data, metric, runs) for metric in CURVE_NAMES}
+    most = counts[EVAL_RETURN] > len(runs) / 2
+    return EVAL_RETURN if most or counts[EVAL_RETURN] >= counts[TRAIN_RETURN] else TRAIN_RETURN
+
+
+def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
+    """Return how many of some runs have two values of a metric."""
+    if metric not in data.metrics:
+        return 0
+    values = data.metrics.groupby("run_id", observed=False)[metric].count()
+    return int((values.reindex(run_ids) >= 2).sum())
 
 
 def points(data: Data, metric: str, axis: str = STEP) -> Points:
-    """Return (steps, values) of every run that enters the curves; missing values are left out.
+    """Return (steps, values) of every run that enters the curves and has two values of the metric.
 
     With ``axis="time/wall"`` the first is seconds since the run's job began.
     """
@@ -65,6 +76,7 @@ def points(data: Data, metric: str, axis: str = STEP) -> Points:
     return {
         str(run_id): (run[axis].to_numpy(float), run[metric].to_numpy(float))
         for run_id, run in rows.groupby("run_id", observed=True)
+        if len(run) > 1
     }
 
 
@@ -79,12 +91,17 @@ def scores(data: Data, metric: str) -> pd.DataFrame:
     best = {run_id: values.max() for run_id, (_, values) in found.items()}
     frame[BEST] = frame.run_id.map(best).astype(float)
     frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
-    short = frame.run_id[frame[AUC].isna()]
-    if len(short):
-        data.notes.append(
-            f"no AUC for {len(short)} runs whose {metric} spans less than {_COVERED:.0%} "
-            f"of the budget: {', '.join(short[:5])}{' ...' if len(short) > 5 else ''}"
-        )
+    empty = ~frame.run_id.isin(list(found))
+    for runs, what in (
+        (frame.run_id[empty], f"that have no curve of {metric}"),
+        (
+            frame.run_id[frame[AUC].isna() & ~empty],
+            f"whose {metric} spans less than {_COVERED:.0%} of the budget",
+        ),
+    ):
+        if len(runs):
+            named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
+            _note(data, f"no AUC for {len(runs)} runs {what}: {named}")
     return frame
 
 

@@ -1,6 +1,7 @@
 """Curves are aligned without stretching."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import curves
@@ -24,6 +25,33 @@ def test_training_returns_serve_where_there_are_no_evaluations(writer):
     data = load(study.plan())
     assert curves.curve_metric(data) == schema.TRAIN_RETURN
     assert curves.points(data, schema.EVAL_RETURN) == {}
+
+
+def table(*metrics, runs=9):
+    """Runs of one agent, the first of them without the first metric."""
+    rows = [
+        {"label": "A", "env": "e", "seed": k, schema.STEP: t, "final": 1.0}
+        | {metric: np.nan if k == 0 and metric == metrics[0] else t + k for metric in metrics}
+        for k in range(runs)
+        for t in (0, 50, 100)
+    ]
+    return load(pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize("more", [(), (schema.TRAIN_RETURN,)])
+def test_a_run_without_evaluations_takes_them_from_nobody_else(more):
+    data = table(schema.EVAL_RETURN, *more)
+    metric = curves.curve_metric(data)
+    assert metric == schema.EVAL_RETURN
+    scores = curves.scores(data, metric)
+    assert list(scores[curves.AUC].isna()) == [True] + [False] * 8
+    assert "no AUC for 1 runs that have no curve of eval/return: A/e/0" in data.notes
+    assert set(curves.learning_curves(data, metric).n) == {8}
+
+
+@pytest.mark.parametrize("only", [schema.EVAL_RETURN, schema.TRAIN_RETURN])
+def test_a_metric_that_nobody_has_is_no_refuge(only):
+    assert curves.curve_metric(table(only, runs=2)) == only
 
 
 def test_no_band_for_two_runs(writer):
