@@ -306,9 +306,12 @@ def draw_curves(options: argparse.Namespace) -> None:
     if not options.out:
         raise AnalysisError("curves needs --out DIR")
     study = _load(options)
-    options.out.mkdir(parents=True, exist_ok=True)
     axis = curves.AXES[options.axis]
-    study.curves(axis).to_csv(options.out / "curves.csv", index=False)
+    frame = study.curves(axis)
+    if frame.empty:
+        raise AnalysisError(f"no run has a curve: two values of {study.metric} over {options.axis}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(options.out / "curves.csv", index=False)
     plot = plots.learning_curves(study.data, study.metric, axis, options.width)
     plot.save(options.out)
     print(f"runs: {_counts(study)}\n")

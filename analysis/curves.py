@@ -168,7 +168,13 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
     if left_out:
         _note(data, f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
     spans = np.array([found[i][0][[0, -1]] / budget for i, budget in _cells(known) if i in found])
-    shares = np.linspace(spans[:, 0].max(), spans[:, 1].min(), CURVE_POINTS)  # all runs have values
+    if not len(spans):
+        return np.array([]), {}
+    first, last = spans[:, 0].max(), spans[:, 1].min()  # all runs have values between them
+    if first >= last:
+        _note(data, f"no aggregate over time: no share of the budget has {metric} of every run")
+        return np.array([]), {}
+    shares = np.linspace(first, last, CURVE_POINTS)
     curves: dict[str, list[stats.Array]] = {}
     for label in data.labels:
         cells = [known[(known.label == label) & (known.env == env)] for env in envs]

@@ -43,9 +43,9 @@ def figures(
     for name, title, labels in groups:
         if len(aggregate):
             yield _aggregate(aggregate, labels, look, name, title)
-        elif len(data.envs) == 1 and labels:
+        elif len(data.envs) == 1 and labels and len(by_env):
             yield _curves(data, by_env, labels, look, metric, f"curves-{name}", title)
-    if len(data.envs) > 1:
+    if len(data.envs) > 1 and len(by_env):
         yield _curves(
             data, by_env, data.labels, look, metric, "curves-per-environment", "all agents"
         )

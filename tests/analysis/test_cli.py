@@ -147,6 +147,30 @@ def test_numbers_have_no_exponent():
     assert layout.numbers([3.0, 12.0]) == ["3", "12"]
 
 
+@pytest.fixture
+def flat(tmp_path):
+    """Arrays ``[runs, tasks]``, as rliable has them."""
+    path = tmp_path / "scores.npz"
+    runs = {label: np.random.default_rng(0).normal(size=(5, 3)) for label in "AB"}
+    np.savez(path, **runs, random=[0, 0, 0], reference=[1, 1, 1])
+    return path
+
+
+def test_arrays_without_steps_make_a_report(capsys, flat, tmp_path):
+    text = out(capsys, "report", flat, "--out", tmp_path / "report")
+    assert "30 planned, 30 finished, 30 scored" in text
+    assert "that have no curve of eval/return" in text
+    assert not list((tmp_path / "report" / "figures").glob("curves*"))
+
+
+def test_figures_without_a_curve_are_not_written(capsys, flat, rainbow, tmp_path):
+    for where, axis in ((flat, "steps"), (rainbow, "wall-clock")):
+        figures = tmp_path / axis
+        assert main(["curves", str(where), "--axis", axis, "--out", str(figures)]) == 2
+        assert f"over {axis}\n" in capsys.readouterr().err
+        assert not figures.exists()
+
+
 def pair(new, old, n=10):
     rng = np.random.default_rng(0)
     rows = [

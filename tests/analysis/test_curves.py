@@ -103,3 +103,27 @@ def test_a_label_without_runs_on_some_environment_is_not_aggregated(writer):
     data = load(study.plan())
     assert set(curves.aggregate_curves(data, schema.EVAL_RETURN).label) == {"A"}
     assert any("B is not in the aggregate" in note for note in data.notes)
+
+
+def test_scores_without_curves_have_no_aggregate_over_time():
+    scores = {label: np.random.default_rng(0).normal(size=(5, 3)) for label in "AB"}
+    data = load(scores, random=[0, 0, 0], reference=[1, 1, 1])
+    metric = curves.curve_metric(data)
+    assert curves.points(data, metric) == {}
+    assert curves.aggregate_curves(data, metric).empty
+    assert curves.above_reference(data, metric).empty
+    frame = curves.aggregates(data, curves.scores(data, metric))
+    assert set(frame.environments) == {3}
+
+
+def test_curves_that_do_not_overlap_have_no_aggregate_over_time():
+    rows = [
+        {"label": "A", "env": env, "seed": k, schema.STEP: t, "random": 0, "reference": 1}
+        | {schema.EVAL_RETURN: t if k == (t > 50) else np.nan, "final": 1.0}
+        for env in "ab"
+        for k in (0, 1)
+        for t in range(0, 101, 10)
+    ]
+    data = load(pd.DataFrame(rows))
+    assert curves.aggregate_curves(data, schema.EVAL_RETURN).empty
+    assert any("no share of the budget" in note for note in data.notes)
