@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -169,9 +170,38 @@ def _one_line() -> Iterator[None]:
         yield
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == "schema":
+            raise _unknown_schema(name) from None
         raise unknown(group, name, error.options or ()) from None
     except (HydraException, OmegaConfBaseException) as error:
+        wrong = _WRONG_KEY.search(str(error))
+        if wrong:
+            file, key, schema = wrong.groups()
+            raise unknown(f"{file}.yaml", key, _fields(schema)) from None
         raise ConfigError(one_line(error.__cause__ or error)) from None  # type: ignore[arg-type]
+
+
+# how Hydra tells of a key in a file that its schema does not have
+_WRONG_KEY = re.compile(
+    r"^In '(\S+)': ConfigKeyError.*\n.*\n\s*full_key: (?:\w+\.)?(\S+)\n.*=(\w+)"
+)
+
+
+def _fields(schema: str) -> Iterable[str]:
+    """Return the fields of the schema of that class name."""
+    nodes = ConfigStore.instance().repo["schema"].values()
+    types = {OmegaConf.get_type(node.node) for node in nodes}
+    return next((t.__dataclass_fields__ for t in types if t and t.__name__ == schema), ())
+
+
+def _unknown_schema(name: str) -> ConfigError:
+    """Return the error for an agent that a file in ``algo`` builds on and nobody provides."""
+    known = [*AGENTS, *(entry.name for entry in entry_points(group="prism.agents"))]
+    reason = unknown("schema", name, [*known, "env"])
+    return ConfigError(
+        f"{reason}; an agent of yours is known once its package is installed and names it in the"
+        " entry-point group prism.agents"
+    )
 
 
 def _whole(choices: Iterable[str]) -> DictConfig:

@@ -221,3 +221,22 @@ def test_commands_that_take_a_sweep_have_help_too(command, capsys):
     with suppress(SystemExit):
         cli.main([command, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: python -m benchmark {command}")
+
+
+@pytest.mark.parametrize(
+    ("file", "schema", "line", "why"),
+    [
+        ("algo/mine", "dqn", "lrr: 0.1", "algo/mine.yaml: unknown 'lrr'; nearest: lr"),
+        ("env/mine", "env", "horizn: 3", "env/mine.yaml: unknown 'horizn'; nearest: horizon"),
+        ("algo/mine", "mine", "", "schema: unknown 'mine'"),
+        ("algo/mine", "mine", "", "entry-point group prism.agents"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ones_own_is_named(elsewhere, capsys, file, schema, line, why):
+    path = elsewhere / "conf" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"defaults: [/schema/{schema}@_here_, _self_]\nname: mine\n{line}\n")
+    group = file.partition("/")[0]
+    words = [word for word in RUN if not word.startswith(group)]
+    assert main([f"{group}=mine", *words, *QUICK, "--config-dir", "conf"]) == 2
+    assert why in capsys.readouterr().err
