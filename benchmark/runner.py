@@ -221,10 +221,13 @@ class Training:
             self._save()
 
     def _training_columns(self) -> Columns:
-        columns = self.meter.drain()
+        columns, k = self.meter.drain(), len(self.job.seeds)
         for name, values in columns.items():
-            for k in np.flatnonzero(np.isinf(values)):
-                self.env.fail(int(k), f"diverged: {name} is not finite at step {self.step}")
+            if values.shape != (k,):
+                shape = list(values.shape)
+                raise ValueError(f"update() returns {name} of shape {shape}, not [K] = [{k}]")
+            for seed in np.flatnonzero(np.isinf(values)):
+                self.env.fail(int(seed), f"diverged: {name} is not finite at step {self.step}")
         self._report_failed()
         if not self.interacts:  # it lives elsewhere, and its metrics say how
             return columns

@@ -186,7 +186,9 @@ def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
     assert main(["algo=dqn", *words]) == 0
     capsys.readouterr()
     assert main(["algo=broken", *words]) == 2
-    assert "algo.agent must name a class" in (told := capsys.readouterr().err)
+    assert "algo.agent=no_such_package.agent:Agent cannot be imported" in (
+        told := capsys.readouterr().err
+    )
     assert "No module named 'no_such_package'" in told and told.count("\n") == 1
     assert main(["algo=worse", *words]) == 2
     assert (
@@ -232,7 +234,10 @@ def test_commands_that_take_a_sweep_have_help_too(command, capsys):
         ("algo/mine", "mine", "", "entry-point group prism.agents"),
     ],
 )
-def test_a_mistake_in_a_file_of_ones_own_is_named(elsewhere, capsys, file, schema, line, why):
+def test_a_mistake_in_a_file_of_ones_own_is_named(
+    elsewhere, monkeypatch, capsys, file, schema, line, why
+):
+    monkeypatch.setenv("PRISM_CONF", "")
     path = elsewhere / "conf" / f"{file}.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(f"defaults: [/schema/{schema}@_here_, _self_]\nname: mine\n{line}\n")

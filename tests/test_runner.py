@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from algos.dqn.config import DQNConfig
 from algos.dqn.dqn import DQN
@@ -268,3 +269,14 @@ def test_whatever_is_raised_wherever_is_written_at_once(
         assert (state["state"], state["failure"]) == (schema.FAILED, failure)
         assert str(state["reason"]).startswith(type(error).__name__)
         assert "in broken" in (folder / "error.txt").read_text()
+
+
+def test_a_metric_that_is_not_one_number_a_seed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DQN, "update", lambda self: {"loss/q": torch.tensor(1.0)})
+    work = job(tmp_path)
+    run_job(work)
+    assert {status(work, k)["reason"] for k in range(3)} == {
+        "ValueError: update() returns loss/q of shape [], not [K] = [3]"
+    }
