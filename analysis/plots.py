@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from analysis import curves as cv
 from analysis import grids, stats
 from analysis.data import Data
-from analysis.style import Plot, Style, columns, legend, panels, styles, theme
+from analysis.style import Plot, Style, edges, legend, panels, styles, theme
 from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
 
 
@@ -95,13 +95,14 @@ def _curves(
     figure, axes = panels(len(data.envs), height=3.4 if len(data.envs) == 1 else 2.2)
     one = len(data.envs) == 1
     thin: list[str] = []
+    twins = _twins(frame, labels, ["env", "step", "mean"])
     for axis, env in zip(axes, data.envs, strict=True):
         for label in labels:
             rows = frame[(frame.env == env) & (frame.label == label)]
             if rows.empty:
                 continue
             n = int(rows.n.max())
-            shown = f"{label} (n = {n})" if one else label
+            shown = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
             _line(axis, rows, ("step", "mean", "low", "high"), look[label], shown)
             if n < 3:
                 thin.append(f"{label} on {env} (n = {n})")
@@ -109,7 +110,7 @@ def _curves(
         axis.set_xlabel("environment steps")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.xaxis.set_major_locator(MaxNLocator(5))
-    for axis in axes[:: columns(len(axes))]:
+    for axis in edges(axes)[0]:
         axis.set_ylabel("return")
     legend(figure, len(axes))
     caption = (
@@ -121,6 +122,18 @@ def _curves(
     if data.runs.partial.any():
         caption += " Unfinished runs enter up to where they got, so n falls along the curve."
     return Plot(name, figure, caption)
+
+
+def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str, str]:
+    """Return " = X" for every label whose lines all lie exactly under those of X, drawn before."""
+    first: dict[int, str] = {}
+    found = {}
+    for label in labels:
+        lines = frame.loc[frame.label == label, keys].reset_index(drop=True)
+        same = hash(tuple(pd.util.hash_pandas_object(lines, index=False)))
+        if len(lines) and first.setdefault(same, label) != label:
+            found[label] = f" = {first[same]}"
+    return found
 
 
 def _sizes(frame: pd.DataFrame) -> str:
@@ -139,11 +152,12 @@ def _aggregate(
 ) -> Plot:
     """Draw median and IQM of the normalised score over environments (Rainbow's figures 1 and 3)."""
     figure, axes = panels(2, height=2.8)
+    twins = _twins(frame, labels, ["statistic", "share", "value"])
     for axis, statistic in zip(axes, ("median", "IQM"), strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.statistic == statistic)]
             if len(rows):
-                shown = f"{label} (n ≥ {rows.n.iloc[0]})"
+                shown = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
                 _line(axis, rows, ("share", "value", "low", "high"), look[label], shown)
         axis.set_title(f"{statistic} over environments", loc="left")
         axis.set_xlabel("share of the budget")
@@ -171,9 +185,10 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
         axis.set_title(f"above {threshold:.0%} of the reference", loc="left")
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylim(-0.04 * total, 1.04 * total)
-    for axis in axes[-2:]:
+    first, last = edges(axes, most=2)
+    for axis in last:
         axis.set_xlabel("share of the budget")
-    for axis in axes[::2]:
+    for axis in first:
         axis.set_ylabel("environments")
     legend(figure, len(axes))
     caption = (
@@ -189,20 +204,21 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
     labels = [label for label in data.labels if label in set(rows.label)]
     cells = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
     figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
+    first, last = edges(axes, most=2)
     for axis, (env, metric) in zip(axes, cells, strict=True):
         here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
         for y, label in enumerate(labels):
             if label in here.index and math.isfinite(here.effect[label]):
                 _bar(axis, y, here.loc[label], look[label])
         axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks(range(len(labels)), labels if axis in axes[::2] else [])
+        axis.set_yticks(range(len(labels)), labels if axis in first else [])
         axis.set_ylim(len(labels) - 0.4, -0.6)
         axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
         axis.grid(False, axis="y")
     drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
     word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
     sections = [word[section] for section in dict.fromkeys(rows.section)]
-    for axis in axes[-2:]:
+    for axis in last:
         axis.set_xlabel(" or ".join(sections))
     caption = (
         f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
@@ -275,7 +291,8 @@ def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
 def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
     """Draw every run's score at the end beside the mean and its interval."""
     figure, axes = panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
-    for k, (axis, env) in enumerate(zip(axes, data.envs, strict=True)):
+    first, _ = edges(axes)
+    for axis, env in zip(axes, data.envs, strict=True):
         for y, label in enumerate(data.labels):
             x = scores.loc[(scores.env == env) & (scores.label == label), cv.FINAL]
             if x.empty:
@@ -285,7 +302,7 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
             axis.scatter(x, y + spread, s=11, color=color, alpha=0.55, lw=0)
             axis.plot([mean.low, mean.high], [y, y], color=color, lw=2.4)
             axis.plot(mean.value, y, "|", color=color, ms=13, mew=2.4)
-        axis.set_yticks(range(len(data.labels)), data.labels if k % columns(len(axes)) == 0 else [])
+        axis.set_yticks(range(len(data.labels)), data.labels if axis in first else [])
         axis.set_ylim(len(data.labels) - 0.4, -0.6)
         axis.set_title(env, loc="left")
         axis.set_xlabel("score at the end")
@@ -347,7 +364,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
         if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
             axis.set_xscale("log")
         axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
-    for axis in axes[-2:]:
+    for axis in edges(axes, most=2)[1]:
         axis.set_xlabel(key)
     if len(settings) > 1:
         legend(figure, len(axes))

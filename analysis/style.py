@@ -5,6 +5,7 @@ black, the base agent grey, the others from a colour-blind-safe palette.
 """
 
 import math
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from analysis.data import Data
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {"text": 7.0, "column": 3.4}  # inches
 _NARROW = 5.0  # below this one panel fits across
+_SIDE = 0.4  # share of the width that a legend at the side may take
+_SPARE = 0.5  # inches of a figure that panels leave to a legend
 _ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without its grey, base's colour
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 RC: dict[Any, Any] = {
@@ -63,10 +66,16 @@ class Plot:
     figure: Figure
     caption: str
 
+    def lay_out(self) -> None:
+        """Fix where everything stands: once, not once per format."""
+        self.figure.draw_without_rendering()
+        if _wrap_titles(self.figure):
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
     def save(self, folder: Path) -> None:
         """Write the figure in every format of ``FORMATS``, without a date."""
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")  # laid out once, not once per format
+        self.lay_out()
         for ending in FORMATS:
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
             with mpl.rc_context(RC):
@@ -108,7 +117,7 @@ def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list
     width = mpl.rcParams["figure.figsize"][0]
     across = columns(count, most)
     rows = math.ceil(count / across)
-    size = (width, height * rows + 0.5)
+    size = (width, height * rows + _SPARE)
     figure, grid = plt.subplots(rows, across, figsize=size, squeeze=False, layout="constrained")
     axes = list(grid.flat)
     for axis in axes[count:]:
@@ -119,19 +128,59 @@ def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list
     return figure, axes[:count]
 
 
+def edges(axes: list[Axes], most: int = 3) -> tuple[list[Axes], list[Axes]]:
+    """Return the panels of the first column, which name the rows, and those of the last row."""
+    across = columns(len(axes), most)
+    return axes[::across], axes[-across:]
+
+
 def legend(figure: Figure, count: int) -> None:
-    """Put one legend for all panels: below where there are many labels, else at the side."""
+    """Put one legend for all panels: at the side of one panel, else below, as wide as fits.
+
+    Below, the figure grows by the legend's height, so that panels keep theirs. Names that are wider
+    than the figure go on in a second line.
+    """
     handles: dict[str, Any] = {}
     for panel in figure.axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    labels = list(handles)
-    narrow = mpl.rcParams["figure.figsize"][0] < _NARROW
-    side = count == 1 and not narrow
-    figure.legend(
-        list(handles.values()),
-        labels,
-        loc="outside right center" if side else "outside lower center",
-        ncols=1 if side else max(1, min(2 if narrow else 3, len(labels))),
-        frameon=False,
-    )
+    names, lines = list(handles), list(handles.values())
+    if not names:
+        return
+    width = figure.get_figwidth() * figure.dpi
+    if count == 1 and figure.get_figwidth() >= _NARROW:
+        drawn = figure.legend(lines, names, loc="outside right center", frameon=False)
+        if drawn.get_window_extent().width <= _SIDE * width:
+            return
+        drawn.remove()
+    below: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
+    for across in range(min(4, len(names)), 0, -1):
+        drawn = figure.legend(lines, names, ncols=across, **below)
+        size = drawn.get_window_extent()
+        if size.width <= width:
+            break
+        drawn.remove()
+    else:
+        share = width / size.width
+        names = [_wrapped(name, share) for name in names]
+        drawn = figure.legend(lines, names, ncols=1, **below)
+    height = drawn.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + max(0.0, height - _SPARE))
+
+
+def _wrapped(text: str, share: float) -> str:
+    """Break a text into lines of about this share of its length."""
+    return "\n".join(textwrap.wrap(text, max(8, int(0.9 * share * len(text)))))
+
+
+def _wrap_titles(figure: Figure) -> bool:
+    """Break the titles that are wider than their panels; say whether there are any."""
+    wrapped = False
+    for panel in figure.axes:
+        text = panel.get_title(loc="left")
+        width = panel.set_title(text, loc="left").get_window_extent().width
+        share = panel.get_window_extent().width / max(width, 1.0)
+        if share < 1:
+            panel.set_title(_wrapped(text, share), loc="left")
+            wrapped = True
+    return wrapped

@@ -15,19 +15,28 @@ function value(name) {
   return control.type === "checkbox" ? control.checked : control.value;
 }
 
-function band(curve, look) {
+// One closed piece for every stretch where there is an interval; null ends a piece.
+function band(curve, look, floor) {
+  const [x, y] = [[], []];
+  for (let begin = 0, end; begin < curve.x.length; begin = end + 1) {
+    for (end = begin; end < curve.x.length && curve.low[end] !== null; end++);
+    if (end === begin) continue;
+    const low = curve.low.slice(begin, end).map((v) => Math.max(v, floor));
+    x.push(...curve.x.slice(begin, end), ...curve.x.slice(begin, end).reverse(), null);
+    y.push(...low, ...curve.high.slice(begin, end).reverse(), null);
+  }
   return {
-    x: [...curve.x, ...curve.x.slice().reverse()],
-    y: [...curve.low, ...curve.high.slice().reverse()],
+    x, y,
     fill: "toself", fillcolor: look.color, opacity: 0.13, line: { width: 0 }, mode: "lines",
     hoverinfo: "skip", showlegend: false, legendgroup: look.label,
   };
 }
 
-function centre(curve, look) {
+function centre(curve, look, twin) {
   const last = curve.n[curve.n.length - 1];
   return {
-    x: curve.x, y: curve.mean, mode: "lines", name: `${plain(look.label)} (n = ${Math.max(...curve.n)})`,
+    x: curve.x, y: curve.mean, mode: "lines",
+    name: `${plain(look.label)} (n = ${Math.max(...curve.n)})` + (twin ? ` = ${plain(twin)}` : ""),
     line: { color: look.color, width: look.width * 1.2, dash: look.dash }, legendgroup: look.label,
     customdata: curve.low.map((low, i) => [low, curve.high[i], curve.n[i]]), meta: last,
     hovertemplate: "%{y:.4~g} [%{customdata[0]:.4~g}, %{customdata[1]:.4~g}], n = %{customdata[2]}" +
@@ -45,20 +54,35 @@ function single(run, look, axis) {
 
 function traces(data) {
   const [env, metric, axis] = [value("env"), value("metric"), value("axis")];
-  const out = [];
+  const [out, seen] = [[], new Map()];
+  const shown = Object.values(data.cells[metric][env] || {}).map((cell) => cell[axis]).filter(Boolean);
+  const floor = value("scale") === "log" ? Math.min(...shown.flatMap((curve) => curve.mean)) : -Infinity;
   data.looks.forEach((look, k) => {
     const cell = (data.cells[metric][env] || {})[k];
     if (!cell) return;
     const curve = cell[axis];
     if (value("runs")) cell.runs.filter((run) => run[axis]).forEach((run) => out.push(single(run, look, axis)));
     if (!curve) return;
-    if (curve.low.every((v) => v !== null)) out.push(band(curve, look));
-    out.push(centre(curve, look));
+    if (curve.low.some((v) => v !== null)) out.push(band(curve, look, floor));
+    const line = JSON.stringify([curve.x, curve.mean]); // an equal line lies exactly under this one
+    out.push(centre(curve, look, seen.get(line)));
+    if (!seen.has(line)) seen.set(line, look.label);
   });
   return out;
 }
 
+// A logarithm has no place for 0 and below: where a line goes there, the scale is linear.
+function allowScales(data) {
+  const lines = traces(data).filter((trace) => trace.fill === undefined);
+  const positive = lines.every((trace) => trace.y.every((v) => v === null || v > 0));
+  const [scale, log] = [document.getElementById("scale"), document.querySelector("#scale option[value=log]")];
+  log.disabled = !positive;
+  log.textContent = positive ? "logarithmic" : "logarithmic (values above 0 only)";
+  if (!positive) scale.value = "linear";
+}
+
 function draw(data) {
+  allowScales(data);
   const layout = {
     height: 470, margin: { l: 64, r: 12, t: 34, b: 48 }, hovermode: "closest", hoverlabel: { namelength: -1 },
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: "#16191d" },

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.cli import main
@@ -154,6 +155,47 @@ def test_a_hostile_name_is_text(page):
     texts = page.locator("#curves .legendtext").all_text_contents()
     assert any(text.startswith(HOSTILE) for text in texts)
     assert page.locator("tbody th", has_text=HOSTILE).count() > 0
+
+
+@pytest.fixture
+def odd(browser, tmp_path):
+    """Returns below 0; a run of "short" ends half-way; the lines of "one" and "two" are equal."""
+    rows = [
+        {"label": label, "env": "lake", "seed": s, "global_step": 10 * t, "eval/return": t - 5 + s}
+        | {"state": "failed" if label == "short" and s == 2 else "finished", "budget": 100}
+        for label in ("one", "short", "two")
+        for s in range(3)
+        for t in range(11)
+        if t <= 5 or label != "short" or s < 2
+    ]
+    path = tmp_path / "odd.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert main(["report", str(path), "--take", "unfinished", "--out", str(tmp_path / "o")]) == 0
+    page = browser.new_page()
+    page.goto((tmp_path / "o" / "index.html").as_uri())
+    page.wait_for_selector("body[data-ready=yes]")
+    yield page
+    page.close()
+
+
+def test_a_band_is_drawn_as_far_as_there_are_runs(odd):
+    bands = odd.evaluate("document.getElementById('curves').data.filter(t => t.fill).map(t => t.x)")
+    assert len(bands) == 3
+    whole, short, _ = bands
+    assert max(x for x in whole if x is not None) == 100
+    assert max(x for x in short if x is not None) == 50
+
+
+def test_no_logarithm_of_what_is_not_above_0(odd):
+    option = odd.locator("#scale option[value=log]")
+    assert option.is_disabled()
+    assert "above 0" in option.inner_text()
+    assert odd.evaluate("document.getElementById('curves').layout.yaxis.type") == "linear"
+
+
+def test_a_line_that_hides_another_says_so(odd):
+    names = odd.locator("#curves .legendtext").all_text_contents()
+    assert names == ["one (n = 3)", "short (n = 3)", "two (n = 3) = one"]
 
 
 def test_it_prints(page, tmp_path):

@@ -18,8 +18,10 @@ from analysis.ablation import ablate
 from analysis.cli import main
 from analysis.data import load
 from analysis.report import MANIFEST
-from analysis.style import FORMATS, styles
+from analysis.style import FORMATS, WIDTHS, styles
 from benchmark import schema
+
+COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,53 @@ def test_styles_and_order_are_one_for_all_figures(parts):
         assert "n = " in plot.caption or "n:" in plot.caption or "Number of" in plot.caption
         plt.close(plot.figure)
     assert drawn > 30
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_legends_and_titles_fit_the_figure(width):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"label": f"some rather long name of an agent {i}", "env": env, "seed": s}
+        | {"global_step": step, "eval/return": i * step + rng.normal()}
+        for i in range(9)
+        for env in ("a_very_long_name_of_an_environment_of_somebody-v3", "lake", "pond", "dale")
+        for s in range(3)
+        for step in (0, 50, 100)
+    ]
+    data = load(pd.DataFrame(rows).assign(random=0, reference=900))
+    scores = curves.scores(data, schema.EVAL_RETURN)
+    for plot in plots.figures(data, scores, ablate(data, scores), schema.EVAL_RETURN, width):
+        plot.lay_out()
+        titles = [x.set_title(x.get_title(loc="left"), loc="left") for x in plot.figure.axes]
+        for text in [*titles, *(x for one in plot.figure.legends for x in one.get_texts())]:
+            box, inside = text.get_window_extent(), plot.figure.bbox
+            assert box.x0 >= inside.x0 - 1, text
+            assert box.x1 <= inside.x1 + 1, text
+        plt.close(plot.figure)
+
+
+def test_a_column_of_contributions_names_the_components_in_every_panel(parts):
+    data, scores, ablation = parts
+    drawn = plots.figures(data, scores, ablation, schema.EVAL_RETURN, "column")
+    figure = next(plot.figure for plot in drawn if plot.name == "contributions")
+    for axis in figure.axes:
+        names = [text.get_text() for text in axis.get_yticklabels()]
+        assert names == [f"Rainbow - {x}" for x in COMPONENTS]
+    plt.close("all")
+
+
+def test_a_line_that_hides_another_says_so():
+    rows = [
+        {"label": label, "env": "lake", "seed": s, "global_step": t, "eval/return": t * s + shift}
+        for label, shift in (("A", 0), ("B", 1), ("C", 0))
+        for s in range(3)
+        for t in (0, 50, 100)
+    ]
+    data = load(pd.DataFrame(rows))
+    (legend,) = plots.learning_curves(data, schema.EVAL_RETURN).figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["A (n = 3)", "B (n = 3)", "C (n = 3) = A"]
+    plt.close("all")
 
 
 def test_rainbows_figures_are_all_there(report):
