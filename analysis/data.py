@@ -122,7 +122,7 @@ class Data:
 
     @property
     def running(self) -> bool:
-        """Whether the study goes on: a run is running, or has not begun while others have."""
+        """Whether a run is running."""
         return bool((self.runs.state == schema.RUNNING).any())
 
     def counts(self) -> dict[str, int]:

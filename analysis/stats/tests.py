@@ -141,15 +141,17 @@ def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Dif
 
 
 def mann_whitney(x: Array, y: Array, level: float = LEVEL) -> Difference:
-    """Mann-Whitney test (exact without ties); the interval is Welch's, of the means."""
+    """Mann-Whitney test, exact, or asymptotic where there are ties; the interval is Welch's."""
     found = welch(x, y, level)
     if min(found.n) < 2:
         return found
-    p = float(scipy_stats.mannwhitneyu(x, y, alternative="two-sided").pvalue)
+    exact = len(np.unique(np.concatenate([x, y]))) == len(x) + len(y)
+    how = "exact" if exact else "asymptotic"
+    p = float(scipy_stats.mannwhitneyu(x, y, alternative="two-sided", method=how).pvalue)
     smallest = smallest_p("mann-whitney", *found.n)
     return Difference(
-        found.value, found.low, found.high, found.n, "Mann-Whitney", found.note, p, found.se,
-        found.df, smallest,
+        found.value, found.low, found.high, found.n, f"Mann-Whitney ({how})", found.note, p,
+        found.se, found.df, smallest,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Tests against scipy, their level under correction, what they refuse, ranks with ties."""
 
+from math import comb
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -32,8 +34,21 @@ def test_permutation_is_scipys_exact_one():
     assert found.smallest == pytest.approx(1 / 462)
 
 
-def test_mann_whitney_is_scipys():
-    assert stats.mann_whitney(X, Y).p == scipy_stats.mannwhitneyu(X, Y).pvalue
+@pytest.mark.parametrize("n", [5, 10, 40])
+def test_mann_whitney_is_exact_at_every_n_without_ties(n):
+    x = np.arange(n) * 1.1
+    found = stats.mann_whitney(x + 100.0, x)
+    assert found.p == pytest.approx(2 / comb(2 * n, n))
+    assert found.p == pytest.approx(found.smallest)
+    assert found.method == "Mann-Whitney (exact)"
+
+
+def test_mann_whitney_with_ties_is_scipys_asymptotic_one():
+    x, y = np.round(X), np.round(Y)
+    assert len(np.unique([*x, *y])) < 11
+    found = stats.mann_whitney(x, y)
+    assert found.p == scipy_stats.mannwhitneyu(x, y, method="asymptotic").pvalue
+    assert found.method == "Mann-Whitney (asymptotic)"
 
 
 def test_paired_is_scipys_and_sign_flips_are_exact():
