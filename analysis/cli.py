@@ -160,6 +160,8 @@ def _remarks(study: Study) -> Iterator[str]:
         planned = study.data.size(str(label), str(env))[1]
         more = " and others" if group.excluded.nunique() > 1 else ""
         lets = f" (let in by --take {flag})" if flag else ""
+        if group.partial.all():
+            lets = " (in the curves as far as it got)"
         what = f"{len(group)} of {planned} runs of {label} on {env}"
         yield f"left out: {what}: {group.excluded.iloc[0]}{more}{lets}"
     if len(groups) > _GROUPS:
