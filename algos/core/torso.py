@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from algos.core.nets import Conv2d, InitStream, Linear
@@ -11,6 +13,15 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
     "tanh": nn.Tanh,
 }
+
+
+def obs_scale(space: spaces.Box) -> float:
+    """Return what a ``Torso`` divides observations by: of frames, their largest value, else 1.
+
+    Frames are three dimensions of bytes; fewer dimensions are plain numbers, whatever their type.
+    """
+    frames = len(space.shape) == 3 and space.dtype == np.uint8
+    return float(space.high.max()) if frames else 1.0
 
 
 class Torso(nn.Module):
@@ -23,7 +34,7 @@ class Torso(nn.Module):
         conv: ``(channels, kernel, stride)`` of each convolution, for images only; ReLU follows.
         layer: makes a hidden layer from its two widths; by default ``Linear`` and ``activation``.
         activation: "relu" or "tanh", of the default layer.
-        obs_scale: what observations are divided by (255 for frames).
+        obs_scale: what observations are divided by; see the function of this name.
 
     Attributes:
         width: features that come out.

@@ -29,6 +29,7 @@ from algos.core.replay import Batch, Ring
 from algos.core.rng import Draws
 from algos.core.samplers import Latest, Prioritized, Sampler, Uniform
 from algos.core.schedules import Schedule
+from algos.core.torso import obs_scale
 from algos.dqn.config import COMPONENTS, DQNConfig
 from algos.dqn.value_models import Categorical, Quantile, Scalar, ValueModel
 from algos.formulas import td
@@ -246,7 +247,6 @@ def _value_model(config: DQNConfig, device: torch.device) -> ValueModel:
 
 def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     assert isinstance(spec.action_space, spaces.Discrete)
-    frames = len(spec.obs_space.shape) == 3 and spec.obs_space.dtype == np.uint8
     return NetShape(
         obs=spec.obs_space.shape,
         actions=int(spec.action_space.n),
@@ -259,7 +259,7 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
         norm=config.norm,
         dropout=config.dropout,
         batch=config.batch_size if config.replay else config.lanes,
-        obs_scale=float(spec.obs_space.high.max()) if frames else 1.0,
+        obs_scale=obs_scale(spec.obs_space),
     )
 
 

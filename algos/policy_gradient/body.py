@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from algos.core.policy_value import PolicyShape, PolicyValue
 from algos.core.rng import Draws
 from algos.core.rollout import Trajectories
 from algos.core.schedules import Schedule
+from algos.core.torso import obs_scale
 from algos.formulas import advantages
 from algos.policy_gradient.config import PolicyGradientConfig
 
@@ -182,7 +182,7 @@ def refused(spec: Spec) -> str | None:
 
 
 def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:
-    head, frames = action_head(spec.action_space), spec.obs_space.dtype == np.uint8
+    head = action_head(spec.action_space)
     return PolicyShape(
         obs=spec.obs_space.shape,
         outputs=head.outputs,
@@ -191,7 +191,7 @@ def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape
         hidden=tuple(config.hidden),
         conv=tuple((c, kernel, stride) for c, kernel, stride in config.conv),
         activation=config.activation,
-        obs_scale=float(spec.obs_space.high.max()) if frames else 1.0,
+        obs_scale=obs_scale(spec.obs_space),
         shared=config.shared,
         orthogonal=config.orthogonal,
         log_std=config.log_std,

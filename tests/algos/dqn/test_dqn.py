@@ -217,6 +217,8 @@ def test_frames_are_scaled_and_images_stored_as_bytes() -> None:
     assert (
         learner.online.shape.obs_scale == 1 and learner.state()["ring"]["obs"].dtype == torch.bool
     )
+    memory = Spec(spaces.Box(0, 255, (128,), np.uint8), spaces.Discrete(3), 100)
+    assert DQN(tiny(), memory, SEEDS, CPU).online.shape.obs_scale == 1
 
 
 def test_a_continuous_task_is_refused() -> None:

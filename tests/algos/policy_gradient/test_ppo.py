@@ -250,6 +250,8 @@ def test_frames_and_bits_are_seen() -> None:
     learner = agent(small("ppo", hidden=[16]), obs=IMAGE)
     assert learner.body.net.net.torso.obs_scale == 1
     assert learner.state()["rollout"]["obs"].dtype == torch.bool
+    memory = agent(small("ppo", hidden=[16]), obs=spaces.Box(0, 255, (128,), np.uint8))
+    assert memory.body.net.net.torso.obs_scale == 1  # plain numbers, for DQN too
     live(learner, World(IMAGE, SEEDS, 4), 8)
 
 
