@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import ClassVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -17,9 +18,8 @@ from torch import Tensor
 from algos.cem.config import COMPONENTS, CEMConfig
 from algos.cem.models import build
 from algos.core.agent import Component, Spec, State, Step
+from algos.core.rollout import Episodes
 from algos.core.states import not_tabular
-
-_STEPS = 64  # of a session that there is room for at first
 
 
 class CEM:
@@ -39,25 +39,16 @@ class CEM:
         self.model = build(config, spec, seeds, device)
         space = spec.action_space
         discrete = isinstance(space, spaces.Discrete)
-        act_shape = () if discrete else space.shape or ()
-        act_type = torch.int64 if discrete else torch.float32
-        width = spec.obs_space.shape
-
-        def room(count: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-            return torch.zeros(k, count, _STEPS, *shape, dtype=dtype, device=device)
-
-        # this iteration's sessions, and the elites of the last ones, oldest first
-        self.obs = room(self.sessions, width, torch.float32)
-        self.actions = room(self.sessions, act_shape, act_type)
+        action = ((), np.int64) if discrete else (space.shape or (), np.float32)
+        self.episodes = Episodes(k, config.lanes, config.rounds, spec.obs_space, action, device)
+        self.returns = torch.zeros(k, self.sessions, device=device)
+        self.length = torch.zeros(k, self.sessions, dtype=torch.int64, device=device)
+        # the elites of the last iterations, oldest first
         kept = self.elites * config.memory
-        self.elite_obs = room(kept, width, torch.float32)
-        self.elite_actions = room(kept, act_shape, act_type)
-        whole = torch.zeros(k, self.sessions, device=device)
-        self.returns, self.length = whole, whole.long()
+        self.elite_obs = torch.zeros(k, kept, 0, *spec.obs_space.shape, device=device)
+        self.elite_actions = torch.from_numpy(np.zeros((k, kept, 0, *action[0]), action[1]))
+        self.elite_actions = self.elite_actions.to(device)
         self.elite_length = torch.zeros(k, kept, dtype=torch.int64, device=device)
-        self.over = torch.zeros(k, config.lanes, dtype=torch.bool, device=device)
-        self.round = torch.zeros(k, dtype=torch.int64, device=device)
-        self.clock = torch.zeros(k, dtype=torch.int64, device=device)  # steps of this round
         self.ticks, self.budget = 0, spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]
@@ -85,59 +76,54 @@ class CEM:
 
     def observe(self, step: Step) -> None:
         """Write the tick into the sessions."""
-        slot = self.round[:, None] * self.config.lanes + self._lane
-        self._make_room()
-        place = (self._seed, slot, self.clock[:, None])
-        self.obs[place] = step.obs.to(self.obs.dtype)
-        self.actions[place] = step.action.to(self.actions.dtype)
-        self.returns[self._seed, slot] += torch.where(step.valid, step.reward, 0.0)
-        self.length[self._seed, slot] += step.valid
-        self.over |= (step.terminated | step.truncated) & step.valid
+        session = self.episodes.done[:, None] * self.config.lanes + self._lane
+        self.returns[self._seed, session] += torch.where(step.valid, step.reward, 0.0)
+        self.length[self._seed, session] += step.valid
+        self.episodes.add(step)
         self.ticks += 1
-        complete = self.over.all(1)
-        self.clock = torch.where(complete, 0, self.clock + 1)
-        self.over &= ~complete[:, None]
-        self.round += complete
-        self.due = self.round >= self.config.rounds
-        self.any_due = bool(self.due.any())
-
-    def _make_room(self) -> None:
-        """Double the steps there is room for when a session needs them."""
-        if int(self.clock.max()) < self.obs.shape[2]:
-            return
-        for name in ("obs", "actions", "elite_obs", "elite_actions"):
-            x = getattr(self, name)
-            setattr(self, name, torch.cat([x, torch.zeros_like(x)], 2))
 
     def update(self) -> dict[str, Tensor] | None:
         """Choose the elites of those seeds whose sessions are complete, and imitate them."""
-        if not self.any_due:
+        if not self.episodes.due:
             return None
-        due = self.due
+        due = self.episodes.ready
         best = self.returns.argsort(dim=-1, descending=True, stable=True)[:, : self.elites]
         metrics = {
             "loss/elite_return": self.returns.gather(1, best).mean(-1),
             "loss/session_return": self.returns.mean(-1),
             "learned": due,
         }
-        for name, new in (
-            ("elite_obs", self.obs),
-            ("elite_actions", self.actions),
-            ("elite_length", self.length),
-        ):
-            old = getattr(self, name)
-            queue = torch.cat([old[:, self.elites :], new[self._seed, best]], 1)
-            setattr(self, name, torch.where(due.view(-1, *[1] * (old.ndim - 1)), queue, old))
+        self._keep(best, due)
         self.model.fit(self.elite_obs, self.elite_actions, self.elite_length, due)
+        self.episodes.clear()
         self.returns = torch.where(due[:, None], 0.0, self.returns)
         self.length = torch.where(due[:, None], 0, self.length)
-        self.round = torch.where(due, 0, self.round)
         return metrics
 
-    _TENSORS = (
-        *("obs", "actions", "elite_obs", "elite_actions", "returns", "length", "elite_length"),
-        *("over", "round", "clock"),
-    )
+    def _keep(self, best: Tensor, due: Tensor) -> None:
+        """Let the sessions ``best [K, E]`` take the place of the oldest elites."""
+        data, _ = self.episodes.take()
+        length = self.length.gather(1, best)
+        longest = int(torch.where(due[:, None], length, 0).max())
+        begin = self.episodes.start.gather(1, best // self.config.lanes)
+        step = torch.arange(longest, device=best.device)
+        tick = (begin[..., None] + step).clamp(max=data.reward.shape[1] - 1)
+        at = (self._seed[..., None], tick, (best % self.config.lanes)[..., None])
+        behind = step >= length[..., None]  # a session's end: there stands what others lived
+        for name, new in (
+            ("elite_obs", data.obs[at].float()),
+            ("elite_actions", data.action[at]),
+            ("elite_length", length),
+        ):
+            old = getattr(self, name)
+            if new.ndim > 2:
+                new = new.masked_fill(behind.view(*behind.shape, *[1] * (new.ndim - 3)), 0)
+                room = max(old.shape[2], longest)
+                old, new = (_with_room(x, room) for x in (old, new))
+            queue = torch.cat([old[:, self.elites :], new], 1)
+            setattr(self, name, torch.where(due.view(-1, *[1] * (old.ndim - 1)), queue, old))
+
+    _TENSORS = ("returns", "length", "elite_obs", "elite_actions", "elite_length")
 
     def state(self) -> State:
         """Return the model, the sessions and the elites."""
@@ -145,6 +131,7 @@ class CEM:
         return {
             "policy": self.model.policy(),
             "model": self.model.memory(),
+            "episodes": self.episodes.state(),
             "sessions": sessions,
             "ticks": self.ticks,
         }
@@ -154,6 +141,13 @@ class CEM:
         self.model.load(state["policy"], state.get("model"))
         if "sessions" not in state:
             return
+        self.episodes.load(state["episodes"])
         for name in self._TENSORS:
-            setattr(self, name, state["sessions"][name].clone().to(self.over.device))
+            setattr(self, name, state["sessions"][name].clone().to(self.returns.device))
         self.ticks = state["ticks"]
+
+
+def _with_room(x: Tensor, ticks: int) -> Tensor:
+    """Return sessions ``[K, M, T, ...]`` with room for more ticks."""
+    room = x.new_zeros(*x.shape[:2], ticks - x.shape[2], *x.shape[3:])
+    return torch.cat([x, room], 2)

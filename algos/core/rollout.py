@@ -213,9 +213,10 @@ class Episodes:
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
-        self._fields = {name: state[name].clone() for name in self._fields}
+        device = self._seeds.device
+        self._fields = {name: state[name].clone().to(device) for name in self._fields}
         for name in ("position", "done", "over", "start", "set"):
-            setattr(self, name, state[name].clone())
+            setattr(self, name, state[name].clone().to(device))
 
 
 def chunks(x: Tensor, ticks: int = Episodes.CHUNK) -> list[Tensor]:

@@ -89,11 +89,14 @@ def comparable(life: Life, k: int) -> Any:
     """Return seed k's state without the unused room, which follows the longest of all sessions."""
     state = take_seed(life.agent.state(), k)
     if "sessions" in state:
-        for part, length in (("sessions", "length"), ("sessions", "elite_length")):
-            prefix = length.removesuffix("length")
-            until = int(state[part][length].max())
-            for name in ("obs", "actions"):
-                state[part][prefix + name] = state[part][prefix + name][:, :, :until]
+        longest = int(state["sessions"]["elite_length"].max())
+        for part in (state["sessions"], state["policy"]):
+            for name in part.keys() & {"elite_obs", "elite_actions", "obs", "actions"}:
+                part[name] = part[name][:, :, :longest]
+        position = int(state["episodes"]["position"])
+        for name, x in state["episodes"].items():
+            if name not in ("position", "done", "over", "start"):
+                state["episodes"][name] = x[:, :position]
     return state
 
 
@@ -185,6 +188,30 @@ def test_parameters_move_to_the_elites_and_noise_widens_them() -> None:
         torch.testing.assert_close(agent.mean, theta[:, 1:3].mean(1))
         stds.append(agent.std)
     torch.testing.assert_close(stds[0].square() - stds[1].square(), torch.full_like(stds[0], 0.5))
+
+
+def numbers(state: Any) -> int:
+    """Return how many numbers a state holds."""
+    if isinstance(state, dict):
+        return sum(map(numbers, state.values()))
+    return state.numel() if isinstance(state, torch.Tensor) else 1
+
+
+@pytest.mark.parametrize("case", ["neural", "table, rounds"])
+def test_a_seed_that_has_failed_takes_no_room(case: str) -> None:
+    life = Life(*CASES[case], (0, 1))
+    answer, sizes = life.env.step, []
+
+    def step(action: Any) -> Any:
+        *rest, valid = answer(action)
+        return *rest, valid & [[False], [True]]
+
+    for tick in range(400):
+        if tick == 5:
+            life.env.step = step  # type: ignore[method-assign]
+        life.tick()
+        sizes.append(numbers(life.agent.state()))
+    assert life.updates > 9 and sizes[-1] < 1.2 * sizes[100]
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: c.name)
