@@ -61,6 +61,13 @@ class MDP:
         mean: np.ndarray = (self.probability * self.reward).sum(-1)
         return mean
 
+    @property
+    def uniform(self) -> np.ndarray:
+        """Return the uniform policy over the legal actions, ``[S, A]``."""
+        legal = np.ones((self.states, self.actions)) if self.legal is None else self.legal
+        policy: np.ndarray = legal / legal.sum(1, keepdims=True)
+        return policy
+
     def reachable(self) -> np.ndarray:
         """Return which states an episode can be in and act from, ``[S]`` bool."""
         seen = self.start > 0
@@ -212,4 +219,6 @@ def picture(model: MDP | None, k: int) -> dict[str, Tensor]:
 def tensors(model: MDP, gamma: float, device: torch.device | str = "cpu") -> Model:
     """Return a model's branches for the operators of ``formulas/dynamic_programming.py``."""
     arrays = (model.probability, model.reward, gamma * ~model.terminal, model.successor)
-    return Model(*(torch.as_tensor(array, device=device) for array in arrays))
+    legal = None if model.legal is None else torch.as_tensor(model.legal, device=device)
+    p, r, discount, successor = (torch.as_tensor(array, device=device) for array in arrays)
+    return Model(p, r, discount, successor, legal)

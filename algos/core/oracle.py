@@ -24,7 +24,7 @@ class Oracle:
         branches = tensors(model, gamma)
         try:
             if predict:
-                uniform = torch.full_like(branches.p[..., 0], 1 / model.actions)
+                uniform = torch.as_tensor(model.uniform)
                 q = dp.expected(dp.evaluate(branches, uniform), uniform)
             else:
                 q = dp.optimal(branches).amax(-1)

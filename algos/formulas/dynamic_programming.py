@@ -19,16 +19,27 @@ class Model(NamedTuple):
     r: Tensor  # [S, A, B]
     discount: Tensor  # [S, A, B]
     successor: Tensor  # [S, A, B] int64
+    legal: Tensor | None = None  # [S, A] bool; an illegal action is worth -inf; None: all are legal
 
 
 def backup(v: Tensor, model: Model) -> Tensor:
     """Return ``q(s, a) = sum_s' p (r + discount v(s'))`` for ``v [..., S]``, as ``[..., S, A]``."""
-    return (model.p * (model.r + model.discount * v[..., model.successor])).sum(-1)
+    return barred((model.p * (model.r + model.discount * v[..., model.successor])).sum(-1), model)
+
+
+def barred(q: Tensor, model: Model) -> Tensor:
+    """Return ``q [..., S, A]`` with -inf for the actions that are illegal."""
+    return q if model.legal is None else q.masked_fill(~model.legal, -torch.inf)
 
 
 def expected(q: Tensor, policy: Tensor) -> Tensor:
-    """Return ``v(s) = sum_a pi(a | s) q(s, a)``."""
-    return (policy * q).sum(-1)
+    """Return ``v(s) = sum_a pi(a | s) q(s, a)``; what pi never takes does not count."""
+    return (policy * torch.where(policy > 0, q, 0.0)).sum(-1)
+
+
+def shared(among: Tensor) -> Tensor:
+    """Return the policy that is uniform over the actions ``among [..., A]`` (bool), in float64."""
+    return among / among.sum(-1, keepdim=True, dtype=torch.float64)
 
 
 def greedy(q: Tensor, tolerance: float = 0.0) -> Tensor:
@@ -36,18 +47,17 @@ def greedy(q: Tensor, tolerance: float = 0.0) -> Tensor:
 
     Actions within ``tolerance`` of the best count as equal.
     """
-    best = q >= q.amax(-1, keepdim=True) - tolerance
-    return best / best.sum(-1, keepdim=True, dtype=q.dtype)
+    return shared(q >= q.amax(-1, keepdim=True) - tolerance)
 
 
 def soft(q: Tensor, epsilon: float) -> Tensor:
     """Return the epsilon-greedy policy of ``q [..., A]`` (Sutton and Barto 5.4)."""
-    return epsilon / q.shape[-1] + (1 - epsilon) * greedy(q)
+    return epsilon * shared(q > -torch.inf) + (1 - epsilon) * greedy(q)
 
 
 def soft_maximum(q: Tensor, epsilon: float) -> Tensor:
     """Return the value of the epsilon-greedy policy, which needs no look at the ties."""
-    return epsilon * q.mean(-1) + (1 - epsilon) * q.amax(-1)
+    return epsilon * expected(q, shared(q > -torch.inf)) + (1 - epsilon) * q.amax(-1)
 
 
 def optimal(

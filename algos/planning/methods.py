@@ -55,11 +55,19 @@ class ValueIteration:
 
 
 class PolicyEvaluation(ValueIteration):
-    """``v(s) <- sum_a pi(a | s) q(s, a)`` of the uniform policy (equation 4.5)."""
+    """``v(s) <- sum_a pi(a | s) q(s, a)`` of one policy (equation 4.5).
+
+    Args:
+        model: the process. k: seeds. policy: ``[S, A]``.
+    """
+
+    def __init__(self, model: Model, k: int, policy: Tensor) -> None:
+        super().__init__(model, k)
+        self.policy = policy
 
     def value(self, q: Tensor) -> Tensor:
-        """Return the mean over actions."""
-        return q.mean(-1)
+        """Return the mean under the policy."""
+        return expected(q, self.policy)
 
 
 class QIteration:
@@ -71,7 +79,8 @@ class QIteration:
     def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Back every state and action up once."""
         following = backup(q.amax(-1), self.model)
-        return following, (following - q).abs().amax((-2, -1))
+        change = torch.where(following > -torch.inf, following - q, 0.0)
+        return following, change.abs().amax((-2, -1))
 
     def value(self, q: Tensor) -> Tensor:
         """Return the values of the best actions, ``[K, S]``."""
@@ -86,14 +95,14 @@ class PolicyIteration:
     """Evaluation sweeps until the values stand still, then one improvement (section 4.3).
 
     Args:
-        model: the process. k: seeds. tolerance: the residual below which the policy is improved.
+        model: the process. k: seeds. policy: the first one, ``[S, A]``.
+        tolerance: the residual below which the policy is improved.
     """
 
-    def __init__(self, model: Model, k: int, tolerance: float) -> None:
+    def __init__(self, model: Model, k: int, policy: Tensor, tolerance: float) -> None:
         self.model, self.tolerance = model, tolerance
-        states, actions, _ = model.p.shape
-        self.v = model.p.new_zeros(k, states)
-        self.policy = model.p.new_full((k, states, actions), 1 / actions)
+        self.v = model.p.new_zeros(k, model.p.shape[0])
+        self.policy = policy.repeat(k, 1, 1)
 
     def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate once; improve the policies whose values stand still."""

@@ -15,7 +15,7 @@ from algos.core.agent import Component, Spec, State, Step
 from algos.core.mdp import MDP, MODEL, picture, tensors
 from algos.core.oracle import Oracle
 from algos.core.states import StateIndex, not_tabular
-from algos.formulas.dynamic_programming import Model
+from algos.formulas.dynamic_programming import Model, barred
 from algos.planning.config import PlanningConfig
 from algos.planning.methods import (
     Method,
@@ -40,11 +40,11 @@ class Planner:
         self.config, self.index = config, StateIndex(spec, device)
         self.model: MDP = spec.extras[MODEL]
         branches = tensors(self.model, config.gamma, device)
-        self.method = _method(config, branches, len(seeds))
+        self.method = _method(config, self.model, branches, len(seeds))
         endless = self.model if config.horizon is None else None
         self.oracle = Oracle(endless, config.gamma, config.method == "policy_evaluation")
         shape = (len(seeds), self.model.states, self.model.actions)
-        self.q = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.q = barred(torch.zeros(shape, dtype=torch.float64, device=device), branches)
         self.residuals: list[Tensor] = []
         self.budget, self.spent = spec.budget, 0
         self._states = self._shown(device)
@@ -122,12 +122,14 @@ class Planner:
         self.spent = state["spent"]
 
 
-def _method(config: PlanningConfig, model: Model, k: int) -> Method:
+def _method(config: PlanningConfig, model: MDP, branches: Model, k: int) -> Method:
+    uniform = torch.as_tensor(model.uniform, device=branches.p.device)
     if config.method == "policy_iteration":
-        return PolicyIteration(model, k, config.tolerance)
+        return PolicyIteration(branches, k, uniform, config.tolerance)
+    if config.method == "policy_evaluation":
+        return PolicyEvaluation(branches, k, uniform)
     plain: dict[str, type[ValueIteration] | type[QIteration]] = {
         "value_iteration": ValueIteration,
         "q_iteration": QIteration,
-        "policy_evaluation": PolicyEvaluation,
     }
-    return plain[config.method](model, k)
+    return plain[config.method](branches, k)

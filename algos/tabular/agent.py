@@ -209,11 +209,9 @@ class Tabular:
 
 def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:
     """Return the uniform policy over the legal actions, ``[A, S]``."""
-    legal = np.ones((actions, states))
-    if model is not None and model.legal is not None:
-        legal = model.legal.T.astype(np.float64)
-    uniform: Array = legal / legal.sum(0)
-    return uniform
+    if model is None or model.legal is None:
+        return np.full((actions, states), 1 / actions)
+    return model.uniform.T
 
 
 def _tables(rule: QLearning) -> list[Table]:

@@ -1,5 +1,6 @@
 """The planner: its fixed points, its seeds, its state, and what it refuses."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,13 +10,15 @@ import torch
 from gymnasium import spaces
 
 from algos.core.agent import Spec
-from algos.core.mdp import MODEL, from_arrays, tensors
+from algos.core.mdp import MDP, MODEL, from_arrays, tensors
 from algos.core.states import FACTORS
 from algos.formulas import dynamic_programming as dp
 from algos.planning.config import METHODS, PlanningConfig
 from algos.planning.planner import Planner
 from benchmark.checkpoint import take_seed
+from benchmark.envs.textbook import maximisation_bias
 from tests.helpers import CPU, copied, equal
+from tests.tabular import spec_of
 
 S, A, GAMMA = 7, 3, 0.9
 
@@ -28,13 +31,18 @@ def spec(seed: int = 0) -> Spec:
         np.full(S, 1 / S),
         np.arange(S) == S - 1,
     )
-    extras = {FACTORS: (S,), MODEL: model}
-    return Spec(spaces.Box(0.0, 1.0, (S,)), spaces.Discrete(A), 1000, extras)
+    return Spec(spaces.Box(0.0, 1.0, (S,)), spaces.Discrete(A), 1000, extras(model))
 
 
-def planner(method: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> Planner:
-    config = PlanningConfig(method=method, gamma=GAMMA, **changes)
-    return Planner(config, spec(), seeds, CPU)
+def extras(model: MDP) -> dict[str, Any]:
+    return {FACTORS: (S,), MODEL: model}
+
+
+def planner(
+    method: str, seeds: tuple[int, ...] = (0,), task: Spec | None = None, **changes: Any
+) -> Planner:
+    config = PlanningConfig(**({"method": method, "gamma": GAMMA} | changes))
+    return Planner(config, task or spec(), seeds, CPU)
 
 
 def after(agent: Planner, sweeps: int) -> Planner:
@@ -60,6 +68,42 @@ def test_the_distance_to_the_exact_values_is_told(method: str) -> None:
     last = after(agent, 600).update()["error/rms"]
     assert first.shape == (2,) and (first > 0.1).all() and (last < 1e-10).all()
     assert "error/rms" not in planner("value_iteration", horizon=5).update()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_illegal_action_is_no_action(method: str) -> None:
+    """Equal to the process that has the one legal action in the place of the others."""
+    best = after(planner("value_iteration"), 600).q[0, 0].argsort(descending=True)
+    worse, barred = int(best[2]), int(best[0])
+    whole: MDP = spec().extras[MODEL]
+    legal = np.ones((S, A), bool)
+    legal[0, [barred, int(best[1])]] = False
+    twice = {}
+    for name in ("probability", "successor", "reward", "terminal"):
+        twice[name] = getattr(whole, name).copy()
+        twice[name][0] = twice[name][0, worse]
+    agents = []
+    for model in (replace(whole, legal=legal), replace(whole, **twice)):
+        agents.append(planner(method, task=replace(spec(), extras=extras(model))))
+        after(agents[-1], 600)
+    ours, theirs = agents
+    assert torch.allclose(*(a.method.value(a.q) for a in agents), atol=1e-10, rtol=0)
+    assert torch.allclose(ours.oracle.v, theirs.oracle.v, atol=1e-10, rtol=0)
+    assert torch.stack(ours.residuals).isfinite().all() and ours.residuals[-1] < 1e-10
+    fresh = Planner(ours.config, replace(spec(), extras=extras(ours.model)), (0,), CPU)
+    for agent in (ours, fresh):
+        assert int(agent.act(torch.eye(S)[None, :1], explore=False)[0]) == worse
+
+
+def test_the_uniform_policy_is_uniform_over_legal_actions() -> None:
+    """A's two legal actions lead to B, worth -.1, and to the end (S. and B., figure 6.5)."""
+    task = spec_of(maximisation_bias(), 100)
+    agent = after(planner("policy_evaluation", task=task, gamma=1.0), 10)
+    assert agent.oracle.v is not None
+    for v in (agent.oracle.v, agent.method.value(agent.q)[0]):
+        assert v.tolist() == pytest.approx([-0.05, -0.1, 0.0])
+    soft = dp.soft_maximum(agent.q[0], 0.1)
+    assert soft.tolist() == pytest.approx([-0.005, -0.1, 0.0])
 
 
 def test_value_iteration_in_its_two_forms_is_one() -> None:
