@@ -106,12 +106,12 @@ class Stack(gymnasium.ObservationWrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
         """Begin with the first observation repeated."""
         obs, info = self.env.reset(seed=seed, options=options)
-        self._last.extend([obs] * (self._last.maxlen or 1))
+        self._last.extend([obs.copy()] * (self._last.maxlen or 1))
         return np.concatenate(self._last), info
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Add the newest observation and drop the oldest."""
-        self._last.append(observation)
+        """Add the newest observation, whose array may be the environment's own; drop the oldest."""
+        self._last.append(observation.copy())
         return np.concatenate(self._last)
 
 

@@ -4,10 +4,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from benchmark.envs.config import EnvConfig, EnvWrappers
 from benchmark.envs.make import make_env
 from benchmark.envs.shaping import POTENTIALS
+from benchmark.envs.vector import SeedVecEnv
 from benchmark.envs.wrappers import Encode, FromZero, TrainingReward
 
 VECTOR = spaces.Box(0, 9, (2,))
@@ -134,6 +136,46 @@ def test_history_of_continuous_actions():
     env = make_env(EnvConfig(id="Pendulum-v1", wrappers=EnvWrappers(history=2)), training=False)
     env.reset(seed=0)
     assert env.step(np.array([0.5], np.float32))[0][-1] == 0.5
+
+
+class InPlace(gymnasium.Env):
+    """Counts its steps in one array, which it returns every time."""
+
+    observation_space, action_space = spaces.Box(0, 9, (1,)), spaces.Discrete(2)
+
+    def __init__(self):
+        self.count = np.zeros(1, np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count[:] = 0
+        return self.count, {}
+
+    def step(self, action):
+        self.count += 1
+        return self.count, 1.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "shown"),
+    [
+        (EnvWrappers(), [[0], [1], [2], [3]]),
+        (EnvWrappers(frame_stack=3), [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]),
+        (
+            EnvWrappers(history=2),
+            [[0, 0, 0, 0], [0, 1, 1, 0], [1, 2, 1, 0], [2, 3, 1, 0]],
+        ),
+    ],
+    ids=["plain", "stack", "history"],
+)
+def test_an_environment_may_reuse_its_array(wrappers, shown, monkeypatch):
+    monkeypatch.setitem(gymnasium.registry, "Test/InPlace-v0", EnvSpec("Test/InPlace-v0", InPlace))
+    config = EnvConfig(id="Test/InPlace-v0", wrappers=wrappers)
+    env = SeedVecEnv(config, (0,), 1)
+    seen = [env.reset()]
+    for _ in range(3):
+        seen.append(env.step(np.zeros((1, 1), np.int64)).next_obs)
+    assert [list(obs[0, 0]) for obs in seen] == shown
 
 
 def test_frame_stack():
