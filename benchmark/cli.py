@@ -52,7 +52,7 @@ env=    {env}
 study=  {study}
 
 seed=3 | seed=0,1,2 | seed='range(0,10)'      budget=50_000 (environment steps per seed)
-algo.<key>=, env.<key>=, evaluation.<key>=     any setting; a list of values sweeps it
+algo.<key>=, env.<key>=, evaluation.<key>=     any setting; values with commas sweep it
 tuned=true | false | <file of conf/tuned>      components=preset | leave_one_out | add_one_in |
 name=<folder under results/>                              none | -double | +double
 zip=[algo,env] steps axes together           exclude='[{{algo:dqn,env:acrobot}}]'  leaves cells out

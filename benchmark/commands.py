@@ -37,7 +37,8 @@ def listing(plan: Sweep, launcher: Options) -> str:
     cells = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
     count = f"{plural(cells, 'run')} in {plural(len(plan.jobs), 'job')}"
-    head = f"{plan.study}: {count}, to {plan.study_dir}"
+    again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
+    head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.config["threads"] for job in plan.jobs)
     cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))

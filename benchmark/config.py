@@ -317,6 +317,7 @@ def unknown_key(key: str, config: DictConfig) -> ConfigError:
     """Return the one-line error for a key that ``config`` does not have; names the nearest."""
     names = list(_flat(config))
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(key, Root.__dataclass_fields__, n=3, cutoff=0.5)
     last = key.rpartition(".")[2]
     near += [n for n in names if n.rpartition(".")[2] == last and n not in near]
     return ConfigError(
@@ -330,9 +331,24 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
     Raises:
         ConfigError: there is no such key, or it takes another type.
     """
-    if key.partition(".")[0] not in Root.__dataclass_fields__:  # the composed root is an open dict
-        raise unknown_key(key, config)
+    check_key(key, config)
     _update(config, key, value)
+
+
+def check_key(key: str, config: DictConfig) -> None:
+    """Raise ConfigError unless a dotted key begins with one of Root's: a composed one is open."""
+    if key.partition(".")[0] not in Root.__dataclass_fields__:
+        raise unknown_key(key, config)
+
+
+def check_agent(config: DictConfig) -> None:
+    """Raise ConfigError if ``algo.agent``, set by hand, takes another config than the preset's."""
+    theirs, ours = agent_class(config.algo.agent).Config, OmegaConf.get_type(config, "algo")
+    if theirs is not ours:
+        raise ConfigError(
+            f"algo.agent={config.algo.agent} takes a {theirs.__name__}, not the {ours.__name__} of "
+            f"algo={config.algo.name}: choose a preset of that agent by algo="
+        )
 
 
 def _update(config: DictConfig, key: str, value: Any) -> None:
@@ -342,6 +358,8 @@ def _update(config: DictConfig, key: str, value: Any) -> None:
     except (ConfigKeyError, AttributeError):
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
+        if isinstance(value, list):
+            raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
 
 

@@ -11,9 +11,11 @@ A grid is a product of axes; a study's ``grid`` is one such mapping or a list of
       - {algo: dqn, env: acrobot, algo.lr: [1e-3, 1e-4]}
 
 The values of an axis are a list, one value, or Hydra's grammar in a string ("range(0,10)"). A key
-on the command line replaces the axis of that name in every grid. The seeds of a cell form one job,
-or several with ``seeds_per_job``. Two more keys shape a grid, there or on the command line: ``zip``
-names axes that go in step, ``exclude`` lists what to leave out, by axes and by a variant's label::
+on the command line replaces the axis of that name in every grid; there too a list of names,
+``algo=[dqn,c51]``, is those names. What is asked for again, also under another label, is planned
+once. The seeds of a cell form one job, or several with ``seeds_per_job``. Two more keys shape a
+grid, there or on the command line: ``zip`` names axes that go in step, ``exclude`` lists what to
+leave out, by axes and by a variant's label::
 
       - {algo: [dqn, c51], algo.lr: [1e-3, 1e-4], zip: [algo, algo.lr], env: [acrobot, cartpole],
          exclude: [{algo: c51, env: cartpole}, {label: "DQN, lr=0.001", env: acrobot}]}
@@ -26,9 +28,8 @@ it is off where the config holds that value. ``base`` and ``full`` of a variant 
 the presets of the same agent with no and with every component; "<full> - all" without a base.
 """
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -45,12 +46,20 @@ from algos.core.agent import Spec
 from benchmark import config as cfg
 from benchmark import ledger, schema, store, variants
 from benchmark.agents import agent_class
+from benchmark.axes import (
+    NAMES,
+    Axes,
+    Grid,
+    check_excluded,
+    check_excluded_labels,
+    flat,
+    listed,
+    seeds,
+)
 from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
 from benchmark.errors import ConfigError, unknown
 from benchmark.job import Job, Sweep
-
-Axes = dict[str, list[Any]]  # key -> its values
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 _ONCE = (
@@ -86,17 +95,8 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
     """
     with cfg.session():
         given = _parse(overrides)
-        choices = tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
-        root = deepcopy(cfg.composed(*choices))
-        for key, values in given.items():
-            if _once(key) and len(values) > 1:
-                raise ConfigError(f"{key} takes one value, got {values}")
-            if _once(key) and key not in _GROUPS:
-                cfg.assign(root, key, values[0])
-        if root.stale not in cfg.STALE:
-            raise unknown("stale", root.stale, cfg.STALE)
-        if root.seeds_per_job is not None and root.seeds_per_job < 1:
-            raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
+        choices = _choices(given)
+        root = _root(given, choices)
         folder = Path(root.resume or Path(root.results) / root.name).absolute()
         plan = Sweep(
             study=folder.name,
@@ -111,18 +111,49 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
                 raise ConfigError(f"{grid_words[0]}: the plan of a study to resume is fixed")
             plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
             return plan
-        taken: dict[str, str] = {}  # run_id -> run_id, and "label|env|seed" -> run_id
-        for grid in _grids(root, given):
+        grids = list(_grids(root, given))
+        for grid in grids:
             grid.check()
-            wanted = seeds(grid.axes.pop("seed"))
-            for cell in _cells_of(plan, grid, choices):
-                plan.jobs.extend(_pack(plan, cell, wanted, taken, root.seeds_per_job))
+        check_excluded(grids)
+        packer = _Packer(plan, root.seeds_per_job)
+        for grid in grids:
+            packer.pack(grid, choices)
+        if "exclude" in given or all(_once(key) for key in given):
+            check_excluded_labels(grids, packer.labels)
         if plan.skipped and (root.strict or not plan.jobs):
             first = plan.skipped[0]
             raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
         if not plan.jobs:
             raise ConfigError("exclude leaves no cell of the grid")
         return plan
+
+
+def _choices(given: Axes) -> tuple[str, ...]:
+    """Return the choices of config groups for a whole command; refuse several of a kind."""
+    for key, values in given.items():
+        single = len(values) == 1 and not (key in _GROUPS and isinstance(values[0], list))
+        if _once(key) and not single:
+            raise ConfigError(f"{key} takes one value, got {flat(values)}")
+    return tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
+
+
+def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
+    """Return the config of a whole command, checked where it is not about a cell."""
+    root = deepcopy(cfg.composed(*choices))
+    for key, values in given.items():
+        if key in _GROUPS:
+            continue
+        cfg.check_key(key, root)
+        if _once(key):
+            cfg.assign(root, key, values[0])
+    if root.stale not in cfg.STALE:
+        raise unknown("stale", root.stale, cfg.STALE)
+    if root.seeds_per_job is not None and root.seeds_per_job < 1:
+        raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
+    for key, times in root.retry.items():
+        if times < 0:
+            raise ConfigError(f"retry.{key}={times} must be at least 0")
+    return root
 
 
 def _once(key: str) -> bool:
@@ -160,138 +191,115 @@ def _values(override: Override) -> list[Any]:
     return [override.value()]
 
 
-@dataclass
-class Grid:
-    """A product of axes, some of them in step, without what is excluded."""
-
-    axes: Axes
-    zipped: list[str]
-    excluded: list[dict[str, Any]]  # axis, or "label", -> value or values
-
-    def points(self) -> Iterator[dict[str, Any]]:
-        """Yield every point: a value for each axis; the axis that comes first varies slowest."""
-        axes, factors = self.axes, []
-        for key, values in axes.items():
-            if key not in self.zipped:
-                factors.append([{key: value} for value in values])
-            elif key == next(k for k in axes if k in self.zipped):
-                rows = zip(*(axes[k] for k in self.zipped), strict=True)
-                factors.append([dict(zip(self.zipped, row, strict=True)) for row in rows])
-        for parts in itertools.product(*factors):
-            point = {key: value for part in parts for key, value in part.items()}
-            if not self.excludes(point):
-                yield point
-
-    def excludes(self, point: Mapping[str, Any]) -> bool:
-        """Say whether all that one exclusion names is so at a point."""
-        return any(
-            all(
-                key in point and point[key] in (value if isinstance(value, list) else [value])
-                for key, value in rule.items()
-            )
-            for rule in self.excluded
-        )
-
-    def check(self) -> None:
-        """Raise ConfigError if ``zip`` or ``exclude`` speaks of what the grid does not have."""
-        for group in ("algo", "env"):
-            if group not in self.axes:
-                names = ", ".join(cfg.options(group))
-                raise ConfigError(f"{group} is missing; choose from: {names}")
-        known = self.axes.keys() - {"seed"}  # the seeds of a cell stay together
-        for key in self.zipped:
-            if key not in known:
-                raise unknown("zip", key, known)
-        lengths = {key: len(self.axes[key]) for key in self.zipped}
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-            raise ConfigError(f"zip: axes in step need equally many values: {told}")
-        for rule in self.excluded:
-            for key in rule:
-                if key not in known | {"label"}:
-                    raise unknown("exclude", key, known | {"label"})
-
-
 def _grids(root: DictConfig, given: Axes) -> Iterator[Grid]:
     """Yield every grid: the study's, with the command line's axes over them."""
-    grids = root.grid if OmegaConf.is_list(root.grid) else [root.grid or {}]
+    grids = list(root.grid) if OmegaConf.is_list(root.grid) else [root.grid or {}]
     fixed = {"seed": root.seed, "components": root.components, "tuned": True}
     own = {key: values for key, values in given.items() if not _once(key)}
     for grid in grids:
+        if isinstance(grid, str) or not isinstance(grid, Mapping):
+            raise ConfigError(
+                f"grid={grid} must be a mapping such as {{algo: [dqn, c51], env: taxi}}, or several"
+            )
         shape = {key: _plain(grid.get(key, root[key])) for key in ("zip", "exclude")}
         axes: Axes = {}
         for key, value in {**fixed, **grid}.items():
             if key in shape:
                 continue
+            if _once(str(key)):
+                raise ConfigError(f"grid: {key} is about the whole study: say it outside the grid")
             if OmegaConf.is_list(value):
                 axes[key] = [OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for v in value]
             elif isinstance(value, str):
                 axes[key] = _values(_read(f"{key}={value}"))
             else:
                 axes[key] = [value]
-        excluded = [dict(rule) for rule in _listed(shape["exclude"], "exclude", dict)]
-        yield Grid({**axes, **own}, _listed(shape["zip"], "zip", str), excluded)
+        replaced, axes = axes, {**axes, **own}
+        axes |= {key: flat(axes[key]) for key in NAMES if key in axes}
+        excluded = [dict(rule) for rule in listed(shape["exclude"], "exclude", dict)]
+        yield Grid(axes, listed(shape["zip"], "zip", str), excluded, replaced)
 
 
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def _listed(value: Any, key: str, kind: type) -> list[Any]:
-    """Return a list of ``kind`` that may be given as one or as nothing."""
-    values = [] if value is None else value if isinstance(value, list) else [value]
-    for each in values:
-        if not isinstance(each, kind):
-            what = "names of axes" if kind is str else "mappings such as {algo: dqn, env: taxi}"
-            raise ConfigError(f"{key}={each} must be a list of {what}")
-    return list(values)
+class _Packer:
+    """Fills a plan with the jobs of its grids; what is asked for again is planned once.
 
+    Args:
+        plan: to be filled.
+        size: seeds of a job at most; None = as many as its agent takes.
 
-def seeds(values: Iterable[Any]) -> list[int]:
-    """Return the distinct seeds that a ``seed`` axis names, in order."""
-    out: list[int] = []
-    for value in values:
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            out.extend(seeds(value))
-        elif isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-            raise ConfigError(f"seed={value} must be a whole number from 0 to 2147483647")
-        else:
-            out.append(value)
-    return list(dict.fromkeys(out))
+    Attributes:
+        labels: of all variants that were met.
+    """
 
+    def __init__(self, plan: Sweep, size: int | None) -> None:
+        self.plan, self.size = plan, size
+        self.labels: set[str] = set()
+        self._first: dict[str, tuple[Grid, dict[str, Any], schema.Variant]] = {}  # by cell
+        self._called: dict[str, str] = {}  # "label|env" -> cell
+        self._taken: set[str] = set()  # run ids
 
-def _cells_of(plan: Sweep, grid: Grid, choices: tuple[str, ...]) -> Iterator[Cell]:
-    """Yield the cells of a grid; note in ``plan`` what cannot be."""
-    swept = {key for key, values in grid.axes.items() if len(values) > 1}
-    for point in grid.points():
-        for cell in _cells(point, swept, choices):
-            if not isinstance(cell, Cell):
-                if cell not in plan.skipped:
-                    plan.skipped.append(cell)
-            elif not grid.excludes({**point, "label": cell.variant["label"]}):
-                yield cell
+    def pack(self, grid: Grid, choices: tuple[str, ...]) -> None:
+        """Add the jobs of a grid, and note what of it cannot be."""
+        wanted = seeds(grid.axes.pop("seed"))
+        swept = {key for key, values in grid.axes.items() if len(values) > 1}
+        for point in grid.points():
+            for cell in _cells(point, swept, choices):
+                label = cell.variant["label"] if isinstance(cell, Cell) else cell["label"]
+                self.labels.add(label)
+                if not isinstance(cell, Cell):
+                    self._skip(cell)
+                elif not grid.excludes({**point, "label": label}):
+                    self._add(cell, grid, point, wanted)
 
+    def _skip(self, pair: schema.Skipped) -> None:
+        if pair not in self.plan.skipped:
+            self.plan.skipped.append(pair)
 
-def _pack(
-    plan: Sweep, cell: Cell, wanted: list[int], taken: dict[str, str], size: int | None
-) -> Iterator[Job]:
-    """Yield the jobs that train ``wanted`` seeds of a cell, without the runs already planned."""
-    label, new = cell.variant["label"], []
-    for seed in wanted:
-        run = store.run_id(cell.config, cell.algo, cell.env, seed)
-        if run in taken:
-            continue
-        if taken.setdefault(f"{label}|{cell.env}|{seed}", run) != run:
+    def _add(self, cell: Cell, grid: Grid, point: dict[str, Any], wanted: list[int]) -> None:
+        """Plan ``wanted`` seeds of a cell, without the runs that are planned already."""
+        cell.variant = self._variant(cell, grid, point)
+        new = []
+        for seed in wanted:
+            run = store.run_id(cell.config, cell.algo, cell.env, seed)
+            if run not in self._taken:
+                new.append((seed, run))
+        self._taken.update(run for _, run in new)
+        self.plan.repeated += len(wanted) - len(new)
+        most = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
+        size = min(most, self.size or most)
+        for start in range(0, len(new), size):
+            part = new[start : start + size]
+            self.plan.jobs.append(cell.job(self.plan.study, self.plan.study_dir, part))
+
+    def _variant(self, cell: Cell, grid: Grid, point: dict[str, Any]) -> schema.Variant:
+        """Return the variant to plan a cell as: the one as which it was met first.
+
+        Raises:
+            ConfigError: a swept key makes no other cell, or two cells share a name.
+        """
+        key = store.job_id(cell.config, cell.algo, cell.env, [])
+        met, before, variant = self._first.setdefault(key, (grid, point, cell.variant))
+        label, name = cell.variant["label"], variant["label"]
+        if label != name:
+            changed = [k for k in point if point[k] != before.get(k)]
+            if met is grid and not {*_GROUPS, "components"} & set(changed):
+                one = changed[0]
+                raise ConfigError(
+                    f"{one} cannot be swept: {one}={before[one]} and {one}={point[one]} "
+                    "are the same runs; give it one value"
+                )
+            reason = f"the same runs as {name!r}, planned once"
+            self._skip(schema.Skipped(algo=cell.algo, env=cell.env, label=label, reason=reason))
+        elif self._called.setdefault(f"{label}|{cell.env}", key) != key:
             raise ConfigError(
                 f"two different cells would both be called {label!r} on {cell.env}; "
                 "let the grids of a study differ in the algorithm, the components or a swept key"
             )
-        taken[run] = run
-        new.append((seed, run))
-    most = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
-    size = min(most, size or most)
-    for start in range(0, len(new), size):
-        yield cell.job(plan.study, plan.study_dir, new[start : start + size])
+        return variant
 
 
 def _cells(
@@ -320,7 +328,10 @@ def _cells(
         plain = cfg.resolved(config)
         name = str(config.env.name)
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
-        reason = agent.unsupported(cfg.build(config, "algo"), _spec(config)) or ""
+        reason = (
+            agent_class(config.algo.agent).unsupported(cfg.build(config, "algo"), _spec(config))
+            or ""
+        )
         if reason:
             yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:
@@ -332,6 +343,8 @@ def _assigned(pair: tuple[str, ...], values: Axes, by_hand: Axes) -> DictConfig:
     config = deepcopy(cfg.composed(*pair))
     for key, value in {**{f"algo.{key}": v for key, v in values.items()}, **by_hand}.items():
         cfg.assign(config, key, value)
+    if "algo.agent" in by_hand:
+        cfg.check_agent(config)
     return config
 
 

@@ -94,6 +94,7 @@ class Sweep:
         retry: how often each class of failure is tried again.
         stop_after: failed jobs after which no other is started; None = all are.
         jobs: in the order of the grid; skipped: why a pair of the grid cannot be.
+        repeated: runs that were asked for again, and are planned once.
     """
 
     study: str
@@ -104,3 +105,4 @@ class Sweep:
     stop_after: int | None = None
     jobs: list[Job] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    repeated: int = 0

@@ -9,8 +9,9 @@ from algos.core.agent import Component
 from benchmark import config as cfg
 from benchmark import schema, variants
 from benchmark.agents import agent_class
+from benchmark.axes import seeds
 from benchmark.errors import ConfigError
-from benchmark.grid import seeds, sweep
+from benchmark.grid import sweep
 
 SIX = ["double", "prioritized", "dueling", "multi-step", "distributional", "noisy"]
 
@@ -326,3 +327,94 @@ def test_the_switch_is_the_first_key_of_off():
     config = cfg.OmegaConf.create
     assert variants.is_off(component, config({"n": 1, "lr": 1}))
     assert not variants.is_off(component, config({"n": 5, "lr": 2}))
+
+
+LISTS = [
+    (("algo=[rainbow,dqn]", "env=[frozenlake,taxi]"), ("algo=rainbow,dqn", "env=frozenlake,taxi")),
+    (("algo=[dqn],c51", "env=acrobot"), ("algo=dqn,c51", "env=acrobot")),
+    (
+        ("algo=dqn", "env=acrobot", "components=[preset,[+double]]"),
+        ("algo=dqn", "env=acrobot", "components=preset,+double"),
+    ),
+    (
+        ("algo=[dqn,c51]", "env=[cartpole,acrobot]", "zip=[algo,env]"),
+        ("algo=dqn,c51", "env=cartpole,acrobot", "zip=[algo,env]"),
+    ),
+    (("algo=dqn", "env=acrobot", "tuned=[false]"), ("algo=dqn", "env=acrobot", "tuned=false")),
+]
+
+
+@pytest.mark.parametrize(("bracketed", "plain"), LISTS, ids=str)
+def test_a_list_of_names_is_its_names(bracketed, plain):
+    found, wanted = sweep(bracketed), sweep(plain)
+    assert [job.run_ids for job in found.jobs] == [job.run_ids for job in wanted.jobs]
+    assert found.skipped == wanted.skipped
+    assert [job.variant for job in found.jobs] == [job.variant for job in wanted.jobs]
+
+
+def test_a_list_of_names_in_a_study_is_its_names(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "nested.yaml").write_text(
+        "# @package _global_\nname: nested\ngrid: {algo: [[dqn, c51]], env: '[acrobot,cartpole]'}\n"
+    )
+    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    assert cells("study=nested") == cells("algo=dqn,c51", "env=acrobot,cartpole")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("log_every=10,20",), "log_every=10 and log_every=20 are the same runs"),
+        (("threads=1,2",), "threads cannot be swept"),
+        (("tracking.notes=a,b",), "tracking.notes=a and tracking.notes=b are the same runs"),
+        (("device=cpu,'cpu:0'",), "device cannot be swept"),
+        (("env.random_score=-1,-2", "algo.lanes=1,2"), "env.random_score cannot be swept"),
+        (
+            ("log_every=10,20", "threads=1,2", "zip=[log_every,threads]"),
+            "log_every cannot be swept",
+        ),
+    ],
+)
+def test_a_swept_key_that_makes_no_other_run_is_refused(words, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        sweep(("algo=q_learning", "env=frozenlake", "budget=100", *words))
+
+
+def test_a_key_that_only_says_how_may_go_in_step_with_one_that_says_what():
+    words = ("algo=dqn", "env=acrobot,cartpole", "log_every=10,20", "zip=[env,log_every]")
+    assert [job.config["log_every"] for job in sweep(words).jobs] == [10, 20]
+
+
+def test_what_a_union_of_grids_asks_for_again_is_told(tmp_path, monkeypatch):
+    """The same cell under another name is planned as the first one is, in every number of seeds."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "again.yaml").write_text(
+        "# @package _global_\nname: again\ngrid:\n"
+        "  - {algo: q_learning, env: frozenlake, seed: [0, 1]}\n"
+        "  - {algo: q_learning, env: [frozenlake, taxi], seed: [1, 2]}\n"
+        "  - {algo: q_learning, env: frozenlake, algo.lanes: [1, 2], seed: [2, 3]}\n"
+    )
+    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    plan = sweep(("study=again", "tuned=false"))
+    name = plan.jobs[0].variant["label"]
+    assert [(job.variant["label"], job.env, job.seeds) for job in plan.jobs] == [
+        (name, "frozenlake", [0, 1]),
+        (name, "frozenlake", [2]),
+        (name, "taxi", [1, 2]),
+        (name, "frozenlake", [3]),
+        (f"{name}, lanes=2", "frozenlake", [2, 3]),
+    ]
+    assert plan.repeated == 2
+    (pair,) = plan.skipped
+    assert pair["label"] == f"{name}, lanes=1"
+    assert pair["reason"] == f"the same runs as {name!r}, planned once"
+
+
+def test_one_component_taken_out_may_be_all_there_is():
+    plan = sweep(("algo=double_dqn", "env=acrobot", "components=leave_one_out,none"))
+    (job,), (pair,) = plan.jobs, plan.skipped
+    assert job.variant["label"] == "Double DQN - double"
+    assert (pair["label"], pair["reason"]) == (
+        "Double DQN - all",
+        "the same runs as 'Double DQN - double', planned once",
+    )
