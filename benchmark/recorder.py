@@ -105,6 +105,9 @@ class RunWriter:
         store.write_json(self.folder / "status.json", status)
 
 
+_BEAT = 1.0  # seconds between two heartbeats at least, where no row is due
+
+
 class Recorder:
     """The K run folders of a job, and the heartbeat that progress displays read."""
 
@@ -129,6 +132,11 @@ class Recorder:
             if name in columns and not np.isnan(columns[name]).all():
                 self._latest[name] = float(np.nanmean(columns[name]))
         self._beat(step)
+
+    def renew(self, step: int) -> None:
+        """Renew the heartbeat now and then, where no row is due for long: in an evaluation."""
+        if time.monotonic() - self._beaten >= _BEAT:
+            self._beat(step)
 
     def fail(self, k: int, reason: str, failure: str) -> None:
         """End one seed's run; the others go on."""
@@ -183,6 +191,7 @@ class Recorder:
         return {Path(run.folder).name: run.state for run in self.runs}
 
     def _beat(self, step: int) -> None:
+        self._beaten = time.monotonic()
         beat = {
             "global_step": step,
             "budget": self._job.config["budget"],

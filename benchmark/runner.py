@@ -162,6 +162,11 @@ class Training:
         if self._stopped():
             raise Stopped
 
+    def _evaluating(self) -> None:
+        """Do so at a step of an evaluation, which may take long."""
+        self._tick()
+        self.recorder.renew(self.step)
+
     def _interact(self) -> None:
         """Advance one tick: every lane of every seed takes one step."""
         action, memo = self.agent.act(self.obs)
@@ -206,7 +211,7 @@ class Training:
         self._owed = before
         due = {"eval": self.eval_every > 0 and self._crossed(self.eval_every, before)}
         due["final"] = self.step >= self.budget
-        results = {p: self.evaluators[p](self.agent, self._tick) for p in due if due[p]}
+        results = {p: self.evaluators[p](self.agent, self._evaluating) for p in due if due[p]}
         columns: Columns = {}
         if self._crossed(self.log_every, before):
             columns |= self._training_columns()

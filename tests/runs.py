@@ -34,7 +34,11 @@ def job(
     known = env == env.lower()
     with cfg.session():
         config = deepcopy(cfg.composed(f"algo={algo}", f"env={env if known else 'gym'}"))
-        for key, value in {**SMALL, **({} if known else {"env.id": env}), **dotted}.items():
+        for key, value in {
+            **SMALL,
+            **({} if known else {"env.id": env, "env.ends": True}),
+            **dotted,
+        }.items():
             cfg.assign(config, key, value)
         plain = cfg.resolved(config)
     variant = schema.Variant(

@@ -1,9 +1,12 @@
-"""Metrics between two rows: means per seed, over the updates that a seed took part in."""
+"""Means of metrics per seed, over the updates that a seed took part in; heartbeats between rows."""
 
 import numpy as np
 import torch
 
-from benchmark.recorder import Meter
+from benchmark import recorder
+from benchmark.recorder import Meter, Recorder
+from benchmark.tracking.files import read_rows
+from tests.runs import finished, folders, job, same_results
 
 
 def test_means_are_over_all_updates_where_nothing_says_who_learned() -> None:
@@ -52,3 +55,24 @@ def test_a_meter_goes_on_from_its_state() -> None:
         if i == 1:
             second.load(first.state(), torch.device("cpu"))
     assert np.array_equal(whole.drain()["loss/a"], second.drain()["loss/a"])
+
+
+def test_the_heartbeat_is_renewed_while_an_evaluation_lasts(tmp_path, monkeypatch) -> None:
+    """A limit says how often; the rows, and what an evaluation sees, do not depend on it."""
+    beats: list[int] = []
+    kept = Recorder._beat
+
+    def beat(self: Recorder, step: int) -> None:
+        beats.append(step)
+        kept(self, step)
+
+    monkeypatch.setattr(Recorder, "_beat", beat)
+    monkeypatch.setattr(recorder, "_BEAT", 0.0)
+    often = finished(job(tmp_path / "often", seeds=(3,), budget=80))
+    (last,) = read_rows(next(folders(often)) / "metrics.jsonl")[-1:]
+    assert beats.count(80) > last["final/length"]  # at every step of it, and at the row
+    beats.clear()
+    monkeypatch.setattr(recorder, "_BEAT", float("inf"))
+    seldom = finished(job(tmp_path / "seldom", seeds=(3,), budget=80))
+    assert beats.count(80) == 1
+    same_results(often, seldom)

@@ -25,10 +25,15 @@ from tests.wandb_server import WandbServer
 
 IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env=2", "3f" * 20
 
+LEAKY = (
+    *("algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky"),
+    "env.ends=true",
+)
+
 
 def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     """A worker of its own prints the secrets and breaks with them; W&B records it offline."""
-    words = ["-m", "algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky"]
+    words = ["-m", *LEAKY]
     words += ["env.kwargs.api_key=${oc.env:LEAKY}", f"results={tmp_path}", "tracking=offline"]
     words += ["budget=300", "log_every=20", "evaluation.every=0"]
     words += [f"tracking.notes=with {IN_ENVIRONMENT.replace('=', chr(92) + '=')}", "seed=0,1"]
@@ -93,9 +98,6 @@ def test_nothing_that_is_sent_or_exported_holds_a_secret(
         for secret in (IN_CONFIG, IN_ENVIRONMENT, key):
             assert secret.encode() not in content
     assert any(f"with {HIDDEN}".encode() in content for content in sent)
-
-
-LEAKY = ("algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ class EnvConfig:
     budget: int = 100_000  # environment steps per seed
     # time limit in steps, applied as a truncation; null keeps the registered one, if any
     horizon: int | None = None
+    # every episode ends by itself, whatever the policy does: no time limit is needed
+    ends: bool = False
     # step all lanes at once by the model, where the environment has one (a table P, Blackjack)
     table: bool = True
     # rebuild the environment at every reset: where a reset leaves traces of earlier episodes
@@ -109,6 +111,11 @@ def validate(config: EnvConfig) -> None:
     if config.random_score is not None and config.random_score == config.reference_score:
         raise ConfigError("env.reference_score: equals env.random_score, nothing can be normalised")
     spec = registered(config)
+    if config.horizon is None and spec.max_episode_steps is None and not config.ends:
+        raise ConfigError(
+            f"env.horizon: {config.id} has no time limit, so an evaluation might never end: set "
+            "env.horizon, or env.ends=true if every episode ends by itself"
+        )
     _check_kwargs(config, spec)
     if wrappers.shaping is not None:
         if wrappers.shaping not in POTENTIALS:

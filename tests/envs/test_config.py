@@ -18,6 +18,7 @@ from benchmark.errors import ConfigError
         ({"kwargs": {"sutton_barto": True}}, ["env.kwargs.sutton_barto", "sutton_barto_reward"]),
         ({"budget": 0}, ["env.budget", "0", "at least 1"]),
         ({"horizon": 0}, ["env.horizon"]),
+        ({"id": "CliffWalking-v1"}, ["env.horizon", "CliffWalking-v1", "set env.horizon"]),
         ({"wrappers": EnvWrappers(frame_stack=0)}, ["env.wrappers.frame_stack"]),
         ({"wrappers": EnvWrappers(history=-1)}, ["env.wrappers.history"]),
         ({"wrappers": EnvWrappers(history=2, frame_stack=2)}, ["env.wrappers.history"]),
@@ -35,6 +36,11 @@ def test_mistakes(changes, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("changes", [{"horizon": 9}, {"ends": True}, {"id": "Taxi-v4"}])
+def test_a_time_limit_is_set_registered_or_declared_needless(changes):
+    validate(EnvConfig(**({"name": "x", "id": "CliffWalking-v1"} | changes)))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def metrics(planned: Sweep) -> list[bytes]:
 
 
 def test_four_jobs_are_four_runs_of_wandb_and_one_has_failed(tmp_path, capfd):
-    breaks = ("env=gym", "env.id=Prism/Raises-v0", "env.kwargs={n:3,every:384}")
+    breaks = ("env=gym", "env.id=Prism/Raises-v0", "env.ends=true", "env.kwargs={n:3,every:384}")
     more = ("seed=3,11,42,5", "seeds_per_job=1", "tracking=offline", f"results={tmp_path}")
     planned = sweep((*QUICK, *breaks, *more))
     assert len(planned.jobs) == 4
