@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from benchmark import claims
 from benchmark.commands import COMMANDS, OneLine, folder, listing, resumed
-from benchmark.config import CONF, FOLDERS_VARIABLE, Root, launcher, register
+from benchmark.config import CONF, FOLDERS_VARIABLE, Root, launcher, one_line, register
 from benchmark.errors import ConfigError, unknown
 from benchmark.grid import sweep
 from benchmark.job import Sweep
@@ -69,6 +70,7 @@ READERS = (  # commands of analysis, which this package does not import
     *("ablation", "compare", "curves", "export", "power"),
     *("profile", "report", "table", "tensorboard"),
 )
+_FULL_ERRORS = "HYDRA_FULL_ERROR"
 _HYDRAS_OWN = ("--cfg", "--info=", "--hydra-help", "--shell-completion")  # answered by Hydra itself
 
 
@@ -116,7 +118,6 @@ def _sweep(words: list[str]) -> int:
         hydra_words.append("hydra/launcher=inline")
     quoted = ",".join(map(_quoted, grid_words))
     todo = remaining(plan)
-    write_plan(plan)  # Hydra would make many lines of what is wrong with it
     _enter_hydra(["-m", *hydra_words, f"hydra.sweeper.arguments=[{quoted}]"])
     ended = {status["state"] for job in plan.jobs for status in statuses(job)}
     tracked = any(job.config["tracking"]["wandb"] != "disabled" for job in todo)
@@ -199,13 +200,23 @@ def _hydra_main(config: DictConfig) -> None:
 
 
 def _enter_hydra(words: list[str]) -> None:
+    """Let Hydra do what ``words`` say, and refuse what it refuses.
+
+    Hydra would print what is raised inside it and exit; told to show full errors, it lets it pass.
+    """
     register()
-    before = sys.argv
-    sys.argv = ["benchmark", *words]
+    argv, full = sys.argv, os.environ.get(_FULL_ERRORS)
+    sys.argv, os.environ[_FULL_ERRORS] = ["benchmark", *words], "1"
     try:
         _hydra_main()
+    except HydraException as error:
+        raise ConfigError(one_line(error)) from None
     finally:
-        sys.argv = before
+        sys.argv = argv
+        if full is None:
+            del os.environ[_FULL_ERRORS]
+        else:
+            os.environ[_FULL_ERRORS] = full
 
 
 def _names(group: str) -> str:

@@ -97,7 +97,7 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
         given = _parse(overrides)
         choices = _choices(given)
         root = _root(given, choices)
-        folder = Path(root.resume or Path(root.results) / root.name).absolute()
+        folder = _folder(root)
         plan = Sweep(
             study=folder.name,
             study_dir=folder,
@@ -126,6 +126,17 @@ def sweep(overrides: tuple[str, ...]) -> Sweep:
         if not plan.jobs:
             raise ConfigError("exclude leaves no cell of the grid")
         return plan
+
+
+def _folder(root: DictConfig) -> Path:
+    """Return the study's folder, which need not exist."""
+    if root.resume is not None:
+        return Path(root.resume).absolute()
+    results = Path(root.results).absolute()
+    for path in (results, *results.parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"results={root.results}: {path} is not a folder")
+    return results / store.study_name("name", root.name)
 
 
 def _choices(given: Axes) -> tuple[str, ...]:

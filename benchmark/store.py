@@ -17,18 +17,22 @@ import benchmark.schema as schema
 from benchmark import atomic
 from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
+from benchmark.errors import ConfigError
 from benchmark.job import Evaluation, Job
 from benchmark.secrets import clean, clean_text
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("algos", "benchmark")  # what makes a run
 # Names, scores and the budget's source say nothing about what is computed.
-NOT_IDENTITY = {"name", "label", "random_score", "reference_score", "score_source", "budget"}
+NOT_IDENTITY = {
+    *("name", "label", "random_score", "reference_score", "score_source", "budget", "ends"),
+}
 # The distributions whose version can change what an environment does, by a part of its id.
 _SIMULATORS = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE": "ale-py"}
 _MUJOCO = re.compile(
     r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d"
 )
+_LONGEST = 200  # bytes of a study's name: file systems take 255, and a suffix has to fit
 _NOT_RECORDED = ("tracking", "limits")  # of a job's config: they change no result
 _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
 
@@ -209,6 +213,18 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text, no secret in it."""
     path.write_text(clean_text(text))
+
+
+def study_name(key: str, name: str) -> str:
+    """Return a study's name if it can be the name of its folder.
+
+    Raises:
+        ConfigError: it is empty, would lie in another folder or is longer than file systems take.
+    """
+    plain = name == Path(name).name == name.strip() and name != ".." and "\0" not in name
+    if not name or not plain or len(name.encode()) > _LONGEST:
+        raise ConfigError(f"{key}={name!r} is not the name of a folder")
+    return name
 
 
 def read_json(path: Path) -> Any:

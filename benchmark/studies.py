@@ -112,9 +112,7 @@ def rename(study_dir: Path, name: str) -> Path:
     Raises:
         ConfigError: the name is taken or no folder's name, or the study is running.
     """
-    plan, target = idle(study_dir), study_dir.parent / name
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise ConfigError(f"{name!r} is not the name of a folder")
+    plan, target = idle(study_dir), study_dir.parent / store.study_name("name", name)
     if target.exists():
         raise ConfigError(f"{target} exists: merge the two, or choose another name")
     study_dir.rename(target)

@@ -69,6 +69,16 @@ BAD = [
     (["env=cartpole"], ["algo is missing", "rainbow"]),
     (["algo=dqn"], ["env is missing", "acrobot"]),
     ([*RUN, "algo.agent=algos.dqn.dqn:Dqn"], ["algo.agent", "algos.dqn.dqn:Dqn"]),
+    (["algo=q_learning", "env=gym", "env.id=CliffWalking-v1"], ["set env.horizon"]),
+    ([*RUN, "results=/dev/null"], ["results=/dev/null", "/dev/null is not a folder"]),
+    ([*RUN, "results=/dev/null/there"], ["/dev/null is not a folder"]),
+    ([*RUN, "results=/proc/foo"], ["results", "cannot write to /proc/foo/adhoc"]),
+    ([*RUN, "hydra/launcher=ray"], ["hydra/launcher=ray", "Ray is not installed"]),
+    ([*RUN, "name=.."], ["name='..' is not the name of a folder"]),
+    ([*RUN, "name=''"], ["name='' is not"]),
+    ([*RUN, "name=a/b"], ["name='a/b' is not"]),
+    ([*RUN, "name=/tmp"], ["name='/tmp' is not"]),
+    ([*RUN, f"name={'n' * 201}"], ["is not the name of a folder"]),
     (["status", "results/quickstar"], ["results/quickstar"]),
     (["evaluate", "."], ["run.json"]),
     (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
@@ -85,7 +95,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "told"), BAD, ids=lambda words: " ".join(words))
-def test_bad_input_is_one_line_and_writes_nothing(words, told, elsewhere, capsys):
+def test_bad_input_is_one_line_and_writes_nothing(words, told, elsewhere, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -108,6 +119,24 @@ def test_help_lists_what_there_is(words, capsys):
     out = capsys.readouterr().out
     for name in ("rainbow", "minatar_breakout", "quickstart", "python -m benchmark status"):
         assert name in out
+
+
+def test_what_is_refused_inside_hydra_is_one_line(elsewhere, capfd, monkeypatch):
+    """A folder that nobody can write to is found when the plan is written, in Hydra's task."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    plan = elsewhere / "results" / "old" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text('{"schema": 0}')
+    for words, told in (
+        ([*RUN, "name=old"], "plan.json has schema 0"),
+        ([*RUN, "name=old", "-m"], "plan.json has schema 0"),
+        (["--cfg", "job", "algo=rainbo"], "rainbo"),
+    ):
+        assert main(words) == 2
+        out, err = capfd.readouterr()
+        assert told in err and err.count("\n") == 1 and "Traceback" not in out + err
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    assert plan.read_text() == '{"schema": 0}' and not (plan.parent / "runs").exists()
 
 
 def test_a_dry_run_lists_jobs_and_writes_nothing(elsewhere, capsys):

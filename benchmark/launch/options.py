@@ -1,6 +1,7 @@
 """What the executors can be told: ``hydra.launcher.<key>`` with ``hydra/launcher=<executor>``."""
 
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import Any
 
 from benchmark.errors import ConfigError
@@ -54,6 +55,16 @@ class RayOptions(Options):
     address: str = "local"  # a cluster of this machine's own, or the address of one that runs
     resources: dict[str, Any] = field(default_factory=dict)  # of a task: {num_gpus: 0.5}
     shared: bool = True  # every node sees the results folder; false sends files both ways
+
+    def __post_init__(self) -> None:
+        """Check the numbers, and that Ray is here, before anything is written."""
+        super().__post_init__()
+        try:
+            import_module("ray")
+        except ImportError:
+            raise ConfigError(
+                "hydra/launcher=ray: Ray is not installed; pip install 'prism-rl[ray]'"
+            ) from None
 
 
 OPTIONS: dict[str, type[Options]] = {

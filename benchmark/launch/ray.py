@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import claims, store
-from benchmark.errors import ConfigError
 from benchmark.job import Job
 from benchmark.launch import task, worker
 from benchmark.launch.executor import Exit, tail
@@ -32,12 +31,7 @@ class Ray:
     """
 
     def __init__(self, run: worker.Run, threads: int, options: RayOptions) -> None:
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise ConfigError(
-                "hydra/launcher=ray: Ray is not installed; pip install 'prism-rl[ray]'"
-            ) from None
+        ray: Any = importlib.import_module("ray")
         self.ray, self.run, self.shared = ray, run, options.shared
         ray.init(address=options.address, log_to_driver=False)
         always: dict[str, Any] = {"max_retries": 0, "scheduling_strategy": "SPREAD"}
