@@ -346,7 +346,7 @@ def check_agent(config: DictConfig) -> None:
     theirs, ours = agent_class(config.algo.agent).Config, OmegaConf.get_type(config, "algo")
     if theirs is not ours:
         raise ConfigError(
-            f"algo.agent={config.algo.agent} takes a {theirs.__name__}, not the {ours.__name__} of "
+            f"algo.agent={config.algo.agent} takes a {theirs.__name__}, not the config of "
             f"algo={config.algo.name}: choose a preset of that agent by algo="
         )
 
