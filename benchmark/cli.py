@@ -14,7 +14,16 @@ from omegaconf import DictConfig
 
 from benchmark import claims
 from benchmark.commands import COMMANDS, OneLine, folder, listing, resumed
-from benchmark.config import CONF, FOLDERS_VARIABLE, Root, launcher, one_line, register
+from benchmark.config import (
+    CONF,
+    FOLDERS_VARIABLE,
+    Root,
+    launcher,
+    one_line,
+    options,
+    register,
+    session,
+)
 from benchmark.errors import ConfigError, unknown
 from benchmark.grid import sweep
 from benchmark.job import Sweep
@@ -103,7 +112,9 @@ def _sweep(words: list[str]) -> int:
         return 0
     args = _flags(words)
     if args.help or not words:
-        print(HELP.format(**{group: _names(group) for group in ("algo", "env", "study")}))
+        with session():
+            names = {group: ", ".join(options(group)) for group in ("algo", "env", "study")}
+        print(HELP.format(**names))
         return 0
     plan, hydra_words, grid_words = _planned(args)
     if plan.dry_run:
@@ -132,9 +143,12 @@ def _flags(words: list[str]) -> argparse.Namespace:
     flags = OneLine(prog="python -m benchmark", add_help=False, allow_abbrev=False)
     flags.add_argument("-h", "--help", action="store_true")
     flags.add_argument("-m", "--multirun", action="store_true")
-    flags.add_argument("-cd", "--config-dir", type=folder)
+    flags.add_argument("-cd", "--config-dir", type=str)
     flags.add_argument("overrides", nargs="*")
-    return flags.parse_intermixed_args(words)
+    args = flags.parse_intermixed_args(words)
+    if args.config_dir is not None:
+        os.environ[FOLDERS_VARIABLE] = str(folder(args.config_dir).absolute())
+    return args
 
 
 def _planned(args: argparse.Namespace) -> tuple[Sweep, list[str], list[str]]:
@@ -142,8 +156,6 @@ def _planned(args: argparse.Namespace) -> tuple[Sweep, list[str], list[str]]:
 
     What is wrong with any of them, and stale runs, are refused before anything begins.
     """
-    if args.config_dir:
-        os.environ[FOLDERS_VARIABLE] = str(args.config_dir.absolute())
     sweep.cache_clear()  # files may have changed since
     hydra_words = [word for word in args.overrides if word.startswith(("hydra.", "hydra/"))]
     grid_words = [word for word in args.overrides if word not in hydra_words]
@@ -217,7 +229,3 @@ def _enter_hydra(words: list[str]) -> None:
             del os.environ[_FULL_ERRORS]
         else:
             os.environ[_FULL_ERRORS] = full
-
-
-def _names(group: str) -> str:
-    return ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))

@@ -376,6 +376,9 @@ def launcher(words: Sequence[str]) -> Options:
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
             given = parser.parse_overrides([word for word in words if word not in choices])
         for override in given:
+            if override.key_or_group == "hydra.launcher":
+                name = override.value()
+                raise ConfigError(f"hydra.launcher={name}: say hydra/launcher={name}")
             _update(config, override.key_or_group, override.value())
         return build(config.hydra, "launcher")  # type: ignore[no-any-return]
 

@@ -65,7 +65,7 @@ BAD = [
     ([*RUN, "+algo.x=1"], ["+algo.x=1", "added"]),
     ([*RUN, "~algo"], ["~algo", "deleted"]),
     ([*RUN, "--mutirun"], ["--mutirun"]),
-    ([*RUN, "--config-dir=nowhere"], ["nowhere"]),
+    ([*RUN, "--config-dir=nowhere"], ["error: there is no folder nowhere"]),
     (["env=cartpole"], ["algo is missing", "rainbow"]),
     (["algo=dqn"], ["env is missing", "acrobot"]),
     ([*RUN, "algo.agent=algos.dqn.dqn:Dqn"], ["algo.agent", "algos.dqn.dqn:Dqn"]),
@@ -79,6 +79,34 @@ BAD = [
     ([*RUN, "name=a/b"], ["name='a/b' is not"]),
     ([*RUN, "name=/tmp"], ["name='/tmp' is not"]),
     ([*RUN, f"name={'n' * 201}"], ["is not the name of a folder"]),
+    ([*RUN, "grid=3"], ["grid=3 must be a mapping"]),
+    ([*RUN, "grid=foo"], ["grid=foo must be a mapping"]),
+    (["grid=[{algo: dqn, env: cartpole, name: x}]"], ["grid: name is about the whole study"]),
+    (
+        [*RUN, "algo.agent=algos.dqn.config:DQNConfig"],
+        ["algos.dqn.config:DQNConfig is not an agent", "COMPONENTS, max_seeds"],
+    ),
+    ([*RUN, "algo.agent=algos.core.agent:group_members"], ["is not an agent"]),
+    (
+        [*RUN, "algo.agent=algos.policy_gradient.ppo:PPO"],
+        ["algo.agent=algos.policy_gradient.ppo:PPO takes a", "algo=dqn"],
+    ),
+    ([*RUN, "exclude=[{algo:foo}]"], ["exclude.algo: unknown 'foo'; nearest: dqn"]),
+    ([*RUN, "exclude=[{label:Q-lerning}]"], ["exclude.label: unknown 'Q-lerning'; nearest: DQN"]),
+    (["alog=dqn", "env=cartpole"], ["alog: no such key; nearest: algo"]),
+    (["agl=dqn", *RUN], ["agl: no such key; nearest: algo"]),
+    (["algo=", "env=cartpole"], ["algo is missing; choose from"]),
+    (["algo=dqn", "env="], ["env is missing; choose from"]),
+    (["algo=[]", "env=cartpole"], ["algo is missing; choose from"]),
+    ([*RUN, "seed=[]"], ["seed has no value"]),
+    ([*RUN, "seed=range(0,0)"], ["seed has no value"]),
+    ([*RUN, "budget=range(0,0)"], ["budget has no value"]),
+    ([*RUN, "name=range(0,0)"], ["name takes one value"]),
+    (["study=[quickstart,cliff]"], ["study takes one value, got ['quickstart', 'cliff']"]),
+    ([*RUN, "budget=[100,200]"], ["budget takes one value, got [100, 200]; budget=a,b sweeps it"]),
+    ([*RUN, "hydra.launcher=local"], ["say hydra/launcher=local"]),
+    ([*RUN, "retry.oom=-1"], ["retry.oom=-1 must be at least 0"]),
+    ([*RUN, "algo.hidden=[0]"], ["algo.hidden"]),
     (["status", "results/quickstar"], ["results/quickstar"]),
     (["evaluate", "."], ["run.json"]),
     (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
@@ -119,6 +147,18 @@ def test_help_lists_what_there_is(words, capsys):
     out = capsys.readouterr().out
     for name in ("rainbow", "minatar_breakout", "quickstart", "python -m benchmark status"):
         assert name in out
+
+
+def test_help_lists_what_a_folder_adds(elsewhere, monkeypatch, capsys):
+    monkeypatch.setenv("PRISM_CONF", "")  # and so put back afterwards
+    (elsewhere / "mine" / "algo").mkdir(parents=True)
+    (elsewhere / "mine" / "algo" / "my_own.yaml").write_text("agent: algos.dqn.dqn:DQN\n")
+    assert main(["--help", "--config-dir=mine"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("algo= "))
+    assert ", my_own," in line and ", rainbow," in line
+    (elsewhere / "mne").mkdir()
+    assert main(["--help", "--config-dir=min"]) == 2
+    assert "there is no folder min; nearest: mine" in capsys.readouterr().err
 
 
 def test_what_is_refused_inside_hydra_is_one_line(elsewhere, capfd, monkeypatch):
