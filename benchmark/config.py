@@ -412,18 +412,19 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         raise unknown("tracking.wandb", plain["tracking"]["wandb"], WANDB_MODES)
     notice(plain)
     for key in ("algo", "env"):
-        if clean(plain[key]) != plain[key]:
-            plain[key] = _storable(plain[key], OmegaConf.to_container(config[key]), key)
+        raw = OmegaConf.to_container(config[key])
+        if "${oc.env:" in str(raw) or clean(plain[key]) != plain[key]:
+            plain[key] = _storable(plain[key], raw, key)
     check_device(plain["device"])
     validate_env(build(config, "env"))
     return {key: plain[key] for key in JOB_KEYS}
 
 
 def _storable(value: Any, raw: Any, key: str) -> Any:
-    """Return a value as files may hold it: one with a secret as the reference that it came from.
+    """Return a value as files may hold it: a text of the environment as the reference to it.
 
     Raises:
-        ConfigError: it does not come from the environment.
+        ConfigError: it holds a secret that does not come from the environment.
     """
     if isinstance(value, dict):
         inner = raw if isinstance(raw, dict) else {}
@@ -431,10 +432,11 @@ def _storable(value: Any, raw: Any, key: str) -> Any:
     if isinstance(value, list):
         items = raw if isinstance(raw, list) else [None] * len(value)
         return [_storable(x, items[i], f"{key}.{i}") for i, x in enumerate(value)]
+    texts = isinstance(value, str) and isinstance(raw, str)
+    if texts and is_reference(raw, key.rpartition(".")[2]):
+        return raw
     if clean(value) == value:
         return value
-    if isinstance(raw, str) and is_reference(raw, key.rpartition(".")[2]):
-        return raw
     raise ConfigError(
         f"{key}: a secret would be kept in files; put it into an environment variable and say "
         f"{key}='${{oc.env:NAME}}'"

@@ -4,8 +4,9 @@ What counts as secret: the values of environment variables and config keys that 
 the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
 rest of the process, so that a traceback that quotes it is cleaned too.
 
-A config may name a secret by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
-reference; only the process that builds the environment or the agent reveals it.
+A config may name a value by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
+reference, whatever it is called; only the process that builds the environment or the agent reveals
+it. What is revealed is hidden in texts if its key or variable is called like a secret.
 """
 
 import netrc
@@ -84,9 +85,29 @@ def reveal(config: Any, key: str) -> Any:
     for name in _REFERENCE.findall(config):
         if name not in os.environ:
             raise ConfigError(f"{key}: the environment variable {name} is not set here")
-        if len(os.environ[name]) >= _SHORTEST:
+        secret = is_secret(name) or is_secret(key.rpartition(".")[2])
+        if secret and len(os.environ[name]) >= _SHORTEST:
             _seen.add(os.environ[name])
     return _REFERENCE.sub(lambda found: os.environ[found[1]], config)
+
+
+def followed(config: Any, key: str = "") -> Any:
+    """Return part of a job's config with the values of references, but for those of secrets.
+
+    It says what a run is: another data set makes another run, another password does not.
+    """
+    if isinstance(config, Mapping):
+        return {name: followed(x, str(name)) for name, x in config.items()}
+    if isinstance(config, list):
+        return [followed(x, key) for x in config]
+    if not isinstance(config, str) or "${" not in config or is_secret(key):
+        return config
+
+    def value(found: re.Match[str]) -> str:
+        text = os.environ.get(found[1], found[0])
+        return found[0] if is_secret(found[1]) or clean_text(text) != text else text
+
+    return _REFERENCE.sub(value, config)
 
 
 class CleanStream:

@@ -19,7 +19,7 @@ from benchmark.agents import agent_class
 from benchmark.envs.config import EnvConfig
 from benchmark.errors import ConfigError
 from benchmark.job import Evaluation, Job
-from benchmark.secrets import clean, clean_text
+from benchmark.secrets import clean, clean_text, followed
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("algos", "benchmark")  # what makes a run
@@ -83,11 +83,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     So a new config field with a default changes no id, and neither does the place, the device or
     the company in which a run is computed.
     """
-    algo = config["algo"]
+    algo, env = followed(config["algo"]), followed(config["env"])
     return {
         "agent": algo["agent"],
         "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
-        "env": _differing(config["env"], _defaults(EnvConfig)),
+        "env": _differing(env, _defaults(EnvConfig)),
         "evaluation": _differing(config["evaluation"], _defaults(Evaluation)),
         "budget": config["budget"],
     }
@@ -130,7 +130,7 @@ def protocol(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             facts[distribution] = _version(distribution)
     if _MUJOCO.match(env["id"]):
         facts["mujoco"] = _version("mujoco")
-    return digest(facts), facts
+    return digest(followed(facts)), facts
 
 
 def code_hash(config: Mapping[str, Any] | None = None) -> str:

@@ -93,7 +93,7 @@ BAD = [
     ),
     ([*RUN, "exclude=[{algo:foo}]"], ["exclude.algo: unknown 'foo'; nearest: dqn"]),
     ([*RUN, "exclude=[{label:Q-lerning}]"], ["exclude.label: unknown 'Q-lerning'; nearest: DQN"]),
-    (["alog=dqn", "env=cartpole"], ["alog: no such key; nearest: algo"]),
+    (["algos=dqn", "env=cartpole"], ["algos: no such key; nearest: algo"]),
     (["agl=dqn", *RUN], ["agl: no such key; nearest: algo"]),
     (["algo=", "env=cartpole"], ["algo is missing; choose from"]),
     (["algo=dqn", "env="], ["env is missing; choose from"]),

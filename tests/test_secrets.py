@@ -147,6 +147,45 @@ def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeyp
         sweep(words)
 
 
+def test_whatever_is_read_from_the_environment_is_kept_as_its_reference(tmp_path, monkeypatch):
+    """Not called like a secret, it still is in no file; as a setting it says which run it is."""
+    monkeypatch.setattr(secrets, "_seen", set())
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    monkeypatch.setenv("SIM_AUTH", "hunter2-very-private")
+    words = (*LEAKY, "env.kwargs={who: '${oc.env:SIM_AUTH}', api_key: x}", f"results={tmp_path}")
+    words = (*words, "tracking=disabled", "algo.label='of ${oc.env:SIM_AUTH}'")
+    monkeypatch.setattr(leaky.Leaky, "__init__", lambda self, api_key, who, render_mode=None: None)
+    plan = sweep(words)
+    (work,) = plan.jobs
+    assert work.config["env"]["kwargs"] == {"who": "${oc.env:SIM_AUTH}", "api_key": "x"}
+    assert work.config["algo"]["label"] == "of ${oc.env:SIM_AUTH}"
+    assert from_dict(work.config["env"]).kwargs["who"] == "hunter2-very-private"
+    write_plan(plan)
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
+    protocol = store.protocol(work.config)[0]
+    assert clean_text("a path: hunter2-very-private") == "a path: hunter2-very-private"
+    monkeypatch.setenv("SIM_AUTH", "another-of-them")
+    sweep.cache_clear()
+    (other,) = sweep(words).jobs
+    assert other.config == work.config and other.run_ids != work.run_ids
+    assert store.protocol(other.config)[0] != protocol
+
+
+def test_a_reference_to_a_setting_makes_the_id_of_its_value(monkeypatch):
+    monkeypatch.setenv("MAP", "8x8")
+    words = ("algo=q_learning", "env=frozenlake", "tuned=false")
+    (plain,) = sweep((*words, "env.kwargs.map_name=8x8")).jobs
+    (named,) = sweep((*words, "env.kwargs.map_name='${oc.env:MAP}'")).jobs
+    assert named.run_ids == plain.run_ids
+
+
+def test_numbers_of_the_environment_are_numbers(monkeypatch):
+    monkeypatch.setenv("LR", "0.5")
+    (work,) = sweep(("algo=dqn", "env=acrobot", "algo.lr='${oc.env:LR}'")).jobs
+    assert work.config["algo"]["lr"] == 0.5
+
+
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "hf_token", "apiKey", "db.password", "SECRET"])
 def test_names_of_secrets(name):
     assert is_secret(name)
