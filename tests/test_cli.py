@@ -84,9 +84,9 @@ BAD = [
     (["grid=[{algo: dqn, env: cartpole, name: x}]"], ["grid: name is about the whole study"]),
     (
         [*RUN, "algo.agent=algos.dqn.config:DQNConfig"],
-        ["algos.dqn.config:DQNConfig is not an agent", "COMPONENTS, max_seeds"],
+        ["algo.agent=algos.dqn.config:DQNConfig lacks Config, COMPONENTS"],
     ),
-    ([*RUN, "algo.agent=algos.core.agent:group_members"], ["is not an agent"]),
+    ([*RUN, "algo.agent=algos.core.agent:group_members"], ["group_members lacks"]),
     (
         [*RUN, "algo.agent=algos.policy_gradient.ppo:PPO"],
         ["algo.agent=algos.policy_gradient.ppo:PPO takes a", "algo=dqn"],
