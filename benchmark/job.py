@@ -18,6 +18,11 @@ class Evaluation:
     )
     seed: int = 12345  # the same episodes for every algorithm
 
+    @staticmethod
+    def steps_between(every: int | None, budget: int) -> int:
+        """Return the steps between periodic evaluations that ``every`` means; 0 = none."""
+        return max(1, budget // 20) if every is None else every
+
 
 @dataclass
 class Limits:

@@ -21,6 +21,7 @@ from benchmark.envs.config import from_dict
 from benchmark.envs.make import make_spec
 from benchmark.envs.table import vector_env
 from benchmark.evaluate import Evaluation, Evaluator
+from benchmark.job import Evaluation as EvaluationConfig
 from benchmark.job import Job
 from benchmark.recorder import Columns, Meter, Recorder
 from benchmark.secrets import reveal
@@ -107,8 +108,7 @@ class Training:
                 ("final", evaluation["episodes"]),
             )
         }
-        every = evaluation["every"]
-        self.eval_every: int = max(1, self.budget // 20) if every is None else every
+        self.eval_every: int = EvaluationConfig.steps_between(evaluation["every"], self.budget)
         self.log_every: int = config["log_every"] or max(1, self.budget // 200)
         self.meter, self.step = Meter(), 0
         self._owed = _NONE  # the step before the tick whose row is not written yet

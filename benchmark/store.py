@@ -83,12 +83,15 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     So a new config field with a default changes no id, and neither does the place, the device or
     the company in which a run is computed.
     """
+    evaluation = dict(config["evaluation"])
+    if evaluation["every"] == Evaluation.steps_between(None, config["budget"]):
+        evaluation["every"] = None  # the default, said in numbers
     algo, env = followed(config["algo"]), followed(config["env"])
     return {
         "agent": algo["agent"],
         "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
         "env": _differing(env, _defaults(EnvConfig)),
-        "evaluation": _differing(config["evaluation"], _defaults(Evaluation)),
+        "evaluation": _differing(evaluation, _defaults(Evaluation)),
         "budget": config["budget"],
     }
 

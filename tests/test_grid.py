@@ -380,6 +380,14 @@ def test_a_swept_key_that_makes_no_other_run_is_refused(words, told):
         sweep(("algo=q_learning", "env=frozenlake", "budget=100", *words))
 
 
+def test_a_default_said_in_numbers_makes_no_other_run():
+    words = ("algo=q_learning", "env=frozenlake", "budget=1000")
+    (plain,) = sweep(words).jobs
+    (spelt,) = sweep((*words, "evaluation.every=50")).jobs
+    (other,) = sweep((*words, "evaluation.every=100")).jobs
+    assert spelt.run_ids == plain.run_ids != other.run_ids
+
+
 def test_a_key_that_only_says_how_may_go_in_step_with_one_that_says_what():
     words = ("algo=dqn", "env=acrobot,cartpole", "log_every=10,20", "zip=[env,log_every]")
     assert [job.config["log_every"] for job in sweep(words).jobs] == [10, 20]

@@ -15,7 +15,7 @@ import torch
 
 from benchmark import checkpoint, schema, store
 from benchmark.envs.config import from_dict, registered
-from benchmark.job import Job
+from benchmark.job import Evaluation, Job
 
 if TYPE_CHECKING:
     from benchmark.runner import Training
@@ -48,8 +48,7 @@ class Cost:
     def seconds(self, config: Mapping[str, Any]) -> float:
         """Return the seconds of a job with a config's budget and evaluations."""
         budget: int = config["budget"]
-        every: int | None = config["evaluation"]["every"]
-        every = max(1, budget // 20) if every is None else every
+        every = Evaluation.steps_between(config["evaluation"]["every"], budget)
         evaluations = budget // every if every else 0
         training = max(0.0, self.start + self.step * budget)
         return START + training + self.evaluation * evaluations + self.final
