@@ -66,7 +66,7 @@ _ONCE = (
     *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid", "resume"),
     *("seeds_per_job", "on_failure", "zip", "exclude"),
 )
-_NOT_LABELLED = ("algo", "env", "env.id", "seed", "components")
+_NOT_LABELLED = ("algo", "env", "env.id", "env.ends", "seed", "components")
 
 
 @dataclass

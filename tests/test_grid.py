@@ -129,6 +129,7 @@ def test_whatever_is_set_by_hand_is_in_the_label():
     assert (one["base"], one["full"]) == ("DQN, gamma=0.9", "Rainbow, gamma=0.9")
     wrapped = variant("algo=dqn", "env=acrobot", "env.wrappers.reward_scale=0.1")
     assert wrapped["label"] == "DQN, env.wrappers.reward_scale=0.1"
+    assert variant("algo=dqn", "env=acrobot", "env.ends=true")["label"] == "DQN"
 
 
 def test_a_key_by_hand_wins_over_a_component_but_may_not_undo_it():
