@@ -123,6 +123,9 @@ class Critics(Learner):
     ) -> None:
         members = [(seed, critic) for seed in seeds for critic in range(count)]
         super().__init__(members, "critics", sizes, lr, has_target, device, count)
+        self._first = Perceptron(seeds, "critics", *sizes).requires_grad_(False)
+        for first, every in zip(self._first.parameters(), self.net.parameters(), strict=True):
+            first.data = every.data[::count]  # a view
 
     def values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""
@@ -135,6 +138,10 @@ class Critics(Learner):
             return self.values(obs, action)
         finally:
             self.net.requires_grad_(True)
+
+    def judge_first(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return what the first critic alone would judge, ``[K, B]``, without asking the others."""
+        return self._first.forward(torch.cat([obs, action], -1)).squeeze(-1)
 
     def target_values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return what the targets say, ``[K, C, B]``."""

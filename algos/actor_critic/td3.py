@@ -137,7 +137,7 @@ class TD3:
             return box.to_env(action), {}
         action = squash(self.actor.net.forward(obs))
         if not explore:
-            return box.to_env(action), {"value": self.critics.values(obs, action)[:, 0]}
+            return box.to_env(action), {"value": self.critics.judge_first(obs, action)}
         return box.to_env(self.noise(action)), {}
 
     def observe(self, step: Step) -> None:
@@ -183,7 +183,7 @@ class TD3:
     def _policy_loss(self, obs: Tensor) -> Tensor:
         """Return the actor's loss ``[K]``: the first critic alone judges it."""
         action = squash(self.actor.net.forward(obs))
-        return continuous.deterministic_policy_loss(self.critics.judge(obs, action)[:, 0])
+        return continuous.deterministic_policy_loss(self.critics.judge_first(obs, action))
 
     def state(self) -> State:
         """Return networks, optimisers, replay, noise, streams and counters."""

@@ -147,6 +147,18 @@ def test_updates_are_due_by_steps_not_by_ticks(name: str, lanes: int, every: int
     assert due == [t for t in range(1, 41) if t * lanes >= 24 and t * lanes % gap == 0]
 
 
+@pytest.mark.parametrize("rows", [1, 8])
+@pytest.mark.parametrize("critics", [1, 2, 3])
+def test_the_first_critic_alone_says_what_it_says_among_all(critics: int, rows: int) -> None:
+    learner, world = grown(tiny("td3", critics=critics))
+    obs, action = world.obs.expand(-1, rows, -1), torch.zeros(3, rows, 2, requires_grad=True)
+    alone, among = learner.critics.judge_first(obs, action), learner.critics.judge(obs, action)
+    assert torch.equal(alone, among[:, 0])
+    (by_alone,) = torch.autograd.grad(alone.sum(), action)
+    (by_all,) = torch.autograd.grad(among[:, 0].sum(), action)
+    assert torch.equal(by_alone, by_all) and by_all.any()
+
+
 @pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
 def test_warm_up_is_uniform_over_the_environments_box(name: str) -> None:
     learner = agent(tiny(name, warmup=600, learning_starts=10_000))
