@@ -138,7 +138,7 @@ def syncs_in_update(path: str, text: str) -> Iterator[str]:
         if not isinstance(cls, ast.ClassDef):
             continue
         methods = {node.name: node for node in cls.body if isinstance(node, ast.FunctionDef)}
-        reached, queue = set(), ["update"]
+        reached, queue = set(), ["update", "_target", "_improve"]  # the last two from a base class
         while queue:
             name = queue.pop()
             if name in methods and name not in reached:

@@ -1,19 +1,25 @@
-"""What DDPG, TD3 and SAC share: their common settings, and what they have lived through."""
+"""What DDPG, TD3 and SAC share: common settings, what they have lived through, and the agent around
+what makes each of them itself: how it acts, what its critics learn, how its policy improves.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from algos.actor_critic.networks import Critics, Learner
 from algos.core.agent import Component, Spec, State, Step
 from algos.core.checks import check_cadence, check_layers, one_of, within
+from algos.core.noise import Warmup
 from algos.core.replay import Batch, Ring
 from algos.core.samplers import Latest, Uniform
 from algos.core.squashed import UnitBox
+from algos.formulas import td
 
 TARGETS = ("soft", "none")
 
@@ -93,21 +99,6 @@ FOUNDATIONS = (
 )
 
 
-def unsupported(spec: Spec) -> str | None:
-    """Say why an agent of bounded continuous actions and vector observations cannot do a task."""
-    space = spec.action_space
-    if not isinstance(space, spaces.Box):
-        return f"it needs continuous actions, the environment has {space}"
-    if len(space.shape) != 1:
-        return f"it needs actions that are vectors, the environment's have the shape {space.shape}"
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        return f"it needs bounded actions, the environment has {space}"
-    if len(spec.obs_space.shape) != 1:
-        shape = spec.obs_space.shape
-        return f"it needs observations that are vectors, the environment's have the shape {shape}"
-    return None
-
-
 class Experience:
     """What K seeds have lived through, and when and from what to learn next.
 
@@ -172,3 +163,129 @@ class Experience:
 
 def _float(obs: Tensor) -> Tensor:
     return obs if obs.dtype == torch.float32 else obs.float()
+
+
+class Part(Protocol):
+    """A piece of an agent with a state of its own."""
+
+    def state(self) -> State:
+        """Return all that its future depends on."""
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+
+
+class OffPolicy:
+    """An actor, C critics and their experience; an agent writes the last four methods.
+
+    Args:
+        config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
+        outputs: numbers that the actor gives for each of the A numbers of an action.
+        slow_actor: whether the actor has a target too.
+
+    Attributes:
+        parts: what learning depends on beside the weights, under the state's keys; an agent adds
+            its own.
+    """
+
+    max_seeds: ClassVar[int | None] = None
+    interacts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: OffPolicyConfig,
+        spec: Spec,
+        seeds: Sequence[int],
+        device: torch.device,
+        outputs: int,
+        slow_actor: bool,
+    ) -> None:
+        self.config, self.experience = config, Experience(config, spec, seeds, device)
+        n_obs, n_act = spec.obs_space.shape[0], self.experience.box.width
+        slow, sizes = config.target == "soft", (n_obs, config.hidden, outputs * n_act)
+        self.actor = Learner(seeds, "actor", sizes, config.actor_lr, slow and slow_actor, device)
+        sizes = n_obs + n_act, config.hidden, 1
+        self.critics = Critics(seeds, config.critics, sizes, config.critic_lr, slow, device)
+        self.warmup = Warmup(seeds, (config.lanes, n_act), config.warmup, device)
+        self.parts: dict[str, Part] = {
+            "actor": self.actor,
+            "critics": self.critics,
+            "experience": self.experience,
+            "warmup": self.warmup.draws,
+        }
+
+    @classmethod
+    def unsupported(cls, config: OffPolicyConfig, spec: Spec) -> str | None:
+        """Say why a task is impossible: actions are points of a bounded box."""
+        space, obs = spec.action_space, spec.obs_space.shape
+        if not isinstance(space, spaces.Box):
+            return f"it needs continuous actions, the environment has {space}"
+        if len(space.shape) != 1:
+            return (
+                f"it needs actions that are vectors, the environment's have the shape {space.shape}"
+            )
+        if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+            return f"it needs bounded actions, the environment has {space}"
+        if len(obs) != 1:
+            return f"it needs observations that are vectors, the environment's have the shape {obs}"
+        return None
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions ``[K, N, A]``; greedy acting remembers the values it expects."""
+        box = self.experience.box
+        if not explore:
+            action, value = self._greedy(obs)
+            return box.to_env(action), {"value": value}
+        random = self.warmup(self.experience.steps)
+        return box.to_env(self._explore(obs) if random is None else random), {}
+
+    def observe(self, step: Step) -> None:
+        """Store one tick."""
+        self.experience.add(step)
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Learn from ``gradient_steps`` batches if an update is due at this tick."""
+        if not self.experience.due():
+            return None
+        for _ in range(self.config.gradient_steps):
+            metrics = self._learn(self.experience.sample())
+        return metrics
+
+    def _learn(self, batch: Batch) -> dict[str, Tensor]:
+        """Move the critics of every seed to their target, then improve the rest."""
+        q = self.critics.values(batch.obs, batch.action)
+        loss = td.squared(q - self._target(batch).unsqueeze(1)).mean(-1)  # [K, C]
+        norm = self.critics.descend(loss)
+        metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}
+        metrics["loss/grad_norm"] = norm.view_as(loss).mean(1)
+        return metrics | self._improve(batch)
+
+    def state(self) -> State:
+        """Return the weights, which acting needs, and every part."""
+        weights = {"actor": self.actor.weights(), "critics": self.critics.weights()}
+        return {"policy": weights} | {name: part.state() for name, part in self.parts.items()}
+
+    def load(self, state: State) -> None:
+        """Continue from a state; from its "policy" alone, only acting works."""
+        self.actor.load_weights(state["policy"]["actor"])
+        self.critics.load_weights(state["policy"]["critics"])
+        if "experience" in state:
+            for name, part in self.parts.items():
+                part.load(state[name])
+
+    def _explore(self, obs: Tensor) -> Tensor:
+        """Return actions ``[K, N, A]`` in the unit box that are to be learned from."""
+        raise NotImplementedError
+
+    def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best actions ``[K, N, A]`` in the unit box, and their values ``[K, N]``."""
+        raise NotImplementedError
+
+    def _target(self, batch: Batch) -> Tensor:
+        """Return what the critics learn, ``[K, B]``, without a graph."""
+        raise NotImplementedError
+
+    def _improve(self, batch: Batch) -> dict[str, Tensor]:
+        """Update all but the critics' weights, once these have learned; return metrics ``[K]``."""
+        raise NotImplementedError

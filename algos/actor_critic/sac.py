@@ -17,12 +17,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from algos.actor_critic.networks import Critics, Learner
-from algos.actor_critic.off_policy import FOUNDATIONS, Experience, OffPolicyConfig, unsupported
-from algos.core.agent import Component, Spec, State, Step
+from algos.actor_critic.off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
+from algos.core.agent import Component, Spec, State
 from algos.core.checks import one_of, within
 from algos.core.nets import per_seed
-from algos.core.noise import Warmup
 from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.replay import Batch
 from algos.core.rng import Draws
@@ -120,52 +118,48 @@ class Temperature:
         self.optimizer.load(state["optimizer"])
 
 
-class SAC:
+class Streams(dict[str, Draws]):
+    """Random streams by their purpose, as one part of a state."""
+
+    def state(self) -> State:
+        """Return every stream's position."""
+        return {purpose: draws.state() for purpose, draws in self.items()}
+
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        for purpose, draws in self.items():
+            draws.load(state[purpose])
+
+
+class SAC(OffPolicy):
     """The agent; see ``SACConfig`` for its parts."""
 
     Config: ClassVar[type] = SACConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+    config: SACConfig
 
     def __init__(
         self, config: SACConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config = config
-        self.experience = Experience(config, spec, seeds, device)
-        n_obs, n_act = spec.obs_space.shape[0], self.experience.box.width
-        sizes = n_obs, config.hidden, 2 * n_act
-        self.actor = Learner(seeds, "actor", sizes, config.actor_lr, False, device)
-        sizes, has_target = (n_obs + n_act, config.hidden, 1), config.target == "soft"
-        self.critics = Critics(seeds, config.critics, sizes, config.critic_lr, has_target, device)
+        super().__init__(config, spec, seeds, device, outputs=2, slow_actor=False)
+        n_act = self.experience.box.width
         self.temperature = Temperature(config, len(seeds), n_act, device)
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
-        self.warmup = Warmup(seeds, grid, config.warmup, device)
-        self.draws = {
-            purpose: Draws(seeds, purpose, shape, "normal", device)
-            for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
-        }
+        self.draws = Streams(
+            {
+                purpose: Draws(seeds, purpose, shape, "normal", device)
+                for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
+            }
+        )
+        self.parts |= {"temperature": self.temperature, "streams": self.draws}
 
-    @classmethod
-    def unsupported(cls, config: SACConfig, spec: Spec) -> str | None:
-        """Say why the task is impossible: the policy is a density over a bounded box."""
-        return unsupported(spec)
+    def _explore(self, obs: Tensor) -> Tensor:
+        return self._sample(obs, "act")[0]
 
-    @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions ``[K, N, A]``; greedy acting takes tanh of the mean and remembers values.
-
-        The values are soft: they include the entropy to come.
-        """
-        box = self.experience.box
-        action = self.warmup(self.experience.steps) if explore else None
-        if action is not None:
-            return box.to_env(action), {}
-        if explore:
-            return box.to_env(self._sample(obs, "act")[0]), {}
+    def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Take tanh of the mean; the values are soft: they include the entropy to come."""
         action = squash(self._policy(obs)[0])
-        value = continuous.smallest(self.critics.values(obs, action))
-        return box.to_env(action), {"value": value}
+        return action, continuous.smallest(self.critics.values(obs, action))
 
     def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
@@ -176,40 +170,23 @@ class SAC:
         """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
         return squashed_gaussian(*self._policy(obs), self.draws[purpose]())
 
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.experience.add(step)
+    @torch.no_grad()
+    def _target(self, batch: Batch) -> Tensor:
+        """Return what the critics learn, ``[K, B]`` (Haarnoja et al. 2018a, equation 8)."""
+        action, log_prob = self._sample(batch.next_obs, "noise/next")
+        q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
+        value = continuous.soft_value(q, log_prob, self.temperature())
+        return td.bootstrap(batch.reward, batch.discount, value)
 
-    def update(self) -> dict[str, Tensor] | None:
-        """Learn from ``gradient_steps`` batches if an update is due at this tick."""
-        if not self.experience.due():
-            return None
-        for _ in range(self.config.gradient_steps):
-            metrics = self._learn(self.experience.sample())
-        return metrics
-
-    def _learn(self, batch: Batch) -> dict[str, Tensor]:
-        """Update critics, policy, temperature and targets of every seed."""
+    def _improve(self, batch: Batch) -> dict[str, Tensor]:
+        """Update the policy, the temperature and the targets of every seed."""
         alpha = self.temperature().detach()
-        q = self.critics.values(batch.obs, batch.action)
-        loss = td.squared(q - self._target(batch, alpha).unsqueeze(1)).mean(-1)  # [K, C]
-        norm = self.critics.descend(loss)
-        metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}
-        metrics["loss/grad_norm"] = norm.view_as(loss).mean(1)
         loss, log_prob = self._policy_loss(batch.obs, alpha)
         self.actor.descend(loss)
         self.temperature.learn(log_prob.detach())
         self.critics.follow(self.config.tau)
-        metrics |= {"loss/actor": loss.detach(), "loss/entropy": -log_prob.detach().mean(-1)}
+        metrics = {"loss/actor": loss.detach(), "loss/entropy": -log_prob.detach().mean(-1)}
         return metrics | {"loss/alpha": alpha}
-
-    @torch.no_grad()
-    def _target(self, batch: Batch, alpha: Tensor) -> Tensor:
-        """Return what the critics learn, ``[K, B]`` (Haarnoja et al. 2018a, equation 8)."""
-        action, log_prob = self._sample(batch.next_obs, "noise/next")
-        q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
-        value = continuous.soft_value(q, log_prob, alpha)
-        return td.bootstrap(batch.reward, batch.discount, value)
 
     def _policy_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
@@ -217,29 +194,3 @@ class SAC:
         value = continuous.smallest(self.critics.judge(obs, action))
         loss = continuous.soft_policy_loss(value, log_prob, alpha)
         return loss, log_prob
-
-    def state(self) -> State:
-        """Return networks, optimisers, temperature, replay and streams."""
-        return {
-            "policy": {"actor": self.actor.weights(), "critics": self.critics.weights()},
-            "actor": self.actor.state(),
-            "critics": self.critics.state(),
-            "temperature": self.temperature.state(),
-            "experience": self.experience.state(),
-            "warmup": self.warmup.draws.state(),
-            "streams": {purpose: draws.state() for purpose, draws in self.draws.items()},
-        }
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.actor.load_weights(state["policy"]["actor"])
-        self.critics.load_weights(state["policy"]["critics"])
-        if "experience" not in state:
-            return
-        self.actor.load(state["actor"])
-        self.critics.load(state["critics"])
-        self.temperature.load(state["temperature"])
-        self.experience.load(state["experience"])
-        self.warmup.draws.load(state["warmup"])
-        for purpose, draws in self.draws.items():
-            draws.load(state["streams"][purpose])

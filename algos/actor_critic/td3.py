@@ -20,8 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.actor_critic.networks import Critics, Learner
-from algos.actor_critic.off_policy import FOUNDATIONS, Experience, OffPolicyConfig, unsupported
+from algos.actor_critic.off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
 from algos.core import noise
 from algos.core.agent import Component, Spec, State, Step
 from algos.core.checks import one_of, within
@@ -95,79 +94,37 @@ COMPONENTS = (
 )
 
 
-class TD3:
+class TD3(OffPolicy):
     """The family's agent; see ``TD3Config`` for its parts."""
 
     Config: ClassVar[type] = TD3Config
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+    config: TD3Config
 
     def __init__(
         self, config: TD3Config, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config = config
-        self.experience = Experience(config, spec, seeds, device)
-        n_obs, n_act = spec.obs_space.shape[0], self.experience.box.width
-        has_target = config.target == "soft"
-        self.actor = Learner(
-            seeds, "actor", (n_obs, config.hidden, n_act), config.actor_lr, has_target, device
-        )
-        sizes = (n_obs + n_act, config.hidden, 1)
-        self.critics = Critics(seeds, config.critics, sizes, config.critic_lr, has_target, device)
-        grid = config.lanes, n_act
-        self.warmup = noise.Warmup(seeds, grid, config.warmup, device)
-        self.noise = _noise(config, seeds, grid, device)
+        super().__init__(config, spec, seeds, device, outputs=1, slow_actor=True)
+        n_act = self.experience.box.width
+        self.noise = _noise(config, seeds, (config.lanes, n_act), device)
         self.target_draws = Draws(
             seeds, "noise/target", (config.rows, n_act), "normal", device=device
         )
+        self.parts |= {"noise": self.noise, "target_draws": self.target_draws}
         self.updates = 0  # of the critics
 
-    @classmethod
-    def unsupported(cls, config: TD3Config, spec: Spec) -> str | None:
-        """Say why the task is impossible: the actor's output is a point of a bounded box."""
-        return unsupported(spec)
+    def _explore(self, obs: Tensor) -> Tensor:
+        return self.noise(squash(self.actor.net.forward(obs)))
 
-    @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions ``[K, N, A]``; greedy acting remembers the first critic's values."""
-        box = self.experience.box
-        action = self.warmup(self.experience.steps) if explore else None
-        if action is not None:
-            return box.to_env(action), {}
+    def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the actor's own actions; the values are the first critic's."""
         action = squash(self.actor.net.forward(obs))
-        if not explore:
-            return box.to_env(action), {"value": self.critics.judge_first(obs, action)}
-        return box.to_env(self.noise(action)), {}
+        return action, self.critics.judge_first(obs, action)
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
-        self.experience.add(step)
+        super().observe(step)
         self.noise.restart(step.terminated | step.truncated)
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Learn from ``gradient_steps`` batches if an update is due at this tick."""
-        if not self.experience.due():
-            return None
-        for _ in range(self.config.gradient_steps):
-            metrics = self._learn(self.experience.sample())
-        return metrics
-
-    def _learn(self, batch: Batch) -> dict[str, Tensor]:
-        """Update the critics of every seed and, every ``policy_every`` times, all the rest."""
-        q = self.critics.values(batch.obs, batch.action)
-        loss = td.squared(q - self._target(batch).unsqueeze(1)).mean(-1)  # [K, C]
-        norm = self.critics.descend(loss)
-        metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}
-        metrics["loss/grad_norm"] = norm.view_as(loss).mean(1)
-        self.updates += 1
-        if self.updates % self.config.policy_every == 0:
-            loss = self._policy_loss(batch.obs)
-            self.actor.descend(loss)
-            metrics["loss/actor"] = loss.detach()
-            self.actor.follow(self.config.tau)
-            self.critics.follow(self.config.tau)
-        return metrics
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
@@ -180,37 +137,30 @@ class TD3:
         q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
         return td.bootstrap(batch.reward, batch.discount, q)
 
+    def _improve(self, batch: Batch) -> dict[str, Tensor]:
+        """Update the actor and all targets of every seed, every ``policy_every`` times."""
+        self.updates += 1
+        if self.updates % self.config.policy_every:
+            return {}
+        loss = self._policy_loss(batch.obs)
+        self.actor.descend(loss)
+        self.actor.follow(self.config.tau)
+        self.critics.follow(self.config.tau)
+        return {"loss/actor": loss.detach()}
+
     def _policy_loss(self, obs: Tensor) -> Tensor:
         """Return the actor's loss ``[K]``: the first critic alone judges it."""
         action = squash(self.actor.net.forward(obs))
         return continuous.deterministic_policy_loss(self.critics.judge_first(obs, action))
 
     def state(self) -> State:
-        """Return networks, optimisers, replay, noise, streams and counters."""
-        return {
-            "policy": {"actor": self.actor.weights(), "critics": self.critics.weights()},
-            "actor": self.actor.state(),
-            "critics": self.critics.state(),
-            "experience": self.experience.state(),
-            "noise": self.noise.state(),
-            "warmup": self.warmup.draws.state(),
-            "target_draws": self.target_draws.state(),
-            "updates": self.updates,
-        }
+        """Return the weights, every part and the count of updates."""
+        return super().state() | {"updates": self.updates}
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.actor.load_weights(state["policy"]["actor"])
-        self.critics.load_weights(state["policy"]["critics"])
-        if "experience" not in state:
-            return
-        self.actor.load(state["actor"])
-        self.critics.load(state["critics"])
-        self.experience.load(state["experience"])
-        self.noise.load(state["noise"])
-        self.warmup.draws.load(state["warmup"])
-        self.target_draws.load(state["target_draws"])
-        self.updates = state["updates"]
+        super().load(state)
+        self.updates = state.get("updates", self.updates)
 
 
 def _noise(

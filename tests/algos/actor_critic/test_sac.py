@@ -47,7 +47,7 @@ def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     learner.draws = dict.fromkeys(learner.draws, lambda: noise)
     alpha = learner.temperature().detach()
     assert (len(alpha.unique()) == 3) == (name not in ("fixed temperature", "no entropy"))
-    y = learner._target(batch, alpha)
+    y = learner._target(batch)
     loss, log_prob = learner._policy_loss(batch.obs, alpha)
     learner.actor.optimizer.backward(loss)
     slow = learner.critics.target_params if name != "without targets" else learner.critics.params
@@ -77,7 +77,7 @@ def test_a_learning_step_descends_these_losses() -> None:
     learner._learn(batch)
     alpha = other.temperature().detach()
     q = other.critics.values(batch.obs, batch.action)
-    other.critics.descend((0.5 * (q - other._target(batch, alpha).unsqueeze(1)).square()).mean(-1))
+    other.critics.descend((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
     loss, log_prob = other._policy_loss(batch.obs, alpha)
     other.actor.descend(loss)
     other.temperature.learn(log_prob.detach())
