@@ -157,8 +157,8 @@ def test_a_hostile_name_is_text(page):
     assert page.locator("tbody th", has_text=HOSTILE).count() > 0
 
 
-@pytest.fixture
-def odd(browser, tmp_path):
+@pytest.fixture(scope="module")
+def odd(browser, tmp_path_factory):
     """Returns below 0; a run of "short" ends half-way; the lines of "one" and "two" are equal."""
     rows = [
         {"label": label, "env": "lake", "seed": s, "global_step": 10 * t, "eval/return": t - 5 + s}
@@ -168,11 +168,13 @@ def odd(browser, tmp_path):
         for t in range(11)
         if t <= 5 or label != "short" or s < 2
     ]
-    path = tmp_path / "odd.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
-    assert main(["report", str(path), "--take", "unfinished", "--out", str(tmp_path / "o")]) == 0
+    folder = tmp_path_factory.mktemp("odd")
+    pd.DataFrame(rows).to_csv(folder / "odd.csv", index=False)
+    out = folder / "out"
+    words = ["report", str(folder / "odd.csv"), "--take", "unfinished", "--out", str(out)]
+    assert main(words) == 0
     page = browser.new_page()
-    page.goto((tmp_path / "o" / "index.html").as_uri())
+    page.goto((out / "index.html").as_uri())
     page.wait_for_selector("body[data-ready=yes]")
     yield page
     page.close()
