@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark import atomic
+from benchmark.errors import ConfigError
 
 State = dict[str, Any]
 
@@ -38,8 +39,17 @@ def save(path: Path, state: State) -> None:
 
 
 def load(path: Path) -> State:
-    """Read what ``save`` wrote; nothing in the file is executed."""
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    """Read what ``save`` wrote; nothing in the file is executed.
+
+    Raises:
+        ConfigError: the file is broken.
+    """
+    data = io.BytesIO(path.read_bytes())
+    try:
+        state: State = torch.load(data, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch has many words for a file that it did not write so
+        name = type(error).__name__
+        raise ConfigError(f"{path} cannot be read: it is not what was saved ({name})") from None
     return state
 
 

@@ -43,7 +43,7 @@ def path_of(job: Job) -> Path:
 
 def of(study_dir: Path) -> list[Claim]:
     """Return every claim of a study, dead ones too."""
-    found = (store.read_json(path) for path in (study_dir / "claims").glob("*.json"))
+    found = (store.read_passing(path) for path in (study_dir / "claims").glob("*.json"))
     return [claim for claim in found if claim is not None]
 
 
@@ -151,7 +151,7 @@ def ask_to_stop(study_dir: Path) -> int:
 def release(job: Job) -> None:
     """Give a job's claim back; a claim of another mark is left alone."""
     with atomic.mutex(Path(job.study_dir)):
-        claim: Claim | None = store.read_json(path_of(job))
+        claim: Claim | None = store.read_passing(path_of(job))
         if claim is not None and claim["mark"] == job.mark:
             path_of(job).unlink(missing_ok=True)
 
@@ -162,7 +162,7 @@ def _owner() -> dict[str, Any]:
 
 def _renew(job: Job, **changes: Any) -> bool:
     with atomic.mutex(Path(job.study_dir)):
-        claim: Claim | None = store.read_json(path_of(job))
+        claim: Claim | None = store.read_passing(path_of(job))
         if claim is None or claim["mark"] != job.mark:
             return False
         store.write_json(path_of(job), {**claim, "beat": claim["beat"] + 1, **changes})

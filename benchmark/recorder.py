@@ -82,11 +82,15 @@ class RunWriter:
         self._write_status(reason, exit_code, failure)
 
     def note_mirror(self) -> None:
-        """Write down how the mirror of a run that has ended came out."""
-        self._write_status(*self._outcome)
+        """Write down how the mirror of a run that has ended came out: its last word."""
+        self._write_status(*self._outcome, sync=True)
 
     def _write_status(
-        self, reason: str | None = None, exit_code: int | None = None, failure: str | None = None
+        self,
+        reason: str | None = None,
+        exit_code: int | None = None,
+        failure: str | None = None,
+        sync: bool = False,
     ) -> None:
         self._outcome = reason, exit_code, failure
         finished = self.state == schema.FINISHED
@@ -102,7 +106,7 @@ class RunWriter:
             size=self._metrics.path.stat().st_size if finished else None,
             updated=time.time(),
         )
-        store.write_json(self.folder / "status.json", status)
+        store.write_json(self.folder / "status.json", status, sync)
 
 
 _BEAT = 1.0  # seconds between two heartbeats at least, where no row is due

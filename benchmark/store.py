@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
@@ -208,9 +209,12 @@ def keep_diff(study_dir: Path) -> None:
         write_text(path, f"# git {git_sha()}\n{diff.stdout}")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, no secret in it, so that a reader sees the old file or the new one whole."""
-    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode())
+def write_json(path: Path, value: Any, sync: bool = False) -> None:
+    """Write JSON, no secret in it, so that a reader sees the old file or the new one whole.
+
+    With ``sync`` this holds after a power cut too.
+    """
+    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode(), sync)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -231,16 +235,39 @@ def study_name(key: str, name: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None if there is none."""
+    """Return the content of a JSON file, or None if there is none.
+
+    Raises:
+        ConfigError: it is broken, as a power cut or a full disk may leave it.
+    """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read ({error})") from None
+
+
+def read_passing(path: Path) -> Any:
+    """Return the content of a file that will be written again; None where it is broken or absent.
+
+    That it is broken is said once in a process.
+    """
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        _say_once(f"{error}: taken as absent")
         return None
 
 
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def read_status(run_dir: Path) -> schema.Status | None:
-    """Return a run's status, or None if it never began."""
-    status: schema.Status | None = read_json(run_dir / "status.json")
+    """Return a run's status; None if it never began, or nobody can tell how far it got."""
+    status: schema.Status | None = read_passing(run_dir / "status.json")
     return status
 
 

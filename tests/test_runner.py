@@ -16,6 +16,7 @@ import torch
 from algos.dqn.config import DQNConfig
 from algos.dqn.dqn import DQN
 from benchmark import schema, store
+from benchmark.cli import main
 from benchmark.errors import ConfigError
 from benchmark.evaluate import evaluate_run
 from benchmark.job import Job
@@ -280,3 +281,33 @@ def test_a_metric_that_is_not_one_number_a_seed_is_named(
     assert {status(work, k)["reason"] for k in range(3)} == {
         "ValueError: update() returns loss/q of shape [], not [K] = [3]"
     }
+
+
+def test_the_last_word_on_a_run_outlives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[dict[str, Any]] = []
+    write = store.write_json
+
+    def spy(path: Path, value: Any, sync: bool = False) -> None:
+        write(path, value, sync)
+        if sync:
+            synced.append(value)
+
+    monkeypatch.setattr(store, "write_json", spy)
+    work = finished(job(tmp_path))
+    assert synced == [status(work, k) for k in range(3)]
+
+
+def test_broken_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = finished(job(tmp_path, seeds=(5,)))
+    (folder,) = folders(work)
+    path = folder / "weights.pt"
+    whole = path.read_bytes()
+    for content in (b"", b"\0" * 100, whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        for command in (["evaluate", str(folder), "--episodes", "2"], ["video", str(folder)]):
+            assert main(command) == 2
+            out, err = capsys.readouterr()
+            assert out == "" and err.startswith(f"error: {path} cannot be read: ")
+            assert err.count("\n") == 1

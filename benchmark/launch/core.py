@@ -244,13 +244,22 @@ class _Drive:
         now = time.monotonic()
         for job in list(self.runner.running.values()):
             hang = job.config["limits"]["hang"]
-            claim = store.read_json(claims.path_of(job))
+            claim = store.read_passing(claims.path_of(job))
             beat, since = self.beats.get(job.job_id, (-1, now))
             if claim is None or claim["beat"] != beat:
                 self.beats[job.job_id] = (claim["beat"] if claim else -1), now
             elif hang is not None and now - since > hang + _BLIND:
-                ledger.end(job, schema.FAILED, "hang: no sign of life", "", schema.HANG, 1)
+                ledger.end(job, schema.FAILED, _why_it_hangs(job), "", schema.HANG, 1)
                 self.runner.kill(job.job_id)
+
+
+def _why_it_hangs(job: Job) -> str:
+    """Return why a job is ended that shows no life: what it has said itself of one of its runs.
+
+    A process whose main thread leaves the others no time may come no further than that.
+    """
+    said = [s["reason"] for s in ledger.statuses(job) if s["failure"] == schema.HANG]
+    return next(filter(None, said), "hang: no sign of life")
 
 
 def _unwritten(job: Job, reason: str, error: OSError) -> list[schema.Status]:

@@ -136,7 +136,7 @@ class _Past:
             self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        record = store.read_json(folder / "run.json")
+        record = store.read_passing(folder / "run.json")
         if record is None or "pack" not in record or record["job_id"] in self._jobs:
             return
         if not ledger.is_finished(folder):

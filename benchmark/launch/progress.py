@@ -90,7 +90,8 @@ class Progress:
     def _beats(self) -> list[tuple[Job, dict[str, Any]]]:
         running = list(self.running.values())
         return [
-            (job, store.read_json(store.job_dir(job) / "heartbeat.json") or {}) for job in running
+            (job, store.read_passing(store.job_dir(job) / "heartbeat.json") or {})
+            for job in running
         ]
 
     def head(self) -> str:

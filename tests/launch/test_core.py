@@ -261,6 +261,37 @@ def test_a_finished_run_whose_rows_are_cut_is_run_again(tmp_path, capsys):
     assert unfinished(planned) == job.run_ids
 
 
+@pytest.mark.parametrize("left", [b"", b"\0\0", b'{"state": "fini'])
+def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
+    planned = plan(tmp_path, [fakes.FINISH], "seed=0,1,2")
+    launch(planned, "inline", {}, fakes.play)
+    (job,) = planned.jobs
+    path = store.run_dir(job, job.run_ids[1]) / "status.json"
+    path.write_bytes(left)
+    capfd.readouterr()
+    store._say_once.cache_clear()
+    assert [job.seeds for job in remaining(planned)] == [[1]]
+    assert "3 runs, 1 planned, 2 finished" in summary(tmp_path / "adhoc")
+    told = capfd.readouterr().err
+    assert told.startswith(f"{path} cannot be read (") and told.count("\n") == 1
+    claims.path_of(job).write_bytes(left)  # what a power cut does to one file it does to others
+    (store.job_dir(job) / "heartbeat.json").write_bytes(left)
+    assert launch(planned, "inline", {}, fakes.play)
+    assert remaining(planned) == []
+
+
+@pytest.mark.parametrize("name", ["plan.json", "run.json"])
+def test_another_broken_file_is_one_line_that_names_it(tmp_path, capsys, name):
+    planned = plan(tmp_path, [fakes.FINISH])
+    launch(planned, "inline", {}, fakes.play)
+    (path,) = tmp_path.rglob(name)
+    path.write_bytes(path.read_bytes()[:100])
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "adhoc")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {path} cannot be read (") and err.count("\n") == 1
+
+
 def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
     planned = plan(tmp_path, [fakes.FINISH])
     path = tmp_path / "adhoc" / "plan.json"

@@ -1,15 +1,18 @@
 """What can go wrong with a job costs that job only, and its folder says what it was."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
-from benchmark import schema, store
+from benchmark import claims, ledger, schema, store
 from benchmark.errors import ConfigError
 from benchmark.grid import sweep
+from benchmark.launch import core
 from benchmark.launch.core import launch
 from benchmark.launch.executor import Exit
 from benchmark.launch.faults import classify
+from benchmark.launch.progress import Progress
 from tests.launch import fakes
 from tests.launch.test_core import plan, states
 
@@ -44,6 +47,26 @@ def test_every_failure_is_contained_told_and_tried_again_as_its_class_says(tmp_p
     assert "in play" in hung.read_text()  # where it hangs
     assert f"18 runs, 4 finished, {2 * len(ENDS)} failed" in out
     assert "NOT complete" in out
+
+
+@pytest.mark.parametrize("said", ["hang: no step for 7 s, limits.hang=0", None])
+def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
+    """Its watching thread had time to speak of one run only, as where C code keeps the lock."""
+    monkeypatch.setattr(core, "_BLIND", -1.0)
+    planned = plan(tmp_path, [fakes.HANG], "seed=0,1,2", "limits.hang=0")
+    job = claims.Watch().take(planned.jobs[0])
+    ledger.prepare(job)
+    runner = fakes.Together(slots=1)
+    runner.start(job)
+    drive = core._Drive(planned, [], runner, Progress(planned, [job], runner.running))
+    drive._look()
+    assert {s["state"] for s in ledger.statuses(job)} == {schema.PLANNED}  # its first beat
+    if said is not None:
+        first = replace(job, seeds=job.seeds[:1], run_ids=job.run_ids[:1])
+        ledger.end(first, schema.FAILED, said, "", schema.HANG, 1)
+    drive._look()
+    ends = {(s["state"], s["failure"], s["reason"]) for s in ledger.statuses(job)}
+    assert ends == {(schema.FAILED, schema.HANG, said or "hang: no sign of life")}
 
 
 def test_a_job_ends_at_its_timeout(tmp_path, capfd):
