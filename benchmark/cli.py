@@ -182,7 +182,7 @@ def _submit(words: list[str]) -> int:
     log = plan.study_dir / "launch.log"
     with log.open("ab") as file:
         driver = subprocess.Popen(
-            [sys.executable, "-m", "benchmark", *words],
+            [sys.executable, "-m", "benchmark.launch.submitted", str(log), *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

@@ -66,6 +66,25 @@ def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     }
 
 
+def test_what_a_submitted_run_prints_is_clean(tmp_path, monkeypatch, capsys):
+    """A single run takes place in the process that was submitted, whose output is a file."""
+    start = subprocess.Popen
+
+    def started(*words, **more):
+        driver = start(*words, **more)
+        driver.wait()
+        return driver
+
+    monkeypatch.setattr(cli.subprocess, "Popen", started)
+    monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
+    monkeypatch.setenv("LEAKY", IN_CONFIG)
+    words = [*LEAKY, "env.kwargs.api_key='${oc.env:LEAKY}'", f"results={tmp_path}"]
+    assert cli.main(["submit", *words, "tracking=disabled", "budget=300"]) == 0
+    log = (tmp_path / "adhoc" / "launch.log").read_text()
+    assert f"opened with {HIDDEN} and {HIDDEN}" in log and "NOT complete" in log
+    assert IN_CONFIG not in log and IN_ENVIRONMENT not in log
+
+
 def test_nothing_that_is_sent_or_exported_holds_a_secret(
     wandb_server: WandbServer, tmp_path, monkeypatch
 ):
