@@ -171,9 +171,10 @@ def _merge(words: list[str]) -> int:
     args = parser.parse_args(words)
     target = folder(args.target)
     for source in map(folder, args.sources):
-        copied, planned = studies.merge(target, source)
+        copied, planned, mirrored = studies.merge(target, source)
         told = f"{plural(copied, 'finished run')} copied, {plural(planned, 'run')} new to the plan"
         print(f"{source}: {told}")
+        _tell_of_mirrored(mirrored, target)
     print(summary(target))
     return 0
 
@@ -201,8 +202,18 @@ def _rename(words: list[str]) -> int:
     parser.add_argument("study_dir", type=str)
     parser.add_argument("name", type=str)
     args = parser.parse_args(words)
-    print(f"now {studies.rename(folder(args.study_dir), args.name)}")
+    study, mirrored = studies.rename(folder(args.study_dir), args.name)
+    print(f"now {study}")
+    _tell_of_mirrored(mirrored, study)
     return 0
+
+
+def _tell_of_mirrored(count: int, study: Path) -> None:
+    if count:
+        print(
+            f"W&B keeps what it has of {plural(count, 'run')} under the other study's name; "
+            f"python -m benchmark wandb-push {study} sends them under this one"
+        )
 
 
 def _delete(words: list[str]) -> int:

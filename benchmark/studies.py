@@ -49,18 +49,27 @@ def extend(study_dir: Path, count: int) -> int:
     return len(plan["runs"]) - before
 
 
-def merge(target: Path, source: Path) -> tuple[int, int]:
+def merge(target: Path, source: Path) -> tuple[int, int, int]:
     """Copy into a study what another folder of it has and it has not.
 
-    A run that is finished in both must be the same in both.
+    A run that is finished in both must be the same in both. A study of another name gives its runs
+    away: they are the target's from then on, in their records too. Only W&B, whose runs cannot be
+    called anew, keeps what it has of them under the other name; a push sends them once more.
 
     Returns:
-        How many runs were copied, and how many were planned only in ``source``.
+        How many runs were copied, how many were planned only in ``source``, and of how many W&B
+        may have something under the other name.
 
     Raises:
         ConfigError: a folder is no study, or is running, or the two disagree on a run.
     """
     plan, other = idle(target), idle(source)
+    for cell in sorted(plan["cells"].keys() & other["cells"].keys()):
+        configs = (plan["cells"][cell]["config"], other["cells"][cell]["config"])
+        for what in ledger.changed(*configs):
+            raise ConfigError(
+                f"{what} in {source}, though both call it {cell}: keep the folders apart"
+            )
     ours, theirs = target / "runs", source / "runs"
     names = [run["run_id"] for run in other["runs"]]
     finished = [name for name in names if ledger.is_finished(theirs / name)]
@@ -71,11 +80,12 @@ def merge(target: Path, source: Path) -> tuple[int, int]:
             f"{len(unequal)} runs are finished in both folders with different rows, first "
             f"{unequal[0]}: delete one of them, or keep the folders apart"
         )
-    copied = [name for name in finished if name not in both]
+    copied, mirrored = [name for name in finished if name not in both], 0
     for name in copied:
         partial = ours / f".{name}"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(theirs / name, partial)
+        mirrored += _give_to(partial, plan["study"])
         shutil.rmtree(ours / name, ignore_errors=True)
         partial.rename(ours / name)
     known = {run["run_id"] for run in plan["runs"]}
@@ -84,7 +94,17 @@ def merge(target: Path, source: Path) -> tuple[int, int]:
     plan["cells"] = {**other["cells"], **plan["cells"]}
     plan["skipped"] += [pair for pair in other["skipped"] if pair not in plan["skipped"]]
     store.write_json(target / "plan.json", plan)
-    return len(copied), len(new)
+    return len(copied), len(new), mirrored
+
+
+def _give_to(folder: Path, study: str) -> bool:
+    """Write a study's name into a run's record; say whether W&B may know the run by another."""
+    record = store.read_json(folder / "run.json")
+    if record["study"] == study:
+        return False
+    store.write_json(folder / "run.json", {**record, "study": study})
+    status = store.read_status(folder)
+    return status is not None and status["wandb"] not in (None, "disabled", "offline")
 
 
 def _rows(folder: Path) -> bytes:
@@ -106,8 +126,11 @@ def prune(study_dir: Path) -> int:
     return freed
 
 
-def rename(study_dir: Path, name: str) -> Path:
-    """Give a study another name and return its folder.
+def rename(study_dir: Path, name: str) -> tuple[Path, int]:
+    """Give a study another name, in its runs' records too.
+
+    Returns:
+        Its folder, and of how many runs W&B may have something under the old name; see ``merge``.
 
     Raises:
         ConfigError: the name is taken or no folder's name, or the study is running.
@@ -116,10 +139,9 @@ def rename(study_dir: Path, name: str) -> Path:
     if target.exists():
         raise ConfigError(f"{target} exists: merge the two, or choose another name")
     study_dir.rename(target)
-    for path in target.glob("runs/*/run.json"):
-        store.write_json(path, {**store.read_json(path), "study": name})
+    mirrored = sum(_give_to(path.parent, name) for path in target.glob("runs/*/run.json"))
     store.write_json(target / "plan.json", {**plan, "study": name})
-    return target
+    return target, mirrored
 
 
 def delete(study_dir: Path) -> None:

@@ -97,6 +97,33 @@ def test_folders_of_two_machines_merge(tmp_path, capsys):
     assert (one / "plan.json").read_bytes() == before
 
 
+def test_what_another_study_gives_is_the_targets_in_its_records_too(tmp_path, capsys):
+    """Else W&B would group it, and the report name it, by a study that it is not part of."""
+    one = ran(tmp_path / "one")
+    assert launch(planned(tmp_path / "two", "seed=2,3", "env=cartpole", "name=t"), "inline", {})
+    two = tmp_path / "two" / "t"
+    path = next(two.glob("runs/*-s3-*")) / "status.json"
+    store.write_json(path, {**store.read_json(path), "wandb": "online"})
+    said = told(["merge", str(one), str(two)], capsys)
+    assert "2 finished runs copied, 2 runs new to the plan" in said
+    assert "W&B keeps what it has of 1 run under the other study's name; python -m" in said
+    assert {store.read_json(path)["study"] for path in one.glob("runs/*/run.json")} == {"s"}
+    assert {store.read_json(path)["study"] for path in two.glob("runs/*/run.json")} == {"t"}
+    assert "W&B keeps what it has of 1 run" in told(["rename", str(two), "u"], capsys)
+
+
+def test_folders_that_run_something_else_under_one_name_do_not_merge(tmp_path, capsys):
+    one, two = ran(tmp_path / "one"), ran(tmp_path / "two", "seed=2,3")
+    other = plan(two)
+    cell = next(iter(other["cells"]))
+    other["cells"][cell]["config"]["algo"]["gamma"] = 0.5
+    store.write_json(two / "plan.json", other)
+    before = (one / "plan.json").read_bytes()
+    said = told(["merge", str(one), str(two)], capsys, 2)
+    assert f"algo.gamma was 0.99 and is 0.5 in {two}, though both call it {cell}" in said
+    assert (one / "plan.json").read_bytes() == before and len(list(one.glob("runs/*"))) == 4
+
+
 def test_prune_drops_checkpoints_only(tmp_path, capsys):
     study = ran(tmp_path)
     kept = {path for path in study.rglob("*") if path.is_file()}
