@@ -238,7 +238,7 @@ def test_a_run_id_is_the_experiment_and_nothing_else(
 
 
 def test_an_agents_budget_that_lanes_do_not_divide_is_reached(tmp_path: Path) -> None:
-    work = finished(job(tmp_path, algo__lanes=3, budget=200))
+    work = finished(job(tmp_path, algo__lanes=3, algo__train_every=3, budget=200))
     rows = read_rows(next(folders(work)) / "metrics.jsonl")
     assert rows[-1][schema.STEP] == 201 and schema.FINAL_RETURN in rows[-1]
     assert np.diff([row[schema.STEP] for row in rows]).min() > 0
