@@ -1,5 +1,6 @@
 """What a plan will cost: from the runs that this results folder holds, else from short trials."""
 
+import contextlib
 import heapq
 import sys
 from collections import defaultdict
@@ -133,7 +134,8 @@ class _Past:
         self._jobs: set[str] = set()
         folders = [f for algo in algos for f in results.glob(f"*/runs/{algo}-*")]
         for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
-            self._read(folder)
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self._read(folder)  # a broken folder, maybe of another study, tells nothing
 
     def _read(self, folder: Path) -> None:
         record = store.read_passing(folder / "run.json")
@@ -141,10 +143,10 @@ class _Past:
             return
         if not ledger.is_finished(folder):
             return
-        self._jobs.add(record["job_id"])  # its runs were trained together: they tell the same
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
         if len(self._costs[cell][k]) < _RUNS and (found := cost.fitted(folder)) is not None:
             self._costs[cell][k].append(found)
+        self._jobs.add(record["job_id"])  # its runs were trained together: they tell the same
 
     def cost(self, job: Job) -> Cost | None:
         """Return what jobs of a cell cost before, with as many seeds or between two other counts.

@@ -85,6 +85,18 @@ def test_between_two_numbers_of_seeds_it_is_between_their_costs(tmp_path):
     assert past.cost(job(tmp_path, "seed=range(20,40)")) is None  # a trial tells more
 
 
+@pytest.mark.parametrize("broken", ["{", "[1]", "3", '{"pack": {}}'])
+@pytest.mark.parametrize("file", ["run.json", "status.json"])
+def test_a_broken_neighbour_is_passed_over(tmp_path, file, broken):
+    ran(job(tmp_path, "seed=range(0,10)"), TEN)
+    ran(job(tmp_path, "seed=range(20,30)", "name=broken"), replace(TEN, step=9.0))
+    for folder in (tmp_path / "broken" / "runs").iterdir():
+        (folder / file).write_text(broken)
+    found = price.of([job(tmp_path, "seed=range(40,50)")], tmp_path, slots=2)
+    assert found.past == 1
+    assert found.cpu == pytest.approx(START - 0.5 + 23.0 + 2.0)
+
+
 def test_several_processes_are_told_by_the_clock_and_take_as_many_slots(tmp_path):
     own = ("algo=a3c", "seed=0", "algo.cpus=2")
     ran(job(tmp_path, *own), TEN)
