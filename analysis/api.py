@@ -1,6 +1,6 @@
 """The analysis in a notebook: ``analysis.load("results/rainbow").ablation()``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from analysis import factorial, planning, stats
 from analysis.ablation import Choice, ablate
 from analysis.data import Data, Where
 from analysis.data import load as load_data
+from analysis.errors import AnalysisError, nearest
 from analysis.verdict import Verdict, verdicts
 from benchmark.schema import STEP
+
+CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
 
 class Study:
@@ -45,15 +48,19 @@ class Study:
         return cv.curve_metric(self.data)
 
     def curves(self, axis: str = STEP) -> pd.DataFrame:
-        """Return learning curves with intervals."""
+        """Return learning curves with intervals, over steps or over ``time/wall``."""
+        _known("axis", axis, cv.AXES.values())
         return cv.learning_curves(self.data, self.metric, axis)
 
     def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return the component study: one row per environment, section, metric and label."""
+        _known("test", test, stats.TESTS)
+        _known("correction", correction, CORRECTIONS)
         return ablate(self.data, self.scores, Choice(test, correction))
 
     def factorial(self, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return main effects, interactions and Shapley values of every complete factorial."""
+        _known("correction", correction, CORRECTIONS)
         return factorial.effects(self.data, self.scores, Choice(correction=correction))
 
     def verdicts(self) -> list[Verdict]:
@@ -62,11 +69,25 @@ class Study:
 
     def compare(self, old: "Study", margin: float = 0.05) -> pd.DataFrame:
         """Say where these runs are worse than ``old``, and where they are surely not."""
+        if not 0 <= margin < np.inf:
+            raise AnalysisError(f"margin: {margin} is no share; say 0.05 for 5 %")
         return comparison.against(self.data, old.data, margin)
 
-    def power(self, **options: Any) -> pd.DataFrame:
+    def power(
+        self,
+        reference: str | None = None,
+        family: int | None = None,
+        effect: float | None = None,
+        sizes: Sequence[int] = planning.SIZES,
+    ) -> pd.DataFrame:
         """Return power curves and the seeds needed; options as in ``planning.plan``."""
-        return planning.plan(self.data, self.scores, **options)
+        if reference is not None:
+            _known("label", reference, self.data.labels)
+        if family is not None and family < 1:
+            raise AnalysisError(f"family: {family} comparisons; there is at least 1")
+        if effect is not None and not np.isfinite(effect):
+            raise AnalysisError(f"effect: {effect} is no finite number")
+        return planning.plan(self.data, self.scores, reference, family, effect, sizes)
 
     def aggregate(self, how: str = cv.REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""
@@ -83,6 +104,11 @@ class Study:
         return write(
             self.data, Path(out), f"analysis.load({self.data.folders!r}).report({str(out)!r})"
         ).page
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> None:
+    if name not in names:
+        raise AnalysisError(f"no {what} {name!r}; there are {nearest(name, names)}")
 
 
 def load(where: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Study:

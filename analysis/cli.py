@@ -1,6 +1,7 @@
 """``python -m analysis``: the command line of the analysis."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from analysis import curves, stats
-from analysis.api import Study, load
+from analysis.api import CORRECTIONS, Study, load
 from analysis.data import FLAGS
 from analysis.errors import AnalysisError
 
@@ -60,11 +61,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 after one line about bad input."""
     try:
         options = _parser().parse_args(arguments)
+        _check_out(getattr(options, "out", None))
         COMMANDS[options.command](options)
     except AnalysisError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"analysis: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _check_out(out: Path | None) -> None:
+    """Refuse what is no folder to write to before anything is computed."""
+    if out is not None:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise AnalysisError(f"--out {out}: {there} is a file; name a folder")
+        if not os.access(there, os.W_OK):
+            raise AnalysisError(f"--out {out}: cannot write to {there}")
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -103,9 +119,7 @@ def _options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--out", type=Path, help="folder to write to")
     if name in ("report", "ablation"):
         parser.add_argument("--test", default=stats.AUTO, choices=stats.TESTS)
-        parser.add_argument(
-            "--correct", default=stats.HOLM, choices=[stats.HOLM, stats.BH, stats.NONE]
-        )
+        parser.add_argument("--correct", default=stats.HOLM, choices=CORRECTIONS)
     if name in ("table", "ablation", "compare", "power", "profile"):
         parser.add_argument("--format", default="text", choices=_FORMATS)
     if name in ("table", "profile"):
@@ -137,9 +151,16 @@ def _load(options: argparse.Namespace) -> Study:
         print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
     study = load(options.where, take=options.take)
     if getattr(options, "rename", None) or getattr(options, "order", None):
-        pairs = [word.partition("=")[::2] for word in options.rename]
-        study = Study(study.data.presented(dict(pairs), options.order or []))
+        pairs = dict(map(_pair, options.rename))
+        study = Study(study.data.presented(pairs, options.order or []))
     return _scored(study)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    old, _, new = word.partition("=")
+    if not (old and new):
+        raise AnalysisError(f"--rename {word}: say OLD=NEW")
+    return old, new
 
 
 def _scored(study: Study) -> Study:
@@ -283,11 +304,6 @@ def power(options: argparse.Namespace) -> None:
     from analysis.layout import from_frame
 
     study = _load(options)
-    if options.reference and options.reference not in study.data.labels:
-        from analysis.errors import nearest
-
-        near = nearest(options.reference, study.data.labels)
-        raise AnalysisError(f"no label {options.reference!r}; there are {near}")
     found = study.power(reference=options.reference, effect=options.effect, family=options.family)
     if found.empty:
         raise AnalysisError("no two labels with two runs each on one environment")

@@ -143,7 +143,10 @@ def read_published(path: str) -> pd.DataFrame:
     """
     if not Path(path).is_file():
         raise AnalysisError(f"{path}: no such file")
-    frame = pd.read_csv(path, comment="#")
+    try:
+        frame = pd.read_csv(path, comment="#")
+    except ValueError as error:
+        raise AnalysisError(f"{path}: unreadable ({str(error).splitlines()[0]})") from None
     for column in ("label", "env", "score", "source"):
         if column not in frame:
             raise AnalysisError(f"{path}: no column {column!r}; there are {names_of(frame)}")

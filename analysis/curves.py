@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis import stats
 from analysis.data import Data
+from analysis.errors import AnalysisError, nearest
 from analysis.sources.frames import WALL
 from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
 
@@ -260,7 +261,12 @@ def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) 
         how: "reference" (0 random, 1 reference, both of the environment), "human" (Atari games, the
             57 random and human scores of dqn_zoo), or "min-max" (over all runs of the environment).
         metric: which score.
+
+    Raises:
+        AnalysisError: there is no such normalisation.
     """
+    if how not in NORMALISERS:
+        raise AnalysisError(f"no normalisation {how!r}; there are {nearest(how, NORMALISERS)}")
     if how == HUMAN:
         low, high = _human(scores)
     elif how == MIN_MAX:

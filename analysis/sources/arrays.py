@@ -6,12 +6,14 @@ NaN throughout a task is listed as missing, one whose last steps are NaN ends be
 """
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.sources.frames import MISSING, Frames, unknown_path
@@ -31,10 +33,15 @@ def read(where: str) -> Frames:
     if not path.is_file():
         raise unknown_path(where, [str(p) for p in path.parent.glob("*.npz")])
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise AnalysisError(f"{where}: one array without a label; numpy.savez names them")
+        with file:
             content = dict(file)
-    except (OSError, EOFError, ValueError) as error:
-        raise AnalysisError(f"{where}: unreadable ({error})") from None
+    except AnalysisError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise AnalysisError(f"{where}: unreadable ({str(error).splitlines()[0]})") from None
     extra = {key: content.pop(key) for key in _EXTRA if key in content}
     return from_arrays(content, where, path.stem, **extra)
 
@@ -56,7 +63,7 @@ def from_arrays(
     """
     if not scores:
         raise AnalysisError(f"{where}: holds no array of scores")
-    arrays = {str(label): np.asarray(x, float) for label, x in scores.items()}
+    arrays = {str(label): _numbers(x, label, where) for label, x in scores.items()}
     shapes = {x.shape[1:] for x in arrays.values()}
     if len(shapes) > 1 or not 1 <= len(min(shapes)) <= 2:
         raise AnalysisError(f"{where}: every array must be [runs, tasks] or [runs, tasks, steps]")
@@ -65,7 +72,7 @@ def from_arrays(
     grid = (
         np.arange(1, length[0] + 1)
         if steps is None and length
-        else np.atleast_1d(steps if length else 0)
+        else np.atleast_1d(_numbers(steps, "steps", where) if length else 0)
     )
     given = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
     given |= {
@@ -75,8 +82,8 @@ def from_arrays(
         if len(values) != wanted:
             raise AnalysisError(f"{where}: {key} names {len(values)}, the arrays hold {wanted}")
     ends = {
-        "random": np.full(count, np.nan) if random is None else np.asarray(random, float),
-        "reference": np.full(count, np.nan) if reference is None else np.asarray(reference, float),
+        key: np.full(count, np.nan) if x is None else _numbers(x, key, where)
+        for key, x in (("random", random), ("reference", reference))
     }
     rows, parts = [], []
     for label, x in arrays.items():
@@ -102,3 +109,13 @@ def from_arrays(
         }
     )
     return Frames(pd.DataFrame(rows), metrics)
+
+
+def _numbers(values: Any, name: str, where: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise AnalysisError(f"{where}: {name} holds something that is no number") from None
+    if not numbers.size:
+        raise AnalysisError(f"{where}: {name} is empty")
+    return numbers

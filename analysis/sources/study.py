@@ -16,6 +16,8 @@ from analysis.sources.folder import Run, read_json, read_run
 from analysis.sources.frames import Frames, stack
 from benchmark import schema
 
+_PLANNED = ("run_id", "algo", "variant", "env", "seed", "budget", "protocol")
+
 
 def accepts(where: str) -> bool:
     """Take everything: other sources were asked before."""
@@ -59,6 +61,10 @@ def _read_plan(folder: Path) -> dict[str, Any]:
         )
     if not plan.get("runs"):
         raise AnalysisError(f"{folder}/plan.json plans no run")
+    for number, run in enumerate(plan["runs"], 1):
+        for key in _PLANNED:
+            if key not in run:
+                raise AnalysisError(f"{folder}/plan.json: run {number} has no {key}")
     return {"study": folder.name, "skipped": []} | plan
 
 

@@ -19,6 +19,7 @@ from analysis.compare import (
     WORSE,
     against,
 )
+from analysis.errors import AnalysisError
 
 
 def out(capsys, *words):
@@ -272,6 +273,12 @@ def test_not_worse_is_rarely_said_of_what_is_worse_by_the_margin():
             ["curves", "{0}", "--out", "x", "--rename", "DQN=Rainbow"],
             "two labels would have one name",
         ),
+        (["curves", "{0}", "--out", "x", "--rename", "DQN"], "--rename DQN: say OLD=NEW"),
+        (["power", "{0}", "--effect", "nan"], "effect: nan is no finite number"),
+        (["power", "{0}", "--family", "-3"], "family: -3 comparisons; there is at least 1"),
+        (["compare", "{0}", "--against", "{0}", "--margin", "-1"], "margin: -1.0 is no share"),
+        (["report", "{0}", "--out", "{0}/plan.json"], "plan.json is a file; name a folder"),
+        (["export", "{0}", "--out", "{0}/plan.json/sub"], "plan.json is a file; name a folder"),
     ],
 )
 def test_bad_input_is_one_line(rainbow, capsys, words, message):
@@ -279,6 +286,37 @@ def test_bad_input_is_one_line(rainbow, capsys, words, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_what_cannot_be_read_or_written_is_one_line(rainbow, capsys, tmp_path, monkeypatch):
+    (tmp_path / "empty.csv").touch()
+    words = ["compare", str(rainbow), "--published", str(tmp_path / "empty.csv")]
+    assert main(words) == 2
+    assert "empty.csv: unreadable (No columns to parse" in capsys.readouterr().err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "runs.csv")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert main(["export", str(rainbow), "--out", str(tmp_path / "tidy")]) == 2
+    assert capsys.readouterr().err == "analysis: runs.csv: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda study: study.aggregate("humans"), "no normalisation 'humans'; there are human"),
+        (lambda study: study.ablation(test="wilcoxon"), "no test 'wilcoxon'; there are"),
+        (lambda study: study.ablation(correction="holm"), "no correction 'holm'; there are Holm"),
+        (lambda study: study.factorial("holm"), "no correction 'holm'; there are Holm"),
+        (lambda study: study.power("Rainbo"), "no label 'Rainbo'; there are Rainbow"),
+        (lambda study: study.curves("time/wal"), "no axis 'time/wal'; there are time/wall"),
+        (lambda study: study.compare(study, float("nan")), "margin: nan is no share"),
+    ],
+)
+def test_a_notebook_is_told_the_same(rainbow, ask, message):
+    with pytest.raises(AnalysisError, match=message):
+        ask(analysis.load(rainbow))
 
 
 def test_the_command_of_a_run_plans_that_run(tmp_path):

@@ -130,6 +130,34 @@ def test_a_bad_table_is_one_line(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def unnamed(path):
+    with path.open("wb") as file:
+        np.save(file, np.ones((5, 3)))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (spoil, r"x.npz: unreadable \("),
+        (unnamed, "x.npz: one array without a label; numpy.savez names them"),
+        (lambda path: np.savez(path, A=[["a", "b"]]), "x.npz: A holds something that is no num"),
+        (lambda path: np.savez(path, A=np.ones((2, 0))), "x.npz: A is empty"),
+        (lambda path: np.savez(path, A=[1.0, 2]), r"every array must be \[runs, tasks\]"),
+        (lambda path: np.savez(path, A=[[1.0]], random=["x"]), "random holds something that"),
+    ],
+)
+def test_bad_arrays_are_one_line(tmp_path, write, message):
+    np.savez(tmp_path / "x.npz", A=np.ones((5, 3)), B=np.ones((5, 3)))
+    write(tmp_path / "x.npz")
+    with pytest.raises(AnalysisError, match=message) as caught:
+        load(tmp_path / "x.npz")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["run.csv", "run.npz", "run.parquet"])
 def test_a_file_that_is_not_there(tmp_path, name):
     (tmp_path / name.replace("run", "runs")).write_text("")
