@@ -332,17 +332,16 @@ def _cells(
     full_label = variants.label(cfg.composed(f"algo={full}").algo) if full else None
     found = variants.changes(agent, preset, word)
     if not found:
-        label, reason = variants.label(preset), f"components={word} changes nothing in it"
-        yield schema.Skipped(algo=algo, env=env, label=label, reason=reason)
+        nothing = f"components={word} changes nothing in it"
+        yield schema.Skipped(algo=algo, env=env, label=variants.label(preset), reason=nothing)
     for change in found:
         config = _assigned(pair, change.values, by_hand)
         plain = cfg.resolved(config)
         name = str(config.env.name)
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
-        reason = (
-            agent_class(config.algo.agent).unsupported(cfg.build(config, "algo"), _spec(config))
-            or ""
-        )
+        built = agent_class(config.algo.agent)
+        idle = variants.idle(change, built, config.algo)
+        reason = idle or built.unsupported(cfg.build(config, "algo"), _spec(config))
         if reason:
             yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:

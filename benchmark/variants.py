@@ -39,6 +39,15 @@ def is_off(component: Component, algo: DictConfig) -> bool:
     return bool(OmegaConf.select(algo, switch) == value)
 
 
+def idle(change: Change, agent: type[Agent], algo: DictConfig) -> str | None:
+    """Say in one clause why a variant would be its preset under another name, or None."""
+    where = next((c.where for c in agent.COMPONENTS if c.name == change.component), {})
+    for key, values in where.items():
+        if (value := OmegaConf.select(algo, key)) not in values:
+            return f"{change.component} changes nothing where {key}={value}"
+    return None
+
+
 def changes(agent: type[Agent], algo: DictConfig, word: str) -> list[Change]:
     """Return the variants of a preset that one word of the ``components`` axis asks for.
 

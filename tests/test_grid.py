@@ -427,3 +427,34 @@ def test_one_component_taken_out_may_be_all_there_is():
         "Double DQN - all",
         "the same runs as 'Double DQN - double', planned once",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "reasons"),
+    [
+        (("algo=cem", "components=preset,add_one_in"), ["CEM"], ["model=neural"]),
+        (("algo=cem_linear", "components=preset,add_one_in"), ["CEM linear"], ["model=linear"]),
+        (
+            ("algo=cem_forest", "components=preset,add_one_in"),
+            ["CEM forest"],
+            ["model=forest", "model=forest"],
+        ),
+        (("algo=cem_table", "components=preset,add_one_in"), ["CEM table"], ["model=table"]),
+        (
+            ("algo=cem_table", "components=leave_one_out"),
+            ["CEM table - elite memory", "CEM table - smoothing"],
+            [],
+        ),
+        (
+            ("algo=cem", "algo.model=forest", "components=leave_one_out"),
+            ["CEM - elite memory, model=forest"],
+            ["model=forest"],
+        ),
+    ],
+)
+def test_a_component_is_studied_where_it_changes_something(words, kept, reasons):
+    plan = sweep((*words, "env=frozenlake,taxi", "seed=0"))
+    assert sorted({job.variant["label"] for job in plan.jobs}) == kept
+    ends = [skipped["reason"].rpartition(" where ") for skipped in plan.skipped]
+    assert [end for _, _, end in ends] == 2 * reasons
+    assert all(says.endswith("changes nothing") for says, _, _ in ends)

@@ -71,12 +71,14 @@ COMPONENTS = (
         "Williams and Peng 1991",
         on={"entropy": 0.01},
         off={"entropy": 0.0},
+        where={"model": ("linear", "neural")},
     ),
     Component(
         "smoothing",
         "de Boer et al. 2005, section 3",
         on={"smoothing": 0.5},
         off={"smoothing": 1.0},  # the new policy replaces the old one
+        where={"model": ("table",)},
     ),
     Component(
         "parallel lanes",

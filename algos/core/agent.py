@@ -45,6 +45,7 @@ class Component:
     ``on`` and ``off`` are overrides of the algorithm's config. ``off`` names what *replaces* the
     component, for instance epsilon-greedy exploration where noisy networks are taken out. A
     ``foundation`` is part of even the plainest agent: it is studied only where it is named.
+    ``where`` names the settings under which it changes anything: a key, and its values.
     """
 
     name: str  # as tables print it: "Rainbow - multi-step"
@@ -52,6 +53,7 @@ class Component:
     on: Mapping[str, Any]
     off: Mapping[str, Any]
     foundation: bool = False
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 class Agent(Protocol):
