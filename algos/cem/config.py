@@ -104,7 +104,8 @@ class CEMParamsConfig:
     hidden: int = 0  # width of a hidden tanh layer; 0 = a linear policy with bias
     elite: float = 0.2
     std: float = 1.0  # initial standard deviation of every parameter
-    # variance added at iteration t: max(noise - t * noise_decay, 0) (Szita and Lorincz 2006)
+    # variance added at iteration t: max(noise - t * noise_decay, 0); that it decreases is Szita and
+    # Lorincz's (2006), the numbers are not
     noise: float = 0.5
     noise_decay: float = 0.05
     iterations: int | None = None  # after which the policy stays; null = until the budget is spent

@@ -4,7 +4,9 @@ Parameters are drawn from a normal distribution with independent coordinates, on
 when every lane's episode is over, the distribution becomes the elites' mean and variance, plus
 ``max(noise - t * noise_decay, 0)``, which keeps it from collapsing too early.
 
-Deviations: a candidate is valued by one episode; the evaluated policy is the mean.
+Deviations:
+- A candidate is valued by one episode; the evaluated policy is the mean.
+- The default noise is for weights of about 1, not the paper's, which was for Tetris.
 """
 
 from collections.abc import Sequence
