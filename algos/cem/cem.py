@@ -17,6 +17,7 @@ from torch import Tensor
 
 from algos.cem.config import COMPONENTS, CEMConfig
 from algos.cem.models import build
+from algos.cem.spaces import refused
 from algos.core.agent import Component, Spec, State, Step
 from algos.core.rollout import Episodes
 from algos.core.states import not_tabular
@@ -63,11 +64,7 @@ class CEM:
             if not isinstance(space, spaces.Discrete):
                 return f"model=table needs discrete actions, the environment has {space}"
             return not_tabular(spec)
-        if isinstance(space, spaces.Discrete):
-            return None
-        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
-            return None
-        return f"it needs discrete actions or a bounded vector of them, the environment has {space}"
+        return refused(space)
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``, or take the most likely ones."""

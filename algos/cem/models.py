@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from algos.cem import streams
 from algos.cem.config import CEMConfig
 from algos.core.agent import Spec, State
+from algos.core.distributions import inverse_cdf
 from algos.core.nets import InitStream, Linear
 from algos.core.optim import FlatParams, SeedOptimizer
 from algos.core.rng import Draws
@@ -68,7 +69,7 @@ class Sampler:
         """Sample from ``p [K, N, A]``, or take the most likely."""
         if not explore:
             return p.argmax(-1)
-        return (p.cumsum(-1)[..., :-1] <= self.draws()).sum(-1)
+        return inverse_cdf(p, self.draws())
 
     def from_mean(self, mean: Tensor, explore: bool, share: float) -> Tensor:
         """Add noise to means ``[K, N, act]`` in [-1, 1], and stretch them to the action's range."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from algos.cem import streams
 from algos.cem.config import PARAMS_COMPONENTS, CEMParamsConfig
+from algos.cem.spaces import refused
 from algos.core.agent import Component, Spec, State, Step
 
 
@@ -60,12 +61,7 @@ class CEMParams:
     @classmethod
     def unsupported(cls, config: CEMParamsConfig, spec: Spec) -> str | None:
         """Say why the task is impossible."""
-        space = spec.action_space
-        if isinstance(space, spaces.Discrete):
-            return None
-        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
-            return None
-        return f"it needs discrete actions or a bounded vector of them, the environment has {space}"
+        return refused(spec.action_space)
 
     def _candidates(self, due: Tensor) -> Tensor:
         """Draw parameters ``[K, N, D]`` of the seeds that are due."""

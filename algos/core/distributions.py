@@ -17,6 +17,12 @@ from torch.nn import functional as F
 _LOG_2PI = math.log(2 * math.pi)
 
 
+def inverse_cdf(p: Tensor, u: Tensor) -> Tensor:
+    """Return the actions ``[...]`` at which the sums of ``p [..., A]`` pass ``u [..., 1]``."""
+    # without the last one: rounding must not invent an action
+    return (p.cumsum(-1)[..., :-1] <= u).sum(-1)
+
+
 class Categorical(NamedTuple):
     """One of A actions; ``log_p [..., A]`` are normalised log-probabilities."""
 
@@ -36,9 +42,7 @@ class Categorical(NamedTuple):
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return actions ``[...]`` from uniform ``noise [..., 1]``, by the inverse CDF."""
-        cdf = self.log_p.exp().cumsum(-1)
-        # without the last one: rounding must not invent an action
-        return (cdf[..., :-1] <= noise).sum(-1)
+        return inverse_cdf(self.log_p.exp(), noise)
 
     def mode(self) -> Tensor:
         """Return the likeliest action, the first of equals."""

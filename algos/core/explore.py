@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from algos.core.distributions import inverse_cdf
 from algos.core.rng import Draws
 
 KINDS = ("epsilon_greedy", "boltzmann", "greedy")
@@ -59,9 +60,8 @@ class Boltzmann:
 
     def __call__(self, values: Callable[[], Tensor], temperature: float) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``, temperature > 0."""
-        cdf = (values() / temperature).softmax(-1).cumsum(-1)
-        # without the last one: rounding must not invent an action
-        return (cdf[..., :-1] <= self._draws().to(cdf.device)).sum(-1)
+        p = (values() / temperature).softmax(-1)
+        return inverse_cdf(p, self._draws().to(p.device))
 
     def streams(self) -> dict[str, Draws]:
         """Return the random stream, which belongs to the agent's state."""
