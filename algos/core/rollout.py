@@ -4,6 +4,7 @@ Shape letters: K seed, T tick, N lane; a flat row is ``t * N + n``.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -70,7 +71,12 @@ class Rollout:
     Args:
         k: seeds. length: T. lanes: N. obs: their space. action: shape and dtype of an action.
         device: where to keep it.
+
+    Attributes:
+        lag: ticks between the first of what is learned from and the update.
     """
+
+    name: ClassVar[str] = "rollout"  # in an agent's state
 
     def __init__(
         self,
@@ -81,14 +87,15 @@ class Rollout:
         action: tuple[tuple[int, ...], type],
         device: torch.device,
     ) -> None:
-        self.length, self.filled = length, 0
+        self.length = self.lag = length
+        self.filled = 0
         self._fields = _rooms((k, length, lanes), obs, action, device)
         # a tick's slice of every field, cut once: T views cost less than T times as many cuts
         self._ticks = [tuple(field[:, t] for field in self._fields.values()) for t in range(length)]
 
     @property
-    def full(self) -> bool:
-        """Whether an update is due."""
+    def due(self) -> bool:
+        """Whether it is full."""
         return self.filled == self.length
 
     def add(self, step: Step) -> None:
@@ -98,10 +105,18 @@ class Rollout:
         self.filled += 1
 
     def take(self) -> Trajectories:
-        """Return what is stored, valid until the next ``add``, and start over."""
-        assert self.full
-        self.filled = 0
+        """Return what is stored, valid until the next ``add``."""
+        assert self.due
         return Trajectories(**self._fields)
+
+    @staticmethod
+    def rows(x: Tensor) -> list[Tensor]:
+        """Cut ``[K, T, N, ...]`` into what is summed at once: all rows ``[K, T * N, ...]``."""
+        return [x.flatten(1, 2)]
+
+    def clear(self) -> None:
+        """Start over."""
+        self.filled = 0
 
     def state(self) -> State:
         """Return the ticks since the last update."""
@@ -123,20 +138,23 @@ class Episodes:
     longest episode: chunks behind a seed's last row count nothing and add zeros.
 
     Args:
-        k: seeds. lanes: N. sets: episodes of each lane. obs, action, device: see ``Rollout``.
+        k: seeds. sets: episodes of each lane. lanes: N. obs, action, device: see ``Rollout``.
 
     Attributes:
         due: whether any seed is ready. ready: which, ``[K]``.
-        start: ``[K, sets]``, the tick at which each set began.
+        start: ``[K, sets]``, the tick at which each set began. set: ``[K, T]``, each tick's.
+        lag: 0, since every seed has begun at a tick of its own.
     """
 
     CHUNK = 64  # ticks
+    name: ClassVar[str] = "episodes"  # in an agent's state
+    lag: ClassVar[int] = 0
 
     def __init__(
         self,
         k: int,
-        lanes: int,
         sets: int,
+        lanes: int,
         obs: spaces.Box,
         action: tuple[tuple[int, ...], type],
         device: torch.device,
@@ -180,8 +198,8 @@ class Episodes:
         self._fields = {name: torch.cat([x, more[name]], 1) for name, x in self._fields.items()}
         self.set = torch.cat([self.set, torch.zeros_like(self.set)], 1)
 
-    def take(self) -> tuple[Trajectories, Tensor]:
-        """Return all rows, ``valid`` only for those of ready seeds, and each tick's set ``[K, T]``.
+    def take(self) -> Trajectories:
+        """Return all rows, ``valid`` only for those of ready seeds.
 
         T is a multiple of ``CHUNK``. The rows stay until ``clear``.
         """
@@ -190,7 +208,12 @@ class Episodes:
         cut = {name: x[:, :ticks] for name, x in self._fields.items()}
         mine = torch.arange(ticks, device=self.set.device) < self.position.unsqueeze(1)
         cut["valid"] = cut["valid"] & (mine & self.ready.unsqueeze(1)).unsqueeze(2)
-        return Trajectories(**cut), self.set[:, :ticks]
+        return Trajectories(**cut)
+
+    @staticmethod
+    def rows(x: Tensor) -> list[Tensor]:
+        """Cut ``[K, T, N, ...]`` into what is summed at once: flat rows of each chunk."""
+        return chunks(x)
 
     def clear(self) -> None:
         """Forget the rows of the seeds that are ready."""
@@ -222,6 +245,13 @@ class Episodes:
 def chunks(x: Tensor, ticks: int = Episodes.CHUNK) -> list[Tensor]:
     """Cut ``[K, T, N, ...]`` into flat rows ``[K, ticks * N, ...]``."""
     return [part.flatten(1, 2) for part in torch.split(x, ticks, 1)]
+
+
+def reordered(x: Tensor, order: Tensor) -> Tensor:
+    """Return every seed's rows ``x [K, B, ...]`` in its own order ``[K, B]``."""
+    k, rows = order.shape
+    flat = order + rows * torch.arange(k, device=order.device).unsqueeze(1)
+    return x.flatten(0, 1).index_select(0, flat.flatten()).view(x.shape)
 
 
 def chunked_sum(x: Tensor) -> Tensor:

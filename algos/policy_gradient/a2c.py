@@ -16,12 +16,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
+from algos.core.agent import Component, Spec
 from algos.core.checks import one_of, within
 from algos.core.distributions import Categorical
-from algos.core.rollout import Rollout, Trajectories
+from algos.core.rollout import Trajectories
 from algos.formulas import advantages, policy, td
-from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.agent import PolicyGradientAgent
 from algos.policy_gradient.config import PolicyGradientConfig
 
 CRITICS = ("v", "q")
@@ -94,54 +94,35 @@ COMPONENTS = (
 )
 
 
-class A2C:
+class A2C(PolicyGradientAgent):
     """The agent; see ``A2CConfig`` for its parts."""
 
     Config: ClassVar[type] = A2CConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+
+    config: A2CConfig
 
     def __init__(
         self, config: A2CConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config = config
         values = 1
         if config.critic == "q":
             assert isinstance(spec.action_space, spaces.Discrete)
             values = int(spec.action_space.n)
-        self.body = Body(config, spec, seeds, device, values)
-        self.rollout = Rollout(
-            len(seeds), config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
-        )
-        self.ticks = 0  # observed
+        super().__init__(config, spec, seeds, device, config.rollout, values)
 
     @classmethod
     def unsupported(cls, config: A2CConfig, spec: Spec) -> str | None:
         """Say why the task is impossible; a critic of Q needs a finite set of actions."""
         if config.critic == "q" and not isinstance(spec.action_space, spaces.Discrete):
             return f"critic=q needs discrete actions, the environment has {spec.action_space}"
-        return refused(spec)
+        return super().unsupported(config, spec)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
-        return self.body.act(obs, explore)
-
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.rollout.add(step)
-        self.ticks += 1
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Learn from the rollout if it is full."""
-        if not self.rollout.full:
-            return None
-        data = self.rollout.take()
-        self.body.anneal((self.ticks - self.config.rollout) * self.config.lanes)
+    def _learn(self, data: Trajectories) -> dict[str, Tensor]:
+        """Make one step on a rollout."""
         loss, metrics = self.loss(data)
         self.body.optimizer.backward(loss)
         metrics["loss/grad_norm"] = self.body.optimizer.step()
-        self.body.absorb(data)
         return metrics
 
     def loss(self, data: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
@@ -153,8 +134,9 @@ class A2C:
         if c.critic == "q":
             advantage, target, predicted = self._q(data, out, values, action)
         else:
-            advantage, target = self._v(data, values.detach())
             predicted = values.squeeze(-1)
+            advantage = body.gae(data, predicted.detach(), c.gae_lambda)
+            target = advantage + predicted.detach()
         if c.normalize_advantage:
             advantage = advantages.standardise(advantage)
         policy_loss = policy.policy_gradient(chosen.log_prob(action), advantage).mean(-1)
@@ -165,17 +147,6 @@ class A2C:
         return loss, {f"loss/{name}": x.detach() for name, x in metrics.items()}
 
     @torch.no_grad()
-    def _v(self, data: Trajectories, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return advantages and value targets ``[K, B]`` of a critic of V."""
-        body = self.body
-        v_next = body.net.values(body.seen(data.next_obs.flatten(1, 2)))
-        v_tm1, v_t = data.timewise(v), data.timewise(v_next)
-        reward, (discount, carry) = self._rewards(data), data.discounts(self.config.gamma)
-        advantage = advantages.gae(reward, v_tm1, v_t, discount, carry, self.config.gae_lambda)
-        target = advantage + v_tm1
-        return advantage.transpose(0, 1).flatten(1), target.transpose(0, 1).flatten(1)
-
-    @torch.no_grad()
     def _q(
         self, data: Trajectories, out: Tensor, q: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,28 +154,15 @@ class A2C:
         body = self.body
         out_next, q_next = body.net(body.seen(data.next_obs.flatten(1, 2)))
         v_t = data.timewise(self._mean(out_next, q_next))
-        target = advantages.returns(self._rewards(data), v_t, *data.discounts(self.config.gamma))
+        reward = body.rewards(data).transpose(0, 1)
+        target = advantages.returns(reward, v_t, *data.discounts(self.config.gamma))
         with torch.enable_grad():
             predicted = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         advantage = predicted.detach() - self._mean(out, q)
         return advantage, target.transpose(0, 1).flatten(1), predicted
-
-    def _rewards(self, data: Trajectories) -> Tensor:
-        return self.body.rewards(data).transpose(0, 1)
 
     def _mean(self, out: Tensor, q: Tensor) -> Tensor:
         """Return the mean of Q under the policy, ``[K, B]``."""
         chosen = self.body.distribution(out)
         assert isinstance(chosen, Categorical)
         return (chosen.log_p.exp() * q).sum(-1)
-
-    def state(self) -> State:
-        """Return policy, optimiser, rollout, streams and the tick count."""
-        return self.body.state() | {"rollout": self.rollout.state(), "ticks": self.ticks}
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "rollout" in state:
-            self.rollout.load(state["rollout"])
-            self.ticks = state["ticks"]

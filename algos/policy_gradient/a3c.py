@@ -278,7 +278,7 @@ class _Worker:
         while step + int(self.counts.sum()) < goal:
             self.learner.body.params.data.copy_(self.params)
             self.learner.body.anneal(min(step + int(self.counts.sum()), budget))
-            while not self.learner.rollout.full:
+            while not self.learner.experience.due:
                 self._live(report)
             self.counts[self.index] += self.config.rollout
             report["steps"] += self.config.rollout
@@ -308,7 +308,8 @@ class _Worker:
     def _learn(self) -> dict[str, Tensor]:
         """Add the rollout's step to the shared parameters, whoever else does the same."""
         c, optimizer = self.config, self.learner.body.optimizer
-        loss, metrics = self.learner.loss(self.learner.rollout.take())
+        loss, metrics = self.learner.loss(self.learner.experience.take())
+        self.learner.experience.clear()
         optimizer.backward(loss)
         norm = optimizer.grad_norm()
         gradient = optimizer.grad

@@ -114,14 +114,18 @@ class Body:
         """Return a full rollout's rows; the statistics of the rewards' scale move."""
         obs, action = self.seen(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
         out, v = self.net(obs)
+        v = v.squeeze(-1)
+        advantage = self.gae(data, v, lambda_)
+        return Estimates(obs, action, out, v, advantage, advantage + v)
+
+    @torch.no_grad()
+    def gae(self, data: Trajectories, v: Tensor, lambda_: float) -> Tensor:
+        """Return advantages ``[K, B]`` from a rollout's values ``v [K, B]``, as ``estimate``."""
         v_next = self.net.values(self.seen(data.next_obs.flatten(1, 2)))
         v_tm1, v_t = data.timewise(v), data.timewise(v_next)
-        reward, (discount, carry) = self.rewards(data), data.discounts(self.config.gamma)
-        advantage = advantages.gae(
-            reward.transpose(0, 1), v_tm1, v_t, discount, carry, lambda_
-        ).transpose(0, 1)
-        advantage, v = advantage.flatten(1), v.squeeze(-1)
-        return Estimates(obs, action, out, v, advantage, advantage + v)
+        reward, discounts = self.rewards(data).transpose(0, 1), data.discounts(self.config.gamma)
+        advantage = advantages.gae(reward, v_tm1, v_t, *discounts, lambda_)
+        return advantage.transpose(0, 1).flatten(1)
 
     def rewards(self, data: Trajectories) -> Tensor:
         """Return the rewards to learn from, ``[K, T, N]``; statistics of the scale move."""
@@ -129,11 +133,7 @@ class Body:
             return data.reward
         return self.reward_norm(data.reward, data.terminated | data.truncated, data.valid)
 
-    def absorb(self, data: Trajectories) -> None:
-        """Let the observation statistics move by what was learned from."""
-        self.absorb_rows(data.obs.flatten(1, 2), data.valid.flatten(1))
-
-    def absorb_rows(self, obs: Tensor, valid: Tensor) -> None:
+    def absorb(self, obs: Tensor, valid: Tensor) -> None:
         """Let the observation statistics move by rows ``[K, B, *obs]`` that are ``valid``."""
         if self.obs_norm is not None:
             self.obs_norm.add(obs, valid)
@@ -170,15 +170,6 @@ class Body:
         if "optimizer" in state:
             self.optimizer.load(ungroup_members(state["optimizer"]))
             self.noise.load(state["streams"][self.noise.purpose])
-
-
-def refused(spec: Spec) -> str | None:
-    """Say why a task is impossible for every agent of the family, or None."""
-    try:
-        action_head(spec.action_space)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:

@@ -59,3 +59,12 @@ class PolicyGradientConfig:
             within(key, getattr(self, key), 0, math.inf)
         for key in _SHARES:
             within(key, getattr(self, key), 0, 1)
+
+
+def check_batches(batch_size: int, rollout: int, lanes: int) -> None:
+    """Raise unless minibatches divide the rows of a rollout."""
+    rows = rollout * lanes
+    if rows % batch_size:
+        raise ValueError(
+            f"batch_size={batch_size} must divide rollout * lanes = {rollout} * {lanes} = {rows}"
+        )

@@ -21,11 +21,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
+from algos.core.agent import Component, Spec, State
 from algos.core.checks import within
 from algos.core.rollout import Episodes, Trajectories, chunks
 from algos.formulas import advantages, policy
-from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.agent import PolicyGradientAgent
 from algos.policy_gradient.config import PolicyGradientConfig
 
 
@@ -100,48 +100,27 @@ class Chunk(NamedTuple):
     ref_log_prob: Tensor
 
 
-class GRPO:
+class GRPO(PolicyGradientAgent):
     """The agent; see ``GRPOConfig`` for its parts."""
 
     Config: ClassVar[type] = GRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+    Experience: ClassVar[type[Episodes]] = Episodes
+
+    config: GRPOConfig
+    experience: Episodes
 
     def __init__(
         self, config: GRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config = config
-        self.body = Body(config, spec, seeds, device, values=0)
+        super().__init__(config, spec, seeds, device, config.groups, values=0)
         self.reference, self.reference_params = self.body.copy()
-        self.episodes = Episodes(
-            len(seeds), config.lanes, config.groups, spec.obs_space, self.body.head.action, device
-        )
         self.updates = torch.zeros(len(seeds), dtype=torch.int64, device=device)
-        self.ticks = 0  # observed
 
-    @classmethod
-    def unsupported(cls, config: GRPOConfig, spec: Spec) -> str | None:
-        """Say why the task is impossible."""
-        return refused(spec)
-
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``, or take the likeliest ones."""
-        return self.body.act(obs, explore)
-
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.episodes.add(step)
-        self.ticks += 1
-
-    def update(self) -> dict[str, Tensor] | None:
+    def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Let the seeds learn whose groups are complete."""
-        if not self.episodes.due:
-            return None
-        self.body.anneal(self.ticks * self.config.lanes)
-        data, group = self.episodes.take()
-        ready, optimizer = self.episodes.ready, self.body.optimizer
-        seen = [self._chunk(rows) for rows in self._rows(data, group)]
+        ready, optimizer = self.experience.ready, self.body.optimizer
+        seen = [self._chunk(rows) for rows in self._rows(data)]
         for _ in range(self.config.epochs):
             total: dict[str, Tensor] = {}
             for i, chunk in enumerate(seen):
@@ -149,14 +128,11 @@ class GRPO:
                 optimizer.backward(loss, accumulate=i > 0)
                 total = {name: total.get(name, 0) + x for name, x in metrics.items()}
             total["loss/grad_norm"] = optimizer.step(ready)
-        for obs, valid in zip(chunks(data.obs), chunks(data.valid), strict=True):
-            self.body.absorb_rows(obs, valid)
         self._count(ready)
-        self.episodes.clear()
         return total | {"learned": ready}
 
     @torch.no_grad()
-    def _rows(self, data: Trajectories, group: Tensor) -> list[tuple[Tensor, ...]]:
+    def _rows(self, data: Trajectories) -> list[tuple[Tensor, ...]]:
         """Return chunks of observations, actions, validity, advantages and weights."""
         c, valid = self.config, data.valid
         _, carry = data.discounts(c.gamma)
@@ -170,6 +146,7 @@ class GRPO:
         else:
             advantage = score - score.mean(-1, keepdim=True)
         weight = 1 / length.clamp(min=1) if c.normalize_length else torch.ones_like(length)
+        group = self.experience.set[:, : valid.shape[1]]
         index = group.unsqueeze(2).expand(-1, -1, c.lanes)
         per_row = (x.gather(1, index) * valid for x in (advantage, weight))
         rows = (data.obs, data.action, valid, *per_row)
@@ -180,7 +157,7 @@ class GRPO:
 
         A seed that is not ready counts nothing, and its groups may begin behind T.
         """
-        episodes = self.episodes
+        episodes = self.experience
         start = torch.where(episodes.ready.unsqueeze(1), episodes.start, 0)
         index = start.unsqueeze(2).expand(-1, -1, to_go.shape[2])
         return to_go.transpose(0, 1).gather(1, index)
@@ -222,20 +199,15 @@ class GRPO:
             ours.copy_(torch.where(due.unsqueeze(1), theirs, ours))
 
     def state(self) -> State:
-        """Return policy, reference, optimiser, episodes, streams and counts."""
-        return self.body.state() | {
+        """Return the reference and the count of updates too."""
+        return super().state() | {
             "reference": self.reference_params.data,
-            "episodes": self.episodes.state(),
             "updates": self.updates,
-            "ticks": self.ticks,
         }
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "episodes" not in state:
-            return
-        self.reference_params.data.copy_(state["reference"])
-        self.episodes.load(state["episodes"])
-        self.updates = state["updates"].clone()
-        self.ticks = state["ticks"]
+        super().load(state)
+        if "reference" in state:
+            self.reference_params.data.copy_(state["reference"])
+            self.updates = state["updates"].clone()

@@ -21,15 +21,15 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
+from algos.core.agent import Component, Spec, State
 from algos.core.checks import one_of, within
 from algos.core.distributions import Distribution
 from algos.core.rng import Draws
-from algos.core.rollout import Rollout, Trajectories
+from algos.core.rollout import Trajectories, reordered
 from algos.core.schedules import Schedule
 from algos.formulas import advantages, policy, td
-from algos.policy_gradient.body import Body, refused
-from algos.policy_gradient.config import PolicyGradientConfig
+from algos.policy_gradient.agent import PolicyGradientAgent
+from algos.policy_gradient.config import PolicyGradientConfig, check_batches
 
 SURROGATES = ("clip", "kl", "none")
 
@@ -73,12 +73,7 @@ class PPOConfig(PolicyGradientConfig):
         if self.value_clip is not None:
             within("value_clip", self.value_clip, 0, float("inf"))
         within("gae_lambda", self.gae_lambda, 0, 1)
-        rows = self.rollout * self.lanes
-        if rows % self.batch_size:
-            raise ValueError(
-                f"batch_size={self.batch_size} must divide rollout * lanes = "
-                f"{self.rollout} * {self.lanes} = {rows}"
-            )
+        check_batches(self.batch_size, self.rollout, self.lanes)
         if self.surrogate == "kl" and self.target_kl is None:
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
         if self.batch_size == 1 and self.normalize_advantage:
@@ -140,16 +135,10 @@ class Samples(NamedTuple):
 
     def shuffled(self, order: Tensor) -> "Samples":
         """Return every seed's rows in its own order ``[K, B]``."""
-        k, rows = order.shape
-        flat = (order + rows * torch.arange(k, device=order.device).unsqueeze(1)).flatten()
-
-        def by_row(x: Tensor) -> Tensor:
-            return x.flatten(0, 1).index_select(0, flat).view(x.shape)
-
         return Samples(
-            by_row(self.obs),
-            by_row(self.action),
-            by_row(self.old_out),
+            reordered(self.obs, order),
+            reordered(self.action, order),
+            reordered(self.old_out, order),
             self.scalars.gather(2, order.expand(4, -1, -1)),
             self.old_std,
         )
@@ -167,58 +156,33 @@ class Samples(NamedTuple):
             )
 
 
-class PPO:
+class PPO(PolicyGradientAgent):
     """The agent; see ``PPOConfig`` for its parts."""
 
     Config: ClassVar[type] = PPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+
+    config: PPOConfig
 
     def __init__(
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config, self.k = config, len(seeds)
-        self.body = Body(config, spec, seeds, device)
-        self.rollout = Rollout(
-            self.k, config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
-        )
+        super().__init__(config, spec, seeds, device, config.rollout)
         self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.penalty = torch.full((self.k,), config.kl_coef, device=device)
         end = 0.0 if config.anneal_clip else config.clip
         self.clip = Schedule("linear", config.clip, end, spec.budget)
-        self.ticks = 0  # observed
 
-    @classmethod
-    def unsupported(cls, config: PPOConfig, spec: Spec) -> str | None:
-        """Say why the task is impossible."""
-        return refused(spec)
-
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
-        return self.body.act(obs, explore)
-
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.rollout.add(step)
-        self.ticks += 1
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Learn from the rollout if it is full."""
-        if not self.rollout.full:
-            return None
-        c, data = self.config, self.rollout.take()
-        begun = (self.ticks - c.rollout) * c.lanes
-        self.body.anneal(begun)
-        samples, clip = self._samples(data), self.clip(begun)
+    def _learn(self, data: Trajectories) -> dict[str, Tensor]:
+        """Make several epochs on a rollout."""
+        c, samples, clip = self.config, self._samples(data), self.clip(self.begun)
         live = torch.ones(self.k, dtype=torch.bool, device=samples.obs.device)
         seen: list[dict[str, Tensor]] = []
         for _ in range(c.epochs):
             shuffled = samples.shuffled(self.order().argsort(-1))
             for batch in shuffled.minibatches(c.batch_size):
-                metrics, live = self._learn(batch, clip, live)
+                metrics, live = self._step(batch, clip, live)
                 seen.append(metrics)
-        self.body.absorb(data)
         return self._summary(seen)
 
     @torch.no_grad()
@@ -231,7 +195,7 @@ class PPO:
         old_std = None if body.net.log_std is None else body.net.log_std.clone()
         return Samples(rows.obs, rows.action, rows.out, scalars, old_std)
 
-    def _learn(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _step(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Make one step of every seed that is ``live [K]``; returns metrics and who still is."""
         loss, kl, metrics = self._loss(batch, clip)
         optimizer, c = self.body.optimizer, self.config
@@ -297,21 +261,14 @@ class PPO:
         return metrics
 
     def state(self) -> State:
-        """Return policy, optimiser, rollout, streams, penalty and the tick count."""
-        state = self.body.state()
+        """Return the penalty and the shuffling's position too."""
+        state = super().state() | {"penalty": self.penalty}
         state["streams"]["order"] = self.order.state()
-        return state | {
-            "rollout": self.rollout.state(),
-            "penalty": self.penalty,
-            "ticks": self.ticks,
-        }
+        return state
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "rollout" not in state:
-            return
-        self.order.load(state["streams"]["order"])
-        self.rollout.load(state["rollout"])
-        self.penalty = state["penalty"].clone()
-        self.ticks = state["ticks"]
+        super().load(state)
+        if "penalty" in state:
+            self.order.load(state["streams"]["order"])
+            self.penalty = state["penalty"].clone()

@@ -20,11 +20,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
+from algos.core.agent import Component, Spec
 from algos.core.checks import one_of, within
 from algos.core.rollout import Episodes, Trajectories, chunked_sum, chunks
 from algos.formulas import advantages, policy, td
-from algos.policy_gradient.body import Body, refused
+from algos.policy_gradient.agent import PolicyGradientAgent
 from algos.policy_gradient.config import PolicyGradientConfig
 
 ESTIMATORS = ("return", "to_go", "baseline")
@@ -99,49 +99,20 @@ COMPONENTS = (
 )
 
 
-class Reinforce:
+class Reinforce(PolicyGradientAgent):
     """The agent; see ``ReinforceConfig`` for its parts."""
 
     Config: ClassVar[type] = ReinforceConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+    Experience: ClassVar[type[Episodes]] = Episodes
+
+    config: ReinforceConfig
+    experience: Episodes
 
     def __init__(
         self, config: ReinforceConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config = config
-        self.body = Body(config, spec, seeds, device, int(config.estimator == "baseline"))
-        self.episodes = Episodes(
-            len(seeds), config.lanes, 1, spec.obs_space, self.body.head.action, device
-        )
-        self.ticks = 0  # observed
-
-    @classmethod
-    def unsupported(cls, config: ReinforceConfig, spec: Spec) -> str | None:
-        """Say why the task is impossible."""
-        return refused(spec)
-
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``, or take the likeliest ones."""
-        return self.body.act(obs, explore)
-
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.episodes.add(step)
-        self.ticks += 1
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Let the seeds learn whose episodes have all ended."""
-        if not self.episodes.due:
-            return None
-        self.body.anneal(self.ticks * self.config.lanes)
-        data, _ = self.episodes.take()
-        metrics = self._learn(data)
-        for obs, valid in zip(chunks(data.obs), chunks(data.valid), strict=True):
-            self.body.absorb_rows(obs, valid)
-        self.episodes.clear()
-        return metrics
+        super().__init__(config, spec, seeds, device, 1, int(config.estimator == "baseline"))
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make one step of the seeds that are ready."""
@@ -167,7 +138,7 @@ class Reinforce:
             optimizer.backward(loss, accumulate=i > 0)
             for name, x in losses.items():
                 total[name] = total[name] + x.detach()
-        ready = self.episodes.ready
+        ready = self.experience.ready
         norm = optimizer.step(ready.repeat_interleave(optimizer.members))
         total["entropy"] = total["entropy"] * c.lanes / count
         metrics = {f"loss/{name}": x for name, x in total.items()}
@@ -203,14 +174,3 @@ class Reinforce:
         centred = x - (chunked_sum(x * valid) / count.clamp(min=1))[:, None, None]
         variance = chunked_sum(centred.square() * valid) / (count - 1).clamp(min=1)
         return centred / (variance.sqrt() + 1e-8)[:, None, None]
-
-    def state(self) -> State:
-        """Return policy, optimiser, episodes, streams and the tick count."""
-        return self.body.state() | {"episodes": self.episodes.state(), "ticks": self.ticks}
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "episodes" in state:
-            self.episodes.load(state["episodes"])
-            self.ticks = state["ticks"]

@@ -18,13 +18,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
+from algos.core.agent import Component, Spec, State
 from algos.core.checks import within
 from algos.core.rng import Draws
-from algos.core.rollout import Rollout
+from algos.core.rollout import Trajectories, reordered
 from algos.formulas import advantages, policy, td
-from algos.policy_gradient.body import Body, Estimates, refused
-from algos.policy_gradient.config import PolicyGradientConfig
+from algos.policy_gradient.agent import PolicyGradientAgent
+from algos.policy_gradient.body import Estimates
+from algos.policy_gradient.config import PolicyGradientConfig, check_batches
 
 
 @dataclass
@@ -61,12 +62,7 @@ class TRPOConfig(PolicyGradientConfig):
             within(key, getattr(self, key), 0, float("inf"))
         for key in ("gae_lambda", "shrink"):
             within(key, getattr(self, key), 0, 1)
-        rows = self.rollout * self.lanes
-        if rows % self.batch_size:
-            raise ValueError(
-                f"batch_size={self.batch_size} must divide rollout * lanes = "
-                f"{self.rollout} * {self.lanes} = {rows}"
-            )
+        check_batches(self.batch_size, self.rollout, self.lanes)
         if self.shared:
             raise ValueError("shared=true: the trust region needs a policy network of its own")
 
@@ -95,51 +91,26 @@ COMPONENTS = (
 )
 
 
-class TRPO:
+class TRPO(PolicyGradientAgent):
     """The agent; see ``TRPOConfig`` for its parts."""
 
     Config: ClassVar[type] = TRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
-    max_seeds: ClassVar[int | None] = None
-    interacts: ClassVar[bool] = True
+
+    config: TRPOConfig
 
     def __init__(
         self, config: TRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self.config, self.k = config, len(seeds)
-        self.body = Body(config, spec, seeds, device)
-        self.rollout = Rollout(
-            self.k, config.rollout, config.lanes, spec.obs_space, self.body.head.action, device
-        )
+        super().__init__(config, spec, seeds, device, config.rollout)
         self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.critics = torch.tensor([False, True] * self.k, device=device)
-        self.ticks = 0  # observed
 
-    @classmethod
-    def unsupported(cls, config: TRPOConfig, spec: Spec) -> str | None:
-        """Say why the task is impossible."""
-        return refused(spec)
-
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``; the likeliest ones come with their values ``[K, N]``."""
-        return self.body.act(obs, explore)
-
-    def observe(self, step: Step) -> None:
-        """Store one tick."""
-        self.rollout.add(step)
-        self.ticks += 1
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Learn from the rollout if it is full."""
-        if not self.rollout.full:
-            return None
-        data = self.rollout.take()
-        self.body.anneal((self.ticks - self.config.rollout) * self.config.lanes)
+    def _learn(self, data: Trajectories) -> dict[str, Tensor]:
+        """Make one step of the policy, and several epochs of the critic, on a rollout."""
         rows = self.body.estimate(data, self.config.gae_lambda)
         metrics = self._improve(rows)
-        metrics["loss/value"] = self._fit(rows)
-        self.body.absorb(data)
-        return metrics
+        return metrics | {"loss/value": self._fit(rows)}
 
     def _improve(self, rows: Estimates) -> dict[str, Tensor]:
         """Make one step of every seed's policy."""
@@ -220,27 +191,26 @@ class TRPO:
     def _fit(self, rows: Estimates) -> Tensor:
         """Train the critics on the rollout; returns the mean loss ``[K]``."""
         c, optimizer, losses = self.config, self.body.optimizer, []
-        seeds = torch.arange(self.k, device=rows.v.device).unsqueeze(1)
         for _ in range(c.critic_epochs):
             order = self.order().argsort(-1)
-            for index in torch.split(order, c.batch_size, 1):
-                values = self.body.net(rows.obs[seeds, index])[1].squeeze(-1)
-                loss = td.squared(values - rows.target[seeds, index]).mean(-1)
+            shuffled = (reordered(x, order) for x in (rows.obs, rows.target))
+            batches = (torch.split(x, c.batch_size, 1) for x in shuffled)
+            for obs, target in zip(*batches, strict=True):
+                values = self.body.net(obs)[1].squeeze(-1)
+                loss = td.squared(values - target).mean(-1)
                 optimizer.backward(loss)
                 optimizer.step(self.critics)
                 losses.append(loss.detach())
         return torch.stack(losses, -1).mean(-1) if losses else torch.zeros_like(rows.v[:, 0])
 
     def state(self) -> State:
-        """Return policy, optimiser, rollout, streams and the tick count."""
-        state = self.body.state()
+        """Return the shuffling's position too."""
+        state = super().state()
         state["streams"]["order"] = self.order.state()
-        return state | {"rollout": self.rollout.state(), "ticks": self.ticks}
+        return state
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "rollout" in state:
+        super().load(state)
+        if "order" in state.get("streams", {}):
             self.order.load(state["streams"]["order"])
-            self.rollout.load(state["rollout"])
-            self.ticks = state["ticks"]

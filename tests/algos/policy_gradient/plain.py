@@ -29,11 +29,9 @@ def modules(learner: Any, k: int) -> tuple[nn.Module, nn.Module]:
 
 def filled(learner: Any, world: World) -> Any:
     """Live until the rollout is full; returns its content and leaves it to be learned from."""
-    while not learner.rollout.full:
+    while not learner.experience.due:
         learner.observe(world.step(*learner.act(world.obs)))
-    data = learner.rollout.take()
-    learner.rollout.filled = learner.rollout.length
-    return data
+    return learner.experience.take()
 
 
 def rows(x: Tensor, k: int) -> Tensor:

@@ -106,10 +106,10 @@ def test_the_first_step_written_out(length: bool, deviation: bool) -> None:
     learner, world = agent(settings), world_of(settings)
     learner.reference_params.data.mul_(0.7)
     steps: list[Step] = []
-    while not learner.episodes.due:
+    while not learner.experience.due:
         steps.append(world.step(*learner.act(world.obs)))
         learner.observe(steps[-1])
-    k = int(learner.episodes.ready.nonzero()[0])
+    k = int(learner.experience.ready.nonzero()[0])
     groups = groups_of(steps, k)
     assert len(groups) == 2 and all(len(g) == 4 for g in groups)
 

@@ -88,8 +88,8 @@ def test_every_row_of_a_rollout_is_learned_from_once_an_epoch() -> None:
     settings = small("ppo", epochs=3)
     learner, world = agent(settings), world_of(settings)
     filled(learner, world)
-    seen, learn = [], learner._learn
-    learner._learn = lambda batch, clip, on: seen.append(batch) or learn(batch, clip, on)
+    seen, learn = [], learner._step
+    learner._step = lambda batch, clip, on: seen.append(batch) or learn(batch, clip, on)
     learner.update()
     obs = torch.cat([batch.obs for batch in seen], 1).view(3, 3, -1, 4)
     for k in range(3):
@@ -122,7 +122,7 @@ def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
     data.reward[1] = 0.0
     learner.body.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
     learner.config.entropy = 0.0
-    seen, learn = [], learner._learn
+    seen, learn = [], learner._step
 
     def spy(batch: Any, clip: float, on: Tensor) -> Any:
         before = params(learner).clone()
@@ -131,7 +131,7 @@ def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
         seen.append((on.clone(), live.clone(), moved, metrics["loss/kl"]))
         return metrics, live
 
-    learner._learn = spy
+    learner._step = spy
     learner.update()
     for on, live_, moved, kl in seen:
         assert torch.equal(live_, on & (kl <= 1e-3))
@@ -155,16 +155,16 @@ def test_the_penalty_follows_each_seeds_kl() -> None:
 def test_learning_rate_and_clip_are_annealed_over_the_budget() -> None:
     settings = small("ppo", lr=1e-3, clip=0.4, anneal_clip=True)
     learner, world = agent(settings, budget=320), world_of(settings)
-    rates, clips, learn = [], [], learner._learn
+    rates, clips, learn = [], [], learner._step
 
     def spy(batch: Any, clip: float, on: Tensor) -> Any:
         clips.append(clip)
         return learn(batch, clip, on)
 
-    learner._learn = spy
+    learner._step = spy
     for _ in range(80):
         live(learner, world, 1)
-        if learner.rollout.filled == 0:
+        if learner.experience.filled == 0:
             rates.append(learner.body.optimizer.lr)
     assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
     assert clips[:: len(clips) // 10] == pytest.approx([0.4 * (1 - i / 10) for i in range(10)])

@@ -144,7 +144,7 @@ def test_a_baseline_moves_no_mean_but_the_spread() -> None:
 
 def ready(learner: Any, world: Any) -> None:
     """Live until some seed's episodes are complete, without learning."""
-    while not learner.episodes.due:
+    while not learner.experience.due:
         learner.observe(world.step(*learner.act(world.obs)))
 
 
@@ -155,8 +155,8 @@ def test_an_update_is_the_mean_over_the_episodes(estimator: str, normalize: bool
     settings.normalize_advantage, settings.optimizer = normalize, "sgd"
     learner, world = agent(settings), world_of(settings)
     ready(learner, world)
-    data, _ = learner.episodes.take()
-    mine = learner.episodes.ready.clone()
+    data = learner.experience.take()
+    mine = learner.experience.ready.clone()
     out, values = learner.body.net(data.obs.flatten(1, 2))
     log_p = out.log_softmax(-1).view(3, -1, 4, 3)
     v = values.detach().reshape(3, -1, 4) if estimator == "baseline" else torch.zeros(3, 64, 4)
@@ -222,7 +222,7 @@ def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
             reward=step.reward,
         )
         learner.observe(step)
-    data, _ = learner.episodes.take()
+    data = learner.experience.take()
     assert data.reward.shape == (3, 192, 2) and int(data.valid.sum()) == 3 * 130 * 2
     out, _ = learner.body.net(data.obs[:, :130].flatten(1, 2))
     chosen = out.log_softmax(-1).gather(-1, data.action[:, :130].flatten(1, 2).unsqueeze(-1))

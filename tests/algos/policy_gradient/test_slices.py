@@ -147,9 +147,9 @@ def test_slice_where_a_seed_is_amid_its_groups() -> None:
         world = EnvWorld(env, settings, seeds)
         for _ in range(1000):
             learner.observe(world.step(*learner.act(world.obs)))
-            episodes = learner.episodes
+            episodes = learner.experience
             if episodes.due:
-                behind += int(episodes.start.max()) >= episodes.take()[0].reward.shape[1]
+                behind += int(episodes.start.max()) >= episodes.take().reward.shape[1]
             learner.update()
         world.env.close()
         states.append(state_of(learner, seeds.index(11)))

@@ -27,7 +27,7 @@ def prepared(actions: str, **changes: Any) -> tuple[Any, Estimates]:
     learner.body.net.net.head.weight.data.mul_(30)
     for _ in range(settings.rollout):
         learner.observe(world.step(*learner.act(world.obs)))
-    rows = learner.body.estimate(learner.rollout.take(), 0.9)
+    rows = learner.body.estimate(learner.experience.take(), 0.9)
     in_float64(learner)
     rows = Estimates(*(x.double() if x.is_floating_point() else x for x in rows))
     out = learner.body.net(rows.obs)[0].detach()
