@@ -41,7 +41,7 @@ class CEM:
         space = spec.action_space
         discrete = isinstance(space, spaces.Discrete)
         action = ((), np.int64) if discrete else (space.shape or (), np.float32)
-        self.episodes = Episodes(k, config.lanes, config.rounds, spec.obs_space, action, device)
+        self.episodes = Episodes(k, config.rounds, config.lanes, spec.obs_space, action, device)
         self.returns = torch.zeros(k, self.sessions, device=device)
         self.length = torch.zeros(k, self.sessions, dtype=torch.int64, device=device)
         # the elites of the last iterations, oldest first
@@ -99,7 +99,7 @@ class CEM:
 
     def _keep(self, best: Tensor, due: Tensor) -> None:
         """Let the sessions ``best [K, E]`` take the place of the oldest elites."""
-        data, _ = self.episodes.take()
+        data = self.episodes.take()
         length = self.length.gather(1, best)
         longest = int(torch.where(due[:, None], length, 0).max())
         begin = self.episodes.start.gather(1, best // self.config.lanes)
