@@ -3,6 +3,7 @@ what makes each of them itself: how it acts, what its critics learn, how its pol
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -175,7 +176,7 @@ class Part(Protocol):
         """Continue from what ``state`` returned."""
 
 
-class OffPolicy:
+class OffPolicy(ABC):
     """An actor, C critics and their experience; an agent writes the last four methods.
 
     Args:
@@ -274,18 +275,18 @@ class OffPolicy:
             for name, part in self.parts.items():
                 part.load(state[name])
 
+    @abstractmethod
     def _explore(self, obs: Tensor) -> Tensor:
         """Return actions ``[K, N, A]`` in the unit box that are to be learned from."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best actions ``[K, N, A]`` in the unit box, and their values ``[K, N]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _target(self, batch: Batch) -> Tensor:
         """Return what the critics learn, ``[K, B]``, without a graph."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _improve(self, batch: Batch) -> dict[str, Tensor]:
         """Update all but the critics' weights, once these have learned; return metrics ``[K]``."""
-        raise NotImplementedError
