@@ -54,7 +54,7 @@ textbook: $(STAMP)  ## repeat the figures of Sutton and Barto's book (minutes)
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m textbook tests/textbook
 
 bench: $(STAMP)  ## measure speed, alone and against a peer
-	$(PY) -m benchmark.bench
+	$(PY) -m tools.bench
 
 lint: $(STAMP)  ## check style, format and spelling
 	$(PY) -m ruff check .

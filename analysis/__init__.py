@@ -1,5 +1,5 @@
 """Curves, comparisons, component studies and reports of runs; reads files and never trains."""
 
-from analysis.api import Study, load
+from .api import Study, load
 
 __all__ = ["Study", "load"]

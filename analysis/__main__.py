@@ -1,5 +1,8 @@
-"""Entry point of ``python -m analysis``."""
+"""``python -m analysis``."""
 
-from analysis.cli import main
+import sys
 
-raise SystemExit(main())
+from prism.analysis.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

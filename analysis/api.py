@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import compare as comparison
-from analysis import curves as cv
-from analysis import factorial, planning, stats
-from analysis.ablation import Choice, ablate
-from analysis.data import Data, Where
-from analysis.data import load as load_data
-from analysis.errors import AnalysisError, nearest
-from analysis.verdict import Verdict, verdicts
-from benchmark.schema import STEP
+from prism.benchmark.store.schema import STEP
+
+from . import stats
+from .errors import AnalysisError, nearest
+from .load.data import Data, Where
+from .load.data import load as load_data
+from .questions import compare as comparison
+from .questions import curves as cv
+from .questions import factorial, power
+from .questions.ablation import Choice, ablate
+from .report.sentences import Verdict, verdicts
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
@@ -78,7 +80,7 @@ class Study:
         reference: str | None = None,
         family: int | None = None,
         effect: float | None = None,
-        sizes: Sequence[int] = planning.SIZES,
+        sizes: Sequence[int] = power.SIZES,
     ) -> pd.DataFrame:
         """Return power curves and the seeds needed; options as in ``planning.plan``."""
         if reference is not None:
@@ -87,7 +89,7 @@ class Study:
             raise AnalysisError(f"family: {family} comparisons; there is at least 1")
         if effect is not None and not np.isfinite(effect):
             raise AnalysisError(f"effect: {effect} is no finite number")
-        return planning.plan(self.data, self.scores, reference, family, effect, sizes)
+        return power.plan(self.data, self.scores, reference, family, effect, sizes)
 
     def aggregate(self, how: str = cv.REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""
@@ -99,7 +101,7 @@ class Study:
 
     def report(self, out: str | Path) -> Path:
         """Write the report into a folder and return its page."""
-        from analysis.report import write  # seaborn takes a second to import
+        from .report.write import write  # seaborn takes a second to import
 
         return write(
             self.data, Path(out), f"analysis.load({self.data.folders!r}).report({str(out)!r})"
@@ -112,5 +114,5 @@ def _known(what: str, name: str, names: Iterable[str]) -> None:
 
 
 def load(where: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Study:
-    """Load runs from wherever they are; arguments as in ``analysis.data.load``."""
+    """Load runs from wherever they are; arguments as in ``prism.analysis.load.data.load``."""
     return Study(load_data(where, take=take, **names))

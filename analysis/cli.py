@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from analysis import curves, stats
-from analysis.api import CORRECTIONS, Study, load
-from analysis.data import FLAGS
-from analysis.errors import AnalysisError
+from . import stats
+from .api import CORRECTIONS, Study, load
+from .errors import AnalysisError
+from .load.data import FLAGS
+from .questions import curves
 
 if TYPE_CHECKING:
-    from analysis.layout import Table
+    from .report.table import Table
 
 HELP = """\
 Analyse runs: study folders, CSV or Parquet tables of other people's runs, .npz arrays.
@@ -216,9 +217,9 @@ def report(options: argparse.Namespace) -> None:
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("a report of several studies needs --out DIR")
     study = _load(options)
-    from analysis.ablation import Choice
-    from analysis.report import write  # late: bad input is answered at once
-    from analysis.verdict import lines
+    from .questions.ablation import Choice
+    from .report.sentences import lines
+    from .report.write import write  # late: bad input is answered at once
 
     out = options.out or _beside(Path(options.where[0]), "report")
     words = [shlex.quote(word) for word in _words(options)]
@@ -257,8 +258,8 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 def ablation(options: argparse.Namespace) -> None:
     """Print the component study and what it says."""
-    from analysis.tables import ablation_tables, factorial_tables
-    from analysis.verdict import lines, verdicts
+    from .report.sentences import lines, verdicts
+    from .report.tables import ablation_tables, factorial_tables
 
     study = _load(options)
     found = study.ablation(options.test, options.correct)
@@ -272,7 +273,7 @@ def ablation(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Print scores per environment, raw or normalised."""
-    from analysis.tables import score_table
+    from .report.tables import score_table
 
     study = _load(options)
     found = score_table(study.data, study.scores, options.normalise)
@@ -283,25 +284,26 @@ def table(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Compare with older runs (is the new one worse?) or with published numbers."""
-    from analysis import compare as comparison
+    from .questions.compare import read_published, with_published
+    from .report.comparisons import against_table, published_table
 
     if bool(options.against) == bool(options.published):
         raise AnalysisError("compare needs --against OLD or --published FILE")
     study = _load(options)
     if options.published:
-        published = comparison.read_published(options.published)
-        frame = comparison.with_published(study.data, published)
-        found = comparison.published_table(frame, options.published)
+        published = read_published(options.published)
+        frame = with_published(study.data, published)
+        found = published_table(frame, options.published)
         _print(options, [found], runs=study)
         return
     old = _scored(load(options.against, take=options.take))
-    found = comparison.against_table(study.compare(old, options.margin), options.margin)
+    found = against_table(study.compare(old, options.margin), options.margin)
     _print(options, [found], new=study, old=old)
 
 
 def power(options: argparse.Namespace) -> None:
     """Print how many seeds tell labels apart."""
-    from analysis.layout import from_frame
+    from .report.table import from_frame
 
     study = _load(options)
     found = study.power(reference=options.reference, effect=options.effect, family=options.family)
@@ -319,7 +321,7 @@ def power(options: argparse.Namespace) -> None:
 
 def draw_curves(options: argparse.Namespace) -> None:
     """Write learning curves as figures and a table."""
-    from analysis import plots
+    from .report import figures
 
     if not options.out:
         raise AnalysisError("curves needs --out DIR")
@@ -330,7 +332,7 @@ def draw_curves(options: argparse.Namespace) -> None:
         raise AnalysisError(f"no run has a curve: two values of {study.metric} over {options.axis}")
     options.out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(options.out / "curves.csv", index=False)
-    plot = plots.learning_curves(study.data, study.metric, axis, options.width)
+    plot = figures.learning_curves(study.data, study.metric, axis, options.width)
     plot.save(options.out)
     print(f"runs: {_counts(study)}\n")
     print(plot.caption)
@@ -341,7 +343,7 @@ def draw_curves(options: argparse.Namespace) -> None:
 
 def profile(options: argparse.Namespace) -> None:
     """Print performance profiles: the share of runs above each normalised score."""
-    from analysis.tables import profile_table
+    from .report.tables import profile_table
 
     study = _load(options)
     found = profile_table(study.data, study.scores, options.normalise or curves.REFERENCE)
@@ -367,7 +369,7 @@ def export(options: argparse.Namespace) -> None:
 
 def tensorboard(options: argparse.Namespace) -> None:
     """Write event files for TensorBoard: curves, settings and how each run ended."""
-    from analysis.tensorboard import write
+    from .report.tensorboard import write
 
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("event files of several studies need --out DIR")

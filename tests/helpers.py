@@ -11,11 +11,11 @@ from gymnasium import spaces
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from algos.core.agent import Spec, Step
-from algos.core.rng import generator
-from algos.dqn.config import DQNConfig, Exploration
-from algos.dqn.dqn import DQN
-from benchmark import config as cfg
+from prism.algos.core.agent import Spec, Step
+from prism.algos.core.rng import generator
+from prism.algos.dqn.config import DQNConfig, Exploration
+from prism.algos.dqn.dqn import DQN
+from prism.benchmark.plan import config as cfg
 
 CPU = torch.device("cpu")
 SEEDS = (3, 11, 42)

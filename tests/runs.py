@@ -6,11 +6,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmark import checkpoint, schema, store
-from benchmark import config as cfg
-from benchmark.checkpoint import Checkpoints
-from benchmark.job import Job
-from benchmark.runner import Training, run_job
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.store import checkpoint, identity, records, schema
+from prism.benchmark.store.checkpoint import Checkpoints
+from prism.benchmark.store.job import Job
+from prism.benchmark.train.runner import Training, run_job
 from tests.helpers import equal
 
 SMALL: dict[str, Any] = {
@@ -45,8 +45,8 @@ def job(
         label=algo, kind=schema.PRESET, base=algo, full=algo, on=[], off=[], component=None,
         overrides={},
     )  # fmt: skip
-    run_ids = [store.run_id(plain, algo, env, seed) for seed in seeds]
-    job_id = store.job_id(plain, algo, env, seeds)
+    run_ids = [identity.run_id(plain, algo, env, seed) for seed in seeds]
+    job_id = identity.job_id(plain, algo, env, seeds)
     return Job(
         "test", str(folder), job_id, algo, env, variant, plain, None, list(seeds), run_ids
     )  # fmt: skip
@@ -54,7 +54,7 @@ def job(
 
 def folders(work: Job) -> Iterator[Path]:
     for run in work.run_ids:
-        yield store.run_dir(work, run)
+        yield records.run_dir(work, run)
 
 
 def metrics(work: Job) -> list[bytes]:
@@ -66,7 +66,7 @@ def weights(work: Job) -> list[Any]:
 
 
 def status(work: Job, k: int) -> schema.Status:
-    found = store.read_status(store.run_dir(work, work.run_ids[k]))
+    found = records.read_status(records.run_dir(work, work.run_ids[k]))
     assert found is not None
     return found
 
@@ -88,7 +88,7 @@ def finished(work: Job) -> Job:
 
 
 def saved(work: Job) -> Checkpoints:
-    return Checkpoints(store.job_dir(work) / "checkpoint")
+    return Checkpoints(records.job_dir(work) / "checkpoint")
 
 
 class Killed(BaseException):

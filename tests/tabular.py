@@ -9,13 +9,13 @@ import torch
 from gymnasium import spaces
 from omegaconf import OmegaConf
 
-from algos.core.agent import Spec, Step
-from algos.core.mdp import MDP, MODEL, from_arrays
-from algos.core.states import FACTORS
-from algos.tabular.agent import Tabular
-from algos.tabular.config import TabularConfig
-from benchmark import config as cfg
-from benchmark.envs.table import TableVecEnv
+from prism.algos.core.agent import Spec, Step
+from prism.algos.core.mdp import MDP, MODEL, from_arrays
+from prism.algos.core.states import FACTORS
+from prism.algos.tabular.agent import Tabular
+from prism.algos.tabular.config import TabularConfig
+from prism.benchmark.envs.table import TableVecEnv
+from prism.benchmark.plan import config as cfg
 from tests.helpers import CPU
 
 

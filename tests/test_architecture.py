@@ -3,13 +3,13 @@
 import ast
 import fnmatch
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("algos", "analysis", "benchmark", "conf", "hydra_plugins")
+OURS = ("algos", "analysis", "benchmark", "conf", "hydra_plugins", "prism", "tools")
 SKIPPED = {".venv", ".git", "results", "build", "dist"}
 
 # module pattern -> what it may import of ours; the first match counts, and a package its own parts
@@ -18,23 +18,29 @@ ALLOWED = {
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
     "benchmark*": ["algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.states"],
-    "analysis*": ["benchmark.schema"],
+    "analysis*": ["benchmark.store.schema"],
     "hydra_plugins*": ["benchmark"],
+    "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],
 }
 FORMULAS_IMPORT = {"torch", "numpy", "math", "typing", "collections", "dataclasses", "functools"}
 LIMITED = {  # third-party package -> modules that may import it
-    "hydra": [f"benchmark.{m}" for m in ("cli", "config", "grid", "launch*")] + ["hydra_plugins*"],
+    "hydra": ["benchmark.cli*", "benchmark.plan*", "benchmark.launch.plugin", "hydra_plugins*"],
     "omegaconf": ["benchmark*", "hydra_plugins*"],
     "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
-    "gymnasium": ["benchmark.envs*", "benchmark.bench.tabular"],
-    "wandb": ["benchmark.tracking*", "analysis.sources.wandb"],
+    "gymnasium": ["benchmark.envs*", "tools.bench*"],
+    "wandb": ["benchmark.tracking*", "analysis.load.wandb"],
     "wandb_workspaces": ["benchmark.tracking*"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")
 DRAWS = (*(f"{m}.{d}" for m in ("torch", "functional", "F") for d in DRAWS), "normal_", "uniform_")
 FILE_LINES, FUNCTION_LINES = 400, 60
+# package -> its rooms from the ground up, layers and arrows at most; rooms in braces do not meet
+ROOMS = {
+    "benchmark": (["util", "envs", "store", {"plan", "tracking"}, "train", "launch", "cli"], 8, 30),
+    "analysis": (["errors", {"stats", "load"}, "questions", "report", "api", "cli"], 7, 25),
+}
 
 
 def sources(*folders: str) -> Iterator[tuple[str, str]]:
@@ -52,11 +58,11 @@ def imports(path: str, tree: ast.AST) -> Iterator[str]:
     package = module_of(path).split(".")[: None if path.endswith("__init__.py") else -1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix("prism.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            yield from (f"{stem}.{alias.name}" for alias in node.names)
+            yield from (f"{stem}.{alias.name}".removeprefix("prism.") for alias in node.names)
 
 
 def within(name: str, parent: str) -> bool:
@@ -84,6 +90,52 @@ def bad_imports(path: str, text: str) -> Iterator[str]:
             legal = True
         if not legal:
             yield f"{path} imports {name}"
+
+
+def bare_names(path: str, text: str) -> Iterator[str]:
+    """Find imports of ours without ``prism.``: a second copy of a module, with its own classes."""
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [str(node.module)]
+        for name in names:
+            if name.split(".")[0] in ("algos", "analysis", "benchmark", "conf"):
+                yield f"{path} imports {name}, not prism.{name}"
+
+
+def arrows(package: str, files: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return which room of a package imports which other; a room is a folder or a file in it."""
+    found = set()
+    for path, text in files:
+        module = module_of(path).split(".")
+        if module[0] != package or len(module) == 1 or module[1] == "__main__":
+            continue
+        for name in imports(path, ast.parse(text)):
+            parts = name.split(".")
+            if parts[0] == package and len(parts) > 1 and parts[1] != module[1]:
+                found.add((module[1], parts[1]))
+    return found
+
+
+def layers(edges: set[tuple[str, str]]) -> int:
+    """Return the number of rooms on the longest way from the top to the ground."""
+    graph: dict[str, set[str]] = {}
+    for above, below in edges:
+        graph.setdefault(above, set()).add(below)
+    heights: dict[str, int] = {}
+    for room in graphlib.TopologicalSorter(graph).static_order():
+        heights[room] = 1 + max((heights[below] for below in graph.get(room, ())), default=0)
+    return max(heights.values(), default=0)
+
+
+def against(order: list[str | set[str]], edges: set[tuple[str, str]]) -> Iterator[str]:
+    """Yield the arrows that do not run down an order of rooms."""
+    floor = {
+        r: n for n, part in enumerate(order) for r in ([part] if isinstance(part, str) else part)
+    }
+    for above, below in sorted(edges):
+        if above not in floor or below not in floor or floor[above] <= floor[below]:
+            yield f"{above} imports {below}"
 
 
 def cycles(files: list[tuple[str, str]]) -> Iterator[str]:
@@ -164,14 +216,15 @@ def layout(root: Path) -> Iterator[str]:
             yield f"{path.relative_to(root)}: conf holds YAML and no logic"
     for test in (root / "tests").rglob("test_*.py"):
         folder = test.parent.relative_to(root / "tests").as_posix()
-        places = (".", "benchmark", "algos")
+        places = (".", "benchmark", "algos", "analysis")
         mirrors = any((root / part / folder).is_dir() for part in places)
         if folder not in ("learn", "textbook") and not mirrors:
             yield f"{test.relative_to(root)} mirrors no folder"
 
 
 FILE_RULES = {  # rule -> (folders it covers, a path and a text that break it)
-    bad_imports: (OURS, "algos/dqn/x.py", "from algos.tabular import y"),
+    bad_imports: (OURS, "algos/dqn/x.py", "from ..tabular import y"),
+    bare_names: ((*OURS, "tests"), "benchmark/x.py", "from algos.dqn import y"),
     too_long: (OURS, "benchmark/x.py", "def f():\n" + "    a = 1\n" * 60),
     global_random: ((*OURS, "tests"), "tests/x.py", "import torch\ntorch.manual_seed(0)"),
     syncs_in_update: (
@@ -215,16 +268,16 @@ def test_draws_without_a_stream_are_found(call):
     ("path", "text"),
     [
         ("algos/formulas/x.py", "import scipy"),
-        ("algos/formulas/x.py", "from algos.core import nets"),
+        ("algos/formulas/x.py", "from prism.algos.core import nets"),
         ("algos/core/x.py", "from ..dqn import dqn"),
         ("algos/core/x.py", "import gymnasium as gym"),
         ("algos/dqn/x.py", "import wandb"),
-        ("algos/dqn/x.py", "from benchmark import schema"),
-        ("benchmark/x.py", "from algos.core import nets"),
-        ("benchmark/x.py", "def f():\n    import algos.dqn.dqn"),
-        ("benchmark/runner.py", "from hydra import compose"),
+        ("algos/dqn/x.py", "from prism.benchmark.store import schema"),
+        ("benchmark/x.py", "from prism.algos.core import nets"),
+        ("benchmark/x.py", "def f():\n    import prism.algos.dqn.dqn"),
+        ("benchmark/train/runner.py", "from hydra import compose"),
         ("algos/dqn/x.py", "from omegaconf import OmegaConf"),
-        ("analysis/x.py", "from benchmark.store import read_json"),
+        ("analysis/x.py", "from prism.benchmark.store import read_json"),
     ],
 )
 def test_forbidden_imports_are_found(path, text):
@@ -235,13 +288,33 @@ def test_forbidden_imports_are_found(path, text):
     ("path", "text"),
     [
         ("algos/core/x.py", "from gymnasium import spaces"),
-        ("algos/dqn/x.py", "from algos.core.rng import Draws\nfrom algos.dqn import config"),
-        ("benchmark/launch/x.py", "import hydra\nfrom algos.core.agent import Spec"),
-        ("analysis/x.py", "from benchmark.schema import STEP\nfrom . import data"),
+        (
+            "algos/dqn/x.py",
+            "from prism.algos.core.rng import Draws\nfrom prism.algos.dqn import config",
+        ),
+        ("benchmark/plan/x.py", "import hydra\nfrom prism.algos.core.agent import Spec"),
+        ("analysis/x.py", "from prism.benchmark.store.schema import STEP\nfrom . import data"),
     ],
 )
 def test_allowed_imports_are_not(path, text):
     assert list(bad_imports(path, text)) == []
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_stand_in_order(package):
+    order, most_layers, most_arrows = ROOMS[package]
+    edges = arrows(package, sources(package))
+    print(f"{package}: {layers(edges)} layers, {len(edges)} arrows between rooms")
+    assert list(against(order, edges)) == []
+    assert layers(edges) <= most_layers
+    assert len(edges) <= most_arrows
+
+
+def test_an_arrow_against_the_order_is_found():
+    edges = arrows("benchmark", [("benchmark/util/x.py", "from ..store import records")])
+    assert edges == {("util", "store")}
+    assert len(list(against(ROOMS["benchmark"][0], edges))) == 1
+    assert layers({("a", "b"), ("b", "c"), ("a", "c")}) == 3
 
 
 def test_no_cycles():

@@ -13,14 +13,14 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from algos.core.agent import Component
-from algos.core.nets import NoisyLinear
-from algos.core.samplers import Prioritized, Uniform
-from algos.dqn.config import DQNConfig
-from algos.dqn.dqn import DQN
-from algos.dqn.value_models import Categorical, Scalar
-from algos.formulas import td
-from benchmark.variants import changes
+from prism.algos.core.agent import Component
+from prism.algos.core.nets import NoisyLinear
+from prism.algos.core.samplers import Prioritized, Uniform
+from prism.algos.dqn.config import DQNConfig
+from prism.algos.dqn.dqn import DQN
+from prism.algos.dqn.value_models import Categorical, Scalar
+from prism.algos.formulas import td
+from prism.benchmark.plan.variants import changes
 from tests.helpers import SEEDS, VECTOR, World, agent, drive, preset, steady, tiny
 
 SIX = {c.name: c for c in DQN.COMPONENTS if not c.foundation}

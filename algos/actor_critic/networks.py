@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from algos.core.agent import State, group_members, ungroup_members
-from algos.core.nets import InitStream, Linear
-from algos.core.optim import FlatParams, SeedOptimizer
-from algos.core.rng import Member
-from algos.core.torso import Torso
+from ..core.agent import State, group_members, ungroup_members
+from ..core.nets import InitStream, Linear
+from ..core.optim import FlatParams, SeedOptimizer
+from ..core.rng import Member
+from ..core.torso import Torso
 
 
 class Perceptron(nn.Module):

@@ -13,14 +13,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.actor_critic.networks import Critics, Learner
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.checks import check_cadence, check_layers, one_of, within
-from algos.core.noise import Warmup
-from algos.core.replay import Batch, Ring
-from algos.core.samplers import Latest, Uniform
-from algos.core.squashed import UnitBox
-from algos.formulas import td
+from ..core.agent import Component, Spec, State, Step
+from ..core.checks import check_cadence, check_layers, one_of, within
+from ..core.noise import Warmup
+from ..core.replay import Batch, Ring
+from ..core.samplers import Latest, Uniform
+from ..core.squashed import UnitBox
+from ..formulas import td
+from .networks import Critics, Learner
 
 TARGETS = ("soft", "none")
 

@@ -17,15 +17,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from algos.actor_critic.off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
-from algos.core.agent import Component, Spec, State
-from algos.core.checks import one_of, within
-from algos.core.nets import per_seed
-from algos.core.optim import FlatParams, SeedOptimizer
-from algos.core.replay import Batch
-from algos.core.rng import Draws
-from algos.core.squashed import squash, squashed_gaussian
-from algos.formulas import continuous, td
+from ..core.agent import Component, Spec, State
+from ..core.checks import one_of, within
+from ..core.nets import per_seed
+from ..core.optim import FlatParams, SeedOptimizer
+from ..core.replay import Batch
+from ..core.rng import Draws
+from ..core.squashed import squash, squashed_gaussian
+from ..formulas import continuous, td
+from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
 
 TEMPERATURES = ("learned", "fixed")
 
@@ -34,7 +34,7 @@ TEMPERATURES = ("learned", "fixed")
 class SACConfig(OffPolicyConfig):
     """Every setting of SAC; the defaults are those of Haarnoja et al. 2018b, appendix D."""
 
-    agent: str = "algos.actor_critic.sac:SAC"
+    agent: str = "prism.algos.actor_critic.sac:SAC"
     name: str = "sac"
     label: str = "SAC"
 

@@ -20,21 +20,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.actor_critic.off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
-from algos.core import noise
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.checks import one_of, within
-from algos.core.replay import Batch
-from algos.core.rng import Draws
-from algos.core.squashed import squash
-from algos.formulas import continuous, td
+from ..core import noise
+from ..core.agent import Component, Spec, State, Step
+from ..core.checks import one_of, within
+from ..core.replay import Batch
+from ..core.rng import Draws
+from ..core.squashed import squash
+from ..formulas import continuous, td
+from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
 
 
 @dataclass
 class TD3Config(OffPolicyConfig):
     """Every setting of TD3 and DDPG; the defaults are TD3's (Fujimoto et al. 2018, section 6.1)."""
 
-    agent: str = "algos.actor_critic.td3:TD3"
+    agent: str = "prism.algos.actor_critic.td3:TD3"
     name: str = "td3"
     label: str = "TD3"
     hidden: list[int] = field(default_factory=lambda: [400, 300])

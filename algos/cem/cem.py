@@ -15,12 +15,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.cem.config import COMPONENTS, CEMConfig
-from algos.cem.models import build
-from algos.cem.spaces import refused
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.rollout import Episodes
-from algos.core.states import not_tabular
+from ..core.agent import Component, Spec, State, Step
+from ..core.rollout import Episodes
+from ..core.states import not_tabular
+from .config import COMPONENTS, CEMConfig
+from .models import build
+from .spaces import refused
 
 
 class CEM:

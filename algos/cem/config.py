@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-from algos.core.agent import Component
-from algos.core.checks import check_layers, one_of, within
+from ..core.agent import Component
+from ..core.checks import check_layers, one_of, within
 
 MODELS = ("table", "linear", "neural", "forest")
 _BOUNDS = {
@@ -21,7 +21,7 @@ class CEMConfig:
     An iteration is ``lanes x rounds`` sessions.
     """
 
-    agent: str = "algos.cem.cem:CEM"
+    agent: str = "prism.algos.cem.cem:CEM"
     name: str = "cem"
     label: str = "CEM"
     lanes: int = 20  # sessions sampled at once
@@ -94,7 +94,7 @@ COMPONENTS = (
 class CEMParamsConfig:
     """Over the parameters of a policy: a candidate a lane, one episode each."""
 
-    agent: str = "algos.cem.params:CEMParams"
+    agent: str = "prism.algos.cem.params:CEMParams"
     name: str = "cem_params"
     label: str = "CEM over parameters"
     lanes: int = 25  # candidates of an iteration

@@ -13,15 +13,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from algos.cem import streams
-from algos.cem.config import CEMConfig
-from algos.core.agent import Spec, State
-from algos.core.distributions import inverse_cdf
-from algos.core.nets import InitStream, Linear
-from algos.core.optim import FlatParams, SeedOptimizer
-from algos.core.rng import Draws
-from algos.core.schedules import Schedule
-from algos.core.states import StateIndex
+from ..core.agent import Spec, State
+from ..core.distributions import inverse_cdf
+from ..core.nets import InitStream, Linear
+from ..core.optim import FlatParams, SeedOptimizer
+from ..core.rng import Draws
+from ..core.schedules import Schedule
+from ..core.states import StateIndex
+from . import streams
+from .config import CEMConfig
 
 
 class PolicyModel(Protocol):

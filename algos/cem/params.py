@@ -16,10 +16,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.cem import streams
-from algos.cem.config import PARAMS_COMPONENTS, CEMParamsConfig
-from algos.cem.spaces import refused
-from algos.core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Spec, State, Step
+from . import streams
+from .config import PARAMS_COMPONENTS, CEMParamsConfig
+from .spaces import refused
 
 
 class CEMParams:

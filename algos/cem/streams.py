@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algos.core.rng import generator
+from ..core.rng import generator
 
 
 def draws(

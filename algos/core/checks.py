@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from algos.core import optim, schedules
+from . import optim, schedules
 
 
 def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algos.core.distributions import inverse_cdf
-from algos.core.rng import Draws
+from .distributions import inverse_cdf
+from .rng import Draws
 
 KINDS = ("epsilon_greedy", "boltzmann", "greedy")
 

@@ -6,16 +6,9 @@ from itertools import count
 
 from torch import Tensor, nn
 
-from algos.core.nets import (
-    BatchNorm,
-    Dropout,
-    InitStream,
-    LayerNorm,
-    Linear,
-    NoisyLinear,
-)
-from algos.core.rng import Draws, Member
-from algos.core.torso import Torso, innermost, through
+from .nets import BatchNorm, Dropout, InitStream, LayerNorm, Linear, NoisyLinear
+from .rng import Draws, Member
+from .torso import Torso, innermost, through
 
 
 @dataclass(frozen=True)

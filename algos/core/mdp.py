@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algos.formulas.dynamic_programming import Model
+from ..formulas.dynamic_programming import Model
 
 MODEL = "model"  # key of Spec.extras
 _TOLERANCE = 1e-9  # of a sum of probabilities

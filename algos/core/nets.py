@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from algos.core.rng import Draws, Member, generator
+from .rng import Draws, Member, generator
 
 _FEW = 8  # rows up to which two thin products are cheaper than one set of noisy weights
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from algos.core.agent import State
-from algos.core.rng import Draws
+from .agent import State
+from .rng import Draws
 
 KINDS = ("gaussian", "ornstein_uhlenbeck", "none")
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from algos.core.mdp import MDP, tensors
-from algos.formulas import dynamic_programming as dp
+from ..formulas import dynamic_programming as dp
+from .mdp import MDP, tensors
 
 _LARGEST = 5000  # states; beyond, the exact solution would cost more than the learning
 

@@ -11,9 +11,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from algos.core.nets import Conv2d, InitStream, Linear
-from algos.core.rng import Member
-from algos.core.torso import Torso
+from .nets import Conv2d, InitStream, Linear
+from .rng import Member
+from .torso import Torso
 
 
 @dataclass(frozen=True)

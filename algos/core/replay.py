@@ -18,7 +18,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import State, Step
+from .agent import State, Step
 
 _ROWS = ("obs", "action", "outcome", "truncation")
 

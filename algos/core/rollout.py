@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import State, Step
+from .agent import State, Step
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from algos.core.nets import per_seed
-from algos.core.replay import Ring
-from algos.core.rng import Draws
+from .nets import per_seed
+from .replay import Ring
+from .rng import Draws
 
 _FAN = 16  # children per node: few levels, and one node is one cache line or two
 

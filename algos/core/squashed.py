@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.nets import per_seed
-from algos.formulas.continuous import log_tanh_slope, normal_log_prob
+from ..formulas.continuous import log_tanh_slope, normal_log_prob
+from .nets import per_seed
 
 
 class UnitBox:

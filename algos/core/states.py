@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algos.core.agent import Spec
-from algos.core.mdp import MDP
+from .agent import Spec
+from .mdp import MDP
 
 FACTORS = "factors"  # key of Spec.extras: sizes of an observation's one-hot blocks
 

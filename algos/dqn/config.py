@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from algos.core import explore
-from algos.core.agent import Component
-from algos.core.checks import (
+from ..core import explore
+from ..core.agent import Component
+from ..core.checks import (
     check_cadence,
     check_layers,
     check_optimizer,
@@ -57,7 +57,7 @@ class DQNConfig:
     every 10 steps), so that presets state only what makes them themselves.
     """
 
-    agent: str = "algos.dqn.dqn:DQN"
+    agent: str = "prism.algos.dqn.dqn:DQN"
     name: str = "dqn"
     label: str = "DQN"
     lanes: int = 1  # environments per seed

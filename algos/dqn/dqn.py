@@ -21,18 +21,18 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step, group_members, ungroup_members
-from algos.core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
-from algos.core.heads import NetShape, QNetwork
-from algos.core.optim import FlatParams, SeedOptimizer
-from algos.core.replay import Batch, Ring
-from algos.core.rng import Draws
-from algos.core.samplers import Latest, Prioritized, Sampler, Uniform
-from algos.core.schedules import Schedule
-from algos.core.torso import obs_scale
-from algos.dqn.config import COMPONENTS, DQNConfig
-from algos.dqn.value_models import Categorical, Quantile, Scalar, ValueModel
-from algos.formulas import td
+from ..core.agent import Component, Spec, State, Step, group_members, ungroup_members
+from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
+from ..core.heads import NetShape, QNetwork
+from ..core.optim import FlatParams, SeedOptimizer
+from ..core.replay import Batch, Ring
+from ..core.rng import Draws
+from ..core.samplers import Latest, Prioritized, Sampler, Uniform
+from ..core.schedules import Schedule
+from ..core.torso import obs_scale
+from ..formulas import td
+from .config import COMPONENTS, DQNConfig
+from .value_models import Categorical, Quantile, Scalar, ValueModel
 
 
 class DQN:

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from algos.core.nets import per_seed
-from algos.formulas import distributional, td
+from ..core.nets import per_seed
+from ..formulas import distributional, td
 
 
 class ValueModel(Protocol):

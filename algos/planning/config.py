@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from algos.core.checks import one_of, within
+from ..core.checks import one_of, within
 
 METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluation")
 
@@ -12,7 +12,7 @@ METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluat
 class PlanningConfig:
     """Every setting; a sweep backs up each state once, and a step of the budget is one backup."""
 
-    agent: str = "algos.planning.planner:Planner"
+    agent: str = "prism.algos.planning.planner:Planner"
     name: str = "value_iteration"
     label: str = "Value iteration"
     lanes: int = 1

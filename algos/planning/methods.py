@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from algos.formulas.dynamic_programming import Model, backup, expected, greedy
+from ..formulas.dynamic_programming import Model, backup, expected, greedy
 
 _CLEARLY = 1e-9  # how much better an action must be to replace another: rounding must not
 

@@ -11,19 +11,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.mdp import MDP, MODEL, picture, tensors
-from algos.core.oracle import Oracle
-from algos.core.states import StateIndex, not_tabular
-from algos.formulas.dynamic_programming import Model, barred
-from algos.planning.config import PlanningConfig
-from algos.planning.methods import (
-    Method,
-    PolicyEvaluation,
-    PolicyIteration,
-    QIteration,
-    ValueIteration,
-)
+from ..core.agent import Component, Spec, State, Step
+from ..core.mdp import MDP, MODEL, picture, tensors
+from ..core.oracle import Oracle
+from ..core.states import StateIndex, not_tabular
+from ..formulas.dynamic_programming import Model, barred
+from .config import PlanningConfig
+from .methods import Method, PolicyEvaluation, PolicyIteration, QIteration, ValueIteration
 
 
 class Planner:

@@ -16,13 +16,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Component, Spec
-from algos.core.checks import one_of, within
-from algos.core.distributions import Categorical
-from algos.core.rollout import Trajectories
-from algos.formulas import advantages, policy, td
-from algos.policy_gradient.agent import PolicyGradientAgent
-from algos.policy_gradient.config import PolicyGradientConfig
+from ..core.agent import Component, Spec
+from ..core.checks import one_of, within
+from ..core.distributions import Categorical
+from ..core.rollout import Trajectories
+from ..formulas import advantages, policy, td
+from .agent import PolicyGradientAgent
+from .config import PolicyGradientConfig
 
 CRITICS = ("v", "q")
 
@@ -31,7 +31,7 @@ CRITICS = ("v", "q")
 class A2CConfig(PolicyGradientConfig):
     """Stable-Baselines3's defaults."""
 
-    agent: str = "algos.policy_gradient.a2c:A2C"
+    agent: str = "prism.algos.policy_gradient.a2c:A2C"
     name: str = "a2c"
     label: str = "A2C"
     lanes: int = 8

@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algos.core.agent import ENVIRONMENT, Component, Spec, State, Step
-from algos.core.checks import within
-from algos.core.rng import generator
-from algos.policy_gradient.a2c import A2C, A2CConfig
+from ..core.agent import ENVIRONMENT, Component, Spec, State, Step
+from ..core.checks import within
+from ..core.rng import generator
+from .a2c import A2C, A2CConfig
 
 _WAIT = 1.0  # seconds between two looks at whether every worker lives
 
@@ -38,7 +38,7 @@ _WAIT = 1.0  # seconds between two looks at whether every worker lives
 class A3CConfig(A2CConfig):
     """A2C's settings, one environment a worker, the paper's entropy, half the value's weight."""
 
-    agent: str = "algos.policy_gradient.a3c:A3C"
+    agent: str = "prism.algos.policy_gradient.a3c:A3C"
     name: str = "a3c"
     label: str = "A3C"
     lanes: int = 1  # environments of a worker

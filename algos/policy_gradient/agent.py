@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.distributions import action_head
-from algos.core.rollout import Episodes, Rollout, Trajectories
-from algos.policy_gradient.body import Body
-from algos.policy_gradient.config import PolicyGradientConfig
+from ..core.agent import Component, Spec, State, Step
+from ..core.distributions import action_head
+from ..core.rollout import Episodes, Rollout, Trajectories
+from .body import Body
+from .config import PolicyGradientConfig
 
 
 class PolicyGradientAgent(ABC):

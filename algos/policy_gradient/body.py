@@ -6,17 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from algos.core.agent import Spec, State, group_members, ungroup_members
-from algos.core.distributions import Distribution, action_head
-from algos.core.normalize import ObservationNormalizer, RewardScaler
-from algos.core.optim import FlatParams, SeedOptimizer
-from algos.core.policy_value import PolicyShape, PolicyValue
-from algos.core.rng import Draws
-from algos.core.rollout import Trajectories
-from algos.core.schedules import Schedule
-from algos.core.torso import obs_scale
-from algos.formulas import advantages
-from algos.policy_gradient.config import PolicyGradientConfig
+from ..core.agent import Spec, State, group_members, ungroup_members
+from ..core.distributions import Distribution, action_head
+from ..core.normalize import ObservationNormalizer, RewardScaler
+from ..core.optim import FlatParams, SeedOptimizer
+from ..core.policy_value import PolicyShape, PolicyValue
+from ..core.rng import Draws
+from ..core.rollout import Trajectories
+from ..core.schedules import Schedule
+from ..core.torso import obs_scale
+from ..formulas import advantages
+from .config import PolicyGradientConfig
 
 
 class Estimates(NamedTuple):

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from algos.core import torso
-from algos.core.checks import check_layers, check_optimizer, one_of, within
+from ..core import torso
+from ..core.checks import check_layers, check_optimizer, one_of, within
 
 _POSITIVE = ("lanes",)
 _SHARES = ("gamma",)

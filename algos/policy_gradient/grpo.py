@@ -21,12 +21,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State
-from algos.core.checks import within
-from algos.core.rollout import Episodes, Trajectories, chunks
-from algos.formulas import advantages, policy
-from algos.policy_gradient.agent import PolicyGradientAgent
-from algos.policy_gradient.config import PolicyGradientConfig
+from ..core.agent import Component, Spec, State
+from ..core.checks import within
+from ..core.rollout import Episodes, Trajectories, chunks
+from ..formulas import advantages, policy
+from .agent import PolicyGradientAgent
+from .config import PolicyGradientConfig
 
 
 @dataclass
@@ -35,7 +35,7 @@ class GRPOConfig(PolicyGradientConfig):
 
     RESETS: ClassVar[tuple[str, ...]] = ("shared",)
 
-    agent: str = "algos.policy_gradient.grpo:GRPO"
+    agent: str = "prism.algos.policy_gradient.grpo:GRPO"
     name: str = "grpo"
     label: str = "GRPO"
     lanes: int = 8  # G, the size of a group

@@ -21,15 +21,15 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State
-from algos.core.checks import one_of, within
-from algos.core.distributions import Distribution
-from algos.core.rng import Draws
-from algos.core.rollout import Trajectories, reordered
-from algos.core.schedules import Schedule
-from algos.formulas import advantages, policy, td
-from algos.policy_gradient.agent import PolicyGradientAgent
-from algos.policy_gradient.config import PolicyGradientConfig, check_batches
+from ..core.agent import Component, Spec, State
+from ..core.checks import one_of, within
+from ..core.distributions import Distribution
+from ..core.rng import Draws
+from ..core.rollout import Trajectories, reordered
+from ..core.schedules import Schedule
+from ..formulas import advantages, policy, td
+from .agent import PolicyGradientAgent
+from .config import PolicyGradientConfig, check_batches
 
 SURROGATES = ("clip", "kl", "none")
 
@@ -38,7 +38,7 @@ SURROGATES = ("clip", "kl", "none")
 class PPOConfig(PolicyGradientConfig):
     """CleanRL's defaults for classic control (ppo.py), so that presets state what differs."""
 
-    agent: str = "algos.policy_gradient.ppo:PPO"
+    agent: str = "prism.algos.policy_gradient.ppo:PPO"
     name: str = "ppo"
     label: str = "PPO"
     anneal: bool = True

@@ -20,12 +20,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec
-from algos.core.checks import one_of, within
-from algos.core.rollout import Episodes, Trajectories, chunked_sum, chunks
-from algos.formulas import advantages, policy, td
-from algos.policy_gradient.agent import PolicyGradientAgent
-from algos.policy_gradient.config import PolicyGradientConfig
+from ..core.agent import Component, Spec
+from ..core.checks import one_of, within
+from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
+from ..formulas import advantages, policy, td
+from .agent import PolicyGradientAgent
+from .config import PolicyGradientConfig
 
 ESTIMATORS = ("return", "to_go", "baseline")
 
@@ -36,7 +36,7 @@ class ReinforceConfig(PolicyGradientConfig):
 
     RESETS: ClassVar[tuple[str, ...]] = ("wait",)
 
-    agent: str = "algos.policy_gradient.reinforce:Reinforce"
+    agent: str = "prism.algos.policy_gradient.reinforce:Reinforce"
     name: str = "reinforce"
     label: str = "REINFORCE"
     lanes: int = 8  # episodes per update

@@ -18,21 +18,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State
-from algos.core.checks import within
-from algos.core.rng import Draws
-from algos.core.rollout import Trajectories, reordered
-from algos.formulas import advantages, policy, td
-from algos.policy_gradient.agent import PolicyGradientAgent
-from algos.policy_gradient.body import Estimates
-from algos.policy_gradient.config import PolicyGradientConfig, check_batches
+from ..core.agent import Component, Spec, State
+from ..core.checks import within
+from ..core.rng import Draws
+from ..core.rollout import Trajectories, reordered
+from ..formulas import advantages, policy, td
+from .agent import PolicyGradientAgent
+from .body import Estimates
+from .config import PolicyGradientConfig, check_batches
 
 
 @dataclass
 class TRPOConfig(PolicyGradientConfig):
     """sb3-contrib's defaults, with rollouts for a laptop; ``lr`` is the critic's."""
 
-    agent: str = "algos.policy_gradient.trpo:TRPO"
+    agent: str = "prism.algos.policy_gradient.trpo:TRPO"
     name: str = "trpo"
     label: str = "TRPO"
     lr: float = 1e-3

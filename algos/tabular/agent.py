@@ -19,18 +19,18 @@ from gymnasium import spaces
 from numpy import ndarray as Array
 from torch import Tensor
 
-from algos.core.agent import Component, Spec, State, Step
-from algos.core.mdp import MDP, MODEL, picture
-from algos.core.oracle import Oracle
-from algos.core.rng import Draws
-from algos.core.schedules import Schedule
-from algos.core.states import StateIndex, not_tabular
-from algos.tabular import policies
-from algos.tabular.build import build_rule
-from algos.tabular.config import TabularConfig
-from algos.tabular.one_step import DoubleQ, QLearning
-from algos.tabular.rule import Transition, restore, saved
-from algos.tabular.values import Table
+from ..core.agent import Component, Spec, State, Step
+from ..core.mdp import MDP, MODEL, picture
+from ..core.oracle import Oracle
+from ..core.rng import Draws
+from ..core.schedules import Schedule
+from ..core.states import StateIndex, not_tabular
+from . import policies
+from .build import build_rule
+from .config import TabularConfig
+from .one_step import DoubleQ, QLearning
+from .rule import Transition, restore, saved
+from .values import Table
 
 _REPORTS = 1000  # how often in a run the metrics are made, at most
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.tabular.config import TabularConfig
-from algos.tabular.dyna import Dyna
-from algos.tabular.monte_carlo import MonteCarlo
-from algos.tabular.n_step import NStep
-from algos.tabular.one_step import TD, DoubleQ, ExpectedSarsa, QLearning, Sarsa
-from algos.tabular.rule import Policy
-from algos.tabular.traces import Traces
-from algos.tabular.values import Linear, Table
+from .config import TabularConfig
+from .dyna import Dyna
+from .monte_carlo import MonteCarlo
+from .n_step import NStep
+from .one_step import TD, DoubleQ, ExpectedSarsa, QLearning, Sarsa
+from .rule import Policy
+from .traces import Traces
+from .values import Linear, Table
 
 
 def build_table(config: TabularConfig, k: int, base: Array) -> Table:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from algos.core.checks import check_schedule, one_of, within
+from ..core.checks import check_schedule, one_of, within
 
 RULES = (
     *("q_learning", "sarsa", "expected_sarsa", "double_q", "td", "monte_carlo"),
@@ -47,7 +47,7 @@ class Behaviour:
 class TabularConfig:
     """Every setting; a preset names its ``rule`` and what the rule looks at."""
 
-    agent: str = "algos.tabular.agent:Tabular"
+    agent: str = "prism.algos.tabular.agent:Tabular"
     name: str = "q_learning"
     label: str = "Q-learning"
     lanes: int = 1  # environments per seed; they take turns at the one table

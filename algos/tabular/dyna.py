@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.core.agent import State
-from algos.core.rng import Draws
-from algos.tabular.one_step import QLearning
-from algos.tabular.policies import sample, total
-from algos.tabular.rule import Transition, restore, saved
-from algos.tabular.values import Table
+from ..core.agent import State
+from ..core.rng import Draws
+from .one_step import QLearning
+from .policies import sample, total
+from .rule import Transition, restore, saved
+from .values import Table
 
 
 class Dyna(QLearning):

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.core.agent import State
-from algos.tabular.one_step import QLearning
-from algos.tabular.rule import Transition, saved
-from algos.tabular.values import Table
+from ..core.agent import State
+from .one_step import QLearning
+from .rule import Transition, saved
+from .values import Table
 
 _ROWS = 64  # steps that an episode's memory holds at first
 

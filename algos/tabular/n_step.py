@@ -20,11 +20,11 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.core.agent import State
-from algos.tabular.one_step import QLearning
-from algos.tabular.policies import expectation
-from algos.tabular.rule import Policy, Transition, restore, saved
-from algos.tabular.values import Table
+from ..core.agent import State
+from .one_step import QLearning
+from .policies import expectation
+from .rule import Policy, Transition, restore, saved
+from .values import Table
 
 
 class NStep(QLearning):

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.core.agent import State
-from algos.core.rng import Draws
-from algos.tabular.policies import expectation
-from algos.tabular.rule import Policy, Transition
-from algos.tabular.values import Table
+from ..core.agent import State
+from ..core.rng import Draws
+from .policies import expectation
+from .rule import Policy, Transition
+from .values import Table
 
 
 class QLearning:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy import ndarray as Array
 
-from algos.core.agent import State
+from ..core.agent import State
 
 Policy = Callable[[Array, Array], Array]  # (q [A, ...], s [...]) -> probabilities [A, ...]
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from algos.core.agent import State
-from algos.tabular.one_step import QLearning
-from algos.tabular.rule import Transition, restore, saved
-from algos.tabular.values import Table
+from ..core.agent import State
+from .one_step import QLearning
+from .rule import Transition, restore, saved
+from .values import Table
 
 
 class Traces(QLearning):

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from analysis import curves, stats
-from analysis.anchors import run_anchor
-from analysis.data import Data
-from analysis.sources.frames import WALL
-from analysis.style import Style, styles
-from benchmark.schema import EVAL_RETURN, STEP, TRAIN_RETURN
+from prism.benchmark.store.schema import EVAL_RETURN, STEP, TRAIN_RETURN
+
+from .. import stats
+from ..load.data import Data
+from ..load.frames import WALL
+from ..questions import curves
+from .links import run_anchor
+from .style import Style, styles
 
 _POINTS = 300_000  # of single runs in one page; with many runs each is thinned
 _MOST, _LEAST = 200, 20  # points of one run

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.anchors import cell_anchor, run_anchor
-from analysis.curves import AUC
-from analysis.data import Data
-from analysis.verdict import number
-from benchmark.schema import ADD_ONE_IN, LEAVE_ONE_OUT
+from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
+
+from ..load.data import Data
+from ..questions.curves import AUC
+from .links import cell_anchor, run_anchor
+from .sentences import number
 
 
 @dataclass(frozen=True)

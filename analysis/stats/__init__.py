@@ -3,16 +3,8 @@
 The run is the unit. A group of runs is ``Samples``: one array ``[runs]`` per task (environment).
 """
 
-from analysis.stats.bootstrap import (
-    BCA,
-    PERCENTILE,
-    REPETITIONS,
-    SEED,
-    bootstrap,
-    draw,
-    resamples,
-)
-from analysis.stats.estimators import (
+from .bootstrap import BCA, PERCENTILE, REPETITIONS, SEED, bootstrap, draw, resamples
+from .estimators import (
     Array,
     Counts,
     Samples,
@@ -26,7 +18,7 @@ from analysis.stats.estimators import (
     task_means,
     tasks,
 )
-from analysis.stats.intervals import (
+from .intervals import (
     LEVEL,
     SMALL_N,
     Difference,
@@ -39,16 +31,8 @@ from analysis.stats.intervals import (
     student_quantile,
     welch,
 )
-from analysis.stats.power import (
-    POWER,
-    Decision,
-    power,
-    runs_needed,
-    sequential,
-    spread_above,
-    visible_effect,
-)
-from analysis.stats.tests import (
+from .power import POWER, Decision, power, runs_needed, sequential, spread_above, visible_effect
+from .tests import (
     AUTO,
     BH,
     HOLM,

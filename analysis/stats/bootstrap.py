@@ -1,6 +1,6 @@
 """The bootstrap: seeded, stratified by task or clustered, percentile or BCa.
 
-A resample is a table of counts (``analysis.stats.estimators``): the same draws serve every
+A resample is a table of counts (``prism.analysis.stats.estimators``): the same draws serve every
 statistic, and 50,000 repetitions cost milliseconds.
 """
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.stats.estimators import Array, Samples
-from analysis.stats.intervals import LEVEL, SMALL_N, Estimate
+from .estimators import Array, Samples
+from .intervals import LEVEL, SMALL_N, Estimate
 
 REPETITIONS = 5_000
 SEED = 0
@@ -64,7 +64,7 @@ def bootstrap(
     """Estimate ``statistic(*groups)``; it is called as ``statistic(*groups, *counts)`` too.
 
     Args:
-        statistic: an estimator of ``analysis.stats.estimators``, or one of the same form.
+        statistic: an estimator of ``prism.analysis.stats.estimators``, or one of the same form.
         groups: one or more groups of runs.
         level: nominal coverage.
         repetitions: resamples.

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from analysis.stats.estimators import Array
-from analysis.stats.intervals import SMALL_N
+from .estimators import Array
+from .intervals import SMALL_N
 
 SIZES = range(2, SMALL_N + 1)
 KINDS = ("normal", "skewed", "two-peaked")

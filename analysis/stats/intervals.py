@@ -1,7 +1,7 @@
 """Means and differences of means with the intervals that belong to them, and linear contrasts.
 
 A mean carries a Student interval and a difference of two means a Welch interval, at every n; what
-they cover in truth is in ``analysis.stats.coverage``.
+they cover in truth is in ``prism.analysis.stats.coverage``.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.stats.estimators import Array
+from .estimators import Array
 
 LEVEL = 0.95
 SMALL_N = 10  # below this, intervals of skewed or two-peaked scores undercover visibly

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from analysis.stats.estimators import Array
-from analysis.stats.intervals import LEVEL
+from .estimators import Array
+from .intervals import LEVEL
 
 POWER = 0.8
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy import stats as scipy_stats
 
-from analysis.stats.bootstrap import SEED, draw
-from analysis.stats.estimators import Array, probability_of_improvement
-from analysis.stats.intervals import LEVEL, Difference, paired, welch
+from .bootstrap import SEED, draw
+from .estimators import Array, probability_of_improvement
+from .intervals import LEVEL, Difference, paired, welch
 
 EXACT = 50_000  # up to so many relabellings a permutation test goes through all of them
 DRAWS = 20_000

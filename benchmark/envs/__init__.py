@@ -22,13 +22,15 @@ TEXTBOOK = ("RandomWalk", "WindyGridworld", "DynaMaze", "MaximisationBias", "Ban
 for _game in MINATAR_GAMES:
     gymnasium.register(
         f"Prism/MinAtar{_game.title().replace('_', '')}-v0",
-        entry_point="benchmark.envs.minatar:MinAtar",
+        entry_point="prism.benchmark.envs.minatar:MinAtar",
         kwargs={"game": _game},
     )
-gymnasium.register("Prism/Atari-v0", entry_point="benchmark.envs.atari:atari")
+gymnasium.register("Prism/Atari-v0", entry_point="prism.benchmark.envs.atari:atari")
 for _model in TEXTBOOK:
     gymnasium.register(
-        f"Prism/{_model}-v0", entry_point="benchmark.envs.textbook:make", kwargs={"model": _model}
+        f"Prism/{_model}-v0",
+        entry_point="prism.benchmark.envs.textbook:make",
+        kwargs={"model": _model},
     )
 for _probe in PROBES:
-    gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"benchmark.envs.probes:{_probe}")
+    gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"prism.benchmark.envs.probes:{_probe}")

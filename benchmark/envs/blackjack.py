@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from algos.core.mdp import MDP
+from prism.algos.core.mdp import MDP
 
 FACTORS = (32, 11, 2)
 _CARDS = tuple((card, (4 if card == 10 else 1) / 13) for card in range(1, 11))

@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from benchmark.envs.shaping import POTENTIALS
-from benchmark.errors import ConfigError, unknown
-from benchmark.secrets import reveal
+from ..util.errors import ConfigError, unknown
+from ..util.secrets import reveal
+from .shaping import POTENTIALS
 
 
 @dataclass

@@ -12,21 +12,14 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 
-from algos.core.agent import ENVIRONMENT, Spec
-from algos.core.mdp import MODEL
-from algos.core.states import FACTORS
-from benchmark.envs.config import EnvConfig, registered
-from benchmark.envs.models import factors_of, model_of
-from benchmark.envs.wrappers import (
-    Clip,
-    Encode,
-    Fresh,
-    FromZero,
-    History,
-    Stack,
-    TrainingReward,
-)
-from benchmark.errors import ConfigError
+from prism.algos.core.agent import ENVIRONMENT, Spec
+from prism.algos.core.mdp import MODEL
+from prism.algos.core.states import FACTORS
+
+from ..util.errors import ConfigError
+from .config import EnvConfig, registered
+from .models import factors_of, model_of
+from .wrappers import Clip, Encode, Fresh, FromZero, History, Stack, TrainingReward
 
 _log = logging.getLogger(__name__)
 

@@ -6,12 +6,13 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from algos.core.mdp import MDP, from_table
-from benchmark.envs.blackjack import blackjack
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.textbook import MOVES
-from benchmark.envs.textbook import Tabular as TextbookEnv
-from benchmark.errors import ConfigError
+from prism.algos.core.mdp import MDP, from_table
+
+from ..util.errors import ConfigError
+from .blackjack import blackjack
+from .config import EnvConfig
+from .textbook import MOVES
+from .textbook import Tabular as TextbookEnv
 
 _LAKE_MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # left, down, right, up
 

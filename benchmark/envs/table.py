@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import State
-from algos.core.mdp import MDP, MODEL
-from algos.core.rng import Draws
-from algos.core.states import one_hots
-from benchmark.envs.config import EnvConfig, registered
-from benchmark.envs.make import make_env, tabular_facts
-from benchmark.envs.vector import RESETS, SeedVecEnv, VecStep
-from benchmark.envs.wrappers import TrainingReward
-from benchmark.errors import ConfigError
+from prism.algos.core.agent import State
+from prism.algos.core.mdp import MDP, MODEL
+from prism.algos.core.rng import Draws
+from prism.algos.core.states import one_hots
+
+from ..util.errors import ConfigError
+from .config import EnvConfig, registered
+from .make import make_env, tabular_facts
+from .vector import RESETS, SeedVecEnv, VecStep
+from .wrappers import TrainingReward
 
 _REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
 _NONE = np.empty(0, np.int64)

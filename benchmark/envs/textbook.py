@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from algos.core.mdp import MDP, from_table
+from prism.algos.core.mdp import MDP, from_table
 
 Table = dict[int, list[list[tuple[float, int, float, bool]]]]  # as Gymnasium's P
 UP, RIGHT, DOWN, LEFT = MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))

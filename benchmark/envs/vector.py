@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import State
-from algos.core.rng import generator
-from benchmark.envs.action_log import ActionLog
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_env
-from benchmark.envs.wrappers import RAW_REWARD, TrainingReward
-from benchmark.errors import ConfigError
+from prism.algos.core.agent import State
+from prism.algos.core.rng import generator
+
+from ..util.errors import ConfigError
+from .action_log import ActionLog
+from .config import EnvConfig
+from .make import make_env
+from .wrappers import RAW_REWARD, TrainingReward
 
 RESETS = ("each", "wait", "shared")
 _BLOCK = 64  # episode seeds drawn at once

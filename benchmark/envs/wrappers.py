@@ -9,9 +9,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from benchmark.envs.config import EnvWrappers
-from benchmark.envs.shaping import POTENTIALS
-from benchmark.errors import ConfigError
+from ..util.errors import ConfigError
+from .config import EnvWrappers
+from .shaping import POTENTIALS
 
 Outcome = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]

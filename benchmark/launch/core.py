@@ -13,21 +13,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import claims, ledger, schema, store
-from benchmark.errors import ConfigError, unknown
-from benchmark.job import Job, Sweep
-from benchmark.launch import faults
-from benchmark.launch.executor import Executor, Exit
-from benchmark.launch.inline import Inline
-from benchmark.launch.local import Local
-from benchmark.launch.options import OPTIONS, LocalOptions, RayOptions, SlurmOptions
-from benchmark.launch.progress import Progress
-from benchmark.launch.ray import Ray
-from benchmark.launch.report import summary
-from benchmark.launch.slurm import Slurm
-from benchmark.launch.worker import Run
-from benchmark.runner import run_job
-from benchmark.signals import handled
+from ..plan.executors import OPTIONS, LocalOptions, RayOptions, SlurmOptions
+from ..store import leases, ledger, provenance, records, schema
+from ..store.job import Job, Sweep
+from ..train.runner import run_job
+from ..util.errors import ConfigError, unknown
+from ..util.signals import handled
+from . import faults
+from .executor import Executor, Exit
+from .inline import Inline
+from .local import Local
+from .progress import Progress
+from .ray import Ray
+from .report import summary
+from .slurm import Slurm
+from .worker import Run
 
 _POLL = 0.2  # seconds
 _LOOK = 1.0  # seconds between two looks at what other processes run
@@ -54,7 +54,7 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
             raise ConfigError(
                 f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
             )
-        preload = {run.__module__, "benchmark.cli"}
+        preload = {run.__module__, "prism.benchmark.cli.main"}
         preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
         if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
             preload.add("wandb")
@@ -73,7 +73,8 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     jobs = ledger.remaining(sweep)
     ledger.write_plan(sweep)
     if any(job.config["tracking"]["git_diff"] for job in sweep.jobs):
-        store.keep_diff(sweep.study_dir)
+        with suppress(OSError):  # a full disk is the jobs' concern
+            provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
     with _held(sweep.study_dir):
         _run(sweep, jobs, make_executor(executor, options, jobs, run))
@@ -104,7 +105,7 @@ def _held(study_dir: Path) -> Iterator[None]:
     """Show to others that this process works on a study, between two jobs too."""
     path = None
     with suppress(OSError):  # a full disk is the jobs' concern
-        path = claims.hold(study_dir, os.getpid())
+        path = leases.hold(study_dir, os.getpid())
     try:
         yield
     finally:
@@ -118,12 +119,12 @@ class _Drive:
     def __init__(self, sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
         self.sweep, self.runner, self.progress = sweep, runner, progress
         self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: claimed by others
-        self.watch = claims.Watch()
+        self.watch = leases.Watch()
         self.tried = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
         self.requests = self.failed = 0
         self.looked = -math.inf
-        now = claims.stop_token(sweep.study_dir)
-        self.token = os.environ.pop(claims.TOKEN_VARIABLE, now)  # a stop since then counts
+        now = leases.stop_token(sweep.study_dir)
+        self.token = os.environ.pop(leases.TOKEN_VARIABLE, now)  # a stop since then counts
         self.kills: dict[str, int] = {}  # job_id -> the kernel's count when it began
         self.beats: dict[str, tuple[int, float]] = {}  # job_id -> its last beat, and since when
 
@@ -189,7 +190,7 @@ class _Drive:
         elif ledger.due(claimed) == claimed:
             return claimed
         else:  # finished by its owner between our look and its release
-            claims.release(claimed)
+            leases.release(claimed)
             self.queue.append(rest)
         return None
 
@@ -204,7 +205,7 @@ class _Drive:
         try:
             state = schema.INTERRUPTED if asked else schema.FAILED
             ledger.end(job, state, reason, exit.error, None if asked else failure, exit.code)
-            claims.release(job)
+            leases.release(job)
             states = ledger.statuses(job)
         except OSError as error:
             states = _unwritten(job, reason, error)
@@ -227,13 +228,13 @@ class _Drive:
 
     def _look(self) -> None:
         """Take over what others left, end jobs that show no sign of life, hear who says stop."""
-        if self.token != (token := claims.stop_token(self.sweep.study_dir)):
+        if self.token != (token := leases.stop_token(self.sweep.study_dir)):
             self.token = token
             self.stop(signal.SIGTERM)
         for _ in range(len(self.elsewhere)):
             job = self.elsewhere.popleft()
             rest = ledger.due(job)
-            others = claims.of(self.sweep.study_dir)
+            others = leases.of(self.sweep.study_dir)
             held = [c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)]
             if held:
                 self.elsewhere.append(job)
@@ -244,7 +245,7 @@ class _Drive:
         now = time.monotonic()
         for job in list(self.runner.running.values()):
             hang = job.config["limits"]["hang"]
-            claim = store.read_passing(claims.path_of(job))
+            claim = records.read_passing(leases.path_of(job))
             beat, since = self.beats.get(job.job_id, (-1, now))
             if claim is None or claim["beat"] != beat:
                 self.beats[job.job_id] = (claim["beat"] if claim else -1), now

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmark import checkpoint, schema, store
-from benchmark.envs.config import from_dict, registered
-from benchmark.job import Evaluation, Job
+from ..envs.config import from_dict, registered
+from ..store import checkpoint, records, schema
+from ..store.job import Evaluation, Job
 
 if TYPE_CHECKING:
-    from benchmark.runner import Training
+    from ..train.runner import Training
 
 START = 0.25  # CPU seconds of a process before its job is built
 TRIAL = 3.0  # seconds of learning in a trial
@@ -59,7 +59,7 @@ def fitted(folder: Path) -> Cost | None:
     times, rows = _rows(folder / "timing.jsonl"), _rows(folder / "metrics.jsonl")
     if not rows or len(times) != len(rows):
         return None
-    config = store.read_json(folder / "run.json")["config"]
+    config = records.read_json(folder / "run.json")["config"]
     clock, busy = _clock(config)
     last = times[-1]
     if clock is not time.process_time and config["algo"].get("cpus", 1) == 1:
@@ -117,7 +117,7 @@ class _Enough(Exception):
 
 def tried(job: Job) -> Cost:
     """Train a job for a few seconds in a folder that is thrown away, and return what it costs."""
-    from benchmark.runner import Training
+    from ..train.runner import Training
 
     clock, busy = _clock(job.config)
     config = {**job.config, "tracking": {**job.config["tracking"], "wandb": "disabled"}}

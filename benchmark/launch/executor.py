@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from benchmark.job import Job
+from ..store.job import Job
 
 
 class Exit(NamedTuple):

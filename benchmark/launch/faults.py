@@ -3,8 +3,8 @@
 import signal
 from pathlib import Path
 
-from benchmark import schema
-from benchmark.launch.executor import Exit
+from ..store import schema
+from .executor import Exit
 
 _OURS = (signal.SIGTERM, signal.SIGINT)
 

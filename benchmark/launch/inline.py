@@ -3,9 +3,9 @@
 import signal
 import traceback
 
-from benchmark.job import Job
-from benchmark.launch import worker
-from benchmark.launch.executor import Exit
+from ..store.job import Job
+from . import worker
+from .executor import Exit
 
 
 class Inline:

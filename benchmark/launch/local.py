@@ -8,11 +8,11 @@ from contextlib import suppress
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
 
-from benchmark.job import Job
-from benchmark.launch import worker
-from benchmark.launch.executor import Exit, tail
-from benchmark.launch.options import LocalOptions, Options
-from benchmark.store import job_dir
+from ..plan.executors import LocalOptions, Options
+from ..store.job import Job
+from ..store.records import job_dir
+from . import worker
+from .executor import Exit, tail
 
 
 class Local:

@@ -61,8 +61,8 @@ class PrismLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run grids, each given by its overrides, one grid after another."""
-        from benchmark.grid import sweep
-        from benchmark.launch.core import launch
+        from ..plan.grid import sweep
+        from .core import launch
 
         returns = []
         for overrides in job_overrides:

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmark import ledger, store
-from benchmark.job import Job
-from benchmark.launch import cost
-from benchmark.launch.cost import Cost
-from benchmark.launch.progress import plural
+from ..store import identity, ledger, records
+from ..store.job import Job
+from . import cost
+from .cost import Cost
+from .progress import plural
 
 SEED_SHARE = 0.154  # of one seed's time that each further one adds: `make bench`, DQN on CartPole
 LAUNCH = 3.0  # seconds until the first job begins: imports, and the server that forks the jobs
@@ -61,7 +61,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
         slots: jobs at once.
     """
     jobs = ledger.longest_first(jobs)
-    past = _Past(results, {store.slug(job.algo) for job in jobs})
+    past = _Past(results, {identity.slug(job.algo) for job in jobs})
     costs = {job.job_id: found for job in jobs if (found := past.cost(job)) is not None}
     from_past, trials = len(costs), dict[tuple[str, int], Cost]()
     for job in jobs:
@@ -95,7 +95,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
 def _cell(config: Mapping[str, Any], env: str) -> str:
     """Return what has one speed: everything but the budget and how often it is evaluated."""
     episodes = [config["evaluation"][key] for key in ("episodes", "periodic_episodes")]
-    return store.digest([config["algo"], {**config["env"], "budget": 0}, env, episodes])
+    return identity.digest([config["algo"], {**config["env"], "budget": 0}, env, episodes])
 
 
 def _work(job: Job) -> float:
@@ -138,7 +138,7 @@ class _Past:
                 self._read(folder)  # a broken folder, maybe of another study, tells nothing
 
     def _read(self, folder: Path) -> None:
-        record = store.read_passing(folder / "run.json")
+        record = records.read_passing(folder / "run.json")
         if record is None or "pack" not in record or record["job_id"] in self._jobs:
             return
         if not ledger.is_finished(folder):

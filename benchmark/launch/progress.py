@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmark import schema, store
-from benchmark.job import Job, Sweep
+from ..store import records, schema
+from ..store.job import Job, Sweep
 
 _LOG_PERIOD = 10.0  # seconds between two lines where there is no terminal
 _RECENT = 4  # jobs shown that have ended last
@@ -90,7 +90,7 @@ class Progress:
     def _beats(self) -> list[tuple[Job, dict[str, Any]]]:
         running = list(self.running.values())
         return [
-            (job, store.read_passing(store.job_dir(job) / "heartbeat.json") or {})
+            (job, records.read_passing(records.job_dir(job) / "heartbeat.json") or {})
             for job in running
         ]
 

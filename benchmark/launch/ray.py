@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import claims, store
-from benchmark.job import Job
-from benchmark.launch import task, worker
-from benchmark.launch.executor import Exit, tail
-from benchmark.launch.options import RayOptions
+from ..plan.executors import RayOptions
+from ..store import leases, records
+from ..store.job import Job
+from . import task, worker
+from .executor import Exit, tail
 
 _NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
 
@@ -70,13 +70,13 @@ class Ray:
             missing = _NOT_SHARED if code is None else ""
             exits.append(Exit(job, code or int(code is None), missing or _last_words(job)))
         for reference in waiting:  # Ray tells when a node dies: a task that waits is alive
-            claims.beat(self.running[self.tasks[reference]])
+            leases.beat(self.running[self.tasks[reference]])
         return exits
 
     def stop(self) -> None:
         """Ask every task to save and leave."""
         for reference, job_id in self.tasks.items():
-            mark = store.job_dir(self.running[job_id]) / "stop"
+            mark = records.job_dir(self.running[job_id]) / "stop"
             if not mark.exists():
                 mark.touch()
                 self.ray.cancel(reference, force=False)
@@ -106,16 +106,16 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
     with tempfile.TemporaryDirectory() as folder:
         _unpack(files, Path(folder))
         here = Path(folder) / "jobs" / Path(spec).parent.name / "job.json"
-        read = store.read_json(here)
+        read = records.read_json(here)
         read["job"] |= {"study_dir": folder, "mark": ""}  # the claim is the driver's
-        store.write_json(here, read)
+        records.write_json(here, read)
         return _run(here), _pack(Job(**read["job"]))
 
 
 def _run(spec: Path) -> int:
     """Run a job in processes of its own: a segfault must not take Ray's worker with it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark.launch.task", str(spec)],
+        [sys.executable, "-m", "prism.benchmark.launch.task", str(spec)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # Ray has added the driver's
         preexec_fn=worker.die_with_parent,
     )
@@ -127,11 +127,11 @@ def _run(spec: Path) -> int:
 
 
 def _last_words(job: Job) -> str:
-    return tail(store.job_dir(job) / "log.txt")
+    return tail(records.job_dir(job) / "log.txt")
 
 
 def _folders(job: Job) -> Iterable[Path]:
-    return [store.job_dir(job), *(store.run_dir(job, run) for run in job.run_ids)]
+    return [records.job_dir(job), *(records.run_dir(job, run) for run in job.run_ids)]
 
 
 def _pack(job: Job) -> bytes:

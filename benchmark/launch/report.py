@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from benchmark import claims, schema, store
-from benchmark.launch.progress import plural
-from benchmark.ledger import read_plan
+from ..store import leases, records, schema
+from ..store.ledger import read_plan
+from .progress import plural
 
 _SHOWN_FAILURES = 20
 
@@ -37,12 +37,12 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
 
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
     """Return the status of every run; one that says "running" while nobody runs it has stopped."""
-    watch = claims.Watch()
-    held = {run for claim in claims.of(study_dir) if watch.alive(claim) for run in claim["runs"]}
+    watch = leases.Watch()
+    held = {run for claim in leases.of(study_dir) if watch.alive(claim) for run in claim["runs"]}
     statuses = {}
     for run in runs:
         name = run["run_id"]
-        status = store.read_status(study_dir / "runs" / name)
+        status = records.read_status(study_dir / "runs" / name)
         if status is not None and status["state"] == schema.RUNNING and name not in held:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
         statuses[name] = status

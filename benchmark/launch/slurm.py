@@ -5,12 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmark import claims, store
-from benchmark.errors import ConfigError
-from benchmark.job import Job
-from benchmark.launch import queue, task, worker
-from benchmark.launch.executor import Exit, tail
-from benchmark.launch.options import SlurmOptions
+from ..plan.executors import SlurmOptions
+from ..store import leases, records
+from ..store.job import Job
+from ..util import squeue
+from ..util.errors import ConfigError
+from . import task, worker
+from .executor import Exit, tail
 
 
 class Slurm:
@@ -46,7 +47,7 @@ class Slurm:
         if time.monotonic() - self.looked < self.period:
             return []
         self.looked = time.monotonic()
-        there = queue.names()
+        there = squeue.names()
         if there is None:  # the controller does not answer: nothing is known
             return []
         return [self._exit(job_id) for job_id in list(self.names) if self._gone(job_id, there)]
@@ -63,7 +64,7 @@ class Slurm:
             f"--output={folder}/%A_%a.txt",
             *("--parsable", "--requeue", "--open-mode=append", "--signal=B:TERM@60"),
         ]
-        script = f"#!/bin/bash\nexec '{sys.executable}' -m benchmark.launch.task '{listed}'\n"
+        script = f"#!/bin/bash\nexec '{sys.executable}' -m prism.benchmark.launch.task '{listed}'\n"
         command = ["sbatch", *options, *self.arguments]
         done = subprocess.run(command, input=script, capture_output=True, text=True)
         if done.returncode:
@@ -71,7 +72,7 @@ class Slurm:
         array = done.stdout.strip().partition(";")[0]
         for number, job in enumerate(jobs):
             self.names[job.job_id] = f"{array}_{number}"
-            claims.queued_as(job, f"{array}_{number}")
+            leases.queued_as(job, f"{array}_{number}")
 
     def _gone(self, job_id: str, there: frozenset[str]) -> bool:
         """Say whether a job has left the queue; one look may come between two of its states."""
@@ -82,8 +83,8 @@ class Slurm:
     def _exit(self, job_id: str) -> Exit:
         del self.names[job_id], self.missing[job_id]
         job = self.running.pop(job_id)
-        folder = store.job_dir(job)
-        code = store.read_json(folder / "exit.json")
+        folder = records.job_dir(job)
+        code = records.read_json(folder / "exit.json")
         error = tail(folder / "log.txt")
         if code is None:
             return Exit(
@@ -96,7 +97,7 @@ class Slurm:
         names = []
         for job_id in self.names.keys() - self.asked:
             self.asked.add(job_id)
-            (store.job_dir(self.running[job_id]) / "stop").touch()
+            (records.job_dir(self.running[job_id]) / "stop").touch()
             names.append(self.names[job_id])
         if names:
             subprocess.run(["scancel", "--state=PENDING", *names], capture_output=True)

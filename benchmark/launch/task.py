@@ -1,4 +1,4 @@
-"""A job on a cluster: ``python -m benchmark.launch.task <job.json>`` or ``<list of them>``.
+"""A job on a cluster: ``python -m prism.benchmark.launch.task <job.json>`` or ``<list of them>``.
 
 The process supervises a child that trains: it passes signals on, and writes how the child ended at
 once, since there may be no driver to do so. In a Slurm array, the task's number chooses from the
@@ -15,20 +15,20 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from benchmark import claims, ledger, schema, store
-from benchmark.job import Job
-from benchmark.launch import faults, worker
-from benchmark.launch.executor import Exit, tail
-from benchmark.secrets import notice
+from ..store import leases, ledger, records, schema
+from ..store.job import Job
+from ..util.secrets import notice
+from . import faults, worker
+from .executor import Exit, tail
 
 
 def write(job: Job, run: worker.Run) -> Path:
     """Write what a task needs to know and return the file."""
-    folder = store.job_dir(job)
+    folder = records.job_dir(job)
     for name in ("exit.json", "stop"):
         (folder / name).unlink(missing_ok=True)
     function = f"{run.__module__}:{run.__name__}"
-    store.write_json(folder / "job.json", {"run": function, "job": asdict(job)})
+    records.write_json(folder / "job.json", {"run": function, "job": asdict(job)})
     return folder / "job.json"
 
 
@@ -36,7 +36,7 @@ def supervise(spec: Path) -> int:
     """Run a job in a child process and return its exit code; a signal is a negative number."""
     read = json.loads(spec.read_text())
     job, kills = Job(**read["job"]), faults.oom_kills()
-    before = claims.stop_token(Path(job.study_dir))
+    before = leases.stop_token(Path(job.study_dir))
     log = spec.parent / "log.txt"
     child = os.fork()
     if child == 0:
@@ -54,15 +54,15 @@ def supervise(spec: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if job.mark and not claims.beat(job):
+    if job.mark and not leases.beat(job):
         return code  # the runs are another process's by now, and so is what is said of them
     failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
     ledger.end(job, schema.FAILED, reason, tail(log), failure, code)
-    store.write_json(spec.parent / "exit.json", {"code": code})
-    asked = (spec.parent / "stop").exists() or before != claims.stop_token(Path(job.study_dir))
+    records.write_json(spec.parent / "exit.json", {"code": code})
+    asked = (spec.parent / "stop").exists() or before != leases.stop_token(Path(job.study_dir))
     preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not asked
     if not (preempted and _requeued(job)):
-        claims.release(job)
+        leases.release(job)
     return code
 
 
@@ -71,7 +71,7 @@ def _requeued(job: Job) -> bool:
     name = array_name()
     if name is None:
         return False
-    claims.queued_as(job, name)
+    leases.queued_as(job, name)
     subprocess.run(["scontrol", "requeue", name], capture_output=True)
     return True
 

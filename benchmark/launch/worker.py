@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO, cast
 
-from benchmark import claims
-from benchmark.job import Job
-from benchmark.pulse import Pulse
-from benchmark.secrets import CleanStream, notice
+from ..store import leases
+from ..store.job import Job
+from ..train.watchdog import Pulse
+from ..util.secrets import CleanStream, notice
 
 Run = Callable[[Job], object]  # what a job does; runner.run_job
 
@@ -43,7 +43,7 @@ def run_inside(run: Run, job: Job) -> None:
 def run_contained(run: Run, job: Job) -> None:
     """Run a job in this process, which is the job's own; leave at once if the claim is lost."""
     faulthandler.enable()
-    if job.mark and not claims.adopt(job):
+    if job.mark and not leases.adopt(job):
         return
     limit_threads(job.config["threads"])
     with Pulse(job, enforce=True):

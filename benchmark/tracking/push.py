@@ -13,24 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import store
-from benchmark.errors import ConfigError
-from benchmark.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
-from benchmark.tracking.attached import attached
-from benchmark.tracking.files import Row, timed_rows
-from benchmark.tracking.service import StartMode, logged_in, quiet_setup, service, teardown
-from benchmark.tracking.study import make_report, push_study
-from benchmark.tracking.wandb import (
-    NO_HURRY,
-    UPLOADING,
-    Held,
-    close_run,
-    compact,
-    held,
-    open_run,
-    summary,
-    wandb_id,
-)
+from ..store import records
+from ..store.rows import Row, timed_rows
+from ..store.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
+from ..util.errors import ConfigError
+from .artifacts import attached
+from .service import StartMode, logged_in, quiet_setup, service, teardown
+from .study import make_report, push_study
+from .wandb import NO_HURRY, UPLOADING, Held, close_run, compact, held, open_run, summary, wandb_id
 
 PUSHED = "pushed"
 _AT_THE_END = 60.0  # seconds that a sweep waits at most for the upload of its report
@@ -90,7 +80,7 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
 
 
 def _state(folder: Path) -> str:
-    status = store.read_status(folder)
+    status = records.read_status(folder)
     return status["state"] if status else "without a status"
 
 
@@ -114,8 +104,8 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
             outcome = Outcome(folder.name, 0, len(timed_rows(folder)), line(error))
             teardown()  # a failed start leaves the id "in use"
         if not outcome.problem:
-            status = store.read_json(folder / "status.json")
-            store.write_json(folder / "status.json", status | {"wandb": PUSHED})
+            status = records.read_json(folder / "status.json")
+            records.write_json(folder / "status.json", status | {"wandb": PUSHED})
         yield outcome
     teardown()
 
@@ -134,7 +124,7 @@ def mirror_study(study_dir: Path) -> None:
     Online where runs of it are, else offline, and none where they have none. Never raises, and
     never takes longer than a minute beside the report.
     """
-    statuses = [store.read_status(path) for path in study_dir.glob("runs/*")]
+    statuses = [records.read_status(path) for path in study_dir.glob("runs/*")]
     mirrored = {status["wandb"] for status in statuses if status}
     mode: StartMode = "online" if mirrored & {"online", UPLOADING, PUSHED} else "offline"
     if mode == "offline" and mode not in mirrored:
@@ -169,7 +159,7 @@ def tracking_of(study_dir: Path, where: Mapping[str, Any]) -> dict[str, Any]:
 def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a run was tracked, with what ``where`` says in its place."""
     given = {key: value for key, value in where.items() if value is not None}
-    return _DEFAULTS | (store.read_json(folder / "tracking.json") or {}) | given
+    return _DEFAULTS | (records.read_json(folder / "tracking.json") or {}) | given
 
 
 def line(error: Exception) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark import store
-from benchmark.tracking.service import StartMode, quiet_setup
-from benchmark.tracking.wandb import NO_HURRY, held, safe_id, settings
+from ..store import records
+from .service import StartMode, quiet_setup
+from .wandb import NO_HURRY, held, safe_id, settings
 
 JOB_TYPE = "study"
 
@@ -37,7 +37,7 @@ def push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode = "onl
     import wandb
 
     quiet_setup()
-    plan = store.read_json(study_dir / "plan.json")
+    plan = records.read_json(study_dir / "plan.json")
     name = safe_id(f"{plan['study']}-study")
     content = _digest(study_dir)
     if mode == "online":

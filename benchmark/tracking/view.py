@@ -9,11 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmark import ledger, store
-from benchmark.errors import ConfigError
-from benchmark.schema import EVAL_RETURN, FINAL_RETURN, STEP, TRAIN_RETURN, Plan
-from benchmark.secrets import clean_text
-from benchmark.tracking.service import logged_in
+from ..store import ledger, records
+from ..store.schema import EVAL_RETURN, FINAL_RETURN, STEP, TRAIN_RETURN, Plan
+from ..util.errors import ConfigError
+from ..util.secrets import clean_text
+from .service import logged_in
 
 FILE = "wandb_report.json"  # in the study's folder: which report is its own
 _CURVES = {EVAL_RETURN: "Evaluation return", TRAIN_RETURN: "Training return"}
@@ -36,12 +36,12 @@ def save_report(study_dir: Path, where: Mapping[str, Any], draft: bool) -> str:
         ConfigError: the package is missing, nobody is logged in, or there is no report.
     """
     report = build(study_dir, where)
-    known = store.read_json(study_dir / FILE)
+    known = records.read_json(study_dir / FILE)
     if known and (known["project"], known["entity"]) == (report.project, report.entity):
         report.id = known["id"]
     report.save(draft=draft)
     place = {"id": report.id, "project": report.project, "entity": report.entity}
-    store.write_json(study_dir / FILE, place)
+    records.write_json(study_dir / FILE, place)
     return str(report.url)
 
 

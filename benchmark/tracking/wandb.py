@@ -19,11 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.schema import FINISHED, STEP, RunRecord
-from benchmark.secrets import clean, clean_text
-from benchmark.tracking.attached import KEYS, attached, send
-from benchmark.tracking.files import plain, timed_rows
-from benchmark.tracking.service import StartMode, quiet_setup, service, teardown, wanted_mode
+from ..store.rows import plain, timed_rows
+from ..store.schema import FINISHED, STEP, RunRecord
+from ..util.secrets import clean, clean_text
+from .artifacts import KEYS, attached, send
+from .service import StartMode, quiet_setup, service, teardown, wanted_mode
 
 UPLOADING = "uploading"
 _FOR_FILES = 60.0  # seconds that the end of a job waits at most where weights or videos are sent

@@ -1,6 +1,6 @@
 """Where Hydra looks for plug-ins; ours are written in benchmark/launch/plugin.py."""
 
-from benchmark.launch import plugin
+from prism.benchmark.launch import plugin
 
 
 class Sweeper(plugin.PrismSweeper):

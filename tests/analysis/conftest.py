@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import schema
+from prism.benchmark.store import schema
 
 BUDGET, ROWS = 10_000, 20
 COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")

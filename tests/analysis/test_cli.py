@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import analysis
-from analysis import layout
-from analysis.cli import COMMANDS, main
-from analysis.compare import (
+from prism import analysis
+from prism.analysis.cli import COMMANDS, main
+from prism.analysis.errors import AnalysisError
+from prism.analysis.questions.compare import (
     BETTER,
     MISSING_NEW,
     MISSING_OLD,
@@ -19,7 +19,7 @@ from analysis.compare import (
     WORSE,
     against,
 )
-from analysis.errors import AnalysisError
+from prism.analysis.report import table
 
 
 def out(capsys, *words):
@@ -143,9 +143,9 @@ def test_every_score_says_its_runs_and_what_is_wrong_with_it(capsys, tmp_path):
 
 
 def test_numbers_have_no_exponent():
-    cells = layout.numbers([12071.3, 0.5, 1e-7, float("nan")])
-    assert cells == ["12071", "0.5000", "0.0000001000", layout.DASH]
-    assert layout.numbers([3.0, 12.0]) == ["3", "12"]
+    cells = table.numbers([12071.3, 0.5, 1e-7, float("nan")])
+    assert cells == ["12071", "0.5000", "0.0000001000", table.DASH]
+    assert table.numbers([3.0, 12.0]) == ["3", "12"]
 
 
 @pytest.fixture
@@ -323,8 +323,9 @@ def test_the_command_of_a_run_plans_that_run(tmp_path):
     """What the report prints for a run asks the harness for the very same run ids."""
     import shlex
 
-    from analysis.report.runs import command
-    from benchmark import grid, store
+    from prism.analysis.report.runs import command
+    from prism.benchmark.plan import grid
+    from prism.benchmark.store import records
 
     common = ("env=acrobot", "algo.lr=1e-3", "evaluation.every=1500", "budget=15000", "seed=1,2")
     jobs = [
@@ -334,7 +335,7 @@ def test_the_command_of_a_run_plans_that_run(tmp_path):
     ]
     assert len(jobs) == 3
     for job in jobs:
-        record = {**store.run_record(job, 0)}
+        record = {**records.run_record(job, 0)}
         _, _, _, *again = shlex.split(command(record))
         found = grid.sweep(tuple(w for w in again if w != "-m"))
         assert [run for j in found.jobs for run in j.run_ids] == job.run_ids, command(record)

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves
-from analysis.api import load
-from analysis.compare import NOT_COMPARED, read_published, with_published
-from analysis.errors import AnalysisError
-from benchmark import schema
+from prism.analysis.api import load
+from prism.analysis.errors import AnalysisError
+from prism.analysis.questions import curves
+from prism.analysis.questions.compare import NOT_COMPARED, read_published, with_published
+from prism.benchmark.store import schema
 
 
 @pytest.fixture(scope="module")

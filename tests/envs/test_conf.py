@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark.envs.config import EnvConfig, validate
-from benchmark.envs.make import make_env, make_spec
+from prism.benchmark.envs.config import EnvConfig, validate
+from prism.benchmark.envs.make import make_env, make_spec
 
 FOLDER = Path(__file__).parents[2] / "conf" / "env"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

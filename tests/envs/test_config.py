@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmark.envs.config import EnvConfig, EnvWrappers, validate
-from benchmark.envs.make import make_env, make_spec
-from benchmark.errors import ConfigError
+from prism.benchmark.envs.config import EnvConfig, EnvWrappers, validate
+from prism.benchmark.envs.make import make_env, make_spec
+from prism.benchmark.util.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from benchmark.envs import PROBES
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_env
+from prism.benchmark.envs import PROBES
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_env
 
 
 def episode(name, policy=lambda obs: 0, seed=0, **kwargs):

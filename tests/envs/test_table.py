@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from algos.core.states import one_hots
-from benchmark.checkpoint import take_seed
-from benchmark.envs.config import EnvConfig, EnvWrappers
-from benchmark.envs.make import make_env
-from benchmark.envs.models import model_of
-from benchmark.envs.table import TableVecEnv, vector_env
-from benchmark.envs.vector import SeedVecEnv
-from benchmark.errors import ConfigError
+from prism.algos.core.states import one_hots
+from prism.benchmark.envs.config import EnvConfig, EnvWrappers
+from prism.benchmark.envs.make import make_env
+from prism.benchmark.envs.models import model_of
+from prism.benchmark.envs.table import TableVecEnv, vector_env
+from prism.benchmark.envs.vector import SeedVecEnv
+from prism.benchmark.store.checkpoint import take_seed
+from prism.benchmark.util.errors import ConfigError
 
 TABLES: dict[str, dict[str, Any]] = {
     "FrozenLake-v1": {},

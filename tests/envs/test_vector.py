@@ -8,9 +8,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from benchmark.envs.config import EnvConfig, EnvWrappers
-from benchmark.envs.vector import SeedVecEnv
-from benchmark.errors import ConfigError
+from prism.benchmark.envs.config import EnvConfig, EnvWrappers
+from prism.benchmark.envs.vector import SeedVecEnv
+from prism.benchmark.util.errors import ConfigError
 
 
 class Counting(gymnasium.Env):

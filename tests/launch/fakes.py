@@ -8,9 +8,10 @@ import time
 from multiprocessing import parent_process
 from pathlib import Path
 
-from benchmark import ledger, pulse, schema, store
-from benchmark.job import Job
-from benchmark.launch.executor import Exit
+from prism.benchmark.launch.executor import Exit
+from prism.benchmark.store import ledger, records, schema
+from prism.benchmark.store.job import Job
+from prism.benchmark.train import watchdog
 
 FINISH, RAISE, EXIT, KILL, SEGFAULT, RETURN, ASK_TO_STOP = (n / 1000 for n in range(1, 8))
 HANG, GROW, FLAKY = (n / 1000 for n in range(8, 11))
@@ -18,18 +19,18 @@ HANG, GROW, FLAKY = (n / 1000 for n in range(8, 11))
 
 def _end(job: Job, state: str) -> None:
     for run in job.run_ids:
-        folder = store.run_dir(job, run)
-        status = store.read_status(folder)
+        folder = records.run_dir(job, run)
+        status = records.read_status(folder)
         assert status is not None
-        store.write_json(folder / "run.json", store.run_record(job, 0))
-        store.write_json(folder / "status.json", {**status, "state": state})
+        records.write_json(folder / "run.json", records.run_record(job, 0))
+        records.write_json(folder / "status.json", {**status, "state": state})
 
 
 def finish(job: Job) -> None:
     """Leave what another launch leaves that finishes a job at its seventh attempt."""
     for run in job.run_ids:
-        folder = store.run_dir(job, run)
-        store.write_json(folder / "status.json", {**ledger.status_of(job, None), "attempts": 7})
+        folder = records.run_dir(job, run)
+        records.write_json(folder / "status.json", {**ledger.status_of(job, None), "attempts": 7})
     _end(job, schema.FINISHED)
 
 
@@ -37,7 +38,9 @@ def play(job: Job) -> None:
     match job.config["algo"]["lr"]:
         case n if n == FINISH:
             beat = {"global_step": 5, "budget": 10, "wall": 1.0, "seeds": len(job.seeds)}
-            store.write_json(store.job_dir(job) / "heartbeat.json", beat | {"train_return": -3.0})
+            records.write_json(
+                records.job_dir(job) / "heartbeat.json", beat | {"train_return": -3.0}
+            )
             _end(job, schema.FINISHED)
         case n if n == RAISE:
             raise ValueError("the fake raises")
@@ -54,10 +57,10 @@ def play(job: Job) -> None:
             while True:
                 if n == GROW:
                     filled.append(b"x" * 40_000_000)
-                    pulse.tick()
+                    watchdog.tick()
                 time.sleep(0.01)
         case n if n == FLAKY:
-            mark = store.job_dir(job) / "tried"
+            mark = records.job_dir(job) / "tried"
             if mark.exists():
                 return _end(job, schema.FINISHED)
             mark.touch()
@@ -136,7 +139,7 @@ def on_a_gpu(job: Job) -> None:
     while note.read_text().count("begin") < TOGETHER:
         time.sleep(0.01)
     say("end")
-    if job.config["algo"]["lr"] == KILL and not (mark := store.job_dir(job) / "tried").exists():
+    if job.config["algo"]["lr"] == KILL and not (mark := records.job_dir(job) / "tried").exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     _end(job, schema.FINISHED)
@@ -145,5 +148,7 @@ def on_a_gpu(job: Job) -> None:
 def rows(job: Job) -> None:
     """Finish at once and leave a row that tells the study's folder."""
     for run in job.run_ids:
-        (store.run_dir(job, run) / "metrics.jsonl").write_text(f'{{"folder": "{job.study_dir}"}}\n')
+        (records.run_dir(job, run) / "metrics.jsonl").write_text(
+            f'{{"folder": "{job.study_dir}"}}\n'
+        )
     _end(job, schema.FINISHED)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.cli import main as report
-from benchmark import claims, store
-from benchmark.cli import main
+from prism.analysis.cli import main as report
+from prism.benchmark.cli.main import main
+from prism.benchmark.store import leases, records
 
 SMALL = (
     *("algo.learning_starts=100", "algo.hidden=[32]", "algo.batch_size=32", "tracking=disabled"),
@@ -45,7 +45,7 @@ class Chaos:
 
     def owners(self) -> list[int]:
         """Return the worker processes that live; the driver claims a job before its worker does."""
-        pids = {c["pid"] for c in claims.of(self.study) if claims.born(c["pid"]) == c["born"]}
+        pids = {c["pid"] for c in leases.of(self.study) if leases.born(c["pid"]) == c["born"]}
         return sorted(pids - {self.driver.pid})
 
     def rows(self) -> int:
@@ -85,7 +85,9 @@ def outcome(results: Path) -> dict[str, bytes]:
     """Return the rows of every run, and the tables of the report."""
     study = results / "chaos"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.plots.figures", lambda *_: [])  # seconds, and no bytes of ours
+        patch.setattr(
+            "prism.analysis.report.figures.figures", lambda *_: []
+        )  # seconds, and no bytes of ours
         assert report(["report", str(study)]) == 0
     files = [*study.glob("runs/*/metrics.*"), *study.glob("report/tables/*")]
     assert files
@@ -110,7 +112,7 @@ def survive(
 
 def test_three_kills_change_no_byte(tmp_path):
     chaos = survive(tmp_path, THREE, [("job",), ("parent",), ("group",)], "inline")
-    runs = [store.read_status(p) for p in sorted(chaos.study.glob("runs/*"))]
+    runs = [records.read_status(p) for p in sorted(chaos.study.glob("runs/*"))]
     assert len(runs) == 8 and max(status["attempts"] for status in runs) > 1
 
 

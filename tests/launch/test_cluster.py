@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.grid import sweep
-from benchmark.job import Sweep
-from benchmark.launch.core import launch
+from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store.job import Sweep
 from tests.launch.test_real import QUICK, found, metrics
 
 pytestmark = pytest.mark.cluster

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import claims, ledger, schema, store
-from benchmark.cli import main
-from benchmark.errors import ConfigError
-from benchmark.grid import sweep
-from benchmark.job import Sweep
-from benchmark.launch import task
-from benchmark.launch.core import launch
-from benchmark.launch.report import summary
-from benchmark.ledger import planned_jobs, read_plan, remaining, unfinished, write_plan
+from prism.benchmark.cli.main import main
+from prism.benchmark.launch import task
+from prism.benchmark.launch.core import launch
+from prism.benchmark.launch.report import summary
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import identity, leases, ledger, provenance, records, schema
+from prism.benchmark.store.job import Sweep
+from prism.benchmark.store.ledger import planned_jobs, read_plan, remaining, unfinished, write_plan
+from prism.benchmark.util.errors import ConfigError
 from tests.launch import fakes
 
 
@@ -28,7 +28,7 @@ def plan(tmp_path: Path, rates: list[float], *more: str) -> Sweep:
 
 def states(planned: Sweep) -> dict[float, schema.Status | None]:
     return {
-        job.config["algo"]["lr"]: store.read_status(store.run_dir(job, job.run_ids[-1]))
+        job.config["algo"]["lr"]: records.read_status(records.run_dir(job, job.run_ids[-1]))
         for job in planned.jobs
     }
 
@@ -102,7 +102,7 @@ def test_finished_runs_are_skipped_and_the_rest_of_a_job_runs(tmp_path, capsys):
     assert launch(again, "inline", {}, fakes.play)
     (job,) = remaining(plan(tmp_path, [fakes.FINISH], "seed=range(0,4)"))
     assert job.seeds == [2, 3]
-    assert job.job_id == store.job_id(job.config, "dqn", "cartpole", [2, 3])
+    assert job.job_id == identity.job_id(job.config, "dqn", "cartpole", [2, 3])
 
 
 def test_the_longest_jobs_come_first(tmp_path):
@@ -115,7 +115,7 @@ def test_jobs_of_several_processes_take_as_many_slots(tmp_path, capsys, monkeypa
     for job, cpus in zip(planned.jobs, [1, 1, 2, 1, 3, 1], strict=True):
         job.config["algo"]["cpus"] = cpus
     runner = fakes.Together(slots=2)
-    monkeypatch.setattr("benchmark.launch.core.make_executor", lambda *_: runner)
+    monkeypatch.setattr("prism.benchmark.launch.core.make_executor", lambda *_: runner)
     assert launch(planned, "local", {}, fakes.play)
     assert runner.batches == [[1, 1], [2], [1], [3], [1]]
 
@@ -125,9 +125,9 @@ def test_finished_runs_of_other_code(tmp_path, capsys, stale):
     first = plan(tmp_path, [fakes.FINISH])
     launch(first, "inline", {}, fakes.play)
     (job,) = first.jobs
-    folder = store.run_dir(job, job.run_ids[0])
-    record = store.read_json(folder / "run.json") | {"code": "other"}
-    store.write_json(folder / "run.json", record)
+    folder = records.run_dir(job, job.run_ids[0])
+    record = records.read_json(folder / "run.json") | {"code": "other"}
+    records.write_json(folder / "run.json", record)
     planned = plan(tmp_path, [fakes.FINISH], f"stale={stale}")
     if stale == "refuse":
         with pytest.raises(ConfigError, match=r"1 finished runs .* stale=rerun"):
@@ -136,21 +136,21 @@ def test_finished_runs_of_other_code(tmp_path, capsys, stale):
         assert remaining(planned) == []
     else:
         assert launch(planned, "inline", {}, fakes.play)
-        assert store.read_json(folder / "run.json")["code"] == store.code_hash()
+        assert records.read_json(folder / "run.json")["code"] == provenance.code_hash()
         old = tmp_path / "adhoc" / "old" / f"{folder.name}-other"
-        assert store.read_json(old / "run.json") == record
+        assert records.read_json(old / "run.json") == record
 
 
 def test_the_code_of_other_packages_counts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
-    def hashed(agent="algos.dqn.dqn:DQN", imports=None):
-        store._hash_of.cache_clear()
+    def hashed(agent="prism.algos.dqn.dqn:DQN", imports=None):
+        provenance._hash_of.cache_clear()
         importlib.invalidate_caches()
-        return store.code_hash({"algo": {"agent": agent}, "env": {"imports": imports}})
+        return provenance.code_hash({"algo": {"agent": agent}, "env": {"imports": imports}})
 
-    ours = store.code_hash()
-    assert hashed() == ours == hashed(imports="benchmark.envs")
+    ours = provenance.code_hash()
+    assert hashed() == ours == hashed(imports="prism.benchmark.envs")
     package, module = tmp_path / "prism_outside" / "deep", tmp_path / "prism_module.py"
     package.mkdir(parents=True)
     places = [(package / "agent.py", "prism_outside.deep.agent:A"), (module, "prism_module:A")]
@@ -179,7 +179,7 @@ def test_results_of_an_outside_environments_other_code_are_refused(tmp_path, mon
     launch(planned, "inline", {}, fakes.play)
     assert remaining(planned) == []
     (tmp_path / "prism_envs.py").write_text("size = 2")
-    store._hash_of.cache_clear()
+    provenance._hash_of.cache_clear()
     with pytest.raises(ConfigError, match=r"1 finished runs .* were made by other code"):
         remaining(planned)
 
@@ -189,20 +189,20 @@ def test_a_plan_is_not_overwritten_by_another_config_of_the_same_name(tmp_path):
     planned = plan(tmp_path, [fakes.FINISH])
     write_plan(planned)
     path = tmp_path / "adhoc" / "plan.json"
-    old = store.read_json(path)
+    old = records.read_json(path)
     (cell,) = old["cells"].values()
     new = cell["config"]["algo"]["exploration"]["end"]
     cell["config"]["algo"]["exploration"]["end"] = 0.77
     cell["config"]["algo"]["label"] = "another name"  # is no part of what is computed
     del cell["config"]["algo"]["compile"]  # a newer version has one key more
-    store.write_json(path, old)
+    records.write_json(path, old)
     before = path.read_bytes()
     told = rf"^algo\.exploration\.end was 0\.77 and is {new}, for DQN, lr=0\.001 on cartpole in "
     with pytest.raises(ConfigError, match=told):
         write_plan(planned)
     assert path.read_bytes() == before
     write_plan(plan(tmp_path, [fakes.FINISH], "stale=rerun"))
-    (cell,) = store.read_json(path)["cells"].values()
+    (cell,) = records.read_json(path)["cells"].values()
     assert cell["config"] == planned.jobs[0].config
     write_plan(planned)
 
@@ -210,10 +210,10 @@ def test_a_plan_is_not_overwritten_by_another_config_of_the_same_name(tmp_path):
 def test_a_plan_only_grows(tmp_path):
     write_plan(plan(tmp_path, [fakes.FINISH], "seed=0,1"))
     path = tmp_path / "adhoc" / "plan.json"
-    before = store.read_json(path)["runs"]
+    before = records.read_json(path)["runs"]
     write_plan(plan(tmp_path, [fakes.RAISE], "seed=0"))
     write_plan(plan(tmp_path, [fakes.FINISH], "seed=1,2"))
-    runs = store.read_json(path)["runs"]
+    runs = records.read_json(path)["runs"]
     assert runs[:2] == before
     assert [(run["variant"]["label"], run["seed"]) for run in runs] == [
         ("DQN, lr=0.001", 0),
@@ -251,10 +251,10 @@ def test_a_finished_run_whose_rows_are_cut_is_run_again(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH])
     launch(planned, "inline", {}, fakes.play)
     (job,) = planned.jobs
-    folder = store.run_dir(job, job.run_ids[0])
-    status = store.read_json(folder / "status.json")
+    folder = records.run_dir(job, job.run_ids[0])
+    status = records.read_json(folder / "status.json")
     (folder / "metrics.jsonl").write_bytes(b"12345")
-    store.write_json(folder / "status.json", status | {"size": 5})
+    records.write_json(folder / "status.json", status | {"size": 5})
     assert remaining(planned) == []
     (folder / "metrics.jsonl").write_bytes(b"123")
     assert [job.seeds for job in remaining(planned)] == [[0]]
@@ -266,16 +266,16 @@ def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
     planned = plan(tmp_path, [fakes.FINISH], "seed=0,1,2")
     launch(planned, "inline", {}, fakes.play)
     (job,) = planned.jobs
-    path = store.run_dir(job, job.run_ids[1]) / "status.json"
+    path = records.run_dir(job, job.run_ids[1]) / "status.json"
     path.write_bytes(left)
     capfd.readouterr()
-    store._say_once.cache_clear()
+    records._say_once.cache_clear()
     assert [job.seeds for job in remaining(planned)] == [[1]]
     assert "3 runs, 1 planned, 2 finished" in summary(tmp_path / "adhoc")
     told = capfd.readouterr().err
     assert told.startswith(f"{path} cannot be read (") and told.count("\n") == 1
-    claims.path_of(job).write_bytes(left)  # what a power cut does to one file it does to others
-    (store.job_dir(job) / "heartbeat.json").write_bytes(left)
+    leases.path_of(job).write_bytes(left)  # what a power cut does to one file it does to others
+    (records.job_dir(job) / "heartbeat.json").write_bytes(left)
     assert launch(planned, "inline", {}, fakes.play)
     assert remaining(planned) == []
 
@@ -295,7 +295,7 @@ def test_another_broken_file_is_one_line_that_names_it(tmp_path, capsys, name):
 def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
     planned = plan(tmp_path, [fakes.FINISH])
     path = tmp_path / "adhoc" / "plan.json"
-    store.write_json(path, {"schema": 0, "study": "adhoc", "cells": []})
+    records.write_json(path, {"schema": 0, "study": "adhoc", "cells": []})
     before = path.read_bytes()
     for call in (lambda: launch(planned, "inline", {}, fakes.play), lambda: summary(path.parent)):
         with pytest.raises(ConfigError, match=r"has schema 0, this version reads 1: say name="):
@@ -319,7 +319,7 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
     other = {"mark": "t", "host": "elsewhere", "pid": 1, "born": "", "beat": 0, "engine": None}
     for job in (done, left):
         claim = other | {"job_id": job.job_id, "runs": job.run_ids}
-        store.write_json(claims.path_of(job), claim)
+        records.write_json(leases.path_of(job), claim)
     looks = []
 
     def look(watch, claim):
@@ -329,27 +329,27 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
         return len(looks) < 6
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims.Watch, "alive", look)
-        patch.setattr("benchmark.launch.core._LOOK", 0.0)
+        patch.setattr(leases.Watch, "alive", look)
+        patch.setattr("prism.benchmark.launch.core._LOOK", 0.0)
         assert not launch(planned, "inline", {}, fakes.play)
     found = states(planned)
     assert found[fakes.FINISH]["state"] == schema.FINISHED
     assert found[fakes.FINISH]["attempts"] == 7  # not run here
     assert found[fakes.RETURN]["state"] == schema.FAILED
-    assert [claim["job_id"] for claim in claims.of(tmp_path / "adhoc")] == [done.job_id]
+    assert [claim["job_id"] for claim in leases.of(tmp_path / "adhoc")] == [done.job_id]
 
 
 def test_a_task_that_lost_its_claim_leaves_the_runs_alone(tmp_path):
     (job,) = plan(tmp_path, [fakes.RETURN]).jobs
-    claimed = claims.Watch().take(job)
+    claimed = leases.Watch().take(job)
     ledger.prepare(claimed)
     spec = task.write(claimed, fakes.play)
     before = states(plan(tmp_path, [fakes.RETURN]))
-    store.write_json(claims.path_of(job), {"mark": "another", "beat": 0})
+    records.write_json(leases.path_of(job), {"mark": "another", "beat": 0})
     assert _supervised(spec) == 0
     assert states(plan(tmp_path, [fakes.RETURN])) == before
-    claims.path_of(job).unlink()
-    claimed = claims.Watch().take(job)
+    leases.path_of(job).unlink()
+    claimed = leases.Watch().take(job)
     assert _supervised(task.write(claimed, fakes.play)) == 0
     (status,) = states(plan(tmp_path, [fakes.RETURN])).values()
     assert (status["state"], status["failure"]) == (schema.FAILED, schema.EXIT)
@@ -357,5 +357,5 @@ def test_a_task_that_lost_its_claim_leaves_the_runs_alone(tmp_path):
 
 def _supervised(spec):
     """Return how a process ends that supervises a task: it must not be this one."""
-    command = [sys.executable, "-m", "benchmark.launch.task", str(spec)]
+    command = [sys.executable, "-m", "prism.benchmark.launch.task", str(spec)]
     return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode

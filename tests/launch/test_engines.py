@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from benchmark import claims
-from benchmark.errors import ConfigError
-from benchmark.grid import sweep
-from benchmark.job import Job
-from benchmark.launch import local
-from benchmark.launch.core import launch
-from benchmark.launch.options import LocalOptions, RayOptions, SlurmOptions
-from benchmark.launch.ray import Ray
-from benchmark.launch.slurm import Slurm
+from prism.benchmark.launch import local
+from prism.benchmark.launch.core import launch
+from prism.benchmark.launch.ray import Ray
+from prism.benchmark.launch.slurm import Slurm
+from prism.benchmark.plan.executors import LocalOptions, RayOptions, SlurmOptions
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import leases
+from prism.benchmark.store.job import Job
+from prism.benchmark.util.errors import ConfigError
 from tests.launch import fakes
 from tests.launch.test_core import plan
 
@@ -27,7 +27,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     """Return three claimed jobs, of which the last is of an agent with two processes."""
     words = ("env=cartpole", "tracking=disabled", "threads=3", "seed=0", f"results={tmp_path}")
     found = [*sweep(("algo=dqn,c51", *words)).jobs, *sweep(("algo=a3c", *words)).jobs]
-    claimed = [claims.Watch().take(job) for job in found]
+    claimed = [leases.Watch().take(job) for job in found]
     assert [job and job.cores for job in claimed] == [3, 3, 6]
     return [job for job in claimed if job is not None]
 

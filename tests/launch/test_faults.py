@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark import claims, ledger, schema, store
-from benchmark.errors import ConfigError
-from benchmark.grid import sweep
-from benchmark.launch import core
-from benchmark.launch.core import launch
-from benchmark.launch.executor import Exit
-from benchmark.launch.faults import classify
-from benchmark.launch.progress import Progress
+from prism.benchmark.launch import core
+from prism.benchmark.launch.core import launch
+from prism.benchmark.launch.executor import Exit
+from prism.benchmark.launch.faults import classify
+from prism.benchmark.launch.progress import Progress
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import leases, ledger, records, schema
+from prism.benchmark.util.errors import ConfigError
 from tests.launch import fakes
 from tests.launch.test_core import plan, states
 
@@ -38,12 +38,12 @@ def test_every_failure_is_contained_told_and_tried_again_as_its_class_says(tmp_p
         state = found[rate]
         assert (state["state"], state["failure"]) == (schema.FAILED, failure)
         assert state["reason"].startswith(reason)
-        error = store.run_dir(jobs[rate], jobs[rate].run_ids[0]) / "error.txt"
+        error = records.run_dir(jobs[rate], jobs[rate].run_ids[0]) / "error.txt"
         assert state["reason"] in error.read_text()
         assert out.count(f"again    DQN, lr={rate:g} on") == tries - 1, rate
-    log = store.job_dir(jobs[fakes.RAISE]) / "log.txt"
+    log = records.job_dir(jobs[fakes.RAISE]) / "log.txt"
     assert "Traceback" in log.read_text() and "Traceback" not in out
-    hung = store.run_dir(jobs[fakes.HANG], jobs[fakes.HANG].run_ids[0]) / "error.txt"
+    hung = records.run_dir(jobs[fakes.HANG], jobs[fakes.HANG].run_ids[0]) / "error.txt"
     assert "in play" in hung.read_text()  # where it hangs
     assert f"18 runs, 4 finished, {2 * len(ENDS)} failed" in out
     assert "NOT complete" in out
@@ -54,7 +54,7 @@ def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
     """Its watching thread had time to speak of one run only, as where C code keeps the lock."""
     monkeypatch.setattr(core, "_BLIND", -1.0)
     planned = plan(tmp_path, [fakes.HANG], "seed=0,1,2", "limits.hang=0")
-    job = claims.Watch().take(planned.jobs[0])
+    job = leases.Watch().take(planned.jobs[0])
     ledger.prepare(job)
     runner = fakes.Together(slots=1)
     runner.start(job)

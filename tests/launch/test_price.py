@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import ledger, schema, store
-from benchmark.grid import sweep
-from benchmark.job import Job
-from benchmark.launch import cost, price
-from benchmark.launch.cost import START, Cost
-from benchmark.runner import run_job
+from prism.benchmark.launch import cost, price
+from prism.benchmark.launch.cost import START, Cost
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import ledger, records, schema
+from prism.benchmark.store.job import Job
+from prism.benchmark.train.runner import run_job
 
 EVERY = ("evaluation.every=100", "log_every=50")
 
@@ -27,8 +27,8 @@ def ran(work: Job, of: Cost) -> Job:
     """Leave what a finished job leaves that cost this much."""
     budget, every = work.config["budget"], work.config["evaluation"]["every"]
     for k, run in enumerate(work.run_ids):
-        folder = store.run_dir(work, run)
-        store.write_json(folder / "run.json", store.run_record(work, k))
+        folder = records.run_dir(work, run)
+        records.write_json(folder / "run.json", records.run_record(work, k))
         rows, times, spent = [], [], of.start
         for step in range(50, budget + 1, 50):
             row = {schema.STEP: step, "loss": 1.0}
@@ -43,7 +43,7 @@ def ran(work: Job, of: Cost) -> Job:
         (folder / "timing.jsonl").write_text("".join(times))
         (folder / "weights.pt").write_bytes(b"x" * 200_000)
         done = {"state": schema.FINISHED, "size": (folder / "metrics.jsonl").stat().st_size}
-        store.write_json(folder / "status.json", ledger.status_of(work, None) | done)
+        records.write_json(folder / "status.json", ledger.status_of(work, None) | done)
     return work
 
 
@@ -52,7 +52,7 @@ TEN = Cost(start=-0.5, step=0.02, evaluation=0.3, final=2.0, busy=1.0, disk=0.0)
 
 def test_what_a_run_left_tells_what_its_parts_cost(tmp_path):
     work = ran(job(tmp_path), TEN)
-    found = cost.fitted(store.run_dir(work, work.run_ids[0]))
+    found = cost.fitted(records.run_dir(work, work.run_ids[0]))
     assert found is not None and 200_000 < found.disk < 210_000
     for name in ("start", "step", "evaluation", "final"):
         assert getattr(found, name) == pytest.approx(getattr(TEN, name))
@@ -161,5 +161,5 @@ def _really(jobs: list[Job]) -> tuple[float, float]:
         ledger.prepare(work)
         run_job(work)
     spent = time.process_time() - began
-    folders = [store.run_dir(work, run) for work in jobs for run in work.run_ids]
+    folders = [records.run_dir(work, run) for work in jobs for run in work.run_ids]
     return spent, sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())

@@ -1,8 +1,8 @@
 import io
 
-from benchmark import schema, store
-from benchmark.launch import progress
-from benchmark.launch.progress import Progress, clock, line
+from prism.benchmark.launch import progress
+from prism.benchmark.launch.progress import Progress, clock, line
+from prism.benchmark.store import records, schema
 from tests.launch import fakes
 from tests.launch.test_core import plan
 
@@ -14,7 +14,7 @@ def test_progress_reads_heartbeats(tmp_path, capsys):
         assert line(shown._beats()[0]) == "DQN, lr=0.001 on cartpole x 2 seeds: starting"
         beat = {"global_step": 25_000, "wall": 10.0, "seeds": 2}
         beat |= {"budget": job.config["budget"], "train_return": 21.5, "eval_return": None}
-        store.write_json(store.job_dir(job) / "heartbeat.json", beat)
+        records.write_json(records.job_dir(job) / "heartbeat.json", beat)
         head = shown.head()
     share = f"{25_000 / job.config['budget']:.0%}"
     assert head.startswith(f"0/1 jobs, {share}, 0 runs failed")
@@ -48,7 +48,7 @@ def test_a_sweep_takes_as_long_as_its_slowest_job(tmp_path):
     shown = Progress(planned, planned.jobs, {slow.job_id: slow})
     shown.ended(quick, [], again=False)
     beat = {"global_step": 25, "budget": 100, "wall": 1000.0, "seeds": 1}
-    store.write_json(store.job_dir(slow) / "heartbeat.json", beat)
+    records.write_json(records.job_dir(slow) / "heartbeat.json", beat)
     assert shown.head().endswith("ETA 0:50:00")
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import claims, schema, store
-from benchmark.errors import ConfigError
-from benchmark.grid import sweep
-from benchmark.job import Sweep
-from benchmark.launch.core import launch
-from benchmark.runner import run_job
+from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import leases, records, schema
+from prism.benchmark.store.job import Sweep
+from prism.benchmark.train.runner import run_job
+from prism.benchmark.util.errors import ConfigError
 from tests.tracking.test_wandb import recorded
 
 QUICK = (
@@ -29,14 +29,14 @@ def found(planned: Sweep) -> dict[int, schema.Status]:
     out = {}
     for job in planned.jobs:
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
-            status = store.read_status(store.run_dir(job, run))
+            status = records.read_status(records.run_dir(job, run))
             assert status is not None
             out[seed] = status
     return out
 
 
 def metrics(planned: Sweep) -> list[bytes]:
-    folders = [store.run_dir(job, run) for job in planned.jobs for run in job.run_ids]
+    folders = [records.run_dir(job, run) for job in planned.jobs for run in job.run_ids]
     return [(folder / "metrics.jsonl").read_bytes() for folder in folders]
 
 
@@ -50,7 +50,7 @@ def test_four_jobs_are_four_runs_of_wandb_and_one_has_failed(tmp_path, capfd):
     assert ends == {seed: "failed" if seed == 11 else "finished" for seed in (3, 11, 42, 5)}
     ids = set()
     for job in planned.jobs:
-        folder = store.run_dir(job, job.run_ids[0])
+        folder = records.run_dir(job, job.run_ids[0])
         (run,) = recorded(folder)
         ids.add(run["runId"] if "runId" in run else run["run_id"])
         assert run["exit"] == [1 if job.seeds == [11] else 0]
@@ -72,15 +72,15 @@ def test_two_launches_at_once_share_the_work(tmp_path, capfd):
     assert launch(planned, "local", {"n_jobs": 1})
     assert other.wait(120) == 0
     assert {s["attempts"] for s in found(planned).values()} == {1}
-    assert len(store.read_json(tmp_path / "adhoc" / "plan.json")["runs"]) == 4
-    assert claims.of(tmp_path / "adhoc") == []
+    assert len(records.read_json(tmp_path / "adhoc" / "plan.json")["runs"]) == 4
+    assert leases.of(tmp_path / "adhoc") == []
 
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path):
     code = (
-        "from benchmark.grid import sweep\n"
-        "from benchmark.launch.core import launch\n"
+        "from prism.benchmark.plan.grid import sweep\n"
+        "from prism.benchmark.launch.core import launch\n"
         "from tests.launch import fakes\n"
         "if __name__ == '__main__':\n"
         f"    planned = sweep(('algo=dqn', 'env=cartpole', 'results={tmp_path}'))\n"
@@ -97,7 +97,7 @@ def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path):
     assert driver.wait(120) == 1
     assert not Path(f"/proc/{pid.read_text()}").exists()
     (job,) = sweep(("algo=dqn", "env=cartpole", f"results={tmp_path}")).jobs
-    status = store.read_status(store.run_dir(job, job.run_ids[0]))
+    status = records.read_status(records.run_dir(job, job.run_ids[0]))
     assert status is not None and status["state"] == schema.INTERRUPTED
 
 

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from benchmark import ledger, schema, store
-from benchmark.cli import main
-from benchmark.grid import sweep
-from benchmark.launch.core import launch
+from prism.benchmark.cli.main import main
+from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.grid import sweep
+from prism.benchmark.store import ledger, records, schema
 
 ALGOS = (
     *("dqn", "double_dqn", "dueling_dqn", "nstep_dqn", "noisy_dqn", "per_dqn", "c51", "qrdqn"),
@@ -41,14 +41,14 @@ def test_ten_thousand_runs(tmp_path, capsys):
         assert len(ledger.remaining(planned)) == 20 * 10 * 5
         ledger.write_plan(planned)
     for job in planned.jobs:
-        record = store.run_record(job, 0)
+        record = records.run_record(job, 0)
         for run in job.run_ids:
-            folder = store.run_dir(job, run)
+            folder = records.run_dir(job, run)
             folder.mkdir(parents=True)
             (folder / "metrics.jsonl").write_bytes(b"1234567\n")
             done = {"state": schema.FINISHED, "global_step": job.config["budget"], "size": 8}
-            store.write_json(folder / "status.json", {**ledger.status_of(job, None), **done})
-            store.write_json(folder / "run.json", {**record, "run_id": run})
+            records.write_json(folder / "status.json", {**ledger.status_of(job, None), **done})
+            records.write_json(folder / "run.json", {**record, "run_id": run})
     capsys.readouterr()
     with Spent() as status:
         assert main(["status", str(tmp_path / "adhoc")]) == 0

@@ -14,16 +14,16 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import Spec, Step
-from algos.core.mdp import tensors
-from algos.core.states import FACTORS
-from algos.formulas import dynamic_programming as dp
-from algos.tabular.agent import Tabular
-from algos.tabular.config import Behaviour
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_env
-from benchmark.envs.models import model_of
-from benchmark.envs.textbook import dyna_maze, maximisation_bias, random_walk
+from prism.algos.core.agent import Spec, Step
+from prism.algos.core.mdp import tensors
+from prism.algos.core.states import FACTORS
+from prism.algos.formulas import dynamic_programming as dp
+from prism.algos.tabular.agent import Tabular
+from prism.algos.tabular.config import Behaviour
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_env
+from prism.benchmark.envs.models import model_of
+from prism.benchmark.envs.textbook import dyna_maze, maximisation_bias, random_walk
 from tests.helpers import CPU
 from tests.tabular import Life, presets
 

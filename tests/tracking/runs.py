@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark.tracking import service
-from benchmark.tracking.files import Rows
+from prism.benchmark.store.rows import Rows
+from prism.benchmark.tracking import service
 from tests.wandb_server import WandbServer
 
 

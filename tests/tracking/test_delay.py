@@ -22,12 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from analysis.stats.intervals import mean_interval
-from benchmark import recorder, store
-from benchmark.runner import run_job
-from benchmark.tracking import service
-from benchmark.tracking.files import read_rows
-from benchmark.tracking.wandb import WandbMirror
+from prism.analysis.stats.intervals import mean_interval
+from prism.benchmark.store import records
+from prism.benchmark.store.rows import read_rows
+from prism.benchmark.tracking import service
+from prism.benchmark.tracking.wandb import WandbMirror
+from prism.benchmark.train import recorder
+from prism.benchmark.train.runner import run_job
 from tests.runs import job
 from tests.tracking.runs import own_service
 from tests.wandb_server import WandbServer
@@ -117,7 +118,7 @@ def trained(folder: Path, mode: str, core: int) -> Cost:
         run_job(work)
         total = time.monotonic() - began
     others = time.process_time() - time.thread_time() - others
-    last = read_rows(store.run_dir(work, work.run_ids[0]) / "timing.jsonl")[-1]
+    last = read_rows(records.run_dir(work, work.run_ids[0]) / "timing.jsonl")[-1]
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     service = children.ru_utime + children.ru_stime
     return Cost(last["wall"], Timed.seconds, others, service, total - last["wall"])

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 import wandb
 
-from benchmark import store
-from benchmark.job import Job
-from benchmark.runner import Training, run_job
-from benchmark.schema import STEP
-from benchmark.tracking import service
-from benchmark.tracking import wandb as mirror_module
-from benchmark.tracking.files import timed_rows
-from benchmark.tracking.push import Pace, push
-from benchmark.tracking.wandb import settle, wandb_id
+from prism.benchmark.store import records
+from prism.benchmark.store.job import Job
+from prism.benchmark.store.rows import timed_rows
+from prism.benchmark.store.schema import STEP
+from prism.benchmark.tracking import service
+from prism.benchmark.tracking import wandb as mirror_module
+from prism.benchmark.tracking.push import Pace, push
+from prism.benchmark.tracking.wandb import settle, wandb_id
+from prism.benchmark.train.runner import Training, run_job
 from tests.runs import Killed, job, stop
 from tests.tracking.runs import own_service
 from tests.wandb_server import Bucket, WandbServer
@@ -33,7 +33,7 @@ def online(folder: Path, **changes: Any) -> Job:
 
 
 def folders(work: Job) -> list[Path]:
-    return [store.run_dir(work, run) for run in work.run_ids]
+    return [records.run_dir(work, run) for run in work.run_ids]
 
 
 def local(folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def local(folder: Path) -> list[dict[str, Any]]:
 
 
 def bucket(server: WandbServer, folder: Path) -> Bucket:
-    return server.run(wandb_id(store.read_json(folder / "run.json")))
+    return server.run(wandb_id(records.read_json(folder / "run.json")))
 
 
 def held(server: WandbServer, folder: Path) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def held(server: WandbServer, folder: Path) -> list[dict[str, Any]]:
 
 
 def mirrored(folder: Path) -> str:
-    status = store.read_status(folder)
+    status = records.read_status(folder)
     assert status and status["wandb"]
     return status["wandb"]
 
@@ -65,7 +65,7 @@ def test_two_frames_read_back_are_the_local_ones(wandb_server, tmp_path):
         run_job(work)
     local_rows, local_runs, rows, runs = [], [], [], []
     for folder in folders(work):
-        record, status = (store.read_json(folder / f"{name}.json") for name in ("run", "status"))
+        record, status = (records.read_json(folder / f"{name}.json") for name in ("run", "status"))
         assert status["wandb"] == "online"
         local_rows += [{"run_id": record["run_id"], **row} for row in local(folder)]
         local_runs.append({**record, **record["config"], "state": status["state"]})

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli
-from benchmark.errors import ConfigError
-from benchmark.tracking.push import Pace, push, run_folders
-from benchmark.tracking.wandb import wandb_id
+from prism.benchmark.cli.main import main
+from prism.benchmark.tracking.push import Pace, push, run_folders
+from prism.benchmark.tracking.wandb import wandb_id
+from prism.benchmark.util.errors import ConfigError
 from tests.tracking.runs import ended_run, posts, record, row
 from tests.wandb_server import Bucket, WandbServer
 
@@ -92,13 +92,13 @@ def test_a_server_that_refuses_now_and_then_is_asked_again(wandb_server, tmp_pat
 def test_a_server_that_is_away_costs_no_traceback(wandb_server, tmp_path, capsys):
     path = ended_run(tmp_path)
     wandb_server.refuse = lambda name: 403 if name == "Run" else None
-    assert cli.main(["wandb-push", str(tmp_path)]) == 1
+    assert main(["wandb-push", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert f"{path.name}: 0 of 30 rows sent, CommError" in out and "Traceback" not in out
     assert "0 of 1 runs are complete on W&B" in out
     assert json.loads((path / "status.json").read_text())["wandb"] == "offline"
     wandb_server.refuse = lambda _: None
-    assert cli.main(["wandb-push", str(tmp_path), "--project", "other", "--entity", "stub"]) == 0
+    assert main(["wandb-push", str(tmp_path), "--project", "other", "--entity", "stub"]) == 0
     assert "1 of 1 runs are complete" in capsys.readouterr().out
     assert steps(wandb_server.run(wandb_id(record(4)), "other")) == list(range(30))
 
@@ -107,7 +107,7 @@ def test_without_a_login_there_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     ended_run(tmp_path)
-    assert cli.main(["wandb-push", str(tmp_path)]) == 2
+    assert main(["wandb-push", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
         "error: not logged in to W&B: set WANDB_API_KEY or run `wandb login`\n"
     )

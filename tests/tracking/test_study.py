@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark import cli
-from benchmark.tracking import push as push_module
-from benchmark.tracking.push import mirror_study
+from prism.benchmark.cli.main import main
+from prism.benchmark.tracking import push as push_module
+from prism.benchmark.tracking.push import mirror_study
 from tests.tracking.runs import ended_run, own_service, posts
 from tests.tracking.test_wandb import recorded
 
@@ -31,7 +31,7 @@ def study(root: Path, wandb: str = "offline") -> Path:
 
 
 def test_a_study_has_a_wandb_run_of_its_own(wandb_server, tmp_path, capsys):
-    assert cli.main(["wandb-push", str(study(tmp_path))]) == 0
+    assert main(["wandb-push", str(study(tmp_path))]) == 0
     bucket = wandb_server.run("quick-start-study")
     assert (bucket.fields["jobType"], bucket.fields["tags"]) == ("study", ["quick start"])
     assert json.loads(bucket.files["plan.json"]) == PLAN and bucket.files["code/c0de.diff"] == b"+x"
@@ -46,7 +46,7 @@ def test_a_study_has_a_wandb_run_of_its_own(wandb_server, tmp_path, capsys):
     table = json.loads(bucket.files[shown["tables/scores"]["path"]])
     assert (table["columns"], table["data"]) == (["agent", "score"], [["dqn", 1.5]])
     wandb_server.calls.clear()
-    assert cli.main(["wandb-push", str(tmp_path)]) == 0
+    assert main(["wandb-push", str(tmp_path)]) == 0
     assert posts(wandb_server) == []
     assert not [call for call in wandb_server.calls if call.startswith("failed")]
 
@@ -109,7 +109,7 @@ def test_a_sweep_ends_with_its_report_on_wandb(wandb_server, tmp_path, capsys):
     words += ["evaluation.episodes=1", "evaluation.periodic_episodes=1", "algo.learning_starts=40"]
     words += ["tracking=online", f"results={tmp_path}", "hydra/launcher=inline"]
     with own_service():
-        assert cli.main(words) == 0
+        assert main(words) == 0
     bucket = wandb_server.run("mini-study")
     (shown,) = bucket.rows
     assert {"report", "tables/scores", "figures/curves-sweep"} <= set(shown)
@@ -117,6 +117,6 @@ def test_a_sweep_ends_with_its_report_on_wandb(wandb_server, tmp_path, capsys):
     assert page == (tmp_path / "mini" / "report" / "index.html").read_bytes()
     assert len(json.loads(bucket.files["plan.json"])["runs"]) == 2
     wandb_server.calls.clear()
-    assert cli.main(words) == 0  # nothing is left to do
-    assert cli.main([*words, "seed=1,2,3", "tracking=disabled"]) == 0
+    assert main(words) == 0  # nothing is left to do
+    assert main([*words, "seed=1,2,3", "tracking=disabled"]) == 0
     assert posts(wandb_server) == []

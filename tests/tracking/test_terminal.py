@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import sys
 from pathlib import Path
-from benchmark.tracking.wandb import WandbMirror, settle
+from prism.benchmark.tracking.wandb import WandbMirror, settle
 from tests.tracking.runs import folder, record, row, tracking
 
 mirror = WandbMirror(record(0), folder(Path(sys.argv[1]), 0), tracking(sys.argv[2]))

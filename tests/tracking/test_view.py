@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import cli
+from prism.benchmark.cli.main import main
 from tests.tracking.runs import ended_run
 from tests.wandb_server import WandbServer
 
@@ -31,7 +31,7 @@ def study(wandb_server, tmp_path) -> Path:
     folder.mkdir(parents=True)
     for name, text in TABLES.items():
         (folder / f"{name}.md").write_text(text)
-    assert cli.main(["wandb-push", str(next(tmp_path.glob("runs/*")))]) == 0
+    assert main(["wandb-push", str(next(tmp_path.glob("runs/*")))]) == 0
     return tmp_path
 
 
@@ -42,7 +42,7 @@ def blocks(server: WandbServer, kind: str) -> list[dict[str, Any]]:
 
 def test_tables_and_grouped_curves_are_in_the_report(study, wandb_server, capsys):
     capsys.readouterr()
-    assert cli.main(["wandb-report", str(study)]) == 0
+    assert main(["wandb-report", str(study)]) == 0
     assert capsys.readouterr().out == f"{wandb_server.url}/stub/prism/reports/quick-start--view0\n"
     (view,) = wandb_server.views.values()
     assert (view["displayName"], view["type"], view["projectName"]) == (
@@ -73,20 +73,20 @@ def test_tables_and_grouped_curves_are_in_the_report(study, wandb_server, capsys
 
 
 def test_a_second_call_updates_the_same_report(study, wandb_server, capsys):
-    assert cli.main(["wandb-report", str(study), "--draft"]) == 0
+    assert main(["wandb-report", str(study), "--draft"]) == 0
     (view,) = wandb_server.views.values()
     assert view["type"] == "runs/draft"
     (study / "report" / "tables" / "scores.md").write_text("| dqn | 2.5 |")
-    assert cli.main(["wandb-report", str(study)]) == 0
+    assert main(["wandb-report", str(study)]) == 0
     assert blocks(wandb_server, "markdown-block")[0]["content"] == "| dqn | 2.5 |"
-    assert cli.main(["wandb-report", str(study), "--project", "other"]) == 0
+    assert main(["wandb-report", str(study), "--project", "other"]) == 0
     assert len(wandb_server.views) == 2  # elsewhere it is another
 
 
 def test_a_server_that_refuses_is_one_line(study, wandb_server, capsys):
     wandb_server.refuse = lambda name: 403 if name == "upsertView" else None
     capsys.readouterr()
-    assert cli.main(["wandb-report", str(study)]) == 1
+    assert main(["wandb-report", str(study)]) == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("error: the report is not on W&B: ")
 
@@ -94,7 +94,7 @@ def test_a_server_that_refuses_is_one_line(study, wandb_server, capsys):
 def test_no_secret_is_in_a_report(study, wandb_server, monkeypatch):
     monkeypatch.setenv("SERVICE_TOKEN", "planted/in+env=2")
     (study / "report" / "tables" / "scores.md").write_text("| url?token=planted/in+env=2 |")
-    assert cli.main(["wandb-report", str(study)]) == 0
+    assert main(["wandb-report", str(study)]) == 0
     (view,) = wandb_server.views.values()
     assert "planted" not in json.dumps(view) and "token=[hidden]" in view["spec"]
 
@@ -102,7 +102,7 @@ def test_no_secret_is_in_a_report(study, wandb_server, monkeypatch):
 def test_what_is_missing_is_one_line(study, tmp_path, monkeypatch, capsys):
     def refused() -> str:
         capsys.readouterr()
-        assert cli.main(["wandb-report", str(study)]) == 2
+        assert main(["wandb-report", str(study)]) == 2
         return capsys.readouterr().err
 
     with monkeypatch.context() as patch:

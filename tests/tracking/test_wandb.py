@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import wandb
 
-from benchmark.tracking import service
-from benchmark.tracking import wandb as mirror_module
-from benchmark.tracking.wandb import WandbMirror, safe_id, settle
+from prism.benchmark.tracking import service
+from prism.benchmark.tracking import wandb as mirror_module
+from prism.benchmark.tracking.wandb import WandbMirror, safe_id, settle
 from tests.tracking.runs import folder, own_service, record, row, tracking
 
 Start = Callable[..., WandbMirror]

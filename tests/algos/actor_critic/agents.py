@@ -12,10 +12,10 @@ from gymnasium import spaces
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from algos.actor_critic.off_policy import OffPolicyConfig
-from algos.core.agent import Spec
-from benchmark import config as cfg
-from benchmark.agents import agent_class
+from prism.algos.actor_critic.off_policy import OffPolicyConfig
+from prism.algos.core.agent import Spec
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.store.agents import agent_class
 from tests.helpers import CPU, SEEDS, VECTOR, World
 
 PRESETS = ("ddpg", "td3", "sac")

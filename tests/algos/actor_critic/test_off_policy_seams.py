@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from algos.actor_critic.sac import SAC
-from algos.actor_critic.td3 import TD3
+from prism.algos.actor_critic.sac import SAC
+from prism.algos.actor_critic.td3 import TD3
 from tests.algos.actor_critic.agents import agent, drive, preset, tiny
 from tests.helpers import SEEDS, VECTOR, World
 

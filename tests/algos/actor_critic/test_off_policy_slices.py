@@ -8,8 +8,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import State
-from benchmark.checkpoint import take_seed
+from prism.algos.core.agent import State
+from prism.benchmark.store.checkpoint import take_seed
 from tests.algos.actor_critic.agents import PRESETS, agent, drive, preset
 from tests.helpers import SEEDS, VECTOR, World, copied, equal
 

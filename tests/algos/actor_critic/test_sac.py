@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.actor_critic.sac import SAC
-from algos.core.rng import Draws
-from benchmark import config as cfg
-from benchmark.variants import changes
+from prism.algos.actor_critic.sac import SAC
+from prism.algos.core.rng import Draws
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import agent, drive, flat64, forward64, grown, in_float64, tiny
 from tests.helpers import SEEDS, VECTOR, World, copied
 

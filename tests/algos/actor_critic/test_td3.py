@@ -8,12 +8,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.actor_critic.td3 import TD3
-from algos.core.agent import Spec, Step
-from algos.core.noise import Gaussian, OrnsteinUhlenbeck, Silence
-from algos.core.rng import Draws
-from benchmark import config as cfg
-from benchmark.variants import changes
+from prism.algos.actor_critic.td3 import TD3
+from prism.algos.core.agent import Spec, Step
+from prism.algos.core.noise import Gaussian, OrnsteinUhlenbeck, Silence
+from prism.algos.core.rng import Draws
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import (
     ACTIONS,
     agent,

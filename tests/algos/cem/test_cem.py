@@ -11,17 +11,17 @@ import torch
 from gymnasium import spaces
 from omegaconf import OmegaConf
 
-from algos.cem.cem import CEM
-from algos.cem.config import COMPONENTS, CEMConfig, CEMParamsConfig
-from algos.cem.params import CEMParams
-from algos.core.agent import Spec, Step
-from benchmark import config as cfg
-from benchmark.agents import agent_class
-from benchmark.checkpoint import take_seed
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_spec
-from benchmark.envs.table import vector_env
-from benchmark.recorder import Meter
+from prism.algos.cem.cem import CEM
+from prism.algos.cem.config import COMPONENTS, CEMConfig, CEMParamsConfig
+from prism.algos.cem.params import CEMParams
+from prism.algos.core.agent import Spec, Step
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_spec
+from prism.benchmark.envs.table import vector_env
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.store.agents import agent_class
+from prism.benchmark.store.checkpoint import take_seed
+from prism.benchmark.train.recorder import Meter
 from tests.helpers import CPU, SEEDS, copied, equal
 
 LAKE = EnvConfig(name="lake", id="FrozenLake-v1", horizon=12)

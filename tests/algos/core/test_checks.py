@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from algos.actor_critic.sac import SACConfig
-from algos.actor_critic.td3 import TD3Config
-from algos.cem.config import CEMConfig
-from algos.core import schedules
-from algos.dqn.config import DQNConfig, Exploration
-from algos.policy_gradient.a2c import A2CConfig
-from algos.policy_gradient.a3c import A3CConfig
-from algos.policy_gradient.grpo import GRPOConfig
-from algos.policy_gradient.ppo import PPOConfig
-from algos.policy_gradient.reinforce import ReinforceConfig
-from algos.policy_gradient.trpo import TRPOConfig
-from algos.tabular.config import Behaviour, TabularConfig
+from prism.algos.actor_critic.sac import SACConfig
+from prism.algos.actor_critic.td3 import TD3Config
+from prism.algos.cem.config import CEMConfig
+from prism.algos.core import schedules
+from prism.algos.dqn.config import DQNConfig, Exploration
+from prism.algos.policy_gradient.a2c import A2CConfig
+from prism.algos.policy_gradient.a3c import A3CConfig
+from prism.algos.policy_gradient.grpo import GRPOConfig
+from prism.algos.policy_gradient.ppo import PPOConfig
+from prism.algos.policy_gradient.reinforce import ReinforceConfig
+from prism.algos.policy_gradient.trpo import TRPOConfig
+from prism.algos.tabular.config import Behaviour, TabularConfig
 from tests.helpers import SEEDS, VECTOR, World, agent, drive, tiny
 
 DEEP = (DQNConfig, PPOConfig, A2CConfig, A3CConfig, GRPOConfig, ReinforceConfig, TRPOConfig)

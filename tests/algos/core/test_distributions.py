@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch import distributions as td
 
-from algos.core.distributions import ActionHead, Distribution, action_head
+from prism.algos.core.distributions import ActionHead, Distribution, action_head
 
 SPACES = {
     "discrete": spaces.Discrete(4),

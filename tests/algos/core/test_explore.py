@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from algos.core import explore
+from prism.algos.core import explore
 from tests.helpers import SEEDS
 
 Act = Callable[[Callable[[], Tensor], float], Tensor]
@@ -66,7 +66,9 @@ def test_the_extreme_draws_stay_within_the_actions(
     """The largest draw below 1 times A may round to A itself."""
     for u in (0.0, np.nextafter(np.float32(1), np.float32(0))):
         always = SimpleNamespace(random=lambda dtype, out, u=u: out.fill(u))
-        monkeypatch.setattr("algos.core.rng.generator", lambda *_, always=always, **__: always)
+        monkeypatch.setattr(
+            "prism.algos.core.rng.generator", lambda *_, always=always, **__: always
+        )
         for a in (2, 3, 5, 7, 18, 1000):
             if kind == "boltzmann":
                 act = explore.Boltzmann([0], 1)

@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algos.core.mdp import MDP, discounted_return, from_arrays, from_table, trajectory_probability
+from prism.algos.core.mdp import (
+    MDP,
+    discounted_return,
+    from_arrays,
+    from_table,
+    trajectory_probability,
+)
 
 START = np.array([1.0, 0.0])
 MOVES = np.array([[[0.25, 0.75]], [[0.0, 1.0]]])  # [S, A, S]: two states, one action

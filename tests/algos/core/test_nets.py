@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from algos.core import nets
-from algos.core.heads import NetShape, QNetwork
-from algos.core.torso import Torso
+from prism.algos.core import nets
+from prism.algos.core.heads import NetShape, QNetwork
+from prism.algos.core.torso import Torso
 from tests.helpers import SEEDS
 
 K = len(SEEDS)

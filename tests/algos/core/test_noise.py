@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.core.noise import Gaussian, Noise, OrnsteinUhlenbeck, Silence, Warmup
+from prism.algos.core.noise import Gaussian, Noise, OrnsteinUhlenbeck, Silence, Warmup
 from tests.helpers import CPU, copied
 
 SEEDS, GRID = (3, 11, 42), (2, 2)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.core.normalize import ObservationNormalizer, RewardScaler, RunningMoments
+from prism.algos.core.normalize import ObservationNormalizer, RewardScaler, RunningMoments
 
 CPU = torch.device("cpu")
 

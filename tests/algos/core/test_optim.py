@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from algos.core.optim import KINDS, FlatParams, SeedOptimizer
+from prism.algos.core.optim import KINDS, FlatParams, SeedOptimizer
 from tests.helpers import equal
 
 K, STEPS = 3, 200

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from algos.core import nets
-from algos.core.optim import FlatParams
-from algos.core.policy_value import PolicyShape, PolicyValue
+from prism.algos.core import nets
+from prism.algos.core.optim import FlatParams
+from prism.algos.core.policy_value import PolicyShape, PolicyValue
 from tests.helpers import SEEDS
 
 K = len(SEEDS)

@@ -9,9 +9,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Step
-from algos.core.replay import Ring
-from algos.core.samplers import Latest, Uniform
+from prism.algos.core.agent import Step
+from prism.algos.core.replay import Ring
+from prism.algos.core.samplers import Latest, Uniform
 
 GAMMA = 0.9
 SPACE = spaces.Box(-np.inf, np.inf, (2,), np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from algos.core import rng
-from algos.core.rng import Draws, generator
+from prism.algos.core import rng
+from prism.algos.core.rng import Draws, generator
 from tests.helpers import SEEDS
 
 

@@ -9,9 +9,9 @@ from gymnasium import spaces
 from scipy.stats import chisquare
 from torch import Tensor
 
-from algos.core.agent import Step
-from algos.core.replay import Ring
-from algos.core.samplers import _FAN, Prioritized, SumTree, Uniform
+from prism.algos.core.agent import Step
+from prism.algos.core.replay import Ring
+from prism.algos.core.samplers import _FAN, Prioritized, SumTree, Uniform
 from tests.helpers import SEEDS
 
 SPACE = spaces.Box(-1, 1, (1,), np.float32)

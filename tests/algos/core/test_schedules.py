@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from algos.core.schedules import KINDS, Schedule
+from prism.algos.core.schedules import KINDS, Schedule
 
 
 def test_linear_and_exponential_reach_their_end_and_stay() -> None:

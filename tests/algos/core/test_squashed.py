@@ -7,8 +7,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.rng import Draws, generator
-from algos.core.squashed import UnitBox, squash, squashed_gaussian
+from prism.algos.core.rng import Draws, generator
+from prism.algos.core.squashed import UnitBox, squash, squashed_gaussian
 
 BOX = spaces.Box(np.float32([-2.0, 0.0, -0.4]), np.float32([2.0, 1.0, 0.1]))
 

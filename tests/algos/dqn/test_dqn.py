@@ -8,11 +8,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Spec
-from algos.dqn.config import DQNConfig, Exploration
-from algos.dqn.dqn import DQN
-from algos.formulas import td
-from benchmark.grid import sweep
+from prism.algos.core.agent import Spec
+from prism.algos.dqn.config import DQNConfig, Exploration
+from prism.algos.dqn.dqn import DQN
+from prism.algos.formulas import td
+from prism.benchmark.plan.grid import sweep
 from tests.helpers import CPU, SEEDS, VECTOR, World, agent, copied, drive, equal, steady, tiny
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from algos.core.agent import Step
-from algos.dqn.config import DQNConfig, Exploration
-from algos.dqn.dqn import DQN
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_spec
-from benchmark.envs.vector import SeedVecEnv
+from prism.algos.core.agent import Step
+from prism.algos.dqn.config import DQNConfig, Exploration
+from prism.algos.dqn.dqn import DQN
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_spec
+from prism.benchmark.envs.vector import SeedVecEnv
 from tests.helpers import CPU, preset, steady
 
 SEEDS = (0, 1)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import State
-from algos.dqn.config import DQNConfig, Exploration
-from algos.dqn.dqn import DQN
-from benchmark.checkpoint import take_seed
+from prism.algos.core.agent import State
+from prism.algos.dqn.config import DQNConfig, Exploration
+from prism.algos.dqn.dqn import DQN
+from prism.benchmark.store.checkpoint import take_seed
 from tests.helpers import (
     IMAGE,
     SEEDS,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.formulas import advantages
+from prism.algos.formulas import advantages
 
 T, N = 9, 5
 GAMMA = 0.9

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.core.rng import generator
-from algos.formulas import continuous, td
+from prism.algos.core.rng import generator
+from prism.algos.formulas import continuous, td
 
 
 def draw(*shape: int, purpose: str = "test") -> Tensor:

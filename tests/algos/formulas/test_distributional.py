@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.formulas import distributional as dist
+from prism.algos.formulas import distributional as dist
 
 LOW, HIGH, ATOMS = -2.0, 3.0, 11
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.formulas import policy
+from prism.algos.formulas import policy
 
 B, A = 40, 3
 

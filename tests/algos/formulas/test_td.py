@@ -1,6 +1,6 @@
 import torch
 
-from algos.formulas import td
+from prism.algos.formulas import td
 
 
 def test_huber_and_squared_are_the_textbook_pieces() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.formulas import dynamic_programming as dp
+from prism.algos.formulas import dynamic_programming as dp
 
 COUNT, S, A, GAMMA = 500, 6, 3, 0.9
 LIVE = slice(0, S - 1)  # the last state is terminal

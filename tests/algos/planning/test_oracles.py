@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from algos.core.mdp import MDP, tensors
-from algos.formulas import dynamic_programming as dp
-from benchmark.envs.blackjack import HIT, STICK
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_env
-from benchmark.envs.models import model_of
+from prism.algos.core.mdp import MDP, tensors
+from prism.algos.formulas import dynamic_programming as dp
+from prism.benchmark.envs.blackjack import HIT, STICK
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_env
+from prism.benchmark.envs.models import model_of
 
 SLIPPERY, DRY = ("FrozenLake-v1", {}), ("FrozenLake-v1", {"is_slippery": False})
 LARGE = ("FrozenLake-v1", {"map_name": "8x8"})

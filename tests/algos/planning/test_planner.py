@@ -9,14 +9,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import Spec
-from algos.core.mdp import MDP, MODEL, from_arrays, tensors
-from algos.core.states import FACTORS
-from algos.formulas import dynamic_programming as dp
-from algos.planning.config import METHODS, PlanningConfig
-from algos.planning.planner import Planner
-from benchmark.checkpoint import take_seed
-from benchmark.envs.textbook import maximisation_bias
+from prism.algos.core.agent import Spec
+from prism.algos.core.mdp import MDP, MODEL, from_arrays, tensors
+from prism.algos.core.states import FACTORS
+from prism.algos.formulas import dynamic_programming as dp
+from prism.algos.planning.config import METHODS, PlanningConfig
+from prism.algos.planning.planner import Planner
+from prism.benchmark.envs.textbook import maximisation_bias
+from prism.benchmark.store.checkpoint import take_seed
 from tests.helpers import CPU, copied, equal
 from tests.tabular import spec_of
 

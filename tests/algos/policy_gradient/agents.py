@@ -10,12 +10,12 @@ from gymnasium import spaces
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from algos.core.agent import Spec, Step
-from benchmark import config as cfg
-from benchmark.agents import agent_class
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_spec
-from benchmark.envs.vector import SeedVecEnv
+from prism.algos.core.agent import Spec, Step
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_spec
+from prism.benchmark.envs.vector import SeedVecEnv
+from prism.benchmark.plan import config as cfg
+from prism.benchmark.store.agents import agent_class
 from tests.helpers import CPU, SEEDS, VECTOR, World
 
 DISCRETE = spaces.Discrete(3)

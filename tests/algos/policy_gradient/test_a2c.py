@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from algos.policy_gradient.a2c import A2CConfig
-from algos.policy_gradient.ppo import PPOConfig
+from prism.algos.policy_gradient.a2c import A2CConfig
+from prism.algos.policy_gradient.ppo import PPOConfig
 from tests.algos.policy_gradient.agents import agent, small, world_of
 from tests.algos.policy_gradient.plain import filled, gae, rows
 from tests.helpers import SEEDS

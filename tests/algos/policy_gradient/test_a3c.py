@@ -9,10 +9,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import Spec
-from algos.policy_gradient.a3c import A3C, _Crew
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_spec
+from prism.algos.core.agent import Spec
+from prism.algos.policy_gradient.a3c import A3C, _Crew
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_spec
 from tests.algos.policy_gradient.agents import config
 from tests.helpers import CPU, VECTOR, copied, equal
 

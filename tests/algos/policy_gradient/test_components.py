@@ -8,14 +8,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from algos.core.agent import Component
-from algos.policy_gradient.a2c import A2C
-from algos.policy_gradient.a3c import A3C
-from algos.policy_gradient.grpo import GRPO
-from algos.policy_gradient.ppo import PPO
-from algos.policy_gradient.reinforce import Reinforce
-from algos.policy_gradient.trpo import TRPO
-from benchmark.variants import changes
+from prism.algos.core.agent import Component
+from prism.algos.policy_gradient.a2c import A2C
+from prism.algos.policy_gradient.a3c import A3C
+from prism.algos.policy_gradient.grpo import GRPO
+from prism.algos.policy_gradient.ppo import PPO
+from prism.algos.policy_gradient.reinforce import Reinforce
+from prism.algos.policy_gradient.trpo import TRPO
+from prism.benchmark.plan.variants import changes
 from tests.algos.policy_gradient.agents import agent, config, live, params, small, world_of
 from tests.helpers import SEEDS
 

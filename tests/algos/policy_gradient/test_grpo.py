@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algos.core.agent import Step
+from prism.algos.core.agent import Step
 from tests.algos.policy_gradient.agents import agent, live, params, small, world_of
 from tests.helpers import SEEDS, copied, equal
 

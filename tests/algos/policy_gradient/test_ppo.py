@@ -8,9 +8,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from algos.core.agent import Spec
-from algos.policy_gradient.a2c import A2C
-from algos.policy_gradient.ppo import PPO
+from prism.algos.core.agent import Spec
+from prism.algos.policy_gradient.a2c import A2C
+from prism.algos.policy_gradient.ppo import PPO
 from tests.algos.policy_gradient.agents import (
     ACTIONS,
     BOX,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.core.rollout import Trajectories
-from algos.formulas import policy
-from algos.policy_gradient.reinforce import Reinforce
+from prism.algos.core.rollout import Trajectories
+from prism.algos.formulas import policy
+from prism.algos.policy_gradient.reinforce import Reinforce
 from tests.algos.policy_gradient.agents import agent, live, small, world_of
 from tests.helpers import SEEDS, VECTOR
 

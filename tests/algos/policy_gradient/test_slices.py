@@ -9,10 +9,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from benchmark.agents import agent_class
-from benchmark.checkpoint import take_seed
-from benchmark.envs.config import EnvConfig
-from benchmark.envs.make import make_spec
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.make import make_spec
+from prism.benchmark.store.agents import agent_class
+from prism.benchmark.store.checkpoint import take_seed
 from tests.algos.policy_gradient.agents import (
     ACTIONS,
     SMALL,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from algos.core.optim import FlatParams
-from algos.policy_gradient.body import Estimates
-from algos.policy_gradient.trpo import TRPO
+from prism.algos.core.optim import FlatParams
+from prism.algos.policy_gradient.body import Estimates
+from prism.algos.policy_gradient.trpo import TRPO
 from tests.algos.policy_gradient.agents import ACTIONS, agent, config, live, params, small, world_of
 from tests.helpers import SEEDS
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from algos.core.mdp import tensors
-from algos.formulas import dynamic_programming as dp
-from algos.tabular.config import Behaviour, TabularConfig
+from prism.algos.core.mdp import tensors
+from prism.algos.formulas import dynamic_programming as dp
+from prism.algos.tabular.config import Behaviour, TabularConfig
 from tests.tabular import Life, presets, random_mdp
 
 K, GAMMA, EPSILON = 64, 0.5, 0.3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algos.core.mdp import from_table
+from prism.algos.core.mdp import from_table
 from tests.tabular import Life, presets
 
 GAMMA, T = 0.5, 4

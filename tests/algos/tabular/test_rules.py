@@ -8,11 +8,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algos.core.agent import Spec
-from algos.tabular import policies
-from algos.tabular.agent import Tabular
-from algos.tabular.config import Behaviour, TabularConfig
-from benchmark.envs.textbook import maximisation_bias
+from prism.algos.core.agent import Spec
+from prism.algos.tabular import policies
+from prism.algos.tabular.agent import Tabular
+from prism.algos.tabular.config import Behaviour, TabularConfig
+from prism.benchmark.envs.textbook import maximisation_bias
 from tests.tabular import Life, presets, random_mdp, spec_of
 
 MODEL, SEEDS = random_mdp(2), (0, 1, 2)

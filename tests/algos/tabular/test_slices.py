@@ -6,9 +6,9 @@ from itertools import combinations
 import pytest
 import torch
 
-from algos.core.agent import State
-from algos.tabular.config import Behaviour
-from benchmark.checkpoint import take_seed
+from prism.algos.core.agent import State
+from prism.algos.tabular.config import Behaviour
+from prism.benchmark.store.checkpoint import take_seed
 from tests.helpers import SEEDS, copied, equal
 from tests.tabular import Life, presets, random_mdp
 

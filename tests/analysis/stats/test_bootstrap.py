@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import stats
+from prism.analysis import stats
 
 SAMPLES = [np.random.default_rng(i).lognormal(size=n) for i, n in enumerate((5, 3, 8))]
 STATISTICS = {

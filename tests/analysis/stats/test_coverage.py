@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis import stats
-from analysis.stats.coverage import IQM, KINDS, MEASURED, SIZES, STUDENT, draw_scores, warning
+from prism.analysis import stats
+from prism.analysis.stats.coverage import IQM, KINDS, MEASURED, SIZES, STUDENT, draw_scores, warning
 
 STUDIES = 3000
 NOISE = 2.3  # %: three standard errors at 87 %, and the rounding of the table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import stats
+from prism.analysis import stats
 
 X = stats.tasks(np.array([[1, 2], [2, 2], [1, 1], [2, 1.0]]))
 Y = stats.tasks(np.array([[1, 1], [2, 2], [3, 3.0]]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import stats
+from prism.analysis import stats
 
 
 def test_visible_effect_is_found_with_the_stated_power():

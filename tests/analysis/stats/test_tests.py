@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import stats
+from prism.analysis import stats
 
 RNG = np.random.default_rng(9)
 X, Y = RNG.normal(1, 2, 6), RNG.normal(0, 1, 5)

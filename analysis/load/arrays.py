@@ -1,0 +1,122 @@
+"""Source: arrays ``[runs, tasks]`` or ``[runs, tasks, steps]`` per label, as rliable has them.
+
+An ``.npz`` file holds one array per label, and may hold ``tasks`` (names), ``steps`` (of the last
+axis), ``random`` and ``reference`` (one score per task). NaN marks a missing value: a run that is
+NaN throughout a task is listed as missing, one whose last steps are NaN ends before them.
+"""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prism.benchmark.store import schema
+
+from ..errors import AnalysisError
+from .frames import MISSING, Frames, unknown_path
+
+_EXTRA = ("tasks", "steps", "random", "reference")
+
+
+def accepts(where: str) -> bool:
+    """Take ``.npz`` files."""
+    return where.endswith(".npz")
+
+
+def read(where: str) -> Frames:
+    """Read one ``.npz`` file."""
+    path = Path(where)
+    if not path.is_file():
+        raise unknown_path(where, [str(p) for p in path.parent.glob("*.npz")])
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise AnalysisError(f"{where}: one array without a label; numpy.savez names them")
+        with file:
+            content = dict(file)
+    except AnalysisError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise AnalysisError(f"{where}: unreadable ({str(error).splitlines()[0]})") from None
+    extra = {key: content.pop(key) for key in _EXTRA if key in content}
+    return from_arrays(content, where, path.stem, **extra)
+
+
+def from_arrays(
+    scores: Mapping[str, Any],
+    where: str,
+    study: str,
+    *,
+    tasks: Any = None,
+    steps: Any = None,
+    random: Any = None,
+    reference: Any = None,
+) -> Frames:
+    """Return the frames of ``{label: [runs, tasks] or [runs, tasks, steps]}``.
+
+    Raises:
+        AnalysisError: the arrays do not agree with each other or with the names.
+    """
+    if not scores:
+        raise AnalysisError(f"{where}: holds no array of scores")
+    arrays = {str(label): _numbers(x, label, where) for label, x in scores.items()}
+    shapes = {x.shape[1:] for x in arrays.values()}
+    if len(shapes) > 1 or not 1 <= len(min(shapes)) <= 2:
+        raise AnalysisError(f"{where}: every array must be [runs, tasks] or [runs, tasks, steps]")
+    count, *length = next(iter(shapes))
+    names = [f"task {i}" for i in range(count)] if tasks is None else [str(t) for t in tasks]
+    grid = (
+        np.arange(1, length[0] + 1)
+        if steps is None and length
+        else np.atleast_1d(_numbers(steps, "steps", where) if length else 0)
+    )
+    given = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
+    given |= {
+        k: (v, count) for k, v in (("random", random), ("reference", reference)) if v is not None
+    }
+    for key, (values, wanted) in given.items():
+        if len(values) != wanted:
+            raise AnalysisError(f"{where}: {key} names {len(values)}, the arrays hold {wanted}")
+    ends = {
+        key: np.full(count, np.nan) if x is None else _numbers(x, key, where)
+        for key, x in (("random", random), ("reference", reference))
+    }
+    rows, parts = [], []
+    for label, x in arrays.items():
+        for task, env in enumerate(names):
+            for run, values in enumerate(x[:, task].reshape(len(x), -1)):
+                run_id = re.sub(r"\s+", "-", f"{label}/{env}/{run}")
+                known = ~np.isnan(values)
+                rows.append(
+                    {"run_id": run_id, "study": study, "label": label, "env": env, "seed": run,
+                     "budget": int(grid[-1]), "state": schema.FINISHED if known.any() else MISSING,
+                     "final": values[-1], **{key: ends[key][task] for key in ends}}
+                )  # fmt: skip
+                parts.append((run_id, grid[known], values[known]))
+    sizes = [len(steps) for _, steps, _ in parts]
+    owners = pd.Categorical.from_codes(
+        np.repeat(np.arange(len(parts)), sizes), pd.Index([p[0] for p in parts])
+    )
+    metrics = pd.DataFrame(
+        {
+            "run_id": owners,
+            schema.STEP: np.concatenate([p[1] for p in parts]).astype(np.int64),
+            schema.EVAL_RETURN: np.concatenate([p[2] for p in parts]),
+        }
+    )
+    return Frames(pd.DataFrame(rows), metrics)
+
+
+def _numbers(values: Any, name: str, where: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise AnalysisError(f"{where}: {name} holds something that is no number") from None
+    if not numbers.size:
+        raise AnalysisError(f"{where}: {name} is empty")
+    return numbers

@@ -1,0 +1,178 @@
+"""One run folder, read as it is: what it says, and what is wrong with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from prism.benchmark.store import schema
+
+from ..errors import AnalysisError
+from .frames import CPU, MISSING, WALL
+
+Columns = dict[str, NDArray[Any]]  # global_step as int64, every metric as float64, NaN: no value
+_EMPTY: Columns = {schema.STEP: np.array([], np.int64)}
+
+
+@dataclass
+class Run:
+    """What a run folder holds. ``fault`` is empty where the rows can be trusted."""
+
+    state: str
+    reason: str
+    record: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    columns: Columns = field(default_factory=lambda: dict(_EMPTY))
+    fault: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        AnalysisError: the file is absent, or does not hold one JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise AnalysisError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise AnalysisError(f"{path}: unreadable ({error})") from None
+    if not isinstance(content, dict):
+        raise AnalysisError(f"{path}: holds no JSON object")
+    return content
+
+
+def read_run(folder: Path) -> Run:
+    """Read ``runs/<run_id>``; never raises on a broken folder, but says what is broken."""
+    if not folder.is_dir():
+        return Run(MISSING, "no run folder")
+    try:
+        status = read_json(folder / "status.json")
+    except AnalysisError as error:
+        return Run(MISSING, "", fault=str(error).removeprefix(f"{folder}/"))
+    state = str(status.get("state"))
+    if state == schema.PLANNED:
+        return Run(MISSING, "not begun", status=status)
+    run = Run(state, _reason(status), status=status)
+    if state not in schema.STATES:
+        run.fault = f"status.json: unknown state {state!r}"
+    try:
+        run.record = read_json(folder / "run.json")
+        run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
+    except AnalysisError as error:
+        run.fault = run.fault or str(error).removeprefix(f"{folder}/")
+    run.fault = run.fault or _lost(folder / "metrics.jsonl", status)
+    run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
+    return run
+
+
+def _lost(lines: Path, status: dict[str, Any]) -> str:
+    """Say where a finished run's rows are not those that were there when it finished."""
+    size = status.get("size")
+    if status.get("state") != schema.FINISHED or not isinstance(size, int):
+        return ""
+    if not lines.exists():
+        return f"{lines.name} is gone"
+    found = lines.stat().st_size
+    return f"{lines.name} has {found} bytes, at its end it had {size}" if found != size else ""
+
+
+def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:
+    """Return wall-clock and CPU seconds at ``steps``, NaN where they were not written."""
+    try:
+        lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        known = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        notes.append("timing.jsonl is unreadable: no clock times")
+        return {}
+    nothing = (np.nan, np.nan)
+    times = np.array([known.get(step, nothing) for step in steps.tolist()], float).reshape(-1, 2)
+    return {WALL: times[:, 0], CPU: times[:, 1]}
+
+
+def _reason(status: dict[str, Any]) -> str:
+    reason = str(status.get("reason") or "")
+    if status.get("state") == schema.RUNNING and status.get("updated"):
+        seen = datetime.fromtimestamp(float(status["updated"]), UTC)
+        reason = f"last sign of life {seen:%Y-%m-%d %H:%M} UTC" + (reason and f"; {reason}")
+    return reason
+
+
+def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
+    """Read the metrics; the lines are the truth, the columnar copy is used where it is as long."""
+    lines, copy = folder / "metrics.jsonl", folder / "metrics.parquet"
+    if finished and copy.exists():
+        try:
+            table = pq.ParquetFile(copy).read(use_threads=False)
+            if not lines.exists() or lines.read_bytes().count(b"\n") == len(table):
+                return tidy({name: table[name].to_numpy() for name in table.column_names})
+            notes.append("metrics.parquet and metrics.jsonl differ in length: the lines were read")
+        except (OSError, pa.ArrowException) as error:
+            notes.append(f"metrics.parquet is unreadable ({error}): the lines were read")
+    if not lines.exists():
+        return dict(_EMPTY)
+    rows = _read_lines(lines, notes)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return tidy({name: [row.get(name) for row in rows] for name in names})
+
+
+def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Read one JSON object a line; a torn last line, all that a kill can leave, is left out."""
+    *lines, tail = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise AnalysisError(f"metrics.jsonl: line {number} is not JSON") from None
+    if tail:
+        try:
+            rows.append(json.loads(tail))
+        except ValueError:
+            notes.append("metrics.jsonl: the torn last line was left out")
+    if not all(isinstance(row, dict) for row in rows):
+        raise AnalysisError("metrics.jsonl: a line holds no JSON object")
+    return rows
+
+
+def tidy(columns: Mapping[str, Any]) -> Columns:
+    """Make arrays of numbers, check the steps, and merge rows of one step that do not clash."""
+    try:
+        tidy = {name: np.array(values, np.float64) for name, values in columns.items()}
+    except (TypeError, ValueError) as error:
+        raise AnalysisError(f"metrics: a value is no number ({error})") from None
+    if not tidy:
+        return dict(_EMPTY)
+    if schema.STEP not in tidy or np.isnan(tidy[schema.STEP]).any():
+        raise AnalysisError(f"metrics: a row has no {schema.STEP}")
+    steps = tidy[schema.STEP] = tidy[schema.STEP].astype(np.int64)
+    back = np.flatnonzero(np.diff(steps) < 0)
+    if len(back):
+        raise AnalysisError(f"metrics: row {back[0] + 2} goes back to step {steps[back[0] + 1]}")
+    return _merge_equal_steps(tidy)
+
+
+def _merge_equal_steps(columns: Columns) -> Columns:
+    steps, place = np.unique(columns[schema.STEP], return_inverse=True)
+    if len(steps) == len(place):
+        return columns
+    merged: Columns = {schema.STEP: steps}
+    for name in columns.keys() - {schema.STEP}:
+        known = ~np.isnan(columns[name])
+        if len(np.unique(place[known])) < known.sum():
+            raise AnalysisError(f"metrics: one step has two values of {name}")
+        merged[name] = np.full(len(steps), np.nan)
+        merged[name][place[known]] = columns[name][known]
+    return merged

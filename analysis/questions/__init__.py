@@ -1,0 +1,1 @@
+"""What can be asked of runs: curves, ablations, comparisons, power."""

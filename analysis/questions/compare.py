@@ -1,0 +1,225 @@
+"""Comparison of two sets of runs: which is better, is the new one worse, and published numbers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .. import stats
+from ..errors import AnalysisError, nearest
+from ..load.data import Data
+from ..load.frames import names_of
+from .curves import FINAL
+
+WORSE, NOT_WORSE, BETTER, UNDECIDED = "worse", "not worse", "better", "undecided"
+MISSING_NEW, MISSING_OLD = "missing in new", "missing in old"
+NOT_COMPARED = "not compared"
+_SAME = ("protocol", "budget")  # what two scores must share; also the flags that let others in
+
+
+def against(
+    new: Data, old: Data, margin: float = 0.05, correction: str = stats.HOLM
+) -> pd.DataFrame:
+    """Say for every label and environment of either side whether ``new`` is worse than ``old``.
+
+    Non-inferiority: "not worse" where the 95 % interval of new - old lies above minus the margin,
+    "better" where it lies above 0, "worse" where it lies below 0 and the corrected test agrees,
+    "undecided" otherwise. The tests are corrected over all cells. A cell that only one side has
+    runs of is "missing" in the other. Runs of another protocol or budget are "not compared",
+    unless either side was loaded with that flag in ``take``.
+
+    Args:
+        new: runs of the code, or the study, in question.
+        old: runs to hold them to.
+        margin: the largest loss that does not matter, as a share of the size of the old mean (of
+            the distance from random to reference where the environment has both).
+        correction: over all cells.
+
+    Returns:
+        One row per label and environment that either side planned, with the scored and planned runs
+        of both.
+
+    Raises:
+        AnalysisError: nothing is in both.
+    """
+    pairs = [(label, env) for data in (new, old) for label in data.labels for env in data.envs]
+    cells = [cell for cell in dict.fromkeys(pairs) if new.size(*cell)[1] or old.size(*cell)[1]]
+    if not any(new.size(*cell)[1] and old.size(*cell)[1] for cell in cells):
+        raise AnalysisError(
+            f"no label and environment is in both; {', '.join(new.labels[:5])} on "
+            f"{', '.join(new.envs[:3])} against {', '.join(old.labels[:5])} on "
+            f"{', '.join(old.envs[:3])}"
+        )
+    frame = pd.DataFrame([_cell(new, old, label, env, margin) for label, env in cells])
+    frame["p_adjusted"] = stats.adjust(list(frame.p), correction)
+    family = int(frame.p.notna().sum()) if correction != stats.NONE else 1
+    frame["visible"] = [
+        stats.visible_effect(se, df, family) for se, df in zip(frame.se, frame.df, strict=True)
+    ]
+    frame["verdict"] = [row["verdict"] or _verdict(row) for row in frame.to_dict("records")]
+    order = ["label", "env", "n_new", "planned_new", "n_old", "planned_old", "new", "old"]
+    order += ["difference", "low", "high", "margin", "p", "p_adjusted", "visible", "verdict"]
+    return frame[[*order, "note"]]
+
+
+def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str, object]:
+    """Return one row: the scores of both sides, their difference, or why there is none."""
+    runs, others = (
+        data.scored[(data.scored.label == label) & (data.scored.env == env)] for data in (new, old)
+    )
+    x, y = runs[FINAL].to_numpy(float), others[FINAL].to_numpy(float)
+    verdict = MISSING_NEW if not len(x) else MISSING_OLD if not len(y) else ""
+    notes = [_absent(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
+    scale, found = np.nan, stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t")
+    if not verdict:
+        odd = dict(_unlike(runs, others))
+        refused = [flag for flag in odd if flag not in {*new.take, *old.take}]
+        notes += [
+            told + (f", let in by --take {flag}" if flag in refused else "")
+            for flag, told in odd.items()
+        ]
+        verdict = NOT_COMPARED if refused else ""
+        scale = others.reference.iloc[0] - others.random.iloc[0]
+        if not refused:
+            found = stats.welch(x, y)
+            notes.append(found.note)
+    return {
+        "label": label,
+        "env": env,
+        "n_new": len(x),
+        "planned_new": new.size(label, env)[1],
+        "n_old": len(y),
+        "planned_old": old.size(label, env)[1],
+        "new": x.mean() if len(x) else np.nan,
+        "old": y.mean() if len(y) else np.nan,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "margin": margin * abs((y.mean() if len(y) else np.nan) if np.isnan(scale) else scale),
+        "p": found.p,
+        "se": found.se,
+        "df": found.df,
+        "verdict": verdict,
+        "note": "; ".join(filter(None, notes)),
+    }
+
+
+def _absent(data: Data, label: str, env: str, name: str) -> str:
+    """Say why one side of a cell has no score."""
+    scored, planned = data.size(label, env)
+    if scored:
+        return ""
+    if not planned:
+        near = "" if label in data.labels else f"; labels there: {nearest(label, data.labels)}"
+        return f"{name} has no run of it" + near
+    runs = data.runs[(data.runs.label == label) & (data.runs.env == env)]
+    return f"{name}: none of {planned} runs is scored: {runs.excluded.iloc[0]}"
+
+
+def _unlike(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield what the scored runs of two sides do not share, by the flag that lets it in."""
+    for flag in _SAME:
+        ours, theirs = ({str(x) for x in side[flag].unique()} for side in (runs, others))
+        if ours != theirs and "" not in ours | theirs:
+            yield flag, f"{flag} {', '.join(sorted(ours))} against {', '.join(sorted(theirs))}"
+
+
+def _verdict(row: dict) -> str:
+    if np.isnan(row["low"]):
+        return UNDECIDED
+    if row["p_adjusted"] < 1 - stats.LEVEL and row["difference"] < 0:
+        return WORSE
+    if row["low"] > 0:
+        return BETTER
+    return NOT_WORSE if row["low"] > -row["margin"] else UNDECIDED
+
+
+def read_published(path: str) -> pd.DataFrame:
+    """Read published numbers: ``label, env, score, source``, and ``sd, n, steps`` where known.
+
+    Raises:
+        AnalysisError: the file or a column is absent, or a number has no source.
+    """
+    if not Path(path).is_file():
+        raise AnalysisError(f"{path}: no such file")
+    try:
+        frame = pd.read_csv(path, comment="#")
+    except ValueError as error:
+        raise AnalysisError(f"{path}: unreadable ({str(error).splitlines()[0]})") from None
+    for column in ("label", "env", "score", "source"):
+        if column not in frame:
+            raise AnalysisError(f"{path}: no column {column!r}; there are {names_of(frame)}")
+    if frame.source.isna().any():
+        raise AnalysisError(f"{path}: row {frame.source.isna().argmax() + 2} has no source")
+    for column in ("score", *(name for name in ("sd", "n") if name in frame)):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        wrong = numbers.isna() & (frame[column].notna() | (column == "score"))
+        if wrong.any():
+            row = int(wrong.argmax())
+            said = frame[column].iloc[row]
+            raise AnalysisError(f"{path}: row {row + 2}: {column} {said!r} is no number")
+        frame[column] = numbers
+    return frame
+
+
+def with_published(data: Data, published: pd.DataFrame) -> pd.DataFrame:
+    """Compare our runs with published numbers, each with its source.
+
+    Where spread and n were published the test is Welch's from both summaries; elsewhere the number
+    is taken as exact, which ``method`` says.
+
+    Returns:
+        One row per published number; where it is not compared, ``note`` says why, with the nearest
+        names, and ``verdict`` is "not compared".
+
+    Raises:
+        AnalysisError: no number is of a label and environment that ran.
+    """
+    frame = pd.DataFrame([_published(data, row) for row in published.to_dict("records")])
+    if not frame.n.any():
+        raise AnalysisError(
+            f"no published number is of these runs: {', '.join(data.labels[:6])} on "
+            f"{', '.join(data.envs[:6])}"
+        )
+    return frame
+
+
+def _published(data: Data, row: dict) -> dict[str, object]:
+    label, env = str(row["label"]), str(row["env"])
+    ours = data.scored[(data.scored.label == label) & (data.scored.env == env)]
+    x = ours[FINAL].to_numpy(float)
+    out = {"label": label, "env": env, "n": len(x), "planned": data.size(label, env)[1]}
+    out |= {"ours": x.mean() if len(x) else np.nan, "published": row["score"]}
+    if len(x) < 2:
+        note = "one run of ours" if len(x) else _unknown(data, label, env)
+        blank = dict.fromkeys(("difference", "low", "high"), np.nan)
+        return out | blank | {
+            "verdict": NOT_COMPARED, "method": "", "source": row["source"], "note": note,
+        }  # fmt: skip
+    sd, n = float(row.get("sd", np.nan)), float(row.get("n", np.nan))
+    a = np.var(x, ddof=1) / len(x)
+    b = sd**2 / n if sd >= 0 and n > 1 else 0.0
+    df = np.inf
+    if a + b:
+        df = (a + b) ** 2 / (a**2 / (len(x) - 1) + (b**2 / (n - 1) if b else 0.0))
+    half = stats.student_quantile(df) * np.sqrt(a + b)
+    gap = x.mean() - row["score"]
+    return out | {
+        "difference": gap,
+        "low": gap - half,
+        "high": gap + half,
+        "verdict": "agrees" if gap - half <= 0 <= gap + half else "differs",
+        "method": "Welch, from summaries" if b else "published number taken as exact",
+        "source": row["source"],
+        "note": "",
+    }
+
+
+def _unknown(data: Data, label: str, env: str) -> str:
+    """Say why none of our runs is there for a published number."""
+    for kind, name, names in (("label", label, data.labels), ("environment", env, data.envs)):
+        if name not in names:
+            return f"no {kind} {name!r}; nearest: {nearest(name, names)}"
+    scored, planned = data.size(label, env)
+    return f"{scored} of {planned} planned runs of ours are scored"

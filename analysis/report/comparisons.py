@@ -1,0 +1,72 @@
+"""The tables of a comparison: new runs against old ones, and ours against published numbers."""
+
+import pandas as pd
+
+from .. import stats
+from ..questions.compare import NOT_WORSE
+from . import table
+
+
+def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
+    """Return the table of ``against``."""
+    columns = {
+        "agent": list(frame.label),
+        "environment": list(frame.env),
+        "n new": _counts(frame.n_new, frame.planned_new),
+        "n old": _counts(frame.n_old, frame.planned_old),
+        "new": table.numbers(frame.new),
+        "old": table.numbers(frame.old),
+        "new - old": table.spans(frame.difference, frame.low, frame.high),
+        "margin": table.numbers(frame.margin),
+        "Holm p": list(map(table.p_value, frame.p_adjusted)),
+        "verdict": list(frame.verdict),
+        "note": list(frame.note),
+    }
+    family = int(frame.p.notna().sum())
+    told = (
+        f"n: scored/planned runs. Means; differences with {stats.LEVEL:.0%} Welch interval, not "
+        f"corrected; p: Welch, Holm correction over {family} cells. {NOT_WORSE}: the interval lies "
+        "above minus the margin; better: above 0; worse: below 0 and p < 0.05. Margin: "
+        f"{margin:.0%} of the old mean, or of the distance from random to reference."
+    )
+    title = f"New minus old, margin {margin:.0%}"
+    return _table("compare", title, columns, frame, (0, 1, 9, 10), told)
+
+
+def published_table(frame: pd.DataFrame, path: str) -> table.Table:
+    """Return the table of ``with_published``."""
+    columns = {
+        "agent": list(frame.label),
+        "environment": list(frame.env),
+        "n": _counts(frame.n, frame.planned),
+        "ours": table.numbers(frame.ours),
+        "published": table.numbers(frame.published),
+        "ours - published": table.spans(frame.difference, frame.low, frame.high),
+        "verdict": list(frame.verdict),
+        "method": list(frame.method),
+        "source": list(map(str, frame.source)),
+        "note": list(frame.note),
+    }
+    told = (
+        "n: scored/planned runs of ours. Means; differences with an interval of "
+        f"{stats.LEVEL:.0%} (Welch, or Student where the published number is taken as exact), not "
+        "corrected; agrees: it holds 0."
+    )
+    title = f"Our runs and the numbers of {path}"
+    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), told)
+
+
+def _table(
+    name: str,
+    title: str,
+    columns: dict[str, list[str]],
+    frame: pd.DataFrame,
+    words: tuple[int, ...],
+    told: str,
+) -> table.Table:
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return table.Table(name, title, list(columns), rows, frame, words=words, notes=[told])
+
+
+def _counts(scored: pd.Series, planned: pd.Series) -> list[str]:
+    return [f"{n}/{total}" for n, total in zip(scored, planned, strict=True)]

@@ -1,0 +1,377 @@
+"""Figures of a study: Rainbow's four, curves per environment, every run's score, sensitivity.
+
+Captions state n, the interval and its method, and what is not drawn.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
+
+from .. import stats
+from ..load.data import Data
+from ..questions import curves as cv
+from . import gridworlds
+from .style import Plot, Style, edges, legend, panels, styles, theme
+
+
+def figures(
+    data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str, width: str = "text"
+) -> Iterator[Plot]:
+    """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
+    theme(width)
+    look, by_env = styles(data), cv.learning_curves(data, metric)
+    kinds = data.runs.drop_duplicates("label").set_index("label").kind
+    ends = {name for pair in data.families for name in pair}
+    agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
+    aggregate = cv.aggregate_curves(data, metric)  # empty where fewer than two environments
+    groups = [("agents", "agent and baselines", agents)]
+    for kind, name, title in (
+        (LEAVE_ONE_OUT, "ablations", "components taken out, one at a time"),
+        (ADD_ONE_IN, "additions", "components put in, one at a time"),
+        (SWEEP, "sweep", "hyper-parameter values"),
+    ):
+        members = [x for x in data.labels if kinds[x] == kind]
+        if members:
+            groups.append((name, title, [x for x in data.labels if x in {*members, *ends}]))
+    for name, title, labels in groups:
+        if len(aggregate):
+            yield _aggregate(aggregate, labels, look, name, title)
+        elif len(data.envs) == 1 and labels and len(by_env):
+            yield _curves(data, by_env, labels, look, metric, f"curves-{name}", title)
+    if len(data.envs) > 1 and len(by_env):
+        yield _curves(
+            data, by_env, data.labels, look, metric, "curves-per-environment", "all agents"
+        )
+    if aggregate.empty:
+        data.notes.append(
+            "no count of environments above a share of the reference over time: it needs two "
+            "environments with reference scores"
+        )
+    else:
+        yield _above(cv.above_reference(data, metric), agents, look)
+    if (table.component != "").any():
+        yield _contributions(data, table, look)
+        yield from _shares(data, table, look)
+    yield _runs(data, scores, look)
+    yield from gridworlds.figures(data, look)
+    yield from _sensitivity(data, scores)
+
+
+def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
+    """Return the learning curves of all labels, over steps or over wall-clock seconds."""
+    theme(width)
+    frame = cv.learning_curves(data, metric, axis)
+    plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
+    if axis != STEP:
+        for panel in plot.figure.axes:
+            panel.set_xlabel("wall-clock seconds of the job")
+        plot.caption += " Seconds are those of the job, which trains several seeds at once."
+    return plot
+
+
+def _line(axis: Axes, frame: pd.DataFrame, keys: Sequence[str], style: Style, name: str) -> None:
+    x, y, low, high = (frame[key].to_numpy(float) for key in keys)
+    axis.plot(x, y, color=style.color, ls=style.dash, lw=style.width, label=name)
+    axis.fill_between(x, low, high, color=style.color, alpha=0.13, lw=0)
+
+
+def _curves(
+    data: Data,
+    frame: pd.DataFrame,
+    labels: list[str],
+    look: dict[str, Style],
+    metric: str,
+    name: str,
+    title: str,
+) -> Plot:
+    """Draw learning curves, one panel per environment (Rainbow's figures 1, 3 and per game)."""
+    figure, axes = panels(len(data.envs), height=3.4 if len(data.envs) == 1 else 2.2)
+    one = len(data.envs) == 1
+    thin: list[str] = []
+    twins = _twins(frame, labels, ["env", "step", "mean"])
+    for axis, env in zip(axes, data.envs, strict=True):
+        for label in labels:
+            rows = frame[(frame.env == env) & (frame.label == label)]
+            if rows.empty:
+                continue
+            n = int(rows.n.max())
+            shown = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
+            _line(axis, rows, ("step", "mean", "low", "high"), look[label], shown)
+            if n < 3:
+                thin.append(f"{label} on {env} (n = {n})")
+        axis.set_title(env, loc="left")
+        axis.set_xlabel("environment steps")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    for axis in edges(axes)[0]:
+        axis.set_ylabel("return")
+    legend(figure, len(axes))
+    caption = (
+        f"Learning curves, {title}: {cv.CURVE_NAMES[metric]}, mean over runs with the pointwise "
+        f"{stats.LEVEL:.0%} Student interval. {_sizes(frame[frame.label.isin(labels)])}"
+    )
+    if thin:
+        caption += f" No band, for want of runs: {', '.join(thin)}."
+    if data.runs.partial.any():
+        caption += " Unfinished runs enter up to where they got, so n falls along the curve."
+    return Plot(name, figure, caption)
+
+
+def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str, str]:
+    """Return " = X" for every label whose lines all lie exactly under those of X, drawn before."""
+    first: dict[int, str] = {}
+    found = {}
+    for label in labels:
+        lines = frame.loc[frame.label == label, keys].reset_index(drop=True)
+        same = hash(tuple(pd.util.hash_pandas_object(lines, index=False)))
+        if len(lines) and first.setdefault(same, label) != label:
+            found[label] = f" = {first[same]}"
+    return found
+
+
+def _sizes(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "No run."
+    return f"n = {_range(frame.groupby(['env', 'label']).n.max())} runs per curve."
+
+
+def _range(sizes: pd.Series) -> str:
+    low, high = int(sizes.min()), int(sizes.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _aggregate(
+    frame: pd.DataFrame, labels: list[str], look: dict[str, Style], name: str, title: str
+) -> Plot:
+    """Draw median and IQM of the normalised score over environments (Rainbow's figures 1 and 3)."""
+    figure, axes = panels(2, height=2.8)
+    twins = _twins(frame, labels, ["statistic", "share", "value"])
+    for axis, statistic in zip(axes, ("median", "IQM"), strict=True):
+        for label in labels:
+            rows = frame[(frame.label == label) & (frame.statistic == statistic)]
+            if len(rows):
+                shown = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
+                _line(axis, rows, ("share", "value", "low", "high"), look[label], shown)
+        axis.set_title(f"{statistic} over environments", loc="left")
+        axis.set_xlabel("share of the budget")
+    axes[0].set_ylabel("normalised score")
+    legend(figure, 2)
+    caption = (
+        f"Normalised score over environments, {title} (0 random, 1 reference), with the pointwise "
+        f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({cv.CURVE_REPETITIONS} "
+        f"repetitions); n: runs per environment."
+    )
+    return Plot(f"aggregate-{name}", figure, caption)
+
+
+def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
+    """Draw the number of environments above a share of the reference score (Rainbow's figure 2)."""
+    total = frame["of"].iloc[0]
+    figure, axes = panels(len(cv.THRESHOLDS), height=2.2, most=2)
+    for axis, threshold in zip(axes, cv.THRESHOLDS, strict=True):
+        for label in labels:
+            rows = frame[(frame.label == label) & (frame.threshold == threshold)]
+            if len(rows):
+                style = look[label]
+                x, y = rows["share"], rows["count"]
+                axis.step(x, y, color=style.color, ls=style.dash, lw=style.width, label=label)
+        axis.set_title(f"above {threshold:.0%} of the reference", loc="left")
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylim(-0.04 * total, 1.04 * total)
+    first, last = edges(axes, most=2)
+    for axis in last:
+        axis.set_xlabel("share of the budget")
+    for axis in first:
+        axis.set_ylabel("environments")
+    legend(figure, len(axes))
+    caption = (
+        "Number of environments on which an agent's mean normalised score lies above a share of "
+        f"the reference score, over time, of {total}."
+    )
+    return Plot("environments-above", figure, caption)
+
+
+def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Plot:
+    """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
+    rows = table[table.component != ""]
+    labels = [label for label in data.labels if label in set(rows.label)]
+    cells = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
+    figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
+    first, last = edges(axes, most=2)
+    for axis, (env, metric) in zip(axes, cells, strict=True):
+        here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
+        for y, label in enumerate(labels):
+            if label in here.index and math.isfinite(here.effect[label]):
+                _bar(axis, y, here.loc[label], look[label])
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_yticks(range(len(labels)), labels if axis in first else [])
+        axis.set_ylim(len(labels) - 0.4, -0.6)
+        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+        axis.grid(False, axis="y")
+    drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
+    word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
+    sections = [word[section] for section in dict.fromkeys(rows.section)]
+    for axis in last:
+        axis.set_xlabel(" or ".join(sections))
+    caption = (
+        f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
+        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(drawn.interval))} interval "
+        f"({_sides(drawn)}; not corrected for the number of comparisons). "
+        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(drawn.test))} test, "
+        f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
+    )
+    return Plot("contributions", figure, caption)
+
+
+def _sides(rows: pd.DataFrame) -> str:
+    """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
+    apart, pairs = rows[~rows.paired], rows[rows.paired]
+    told = []
+    if len(apart):
+        told.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
+    if len(pairs):
+        told.append(f"{_range(pairs.n_of)} pairs of seeds")
+    return " or ".join(told) or "no effect"
+
+
+def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
+    """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
+    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == cv.AUC)]
+    rows = rows[rows["share"].notna()]
+    envs = [env for env in data.envs if env in set(rows.env)]
+    ends = {*rows.base, *rows.full}
+    if len(envs) < 2:
+        return
+    labels = [label for label in data.labels if label in set(rows.label)]
+    behind = table[(table.section == LEAVE_ONE_OUT) & table.label.isin([*labels, *ends])]
+    behind = behind[(behind.metric == cv.AUC) & behind.env.isin(envs) & (behind.n > 0)]
+    figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
+    for y, label in enumerate(labels):
+        shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
+        spread = np.linspace(-0.26, 0.26, len(envs))
+        axis.barh(y, shares.mean(), height=0.66, color=look[label].color, alpha=0.45, lw=0)
+        axis.scatter(shares, y + spread, s=12, color=look[label].color, lw=0)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.set_xlabel("drop as a share of full - base, area under the curve")
+    axis.grid(False, axis="y")
+    left = [env for env in data.envs if env not in envs]
+    caption = (
+        "What each removal costs of the area under the curve, as a share of the distance between "
+        f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
+        f"mean (bar). n = {_range(behind.n)} runs per agent."
+    )
+    if left:
+        caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."
+    yield Plot("contributions-normalised", figure, caption)
+
+
+def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
+    solid = row.p_adjusted < 1 - stats.LEVEL
+    axis.barh(
+        y,
+        row.effect,
+        height=0.66,
+        color=style.color if solid else "white",
+        edgecolor=style.color,
+        lw=1.2,
+    )
+    if math.isfinite(row.effect_low):
+        axis.plot([row.effect_low, row.effect_high], [y, y], color="#333333", lw=1.2)
+
+
+def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
+    """Draw every run's score at the end beside the mean and its interval."""
+    figure, axes = panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
+    first, _ = edges(axes)
+    for axis, env in zip(axes, data.envs, strict=True):
+        for y, label in enumerate(data.labels):
+            x = scores.loc[(scores.env == env) & (scores.label == label), cv.FINAL]
+            if x.empty:
+                continue
+            color, mean = look[label].color, stats.mean_interval(x.to_numpy(float))
+            spread = np.linspace(-0.22, 0.22, len(x)) if len(x) > 1 else np.zeros(1)
+            axis.scatter(x, y + spread, s=11, color=color, alpha=0.55, lw=0)
+            axis.plot([mean.low, mean.high], [y, y], color=color, lw=2.4)
+            axis.plot(mean.value, y, "|", color=color, ms=13, mew=2.4)
+        axis.set_yticks(range(len(data.labels)), data.labels if axis in first else [])
+        axis.set_ylim(len(data.labels) - 0.4, -0.6)
+        axis.set_title(env, loc="left")
+        axis.set_xlabel("score at the end")
+    sizes = _range(scores.groupby(["env", "label"]).size())
+    caption = (
+        f"Score at the end of every scored run (n = {sizes} per agent), with the mean and "
+        f"its {stats.LEVEL:.0%} Student interval."
+    )
+    return Plot("runs", figure, caption)
+
+
+def _sensitivity(data: Data, scores: pd.DataFrame) -> Iterator[Plot]:
+    """Draw score and AUC against a swept number, other overrides held, per environment."""
+    swept = scores[scores.kind == SWEEP]
+    settings = swept.overrides.map(json.loads)
+    keys = sorted({key for setting in settings for key, x in setting.items() if _is_number(x)})
+    for key in keys:
+        has = settings.map(lambda setting, key=key: _is_number(setting.get(key)))
+        rows = swept[has].assign(
+            x=settings[has].map(lambda setting, key=key: float(setting[key])),
+            rest=settings[has].map(
+                lambda setting, key=key: ", ".join(
+                    f"{k}={v}" for k, v in sorted(setting.items()) if k != key
+                )
+            ),
+        )
+        if rows.x.nunique() > 1:
+            yield _sensitivity_plot(data, rows, key)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
+    envs = [env for env in data.envs if env in set(rows.env)]
+    cells = [(env, metric) for env in envs for metric in (cv.FINAL, cv.AUC)]
+    figure, axes = panels(len(cells), height=2.3, most=2)
+    settings = list(dict.fromkeys(zip(rows.algo, rows.rest, strict=True)))
+    palette = sns.color_palette("colorblind", len(settings))
+    for axis, (env, metric) in zip(axes, cells, strict=True):
+        for color, (algo, rest) in zip(palette, settings, strict=True):
+            here = rows[(rows.env == env) & (rows.algo == algo) & (rows.rest == rest)]
+            groups = here.dropna(subset=[metric]).groupby("x")[metric]
+            means = [stats.mean_interval(x.to_numpy(float)) for _, x in groups]
+            if not means:
+                continue
+            limits = np.abs([[m.value - m.low, m.high - m.value] for m in means]).T
+            axis.errorbar(
+                list(groups.groups),
+                [m.value for m in means],
+                np.nan_to_num(limits),
+                color=color,
+                marker="o",
+                ms=4,
+                capsize=2,
+                label=", ".join(filter(None, [algo, rest])),
+            )
+        if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
+            axis.set_xscale("log")
+        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+    for axis in edges(axes, most=2)[1]:
+        axis.set_xlabel(key)
+    if len(settings) > 1:
+        legend(figure, len(axes))
+    caption = (
+        f"Sensitivity to {key}: mean over runs with the {stats.LEVEL:.0%} Student interval "
+        "(no bar where n = 1)."
+    )
+    return Plot(f"sensitivity-{key.replace('.', '-')}", figure, caption)

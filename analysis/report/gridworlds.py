@@ -1,0 +1,119 @@
+"""Figures of tabular studies: values and greedy moves on the grid, distance to the exact values.
+
+What a run leaves in ``arrays/result.npz`` is described in ``benchmark/store/schema.py``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import EngFormatter
+
+from prism.benchmark.store.schema import ARRAYS, ERROR
+
+from .. import stats
+from ..load.data import Data
+from ..questions import curves as cv
+from .style import Plot, Style, legend, panels
+
+Arrays = dict[str, np.ndarray]
+
+
+def figures(data: Data, look: dict[str, Style]) -> Iterator[Plot]:
+    """Yield a picture per environment that is a grid, and the error over time if it was logged."""
+    for env in data.envs:
+        found = {label: _arrays(data, env, label) for label in data.labels}
+        drawn = {label: runs for label, runs in found.items() if runs}
+        if drawn:
+            yield _values(env, drawn)
+    if ERROR in data.metrics and data.metrics[ERROR].notna().any():
+        yield _errors(data, cv.learning_curves(data, ERROR), look)
+
+
+def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
+    """Return the arrays of the scored runs of a cell whose states are cells of a grid."""
+    runs = data.scored[(data.scored.env == env) & (data.scored.label == label)].run_id
+    out = []
+    for run_id in runs:
+        paths = [Path(folder) / "runs" / run_id / ARRAYS for folder in data.folders]
+        for path in [path for path in paths if path.is_file()][:1]:
+            with np.load(path) as file:
+                if "grid" in file and "q" in file:
+                    out.append(dict(file))
+    return out
+
+
+def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
+    """Draw max_a q as colours and the greedy action as an arrow, means over runs."""
+    figure, axes = panels(len(drawn), height=1.7)
+    states = {label: np.mean([_v(run) for run in runs], axis=0) for label, runs in drawn.items()}
+    everything = np.concatenate([v[np.isfinite(v)] for v in states.values()])
+    low, high = (float(x) for x in (everything.min(), everything.max()))
+    for axis, (label, runs) in zip(axes, drawn.items(), strict=True):
+        rows, columns = (int(n) for n in runs[0]["grid"])
+        image = axis.imshow(
+            states[label].reshape(rows, columns), cmap="viridis", vmin=low, vmax=high
+        )
+        _arrows(axis, runs, (rows, columns))
+        axis.set_title(label, loc="left")
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, shrink=0.6, label="value")
+    counts = sorted({len(runs) for runs in drawn.values()})
+    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    caption = (
+        f"Values learned on {env}: the largest action value of each cell, mean over n = {n} runs, "
+        "and the greedy move of the mean values. Cells that no episode can act from are blank."
+    )
+    return Plot(f"values-{env}", figure, caption)
+
+
+def _v(run: Arrays) -> np.ndarray:
+    """Return the largest action value of each state, NaN where nothing can be done."""
+    return np.where(run["reachable"] > 0, run["q"].max(-1), np.nan)
+
+
+def _arrows(axis, runs: list[Arrays], shape: tuple[int, int]) -> None:
+    q, moves = np.mean([run["q"] for run in runs], axis=0), runs[0]["moves"]
+    if q.shape[1] != len(moves):
+        return  # state values have no greedy action
+    open_ = np.flatnonzero(runs[0]["reachable"] > 0)
+    best = moves[q[open_].argmax(-1)]
+    row, column = np.divmod(open_, shape[1])
+    axis.quiver(
+        *(column, row, best[:, 1], best[:, 0]),
+        **{"angles": "xy", "scale_units": "xy", "scale": 1.6, "pivot": "mid", "color": "white"},
+        **{"width": 0.009, "headwidth": 3.5},
+    )
+
+
+def _errors(data: Data, frame: pd.DataFrame, look: dict[str, Style]) -> Plot:
+    """Draw the distance to the exact values over the steps, one panel per environment."""
+    envs = [env for env in data.envs if (frame.env == env).any()]
+    figure, axes = panels(len(envs), height=3.4 if len(envs) == 1 else 2.2)
+    for axis, env in zip(axes, envs, strict=True):
+        for label in data.labels:
+            rows = frame[(frame.env == env) & (frame.label == label)]
+            if rows.empty:
+                continue
+            style = look[label]
+            axis.plot(
+                *(rows.step, rows["mean"].clip(lower=1e-8)),
+                **{"color": style.color, "ls": style.dash, "lw": style.width, "label": label},
+            )
+        axis.set_yscale("log")
+        axis.set_title(env, loc="left")
+        axis.set_xlabel("environment steps")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[0].set_ylabel("error")
+    legend(figure, len(axes))
+    caption = (
+        "Root mean square of learned less exact values over the reachable states (optimal values; "
+        "for prediction, those of the uniform policy), mean over runs, on a logarithmic axis. "
+        "A planner's step is the backup of one state. "
+        f"The {stats.LEVEL:.0%} intervals are left out where curves would hide each other."
+    )
+    return Plot("error-over-time", figure, caption)

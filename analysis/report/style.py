@@ -1,0 +1,186 @@
+"""How every figure looks: sizes, colours, panels, one legend, and the files it is saved to.
+
+One label has one colour and one place in the order through all figures of a report: the full agent
+black, the base agent grey, the others from a colour-blind-safe palette.
+"""
+
+import math
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..load.data import Data
+
+FORMATS = ("svg", "png", "pdf")
+WIDTHS = {"text": 7.0, "column": 3.4}  # inches
+_NARROW = 5.0  # below this one panel fits across
+_SIDE = 0.4  # share of the width that a legend at the side may take
+_SPARE = 0.5  # inches of a figure that panels leave to a legend
+_ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without its grey, base's colour
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+RC: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.linewidth": 0.8,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "grid.linewidth": 0.5,
+    "grid.color": "#e4e4e4",
+    "svg.hashsalt": "prism",  # equal input, equal bytes
+    "pdf.fonttype": 42,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one label is drawn, in every figure."""
+
+    color: Any
+    dash: Any
+    width: float
+
+
+@dataclass
+class Plot:
+    """A figure with its file name and caption."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+    def lay_out(self) -> None:
+        """Fix where everything stands: once, not once per format."""
+        self.figure.draw_without_rendering()
+        if _wrap_titles(self.figure):
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    def save(self, folder: Path) -> None:
+        """Write the figure in every format of ``FORMATS``, without a date."""
+        self.lay_out()
+        for ending in FORMATS:
+            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+            with mpl.rc_context(RC):
+                self.figure.savefig(folder / f"{self.name}.{ending}", metadata=metadata)
+        plt.close(self.figure)
+
+
+def styles(data: Data) -> dict[str, Style]:
+    """Return the style of every label, in the order of the report."""
+    full, base = ({pair[i] for pair in data.families} for i in (1, 0))
+    palette = [sns.color_palette("colorblind")[i] for i in _ORDER]
+    out, k = {}, 0
+    for label in data.labels:
+        if label in full:
+            out[label] = Style("black", "-", 2.2)
+        elif label in base:
+            out[label] = Style("#8c8c8c", "-", 2.2)
+        else:
+            dash = _DASHES[k // len(palette) % len(_DASHES)]
+            out[label] = Style(palette[k % len(palette)], dash, 1.5)
+            k += 1
+    return out
+
+
+def columns(count: int, most: int = 3) -> int:
+    """Return how many of ``count`` panels stand side by side."""
+    if mpl.rcParams["figure.figsize"][0] < _NARROW:
+        return 1
+    return 2 if count == 4 else min(count, most)
+
+
+def theme(width: str = "text") -> None:
+    """Set how figures look, as wide as a text or one of its two columns."""
+    sns.set_theme(style="ticks", rc=RC | {"figure.figsize": (WIDTHS[width], 3.0)})
+
+
+def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list[Axes]]:
+    """Return a figure of the theme's width, and its ``count`` axes."""
+    width = mpl.rcParams["figure.figsize"][0]
+    across = columns(count, most)
+    rows = math.ceil(count / across)
+    size = (width, height * rows + _SPARE)
+    figure, grid = plt.subplots(rows, across, figsize=size, squeeze=False, layout="constrained")
+    axes = list(grid.flat)
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    for axis in axes:
+        axis.grid(True)
+        sns.despine(ax=axis)
+    return figure, axes[:count]
+
+
+def edges(axes: list[Axes], most: int = 3) -> tuple[list[Axes], list[Axes]]:
+    """Return the panels of the first column, which name the rows, and those of the last row."""
+    across = columns(len(axes), most)
+    return axes[::across], axes[-across:]
+
+
+def legend(figure: Figure, count: int) -> None:
+    """Put one legend for all panels: at the side of one panel, else below, as wide as fits.
+
+    Below, the figure grows by the legend's height, so that panels keep theirs. Names that are wider
+    than the figure go on in a second line.
+    """
+    handles: dict[str, Any] = {}
+    for panel in figure.axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    names, lines = list(handles), list(handles.values())
+    if not names:
+        return
+    width = figure.get_figwidth() * figure.dpi
+    if count == 1 and figure.get_figwidth() >= _NARROW:
+        drawn = figure.legend(lines, names, loc="outside right center", frameon=False)
+        if drawn.get_window_extent().width <= _SIDE * width:
+            return
+        drawn.remove()
+    below: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
+    for across in range(min(4, len(names)), 0, -1):
+        drawn = figure.legend(lines, names, ncols=across, **below)
+        size = drawn.get_window_extent()
+        if size.width <= width:
+            break
+        drawn.remove()
+    else:
+        share = width / size.width
+        names = [_wrapped(name, share) for name in names]
+        drawn = figure.legend(lines, names, ncols=1, **below)
+    height = drawn.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + max(0.0, height - _SPARE))
+
+
+def _wrapped(text: str, share: float) -> str:
+    """Break a text into lines of about this share of its length."""
+    return "\n".join(textwrap.wrap(text, max(8, int(0.9 * share * len(text)))))
+
+
+def _wrap_titles(figure: Figure) -> bool:
+    """Break the titles that are wider than their panels; say whether there are any."""
+    wrapped = False
+    for panel in figure.axes:
+        text = panel.get_title(loc="left")
+        width = panel.set_title(text, loc="left").get_window_extent().width
+        share = panel.get_window_extent().width / max(width, 1.0)
+        if share < 1:
+            panel.set_title(_wrapped(text, share), loc="left")
+            wrapped = True
+    return wrapped

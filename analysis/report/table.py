@@ -1,0 +1,217 @@
+"""How tables are laid out: built once as strings and numbers, rendered in every format."""
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from .links import cell_anchor
+
+DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
+MARK = "†"
+_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be printed.
+
+    Attributes:
+        name: file name without its ending.
+        title: caption.
+        header: column titles.
+        rows: cells; numbers of one column have the same decimals and are padded to line up.
+        frame: the same numbers, unrounded, for the CSV file.
+        bold: (row, column) of a best value that a test supports.
+        marked: (row, column) of the largest drop or gain.
+        notes: what the caption must add.
+        words: the columns that hold text; they are left-aligned, the others right-aligned.
+        about: (row, column) -> the label and environment whose runs a number rests on.
+    """
+
+    name: str
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    frame: pd.DataFrame
+    bold: set[tuple[int, int]] = field(default_factory=set)
+    marked: set[tuple[int, int]] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    words: tuple[int, ...] = (0,)
+    about: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Render for a terminal."""
+        rows = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
+        widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if j in self.words else cell.rjust(width)
+                for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in [self.header, ["-" * width for width in widths], *rows]
+        ]
+        return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
+
+    def markdown(self) -> str:
+        """Render as a GitHub table."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
+            return f"**{text}**" if (i, j) in self.bold else text
+
+        rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
+        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._cells(cell)]]
+        return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
+
+    def latex(self) -> str:
+        """Render as a booktabs table."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = _latex(text.strip(), numeric=j not in self.words) + _latex(
+                self._dagger(i, j).strip()
+            )
+            return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
+
+        rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
+        notes = " ".join(_latex(note) for note in self.notes)
+        align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
+        return "\n".join(
+            [
+                r"% needs \usepackage{booktabs}",
+                r"\begin{table}",
+                rf"\caption{{{_latex(self.title)}. {notes}}}",
+                rf"\begin{{tabular}}{{{align}}}",
+                r"\toprule",
+                " & ".join(map(_latex, self.header)) + r" \\",
+                r"\midrule",
+                *rows,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def html(self, links: bool = False) -> str:
+        """Render for the page; all text is escaped, padding becomes figure spaces."""
+
+        def cell(text: str, i: int, j: int) -> str:
+            text = html.escape(text + self._dagger(i, j))
+            if j in self.words:
+                return (
+                    f"<th scope='row'>{text}</th>" if j == 0 else f"<td class='words'>{text}</td>"
+                )
+            text = re.sub(r"-(?=\d)", "\u2212", text).replace(" ", "\u2007")
+            if links and (i, j) in self.about:
+                text = f"<a href='#{cell_anchor(*self.about[i, j])}'>{text}</a>"
+            style = [name for name in ("bold", "marked") if (i, j) in getattr(self, name)]
+            return f"<td class='{' '.join(style)}'>{text}</td>" if style else f"<td>{text}</td>"
+
+        head = "".join(
+            f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
+            for j, title in enumerate(self.header)
+        )
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
+        notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
+        return (
+            f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
+            f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div>{notes}</figure>"
+        )
+
+    def csv(self) -> str:
+        """Render the unrounded numbers."""
+        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+
+    def _cells(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
+        return [
+            [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
+        ]
+
+    def _dagger(self, i: int, j: int) -> str:
+        if not any(column == j for _, column in self.marked):
+            return ""
+        return MARK if (i, j) in self.marked else " "
+
+
+def _latex(text: str, numeric: bool = False) -> str:
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    return re.sub(r"-(?=\d)", "$-$", escaped) if numeric else escaped
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Return the decimals that suit a column: none for thousands, up to three for fractions."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=1.0)
+    return 0 if largest >= 10_000 else 1 if largest >= 100 else 2 if largest >= 1 else 3
+
+
+def spans(
+    values: Iterable[float], lows: Iterable[float], highs: Iterable[float], scale: float = 1
+) -> list[str]:
+    """Return "value [low, high]" cells that line up; a dash where there is no value."""
+    values = list(values)
+    places = decimals(values) if scale == 1 else 0
+
+    def column(numbers: Iterable[float]) -> list[str]:
+        rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
+        cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
+        width = max(map(len, cells), default=0)
+        return [cell.rjust(width) for cell in cells]
+
+    cells = [
+        f"{value} [{low}, {high}]" if math.isfinite(number) else value
+        for number, value, low, high in zip(
+            values, column(values), column(lows), column(highs), strict=True
+        )
+    ]
+    width = max(map(len, cells), default=0)
+    return [cell.ljust(width) for cell in cells]
+
+
+def numbers(values: Iterable[float]) -> list[str]:
+    """Return a column's cells, of four significant digits and no exponent; a dash for nothing."""
+    values = [float(value) for value in values]
+    whole = all(x == round(x) for x in values if math.isfinite(x))
+
+    def cell(x: float) -> str:
+        if not math.isfinite(x):
+            return DASH if math.isnan(x) else str(x)
+        digits = 0 if whole or x == 0 else max(0, 3 - math.floor(math.log10(abs(x))))
+        return f"{x:.{digits}f}"
+
+    return [cell(x) for x in values]
+
+
+def p_value(p: float) -> str:
+    """Return a p with three digits; nothing for NaN."""
+    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def slug(*parts: str) -> str:
+    """Return the parts as a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
+
+
+def from_frame(frame: pd.DataFrame, title: str, *notes: str) -> Table:
+    """Return any frame as a table."""
+    words = [j for j, column in enumerate(frame) if not is_numeric_dtype(frame[column])]
+    columns = [
+        numbers(frame[column]) if j not in words else list(map(str, frame[column]))
+        for j, column in enumerate(frame)
+    ]
+    return Table(
+        name=slug(title),
+        title=title,
+        header=list(map(str, frame)),
+        rows=[list(row) for row in zip(*columns, strict=True)],
+        frame=frame,
+        words=tuple(words),
+        notes=list(notes),
+    )

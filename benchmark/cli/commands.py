@@ -1,0 +1,309 @@
+"""The commands that take folders: what ``python -m benchmark <command>`` does to a study or run."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..launch import price
+from ..launch.executor import tail
+from ..launch.local import slots
+from ..launch.progress import plural
+from ..launch.report import summary, table
+from ..plan.executors import Options
+from ..store import leases, ledger, schema, studies
+from ..store.job import Job, Sweep
+from ..util.errors import ConfigError
+
+
+class OneLine(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with the message."""
+        raise ConfigError(message)
+
+
+def listing(plan: Sweep, launcher: Options) -> str:
+    """Return the plan of a sweep as text: every job, how far it is, and what the rest will cost."""
+    rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
+    for job in plan.jobs:
+        seeds = ",".join(map(str, job.seeds))
+        budget = f"{job.config['budget']:,}"
+        rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
+    cells = sum(len(job.seeds) for job in plan.jobs)
+    skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
+    count = f"{plural(cells, 'run')} in {plural(len(plan.jobs), 'job')}"
+    again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
+    head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
+    todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
+    threads = max(job.config["threads"] for job in plan.jobs)
+    cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))
+    return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
+
+
+def _state(job: Job) -> str:
+    """Return how many runs of a job are in which state, those that never began as "to do"."""
+    count = Counter(status["state"] for status in ledger.statuses(job))
+    words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
+    planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
+    return ", ".join([*words, *planned])
+
+
+def folder(text: str) -> Path:
+    """Return a folder that exists; otherwise name the nearest."""
+    path = Path(text)
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, siblings, n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ConfigError(f"there is no folder {text}{hint}")
+    return path
+
+
+def _run_folder(text: str) -> Path:
+    path = folder(text)
+    if not (path / "run.json").is_file():
+        raise ConfigError(f"{text} is not a run folder: it has no run.json")
+    return path
+
+
+def _parser(command: str, about: str) -> OneLine:
+    return OneLine(prog=f"python -m benchmark {command}", description=about)
+
+
+def _evaluate(words: list[str]) -> int:
+    parser = _parser("evaluate", "Evaluate the saved weights of a finished run again.")
+    parser.add_argument("run_dir", type=str)
+    parser.add_argument("--episodes", type=int, default=100)
+    args = parser.parse_args(words)
+    if args.episodes < 1:
+        raise ConfigError(f"--episodes={args.episodes} must be at least 1")
+    run = _run_folder(args.run_dir)
+
+    from ..train.evaluate import evaluate_run
+
+    result: dict[str, Any] = evaluate_run(run, args.episodes)
+    print("\n".join(table([[key, str(value)] for key, value in result.items()])))
+    return 0
+
+
+def _status(words: list[str]) -> int:
+    parser = _parser("status", "Say how far the runs of a study are, from its files alone.")
+    parser.add_argument("study_dir", type=str)
+    print(summary(folder(parser.parse_args(words).study_dir)))
+    return 0
+
+
+def _study(command: str, about: str, words: list[str]) -> Path:
+    """Return the one folder that a command about a whole study takes."""
+    parser = _parser(command, about)
+    parser.add_argument("study_dir", type=str)
+    return folder(parser.parse_args(words).study_dir)
+
+
+def resumed(words: list[str]) -> list[str]:
+    """Return the command line that goes on with the study whose folder is the first word."""
+    if words[:1] in (["-h"], ["--help"]):
+        parser = _parser("resume", "Go on with a study: what is not finished, from its checkpoint.")
+        parser.add_argument("study_dir", type=str)
+        parser.add_argument("overrides", nargs="*", help="dry_run=true, hydra/launcher=slurm, ...")
+        parser.parse_args(words)  # prints, and ends
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise ConfigError("resume takes the folder of a study: resume results/<study>")
+    path = folder(words[0]).absolute()
+    ledger.read_plan(path)
+    text = str(path).replace("'", "\\'")
+    return ["-m", f"resume='{text}'", *words[1:]]
+
+
+def _stop(words: list[str]) -> int:
+    study = _study("stop", "Ask all that runs in a study to save and stop.", words)
+    ledger.read_plan(study)
+    count = leases.ask_to_stop(study)
+    print(f"{plural(count, 'running job')} asked to save and stop; status tells when they have")
+    return 0
+
+
+def _logs(words: list[str]) -> int:
+    parser = _parser("logs", "Show what jobs printed, and why runs failed.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("words", nargs="*", help="parts of a job's or run's name")
+    parser.add_argument("--lines", type=int, default=20)
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    ledger.read_plan(study)
+    found = studies.logs(study, args.words)
+    texts = {path: tail(path, 200 * args.lines).splitlines()[-args.lines :] for path in found}
+    for path, text in texts.items():
+        if text:
+            print(f"== {path}", *text, "", sep="\n")
+    if not any(texts.values()):
+        print(
+            "nothing was printed"
+            + (f" by what is called {' '.join(args.words)}" * bool(args.words))
+        )
+    return 0
+
+
+def _extend(words: list[str]) -> int:
+    parser = _parser("extend", "Plan more seeds of every cell of a study.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("seeds", type=str, help="seeds=+8")
+    args = parser.parse_args(words)
+    key, _, count = args.seeds.partition("=+")
+    if key != "seeds" or not count.isdigit() or int(count) < 1:
+        raise ConfigError(f"{args.seeds}: say how many more, such as seeds=+8")
+    study = folder(args.study_dir)
+    ledger.read_plan(study)
+    added = studies.extend(study, int(count))
+    print(f"{plural(added, 'run')} planned; run them: python -m benchmark resume {study}")
+    return 0
+
+
+def _merge(words: list[str]) -> int:
+    parser = _parser("merge", "Copy into a study what another folder of it has and it has not.")
+    parser.add_argument("target", type=str)
+    parser.add_argument("sources", nargs="+", type=str)
+    args = parser.parse_args(words)
+    target = folder(args.target)
+    for source in map(folder, args.sources):
+        copied, planned, mirrored = studies.merge(target, source)
+        told = f"{plural(copied, 'finished run')} copied, {plural(planned, 'run')} new to the plan"
+        print(f"{source}: {told}")
+        _tell_of_mirrored(mirrored, target)
+    print(summary(target))
+    return 0
+
+
+def _prune(words: list[str]) -> int:
+    parser = _parser("prune", "Delete the checkpoints of a study's unfinished jobs.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--yes", action="store_true", help="yes, they shall start over")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    studies.idle(study)
+    held = studies.checkpoints(study)
+    if held and not args.yes:
+        jobs = plural(len(held), "job")
+        raise ConfigError(f"prune {study}: {jobs} would start over; say so with --yes")
+    freed = studies.prune(study)
+    print(
+        f"{freed / 1e6:.1f} MB of checkpoints deleted; {plural(len(held), 'job')} will start over"
+    )
+    return 0
+
+
+def _rename(words: list[str]) -> int:
+    parser = _parser("rename", "Give a study another name.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("name", type=str)
+    args = parser.parse_args(words)
+    study, mirrored = studies.rename(folder(args.study_dir), args.name)
+    print(f"now {study}")
+    _tell_of_mirrored(mirrored, study)
+    return 0
+
+
+def _tell_of_mirrored(count: int, study: Path) -> None:
+    if count:
+        print(
+            f"W&B keeps what it has of {plural(count, 'run')} under the other study's name; "
+            f"python -m benchmark wandb-push {study} sends them under this one"
+        )
+
+
+def _delete(words: list[str]) -> int:
+    parser = _parser("delete", "Delete a study with all its results.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--yes", action="store_true", help="yes, all of it")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+    plan = studies.idle(study)
+    if not args.yes:
+        raise ConfigError(
+            f"delete {study} with its {plural(len(plan['runs']), 'run')}: say so with --yes"
+        )
+    studies.delete(study)
+    print(f"{study} is deleted")
+    return 0
+
+
+def _video(words: list[str]) -> int:
+    parser = _parser("video", "Record a greedy episode of a finished run, from its saved weights.")
+    parser.add_argument("run_dir", type=str)
+    run = _run_folder(parser.parse_args(words).run_dir)
+
+    from ..train.video import record
+
+    print(record(run))
+    return 0
+
+
+def _wandb_push(words: list[str]) -> int:
+    parser = _parser("wandb-push", "Bring Weights & Biases up to date with the local rows.")
+    parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
+    parser.add_argument("--project", help="default: the one the run was tracked with")
+    parser.add_argument("--entity", help="likewise")
+    parser.add_argument("--rate", type=float, default=60.0, help="runs a minute at most")
+    args = parser.parse_args(words)
+    if not args.rate > 0:
+        raise ConfigError(f"--rate={args.rate} must be above 0")
+
+    from ..tracking import push
+
+    paths = [folder(text) for text in args.paths]
+    folders = push.run_folders(paths)
+    where = {"project": args.project, "entity": args.entity}
+    failed, wrong = 0, 0
+    for outcome in push.push(folders, where, push.Pace(args.rate)):
+        failed += bool(outcome.problem)
+        end = outcome.problem or ("up to date" if not outcome.sent else "complete")
+        print(f"{outcome.run_id}: {outcome.sent} of {outcome.rows} rows sent, {end}", flush=True)
+    for study, problem in push.push_studies(paths, where):
+        wrong += bool(problem)
+        print(f"{study.name}: {problem or 'plan and report are on W&B'}")
+    print(f"{len(folders) - failed} of {len(folders)} runs are complete on W&B")
+    return 1 if failed or wrong else 0
+
+
+def _wandb_report(words: list[str]) -> int:
+    parser = _parser("wandb-report", "Create a study's W&B Report, or bring it up to date.")
+    parser.add_argument("study_dir", type=str)
+    parser.add_argument("--project", help="default: the one its runs were tracked with")
+    parser.add_argument("--entity", help="likewise")
+    parser.add_argument("--draft", action="store_true", help="to be seen by yourself alone")
+    args = parser.parse_args(words)
+    study = folder(args.study_dir)
+
+    from ..tracking.push import line, tracking_of
+    from ..tracking.view import save_report
+
+    where = tracking_of(study, {"project": args.project, "entity": args.entity})
+    try:
+        print(save_report(study, where, args.draft))
+    except ConfigError:
+        raise
+    except Exception as error:  # the server's or the network's
+        print(f"error: the report is not on W&B: {line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "delete": _delete,
+    "evaluate": _evaluate,
+    "extend": _extend,
+    "logs": _logs,
+    "merge": _merge,
+    "prune": _prune,
+    "rename": _rename,
+    "status": _status,
+    "stop": _stop,
+    "video": _video,
+    "wandb-push": _wandb_push,
+    "wandb-report": _wandb_report,
+}

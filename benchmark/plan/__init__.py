@@ -1,0 +1,1 @@
+"""What is asked for: configs, axes, variants and grids, checked before anything runs."""

@@ -1,0 +1,128 @@
+"""Axes: the points of a grid, and what ``zip`` and ``exclude`` make of them.
+
+``grid.py`` tells how a grid is written.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..util.errors import ConfigError, unknown
+from . import config as cfg
+
+Axes = dict[str, list[Any]]  # key -> its values
+NAMES = ("algo", "env", "tuned", "components")  # axes whose values are names, never lists
+
+
+@dataclass
+class Grid:
+    """A product of axes, some of them in step, without what is excluded."""
+
+    axes: Axes
+    zipped: list[str]
+    excluded: list[dict[str, Any]]  # axis, or "label", -> value or values
+    replaced: Axes  # the axes before the command line's came over them
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Yield every point: a value for each axis; the axis that comes first varies slowest."""
+        axes, factors = self.axes, []
+        for key, values in axes.items():
+            if key not in self.zipped:
+                factors.append([{key: value} for value in values])
+            elif key == next(k for k in axes if k in self.zipped):
+                rows = zip(*(axes[k] for k in self.zipped), strict=True)
+                factors.append([dict(zip(self.zipped, row, strict=True)) for row in rows])
+        for parts in itertools.product(*factors):
+            point = {key: value for part in parts for key, value in part.items()}
+            if not self.excludes(point):
+                yield point
+
+    def excludes(self, point: Mapping[str, Any]) -> bool:
+        """Say whether all that one exclusion names is so at a point."""
+        return any(
+            all(key in point and point[key] in several(value) for key, value in rule.items())
+            for rule in self.excluded
+        )
+
+    def check(self) -> None:
+        """Raise ConfigError if an axis is missing, empty, or named by ``zip`` and not there."""
+        for group in ("algo", "env"):
+            if any(name in (None, "") for name in self.axes.get(group) or [None]):
+                names = ", ".join(cfg.options(group))
+                raise ConfigError(f"{group} is missing; choose from: {names}")
+        for key, values in self.axes.items():
+            if not values:
+                raise ConfigError(f"{key} has no value: give it one, or several with commas")
+        known = self.axes.keys() - {"seed"}  # the seeds of a cell stay together
+        for key in self.zipped:
+            if key not in known:
+                raise unknown("zip", key, known)
+        lengths = {key: len(self.axes[key]) for key in self.zipped}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ConfigError(f"zip: axes in step need equally many values: {told}")
+        for rule in self.excluded:
+            for key in rule:
+                if key not in known | {"label"}:
+                    raise unknown("exclude", key, known | {"label"})
+
+
+def check_excluded(grids: Sequence[Grid]) -> None:
+    """Raise ConfigError if an exclusion names a value that no grid of a study has.
+
+    An axis that the command line has replaced is known by its old values too.
+    """
+    known: dict[str, list[Any]] = {}
+    for grid in grids:
+        for key, values in [*grid.axes.items(), *grid.replaced.items()]:
+            known.setdefault(key, []).extend(values)
+    for key, value in _exclusions(grids):
+        if key != "label" and value not in known[key]:
+            raise unknown(f"exclude.{key}", value, {str(each) for each in known[key]})
+
+
+def check_excluded_labels(grids: Sequence[Grid], labels: Iterable[str]) -> None:
+    """Raise ConfigError if an exclusion names a label that no variant has."""
+    names = set(labels)
+    for key, value in _exclusions(grids):
+        if key == "label" and value not in names:
+            raise unknown("exclude.label", value, names)
+
+
+def _exclusions(grids: Iterable[Grid]) -> Iterator[tuple[str, Any]]:
+    for grid in grids:
+        for rule in grid.excluded:
+            for key, values in rule.items():
+                yield from ((key, value) for value in several(values))
+
+
+def several(value: Any) -> list[Any]:
+    """Return a list as it is, and anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def flat(values: Iterable[Any]) -> list[Any]:
+    """Return the values of an axis with those of lists among them: ``[a,b]`` is ``a,b``."""
+    return [x for value in values for x in (flat(value) if isinstance(value, list) else [value])]
+
+
+def listed(value: Any, key: str, kind: type) -> list[Any]:
+    """Return a list of ``kind`` that may be given as one or as nothing."""
+    values = [] if value is None else several(value)
+    for each in values:
+        if not isinstance(each, kind):
+            what = "names of axes" if kind is str else "mappings such as {algo: dqn, env: taxi}"
+            raise ConfigError(f"{key}={each} must be a list of {what}")
+    return list(values)
+
+
+def seeds(values: Iterable[Any]) -> list[int]:
+    """Return the distinct seeds that a ``seed`` axis names, in order."""
+    found = flat(values)
+    for value in found:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+            raise ConfigError(f"seed={value} must be a whole number from 0 to 2147483647")
+    if not found:
+        raise ConfigError("seed has no value: seed=3, seed=0,1,2 or seed='range(0,10)'")
+    return list(dict.fromkeys(found))

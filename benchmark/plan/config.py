@@ -1,0 +1,488 @@
+"""Configuration: schemas, composition, and every check before anything runs."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from ..envs.config import EnvConfig
+from ..envs.config import validate as validate_env
+from ..store.agents import agent_class
+from ..store.job import Evaluation, Limits, Retry
+from ..util.errors import ConfigError, unknown
+from ..util.secrets import clean, is_reference, notice
+from .executors import OPTIONS, Options
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+FOLDERS_VARIABLE = "PRISM_CONF"
+# Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
+AGENTS = {
+    "dqn": "prism.algos.dqn.dqn:DQN",
+    "tabular": "prism.algos.tabular.agent:Tabular",
+    "cem": "prism.algos.cem.cem:CEM",
+    "cem_params": "prism.algos.cem.params:CEMParams",
+    "planning": "prism.algos.planning.planner:Planner",
+    "a2c": "prism.algos.policy_gradient.a2c:A2C",
+    "a3c": "prism.algos.policy_gradient.a3c:A3C",
+    "grpo": "prism.algos.policy_gradient.grpo:GRPO",
+    "ppo": "prism.algos.policy_gradient.ppo:PPO",
+    "sac": "prism.algos.actor_critic.sac:SAC",
+    "td3": "prism.algos.actor_critic.td3:TD3",
+    "reinforce": "prism.algos.policy_gradient.reinforce:Reinforce",
+    "trpo": "prism.algos.policy_gradient.trpo:TRPO",
+}
+# What a job carries; the other keys of Root say where and how a sweep runs.
+JOB_KEYS = (
+    *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
+    *("device", "threads", "tracking", "limits"),
+)
+STALE = ("refuse", "rerun", "keep")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+_AT_LEAST = {
+    **{"budget": 1, "threads": 1, "log_every": 1, "checkpoint_every": 0},
+    **{"evaluation.episodes": 1, "evaluation.periodic_episodes": 1},
+    **{"evaluation.every": 0, "evaluation.seed": 0},
+    **{"limits.memory": 0, "limits.timeout": 0, "limits.hang": 0},
+}
+
+
+@dataclass
+class Tracking:
+    """Where metrics are mirrored to; the files of the run folder are always written."""
+
+    wandb: str = "auto"  # auto | online | offline | disabled
+    project: str = "prism"
+    entity: str | None = None
+    job_type: str = "train"
+    tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
+    notes: str | None = None
+    artifacts: bool = False  # the last and the best weights, as W&B artifacts
+    video: bool = False  # of the first evaluation episode, in the run folder and on W&B
+    git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
+
+
+@dataclass
+class Root:
+    """Every key of the command line, beside those of ``algo`` and ``env``."""
+
+    algo: Any = MISSING
+    env: Any = MISSING
+    seed: Any = 0  # 3 | [0, 1, 2] | range(0,10)
+    components: Any = "preset"  # see benchmark/plan/grid.py
+    grid: Any = None  # of a study: one mapping of lists, or several; see benchmark/plan/grid.py
+    zip: Any = None  # axes of the grid that go in step
+    exclude: Any = None  # cells of the grid to leave out
+    budget: int = II("env.budget")  # environment steps per seed
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    tracking: Tracking = field(default_factory=Tracking)
+    log_every: int | None = None  # steps between rows of metrics; null = budget / 200
+    checkpoint_every: float = 60.0  # seconds; 0 = never
+    device: str = "cpu"
+    threads: int = 1  # of one job
+    results: str = "results"
+    name: str = "adhoc"  # the study's folder under results/
+    seeds_per_job: int | None = None  # seeds of a cell that train together; null = all
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    on_failure: str = "continue"  # | stop | stop_after:N: start no other job after N failed ones
+    stale: str = "refuse"  # finished runs of other code: refuse | rerun | keep
+    strict: bool = False  # refuse a grid with an impossible pair instead of skipping it
+    resume: str | None = None  # a study's folder: run what its plan holds, whatever planned it
+    dry_run: bool = False  # print the plan and stop
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of an error's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def register() -> None:
+    """Tell Hydra the schemas; once more does no harm."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="root", node=Root)
+    store.store(group="schema", name="env", node=EnvConfig)
+    agents = AGENTS | {entry.name: entry.value for entry in entry_points(group="prism.agents")}
+    for name, path in agents.items():
+        node: Any = {"agent": path}  # one that cannot be imported is told of where it is used
+        with suppress(ConfigError):
+            node = agent_class(path).Config
+        store.store(group="schema", name=name, node=node)
+    for name, options in OPTIONS.items():
+        store.store(group="hydra/launcher", name=name, node=options)
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Open Hydra's compose API on ``conf/``; an outer Hydra application is put back on leaving."""
+    register()
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def config_folders() -> str:
+    """Return the folders with further configs, in the form of PATH: ``--config-dir`` sets them."""
+    return os.environ.get(FOLDERS_VARIABLE, "")
+
+
+def options(group: str) -> tuple[str, ...]:
+    """Return the names that a config group offers; needs a session."""
+    return _options(group, config_folders())
+
+
+@cache
+def _options(group: str, folders: str) -> tuple[str, ...]:
+    loader = GlobalHydra.instance().config_loader()
+    return tuple(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what Hydra raises while it composes into one line."""
+    try:
+        yield
+    except MissingConfigException as error:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == "schema":
+            raise _unknown_schema(name) from None
+        raise unknown(group, name, error.options or ()) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        wrong = _WRONG_KEY.search(str(error))
+        if wrong:
+            file, key, schema = wrong.groups()
+            raise unknown(f"{file}.yaml", key, _fields(schema)) from None
+        raise ConfigError(one_line(error.__cause__ or error)) from None  # type: ignore[arg-type]
+
+
+# how Hydra tells of a key in a file that its schema does not have
+_WRONG_KEY = re.compile(
+    r"^In '(\S+)': ConfigKeyError.*\n.*\n\s*full_key: (?:\w+\.)?(\S+)\n.*=(\w+)"
+)
+
+
+def _fields(schema: str) -> Iterable[str]:
+    """Return the fields of the schema of that class name."""
+    nodes = ConfigStore.instance().repo["schema"].values()
+    types = {OmegaConf.get_type(node.node) for node in nodes}
+    return next((t.__dataclass_fields__ for t in types if t and t.__name__ == schema), ())
+
+
+def _unknown_schema(name: str) -> ConfigError:
+    """Return the error for an agent that a file in ``algo`` builds on and nobody provides."""
+    known = [*AGENTS, *(entry.name for entry in entry_points(group="prism.agents"))]
+    reason = unknown("schema", name, [*known, "env"])
+    return ConfigError(
+        f"{reason}; an agent of yours is known once its package is installed and names it in the"
+        " entry-point group prism.agents"
+    )
+
+
+def _whole(choices: Iterable[str]) -> DictConfig:
+    with _one_line():
+        config = compose("config", overrides=list(choices))
+    OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
+    return _held(config)
+
+
+def _held(config: DictConfig) -> DictConfig:
+    """Hold an algorithm to its agent's dataclass even where its file names no schema."""
+    agent = None if OmegaConf.is_missing(config, "algo") else config.get("algo", {}).get("agent")
+    if agent is not None:
+        schema = OmegaConf.structured(agent_class(agent).Config)
+        with _key("algo", schema):
+            config.algo = OmegaConf.merge(schema, config.algo)
+    return config
+
+
+@cache
+def _part(choice: str, folders: str) -> DictConfig:
+    """Return what one choice adds to a config, composed alone."""
+    with _one_line():
+        node = compose(overrides=[f"+{choice}"])
+    OmegaConf.set_struct(node, False)
+    return _held(node)
+
+
+_ORDER = ("algo", "env", "tuned", "study")  # of the defaults list, which these end
+
+
+@cache
+def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
+    """Return what Hydra composes, joined from parts: every composition takes it its time."""
+    chosen = {choice.partition("=")[0]: choice for choice in choices}
+    if not chosen.keys() & {"algo", "env", "tuned"}:
+        return _whole(choices)
+    try:
+        parts = [_part(chosen[group], folders) for group in _ORDER if group in chosen]
+    except ConfigError:  # a mistake, or a file that overrides another group: Hydra says which
+        return _whole(choices)
+    others = [choice for group, choice in chosen.items() if group not in _ORDER[:-1]]
+    config = deepcopy(composed(*others))
+    config.algo = config.env = MISSING  # those of a study come after the presets'
+    with _one_line():
+        for part in parts:
+            config.merge_with(part)
+    return config
+
+
+def nodes(group: str, names: Sequence[str]) -> dict[str, DictConfig]:
+    """Return the nodes of several options of a group, composed all at once.
+
+    One that does not compose is left out: it is told of where it is used.
+    """
+    try:
+        return _nodes(group, tuple(names), config_folders())
+    except ConfigError:
+        found: dict[str, DictConfig] = {}
+        for name in names:
+            with suppress(ConfigError):
+                found |= _nodes(group, (name,), config_folders())
+        return found
+
+
+@cache
+def _nodes(group: str, names: tuple[str, ...], folders: str) -> dict[str, DictConfig]:
+    with _one_line():
+        config = compose(overrides=[f"+{group}@n{i}={name}" for i, name in enumerate(names)])
+    return {name: config[f"n{i}"] for i, name in enumerate(names)}
+
+
+def composed(*choices: str) -> DictConfig:
+    """Return the config of some group choices ("algo=dqn", "env=cartpole", ...).
+
+    It is shared: copy it before a change. An agent from outside is held to its dataclass even where
+    its YAML names no schema.
+
+    Raises:
+        ConfigError: an unknown choice, or a file with a key or value that its schema refuses.
+    """
+    return _composed(choices, config_folders())
+
+
+@contextmanager
+def _key(key: str, node: Any) -> Iterator[None]:
+    """Turn what OmegaConf or a dataclass raises into one line that names ``key``."""
+    try:
+        yield
+    except ConfigKeyError as error:
+        wrong = error.full_key or key
+        raise unknown_key(wrong, node) from None
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise ConfigError(f"{one_line(error).rpartition(': ')[2]} is missing: set it") from None
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        inner = getattr(error, "full_key", None)
+        prefix = inner if inner and inner.startswith(key) else key
+        separator = ": " if prefix == inner or "." in prefix else "."
+        raise ConfigError(f"{prefix}{separator}{one_line(error)}") from None
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[str]:
+    if OmegaConf.is_dict(node):
+        for key in node:
+            yield f"{prefix}{key}"
+            if not (OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key)):
+                yield from _flat(node[key], f"{prefix}{key}.")
+
+
+def unknown_key(key: str, config: DictConfig) -> ConfigError:
+    """Return the one-line error for a key that ``config`` does not have; names the nearest."""
+    names = list(_flat(config))
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(key, Root.__dataclass_fields__, n=3, cutoff=0.5)
+    last = key.rpartition(".")[2]
+    near += [n for n in names if n.rpartition(".")[2] == last and n not in near]
+    return ConfigError(
+        f"{key}: no such key" + (f"; nearest: {', '.join(near[:3])}" if near else "")
+    )
+
+
+def assign(config: DictConfig, key: str, value: Any) -> None:
+    """Set one dotted key of a composed config.
+
+    Raises:
+        ConfigError: there is no such key, or it takes another type.
+    """
+    check_key(key, config)
+    _update(config, key, value)
+
+
+def check_key(key: str, config: DictConfig) -> None:
+    """Raise ConfigError unless a dotted key begins with one of Root's: a composed one is open."""
+    if key.partition(".")[0] not in Root.__dataclass_fields__:
+        raise unknown_key(key, config)
+
+
+def check_agent(config: DictConfig) -> None:
+    """Raise ConfigError if ``algo.agent``, set by hand, takes another config than the preset's."""
+    theirs, ours = agent_class(config.algo.agent).Config, OmegaConf.get_type(config, "algo")
+    if theirs is not ours:
+        raise ConfigError(
+            f"algo.agent={config.algo.agent} takes a {theirs.__name__}, not the config of "
+            f"algo={config.algo.name}: choose a preset of that agent by algo="
+        )
+
+
+def _update(config: DictConfig, key: str, value: Any) -> None:
+    try:
+        OmegaConf.update(config, key, value, merge=True)
+        OmegaConf.select(config, key)
+    except (ConfigKeyError, AttributeError):
+        raise unknown_key(key, config) from None
+    except OmegaConfBaseException as error:
+        if isinstance(value, list):
+            raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
+        raise ConfigError(f"{key}: {one_line(error)}") from None
+
+
+def launcher(words: Sequence[str]) -> Options:
+    """Return what ``hydra`` words of a command line tell the launcher.
+
+    Raises:
+        ConfigError: a word that Hydra would refuse, in one line that names the nearest.
+    """
+    choices = [word for word in words if "/" in word.partition("=")[0]]
+    with session():
+        with _one_line():
+            config = compose("config", overrides=choices, return_hydra_config=True)
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            given = parser.parse_overrides([word for word in words if word not in choices])
+        for override in given:
+            if override.key_or_group == "hydra.launcher":
+                name = override.value()
+                raise ConfigError(f"hydra.launcher={name}: say hydra/launcher={name}")
+            _update(config, override.key_or_group, override.value())
+        return build(config.hydra, "launcher")  # type: ignore[no-any-return]
+
+
+def build(config: DictConfig, key: str) -> Any:
+    """Return the dataclass that ``config[key]`` describes; its own checks run here.
+
+    Raises:
+        ConfigError: a value that the dataclass refuses, named with ``key`` in front.
+    """
+    with _key(key, config):
+        return OmegaConf.to_object(config[key])
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Check a cell's config and return the plain dict that a job carries.
+
+    Raises:
+        ConfigError: the first value that is out of range.
+    """
+    with _key("config", config):
+        plain = to_dict(config)
+    for key, least in _AT_LEAST.items():
+        value = _select(plain, key)
+        if value is not None and value < least:
+            raise ConfigError(f"{key}={value} must be at least {least}")
+    lanes = plain["algo"].get("lanes", 1)
+    if plain["budget"] < lanes:
+        raise ConfigError(f"budget={plain['budget']} must be at least algo.lanes={lanes}")
+    if plain["tracking"]["wandb"] not in WANDB_MODES:
+        raise unknown("tracking.wandb", plain["tracking"]["wandb"], WANDB_MODES)
+    notice(plain)
+    for key in ("algo", "env"):
+        raw = OmegaConf.to_container(config[key])
+        if "${oc.env:" in str(raw) or clean(plain[key]) != plain[key]:
+            plain[key] = _storable(plain[key], raw, key)
+    check_device(plain["device"])
+    validate_env(build(config, "env"))
+    return {key: plain[key] for key in JOB_KEYS}
+
+
+def _storable(value: Any, raw: Any, key: str) -> Any:
+    """Return a value as files may hold it: a text of the environment as the reference to it.
+
+    Raises:
+        ConfigError: it holds a secret that does not come from the environment.
+    """
+    if isinstance(value, dict):
+        inner = raw if isinstance(raw, dict) else {}
+        return {name: _storable(x, inner.get(name), f"{key}.{name}") for name, x in value.items()}
+    if isinstance(value, list):
+        items = raw if isinstance(raw, list) else [None] * len(value)
+        return [_storable(x, items[i], f"{key}.{i}") for i, x in enumerate(value)]
+    texts = isinstance(value, str) and isinstance(raw, str)
+    if texts and is_reference(raw, key.rpartition(".")[2]):
+        return raw
+    if clean(value) == value:
+        return value
+    raise ConfigError(
+        f"{key}: a secret would be kept in files; put it into an environment variable and say "
+        f"{key}='${{oc.env:NAME}}'"
+    )
+
+
+def stop_after(text: str) -> int | None:
+    """Return after how many failed jobs a sweep starts no other; None = it goes on.
+
+    Raises:
+        ConfigError: no such policy.
+    """
+    word, _, number = text.partition(":")
+    if text == "continue":
+        return None
+    if text == "stop":
+        return 1
+    if word == "stop_after" and number.isdigit() and int(number) > 0:
+        return int(number)
+    raise unknown("on_failure", text, ("continue", "stop", "stop_after:3"))
+
+
+def to_dict(node: DictConfig) -> dict[str, Any]:
+    """Return a config as plain data, references to other keys followed."""
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _select(plain: Mapping[str, Any], key: str) -> Any:
+    value: Any = plain
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def check_device(name: str) -> None:
+    """Raise ConfigError unless torch can compute on the device called ``name``."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise unknown("device", name, ("cpu", "cuda", "cuda:0", "mps")) from None
+    available = device.type == "cpu" or (
+        (device.index or 0) < torch.cuda.device_count()
+        if device.type == "cuda"
+        else device.type == "mps" and torch.backends.mps.is_available()
+    )
+    if not available:
+        raise ConfigError(f"device={name} is not available on this machine; use device=cpu")

@@ -1,0 +1,171 @@
+"""Variants: what an algorithm is with one of its declared components taken out or put in.
+
+``grid.py`` tells how they are asked for. A component that is a foundation (replay, target
+network) belongs to the base agent too: only its own name takes it out.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from prism.algos.core.agent import Agent, Component
+
+from ..store import schema
+from ..store.agents import agent_class
+from ..util.errors import ConfigError, unknown
+from . import config as cfg
+
+WORDS = ("preset", "leave_one_out", "add_one_in", "none")
+
+
+class Change(NamedTuple):
+    """One variant of a preset: its label, its kind, the component it is about, and what it sets."""
+
+    label: str
+    kind: str
+    component: str | None
+    values: dict[str, Any]
+
+
+def label(algo: DictConfig) -> str:
+    """Return what tables call a preset: its ``label``, else its name."""
+    return str(algo.get("label") or algo.name)
+
+
+def is_off(component: Component, algo: DictConfig) -> bool:
+    """Say whether a component is off; its switch is the first key of its ``off``."""
+    switch, value = next(iter(component.off.items()))
+    return bool(OmegaConf.select(algo, switch) == value)
+
+
+def idle(change: Change, agent: type[Agent], algo: DictConfig) -> str | None:
+    """Say in one clause why a variant would be its preset under another name, or None."""
+    where = next((c.where for c in agent.COMPONENTS if c.name == change.component), {})
+    for key, values in where.items():
+        if (value := OmegaConf.select(algo, key)) not in values:
+            return f"{change.component} changes nothing where {key}={value}"
+    return None
+
+
+def changes(agent: type[Agent], algo: DictConfig, word: str) -> list[Change]:
+    """Return the variants of a preset that one word of the ``components`` axis asks for.
+
+    Raises:
+        ConfigError: a word or a component that does not exist.
+    """
+    name = label(algo)
+    on = [c for c in agent.COMPONENTS if not is_off(c, algo)]
+    off = [c for c in agent.COMPONENTS if is_off(c, algo)]
+    match word:
+        case "preset":
+            return [Change(name, schema.PRESET, None, {})]
+        case "leave_one_out":
+            return [_without(name, c) for c in on if not c.foundation]
+        case "add_one_in":
+            return [_with(name, c) for c in off if not c.foundation]
+        case "none":
+            values = {key: v for c in on if not c.foundation for key, v in c.off.items()}
+            return [Change(f"{name} - all", schema.LEAVE_ONE_OUT, None, values)] if values else []
+    sign, names = word[:1], [c.name for c in agent.COMPONENTS]
+    if sign not in ("-", "+") or word[1:] not in names:
+        raise unknown("components", word, [*WORDS, *(s + n for n in names for s in "-+")])
+    found = [_without(name, c) for c in on] if sign == "-" else [_with(name, c) for c in off]
+    return [change for change in found if change.component == word[1:]]
+
+
+def _without(name: str, component: Component) -> Change:
+    label = f"{name} - {component.name}"
+    return Change(label, schema.LEAVE_ONE_OUT, component.name, dict(component.off))
+
+
+def _with(name: str, component: Component) -> Change:
+    return Change(
+        f"{name} + {component.name}", schema.ADD_ONE_IN, component.name, dict(component.on)
+    )
+
+
+@cache
+def family(agent: str, presets: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return which ``presets`` of one agent class have no component on, and every one.
+
+    Of several candidates the one that sets the fewest keys is taken, then the first by name.
+    """
+    bases, fulls = [], []
+    defaults = OmegaConf.structured(agent_class(agent).Config)
+    for preset, node in cfg.nodes("algo", presets).items():
+        if node.get("agent") != agent:
+            continue
+        algo = cast(DictConfig, OmegaConf.merge(defaults, node))
+        studied = [c for c in agent_class(agent).COMPONENTS if not c.foundation]
+        candidate = (len(difference(algo, defaults)), preset)
+        if studied and all(is_off(c, algo) for c in studied):
+            bases.append(candidate)
+        elif studied and not any(is_off(c, algo) for c in studied):
+            fulls.append(candidate)
+    return min(bases, default=(0, None))[1], min(fulls, default=(0, None))[1]
+
+
+def difference(algo: DictConfig, other: DictConfig) -> dict[str, Any]:
+    """Return the entries of ``algo`` that differ from ``other``, names and labels aside."""
+    ours, theirs = (dict(OmegaConf.to_container(node)) for node in (algo, other))  # type: ignore[arg-type]
+    return {
+        str(key): value
+        for key, value in ours.items()
+        if key not in ("name", "label", "agent") and value != theirs.get(key)
+    }
+
+
+def describe(
+    change: Change,
+    agent: type[Agent],
+    algo: DictConfig,
+    base: DictConfig | None,
+    full: str | None,
+    named: Mapping[str, Any],
+) -> schema.Variant:
+    """Return the record of a variant.
+
+    Args:
+        change: what the ``components`` axis made of the preset.
+        agent: the agent's class; algo: its final config.
+        base: the config of the preset without components, in the same environment, if there is one.
+        full: the label of the preset with all components, if there is one.
+        named: the keys set by hand that the label has to tell, with their values.
+
+    Raises:
+        ConfigError: a key set by hand undoes what the variant is called after.
+    """
+    off = [c.name for c in agent.COMPONENTS if is_off(c, algo)]
+    on = [c.name for c in agent.COMPONENTS if c.name not in off]
+    everything = change.kind == schema.LEAVE_ONE_OUT and change.component is None
+    studied = [c.name for c in agent.COMPONENTS if not c.foundation]
+    undone = {
+        schema.LEAVE_ONE_OUT: set(on) & set(studied if everything else [change.component]),
+        schema.ADD_ONE_IN: set(off) & {change.component},
+    }
+    if undone.get(change.kind):
+        raise ConfigError(f"a key set by hand contradicts {change.label!r}; leave one of them out")
+    own = label(algo)
+    base_label = label(base) if base is not None else f"{full or own} - all"
+    suffix = "".join(f", {key.removeprefix('algo.')}={_text(v)}" for key, v in named.items())
+    overrides = {key.removeprefix("algo."): v for key, v in named.items()}
+    if everything and base is not None:
+        overrides = difference(algo, base)
+    return schema.Variant(
+        label=change.label + suffix,
+        kind=schema.SWEEP if named and change.kind == schema.PRESET else change.kind,
+        base=(own if change.kind == schema.ADD_ONE_IN else base_label) + suffix,
+        full=(own if change.kind == schema.LEAVE_ONE_OUT else full or own) + suffix,
+        on=on,
+        off=off,
+        component=change.component,
+        overrides={**change.values, **overrides} if change.component else overrides,
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,338 @@
+"""The ledger of a study: what was planned (plan.json), and what of it is still to do.
+
+All state lies in the study's folder: what was planned in plan.json, how far each run got in its
+status.json, who runs it in claims/.
+"""
+
+import dataclasses
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..util import atomic
+from ..util.errors import ConfigError
+from . import identity, provenance, records, schema
+from .job import Job, Sweep
+
+ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
+
+
+def read_plan(study_dir: Path) -> schema.Plan:
+    """Return a study's plan; one from before it had cells is read as one that names none.
+
+    Raises:
+        ConfigError: the folder holds no plan, or one of another schema.
+    """
+    plan: schema.Plan | None = records.read_json(study_dir / "plan.json")
+    if plan is None:
+        raise ConfigError(f"{study_dir} is not a study: it has no plan.json")
+    if plan.get("schema") != schema.SCHEMA_VERSION:
+        raise ConfigError(
+            f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
+            f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the one that wrote it"
+        )
+    plan.setdefault("cells", {})
+    return plan
+
+
+def write_plan(sweep: Sweep) -> None:
+    """Add the sweep's cells to the study's plan.json; the runs that stand there stay.
+
+    Raises:
+        ConfigError: the folder cannot be written, or holds a plan of another schema; or, with
+            ``stale=refuse``, one that computes something else under the same name.
+    """
+    path = sweep.study_dir / "plan.json"
+    try:
+        with atomic.mutex(sweep.study_dir):
+            plan = (
+                read_plan(sweep.study_dir)
+                if path.exists()
+                else schema.Plan(
+                    schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
+                )
+            )
+            if sweep.stale == "refuse":
+                _refuse_changed(sweep, plan)
+            add(plan, sweep.jobs)
+            plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
+            records.write_json(path, plan)
+    except OSError as error:
+        raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
+
+
+def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
+    for job in sweep.jobs:
+        known = plan["cells"].get(cell_id(job))
+        for what in changed(known["config"], job.config) if known else ():
+            raise ConfigError(
+                f"{what}, for {job.variant['label']} on {job.env} in {sweep.study_dir}: a default "
+                "has changed; say stale=rerun to make its runs again, stale=keep to use what is "
+                "finished as it is, or name=... for a new study"
+            )
+
+
+def cell_id(job: Job) -> str:
+    """Return the key of a job's cell in its plan."""
+    return identity.job_id(job.config, job.algo, job.env, [])
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which values of a cell's config compute something else than those of another.
+
+    Their ids are equal, so what differs is a default of the code. A key that only one has is new.
+    """
+    for part in ("algo", "env", "evaluation"):
+        yield from _changed(before[part], now[part], part)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> Iterator[str]:
+    for name in sorted(before.keys() & now.keys() - identity.NOT_IDENTITY):
+        old, new = before[name], now[name]
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changed(old, new, f"{key}.{name}")
+        elif old != new:
+            yield f"{key}.{name} was {old} and is {new}"
+
+
+def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
+    """Add the runs of jobs to a plan; a run that stands there keeps all that it says."""
+    runs = {run["run_id"]: run for run in plan["runs"]}
+    for job in jobs:
+        protocol, _ = identity.protocol(job.config)
+        cell = cell_id(job)
+        plan["cells"][cell] = schema.PlannedCell(config=job.config, tuned=job.tuned)
+        for seed, run in zip(job.seeds, job.run_ids, strict=True):
+            planned = schema.PlannedRun(
+                run_id=run,
+                job_id=job.job_id,
+                variant=job.variant,
+                algo=job.algo,
+                env=job.env,
+                seed=seed,
+                budget=job.config["budget"],
+                protocol=protocol,
+                cell=cell,
+            )
+            runs[run] = {**planned, **runs.get(run, {})}  # type: ignore[typeddict-item]
+    plan["runs"] = list(runs.values())
+
+
+def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
+    """Return the jobs of a plan, each with the seeds that were planned together.
+
+    A command may have planned some seeds of a larger job whose others had been planned before: so a
+    job is called by the seeds that it has.
+
+    Raises:
+        ConfigError: the plan is from before it had cells, so it does not tell what they run.
+    """
+    if unknown := sum(run.get("cell") not in plan["cells"] for run in plan["runs"]):
+        raise ConfigError(
+            f"{study_dir}/plan.json, of an earlier version, holds no config of {unknown} runs: "
+            "repeat the command that planned them, which adds it"
+        )
+    packs: dict[str, list[schema.PlannedRun]] = {}
+    for run in plan["runs"]:
+        packs.setdefault(run["job_id"], []).append(run)
+    jobs = []
+    for runs in packs.values():
+        first = runs[0]
+        cell = plan["cells"][first["cell"]]
+        seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
+        job_id = identity.job_id(cell["config"], first["algo"], first["env"], seeds)
+        job = Job(
+            plan["study"], str(study_dir.absolute()), job_id, first["algo"], first["env"],
+            first["variant"], cell["config"], cell["tuned"], seeds, run_ids,
+        )  # fmt: skip
+        jobs.append(job)
+    return jobs
+
+
+def remaining(sweep: Sweep) -> list[Job]:
+    """Return the jobs of what is not finished, the longest first.
+
+    Seeds of a planned job that were saved by different jobs are different jobs still.
+
+    Raises:
+        ConfigError: results were made by other code and ``stale=refuse``.
+    """
+    jobs, stale, begun = [], 0, 0
+    for job in sweep.jobs:
+        keep = []
+        for seed, run in zip(job.seeds, job.run_ids, strict=True):
+            folder = records.run_dir(job, run)
+            status = records.read_status(folder)
+            done = finished(folder, status)
+            other = status is not None and sweep.stale != "keep" and _made_by_other_code(job, run)
+            stale += done and other
+            if not done or other:
+                keep.append((seed, run))
+        if keep:
+            rest = part(job, keep)
+            jobs += by_checkpoint(rest)
+            begun += sweep.stale == "refuse" and _saved_by_other_code(rest)
+    if sweep.stale == "refuse" and (stale or begun):
+        what = f"{stale} finished runs" if stale else f"the checkpoints of {begun} jobs"
+        raise ConfigError(
+            f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to make them "
+            "again, stale=keep to use what is finished as it is, or name=... for a new study"
+        )
+    return longest_first(jobs)
+
+
+def longest_first(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs in the order in which they are begun."""
+    return sorted(jobs, key=lambda job: job.config["budget"] * len(job.seeds), reverse=True)
+
+
+def unfinished_part(job: Job) -> Job | None:
+    """Return the job of those runs of a job that are not finished, whoever's code made them."""
+    runs = zip(job.seeds, job.run_ids, strict=True)
+    keep = [(seed, run) for seed, run in runs if not is_finished(records.run_dir(job, run))]
+    return part(job, keep) if keep else None
+
+
+def due(job: Job) -> Job | None:
+    """Return the job of those runs of a job that this code has not finished by now."""
+    keep = []
+    for seed, run in zip(job.seeds, job.run_ids, strict=True):
+        folder = records.run_dir(job, run)
+        if not is_finished(folder) or _made_by_other_code(job, run):
+            keep.append((seed, run))
+    return part(job, keep) if keep else None
+
+
+def is_finished(folder: Path) -> bool:
+    """Say whether a run folder holds a finished run."""
+    return finished(folder, records.read_status(folder))
+
+
+def finished(folder: Path, status: schema.Status | None) -> bool:
+    """Say whether a run is finished and its rows are those that were there when it was."""
+    if status is None or status["state"] != schema.FINISHED:
+        return False
+    size = status.get("size")
+    return size is None or _size(folder / "metrics.jsonl") == size
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _made_by_other_code(job: Job, run: str) -> bool:
+    record = records.read_json(records.run_dir(job, run) / "run.json")
+    return record is None or record["code"] != provenance.code_hash(job.config)
+
+
+def by_checkpoint(job: Job) -> list[Job]:
+    """Return the parts of a job that go on from one checkpoint each, and the part that has none."""
+    parts: dict[str | None, list[tuple[int, str]]] = {}
+    for seed, run in zip(job.seeds, job.run_ids, strict=True):
+        job_id, code = _saved(job, run)
+        usable = job_id if code == provenance.code_hash(job.config) else None
+        parts.setdefault(usable, []).append((seed, run))
+    return [part(job, keep) for keep in parts.values()]
+
+
+def _saved_by_other_code(job: Job) -> bool:
+    codes = {code for _, code in (_saved(job, run) for run in job.run_ids)}
+    return bool(codes - {None, provenance.code_hash(job.config)})
+
+
+def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
+    """Return the id of the job that has saved a run, and its code; Nones if there is none."""
+    record = records.read_json(records.run_dir(job, run) / "run.json")
+    if record is not None:
+        other = dataclasses.replace(job, job_id=record["job_id"])
+        if any((records.job_dir(other) / "checkpoint").glob("*.pt")):
+            return record["job_id"], record["code"]
+    return None, None
+
+
+def part(job: Job, keep: list[tuple[int, str]]) -> Job:
+    """Return the job of some (seed, run_id) of a job; the whole keeps its id and checkpoint."""
+    seeds, run_ids = [seed for seed, _ in keep], [run for _, run in keep]
+    if seeds == job.seeds:
+        return job
+    job_id = identity.job_id(job.config, job.algo, job.env, seeds)
+    return dataclasses.replace(job, seeds=seeds, run_ids=run_ids, job_id=job_id)
+
+
+def unfinished(sweep: Sweep) -> list[str]:
+    """Return the planned runs of a sweep that are not finished."""
+    return [
+        run
+        for job in sweep.jobs
+        for run in job.run_ids
+        if not is_finished(records.run_dir(job, run))
+    ]
+
+
+def prepare(job: Job) -> None:
+    """Mark a job's runs as planned, so that what a crash leaves behind is not an older state."""
+    (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
+    for run in job.run_ids:
+        folder = records.run_dir(job, run)
+        status = records.read_status(folder)
+        if finished(folder, status):
+            _retire(folder)  # stale=rerun: the earlier generation is kept beside the runs
+            status = None
+        (folder / "error.txt").unlink(missing_ok=True)
+        records.write_json(folder / "status.json", status_of(job, status))
+
+
+def _retire(folder: Path) -> None:
+    code = (records.read_json(folder / "run.json") or {}).get("code", "unknown")
+    old = folder.parent.parent / "old"
+    old.mkdir(exist_ok=True)
+    target, n = old / f"{folder.name}-{code}", 1
+    while target.exists():
+        n += 1
+        target = old / f"{folder.name}-{code}-{n}"
+    folder.rename(target)
+
+
+def status_of(job: Job, before: schema.Status | None) -> schema.Status:
+    """Return the status of a planned run, which keeps of ``before`` how often it was tried."""
+    return schema.Status(
+        state=schema.PLANNED,
+        reason=None,
+        failure=None,
+        global_step=before["global_step"] if before else 0,
+        budget=job.config["budget"],
+        attempts=before["attempts"] if before else 0,
+        exit_code=None,
+        wandb=before["wandb"] if before else None,
+        size=None,
+        updated=time.time(),
+    )
+
+
+def statuses(job: Job) -> list[schema.Status]:
+    """Return the status of every run of a job; planned where there is none."""
+    found = (records.read_status(records.run_dir(job, run)) for run in job.run_ids)
+    return [status or status_of(job, None) for status in found]
+
+
+def end(
+    job: Job,
+    state: str,
+    reason: str,
+    details: str,
+    failure: str | None = None,
+    code: int | None = None,
+) -> None:
+    """Write, of every run of a job that has not ended, how it did: status.json, then error.txt."""
+    for run in job.run_ids:
+        folder = records.run_dir(job, run)
+        before = records.read_status(folder)
+        if before is None or before["state"] not in ENDED:
+            status = status_of(job, before)
+            status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
+            records.write_json(folder / "status.json", status)
+            records.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")

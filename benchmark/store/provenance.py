@@ -1,0 +1,88 @@
+"""What made a run: the hash of its code, the commit, and how the checkout differs from it."""
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..util import atomic
+from ..util.secrets import clean_text
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
+
+
+def code_hash(config: Mapping[str, Any] | None = None) -> str:
+    """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
+
+    Where a config's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
+    """
+    named = (config["algo"]["agent"], config["env"].get("imports") or "") if config else ()
+    others = {re.split("[.:]", name)[0] for name in named} - {"", "prism"}
+    ours = _hash_of(*_PACKAGES)[:12]
+    return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours
+
+
+@cache
+def _hash_of(*packages: str) -> str:
+    """Return the hash of every Python file of packages, wherever they are installed."""
+    sha = hashlib.sha256()
+    for package in packages:
+        for root in _roots(package):
+            for path in _python_files(root):
+                sha.update(str(path.relative_to(root.parent)).encode())
+                sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _roots(package: str) -> list[Path]:
+    """Return the folders of a package, or the file of a single module; nothing is imported."""
+    try:
+        spec = find_spec(package)
+    except ValueError:  # the program itself, which is found as no module
+        spec = None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(folder) for folder in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.has_location and spec.origin else []
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    """Yield the modules at and below a path, in order; a folder beside them is not gone through."""
+    if root.suffix == ".py":
+        yield root
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(filter(str.isidentifier, folders))  # .venv and its like hold no module
+        yield from (Path(folder) / name for name in sorted(files) if name.endswith(".py"))
+
+
+@cache
+def git_sha() -> str | None:
+    """Return the checkout's commit, ``+`` behind it if files differ from it; None outside git."""
+    try:
+        head, dirty = (
+            subprocess.run(
+                ["git", "-C", str(_ROOT), *args], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty else "")
+
+
+def keep_diff(study_dir: Path) -> None:
+    """Keep how the checkout differs from its commit, once for each version of the code."""
+    path = study_dir / "code" / f"{code_hash()}.diff"
+    if path.exists() or not (git_sha() or "").endswith("+"):
+        return
+    command = ["git", "-C", str(_ROOT), "diff", "HEAD"]
+    diff = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if diff.returncode == 0:
+        atomic.write(path, clean_text(f"# git {git_sha()}\n{diff.stdout}").encode())

@@ -1,0 +1,119 @@
+"""The small files of a study's folder: where each lies, read and written whole."""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..util import atomic, versions
+from ..util.errors import ConfigError
+from ..util.secrets import clean, clean_text
+from . import identity, provenance, schema
+from .job import Job
+
+_LONGEST = 200  # bytes of a study's name: file systems take 255, and a suffix has to fit
+_NOT_RECORDED = ("tracking", "limits")  # of a job's config: they change no result
+_VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
+
+
+def write_json(path: Path, value: Any, sync: bool = False) -> None:
+    """Write JSON, no secret in it, so that a reader sees the old file or the new one whole.
+
+    With ``sync`` this holds after a power cut too.
+    """
+    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode(), sync)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, no secret in it."""
+    path.write_text(clean_text(text))
+
+
+def study_name(key: str, name: str) -> str:
+    """Return a study's name if it can be the name of its folder.
+
+    Raises:
+        ConfigError: it is empty, would lie in another folder or is longer than file systems take.
+    """
+    plain = name == Path(name).name == name.strip() and name != ".." and "\0" not in name
+    if not name or not plain or len(name.encode()) > _LONGEST:
+        raise ConfigError(f"{key}={name!r} is not the name of a folder")
+    return name
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or None if there is none.
+
+    Raises:
+        ConfigError: it is broken, as a power cut or a full disk may leave it.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read ({error})") from None
+
+
+def read_passing(path: Path) -> Any:
+    """Return the content of a file that will be written again; None where it is broken or absent.
+
+    That it is broken is said once in a process.
+    """
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        _say_once(f"{error}: taken as absent")
+        return None
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def read_status(run_dir: Path) -> schema.Status | None:
+    """Return a run's status; None if it never began, or nobody can tell how far it got."""
+    status: schema.Status | None = read_passing(run_dir / "status.json")
+    return status
+
+
+def run_dir(job: Job, run: str) -> Path:
+    """Return the folder of one run of a job."""
+    return Path(job.study_dir) / "runs" / run
+
+
+def job_dir(job: Job) -> Path:
+    """Return the folder of a job: its checkpoint, heartbeat and log."""
+    return Path(job.study_dir) / "jobs" / job.job_id
+
+
+def run_record(job: Job, k: int) -> schema.RunRecord:
+    """Return what ``run.json`` says of seed ``k`` of a job."""
+    env = job.config["env"]
+    protocol_hash, facts = identity.protocol(job.config)
+    return schema.RunRecord(
+        schema=schema.SCHEMA_VERSION,
+        run_id=job.run_ids[k],
+        job_id=job.job_id,
+        study=job.study,
+        variant=job.variant,
+        algo=job.algo,
+        env=job.env,
+        seed=job.seeds[k],
+        budget=job.config["budget"],
+        config={key: value for key, value in job.config.items() if key not in _NOT_RECORDED},
+        scores={"random": env.get("random_score"), "reference": env.get("reference_score")},
+        protocol=protocol_hash,
+        protocol_facts=facts,
+        code=provenance.code_hash(job.config),
+        git=provenance.git_sha(),
+        versions={name: versions.version(name) for name in _VERSIONS},
+        tuned=job.tuned,
+        pack={
+            "seeds": job.seeds,
+            "device": job.config["device"],
+            "threads": job.config["threads"],
+        },
+    )

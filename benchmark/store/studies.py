@@ -1,0 +1,159 @@
+"""What can be done to a whole study besides running it: extend, merge, prune, rename, delete."""
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..util import atomic
+from ..util.errors import ConfigError
+from . import identity, leases, ledger, records, schema
+from .agents import agent_class
+from .checkpoint import Checkpoints
+
+
+def idle(study_dir: Path) -> schema.Plan:
+    """Return the plan of a study that nobody runs.
+
+    Raises:
+        ConfigError: it is no study, or somebody runs it.
+    """
+    plan, watch = ledger.read_plan(study_dir), leases.Watch()
+    for claim in leases.of(study_dir):
+        if watch.alive(claim):
+            who = f"process {claim['pid']} on {claim['host']}"
+            raise ConfigError(f"{study_dir} is running ({who}): stop it first")
+    return plan
+
+
+def extend(study_dir: Path, count: int) -> int:
+    """Plan ``count`` more seeds of every cell, the same for all; return how many runs these are.
+
+    Raises:
+        ConfigError: the folder is no study.
+    """
+    with atomic.mutex(study_dir):
+        plan = ledger.read_plan(study_dir)
+        before = len(plan["runs"])
+        first = 1 + max(run["seed"] for run in plan["runs"])
+        seeds = list(range(first, first + count))
+        one_of = {run.get("cell"): run for run in plan["runs"]}
+        for job in ledger.planned_jobs(study_dir, {**plan, "runs": list(one_of.values())}):
+            size = agent_class(job.config["algo"]["agent"]).max_seeds or count
+            for start in range(0, count, size):
+                part = seeds[start : start + size]
+                ids = [identity.run_id(job.config, job.algo, job.env, seed) for seed in part]
+                job_id = identity.job_id(job.config, job.algo, job.env, part)
+                ledger.add(plan, [replace(job, job_id=job_id, seeds=part, run_ids=ids)])
+        records.write_json(study_dir / "plan.json", plan)
+    return len(plan["runs"]) - before
+
+
+def merge(target: Path, source: Path) -> tuple[int, int, int]:
+    """Copy into a study what another folder of it has and it has not.
+
+    A run that is finished in both must be the same in both. A study of another name gives its runs
+    away: they are the target's from then on, in their records too. Only W&B, whose runs cannot be
+    called anew, keeps what it has of them under the other name; a push sends them once more.
+
+    Returns:
+        How many runs were copied, how many were planned only in ``source``, and of how many W&B
+        may have something under the other name.
+
+    Raises:
+        ConfigError: a folder is no study, or is running, or the two disagree on a run.
+    """
+    plan, other = idle(target), idle(source)
+    for cell in sorted(plan["cells"].keys() & other["cells"].keys()):
+        configs = (plan["cells"][cell]["config"], other["cells"][cell]["config"])
+        for what in ledger.changed(*configs):
+            raise ConfigError(
+                f"{what} in {source}, though both call it {cell}: keep the folders apart"
+            )
+    ours, theirs = target / "runs", source / "runs"
+    names = [run["run_id"] for run in other["runs"]]
+    finished = [name for name in names if ledger.is_finished(theirs / name)]
+    both = [name for name in finished if ledger.is_finished(ours / name)]
+    unequal = [n for n in both if _rows(ours / n) != _rows(theirs / n)]
+    if unequal:
+        raise ConfigError(
+            f"{len(unequal)} runs are finished in both folders with different rows, first "
+            f"{unequal[0]}: delete one of them, or keep the folders apart"
+        )
+    copied, mirrored = [name for name in finished if name not in both], 0
+    for name in copied:
+        partial = ours / f".{name}"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(theirs / name, partial)
+        mirrored += _give_to(partial, plan["study"])
+        shutil.rmtree(ours / name, ignore_errors=True)
+        partial.rename(ours / name)
+    known = {run["run_id"] for run in plan["runs"]}
+    new = [run for run in other["runs"] if run["run_id"] not in known]
+    plan["runs"] += new
+    plan["cells"] = {**other["cells"], **plan["cells"]}
+    plan["skipped"] += [pair for pair in other["skipped"] if pair not in plan["skipped"]]
+    records.write_json(target / "plan.json", plan)
+    return len(copied), len(new), mirrored
+
+
+def _give_to(folder: Path, study: str) -> bool:
+    """Write a study's name into a run's record; say whether W&B may know the run by another."""
+    record = records.read_json(folder / "run.json")
+    if record["study"] == study:
+        return False
+    records.write_json(folder / "run.json", {**record, "study": study})
+    status = records.read_status(folder)
+    return status is not None and status["wandb"] not in (None, "disabled", "offline")
+
+
+def _rows(folder: Path) -> bytes:
+    return (folder / "metrics.jsonl").read_bytes()
+
+
+def checkpoints(study_dir: Path) -> list[Path]:
+    """Return the checkpoint folders of a study: jobs that would start over without them."""
+    return sorted(study_dir.glob("jobs/*/checkpoint"))
+
+
+def prune(study_dir: Path) -> int:
+    """Delete the checkpoints of a study that nobody runs; return how many bytes they had."""
+    idle(study_dir)
+    freed = 0
+    for folder in checkpoints(study_dir):
+        freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        Checkpoints(folder).remove()
+    return freed
+
+
+def rename(study_dir: Path, name: str) -> tuple[Path, int]:
+    """Give a study another name, in its runs' records too.
+
+    Returns:
+        Its folder, and of how many runs W&B may have something under the old name; see ``merge``.
+
+    Raises:
+        ConfigError: the name is taken or no folder's name, or the study is running.
+    """
+    plan, target = idle(study_dir), study_dir.parent / records.study_name("name", name)
+    if target.exists():
+        raise ConfigError(f"{target} exists: merge the two, or choose another name")
+    study_dir.rename(target)
+    mirrored = sum(_give_to(path.parent, name) for path in target.glob("runs/*/run.json"))
+    records.write_json(target / "plan.json", {**plan, "study": name})
+    return target, mirrored
+
+
+def delete(study_dir: Path) -> None:
+    """Delete a study that nobody runs, at once as seen from outside."""
+    idle(study_dir)
+    doomed = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
+    study_dir.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:
+    """Return the logs of the jobs, and the error texts of the runs, whose name has every word."""
+    found = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
+    return sorted(path for path in found if all(word in path.parent.name for word in words))

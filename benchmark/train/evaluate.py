@@ -1,0 +1,166 @@
+"""Evaluation: greedy episodes on environments and streams of their own; training does not notice.
+
+Every lane plays one episode that was assigned in advance: to take the first episodes to finish
+would favour short ones. The episodes' seeds come from ``evaluation.seed``, so every algorithm and
+every training seed meets the same episodes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from prism.algos.core.agent import Agent
+
+from ..envs.config import EnvConfig, from_dict
+from ..envs.make import make_spec
+from ..envs.table import vector_env
+from ..store import checkpoint, records
+from ..store.agents import agent_class
+from ..store.schema import WEIGHTS, RunRecord
+from ..util.errors import ConfigError, unknown
+from ..util.secrets import reveal
+
+_CPU = torch.device("cpu")
+
+
+class Evaluation(NamedTuple):
+    """Outcome of one evaluation of K seeds on E episodes each."""
+
+    returns: np.ndarray  # [K, E] raw returns; NaN where an environment failed
+    lengths: np.ndarray  # [K, E]
+    predicted: np.ndarray  # [K] mean value the agent gave to the states it met; NaN if it has none
+    realised: np.ndarray  # [K] mean discounted return that followed those states
+
+
+class Evaluator:
+    """Plays the same E episodes for each of K seeds.
+
+    Args:
+        env: the environment; its reward wrappers do not apply.
+        k: seeds of the agent. episodes: E. seed: of the episodes. gamma: the agent's discount.
+        device: where the agent lives.
+    """
+
+    def __init__(
+        self, env: EnvConfig, k: int, episodes: int, seed: int, gamma: float, device: torch.device
+    ) -> None:
+        self._env = vector_env(
+            env, [seed] * k, episodes, gamma=gamma, training=False, reset="wait", purpose="eval"
+        )
+        self._gamma, self._device = gamma, device
+
+    def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> Evaluation:
+        """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
+        obs = self._env.reset()
+        returns = np.full(obs.shape[:2], np.nan)
+        total, length = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2], np.int64)
+        live = np.ones(obs.shape[:2], bool)
+        track = _ValueTrack(obs.shape[:2], self._gamma)
+        while live.any():
+            tick()
+            action, memo = agent.act(torch.from_numpy(obs).to(self._device), explore=False)
+            step = self._env.step(action.cpu().numpy())
+            total += np.where(step.valid, step.reward, 0)
+            length += step.valid
+            track.add(memo.get("value"), step.reward, step.terminated, step.valid)
+            ended = (step.terminated | step.truncated) & live
+            returns[ended] = total[ended]
+            live &= step.valid & ~ended
+            obs = step.next_obs
+        last = agent.act(torch.from_numpy(obs).to(self._device), explore=False)[1].get("value")
+        return Evaluation(returns, length, *track.means(last))
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """Return why the environments of a seed failed in the last evaluation."""
+        return self._env.failed
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._env.close()
+
+
+class _ValueTrack:
+    """Predicted values against realised discounted returns (van Hasselt et al. 2016, figure 3).
+
+    A truncated episode is continued by the value predicted for its last state.
+    """
+
+    def __init__(self, grid: tuple[int, ...], gamma: float) -> None:
+        self._gamma = gamma
+        self._rows: list[tuple[np.ndarray, ...]] = []
+        self._open = np.ones(grid, bool)  # not terminated, so a bootstrap is due
+
+    def add(self, value: Any, reward: Any, terminated: Any, valid: Any) -> None:
+        """Keep one tick."""
+        if value is not None:
+            self._rows.append((value.cpu().numpy(), np.asarray(reward), np.asarray(valid)))
+            self._open &= ~terminated
+
+    def means(self, last_value: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean predicted and realised values over the states met, ``[K]`` each."""
+        if not self._rows:
+            nothing = np.full(self._open.shape[0], np.nan)
+            return nothing, nothing
+        after = np.where(self._open, last_value.cpu().numpy(), 0.0)
+        predicted, realised, count = (np.zeros(after.shape) for _ in range(3))
+        for value, reward, valid in reversed(self._rows):
+            after = np.where(valid, reward + self._gamma * after, after)
+            predicted += np.where(valid, value, 0)
+            realised += np.where(valid, after, 0)
+            count += valid
+        states = np.maximum(count.sum(1), 1)
+        return predicted.sum(1) / states, realised.sum(1) / states
+
+
+def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
+    """Evaluate a finished run's weights on new episodes.
+
+    Returns:
+        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw.
+
+    Raises:
+        ConfigError: there is no run, or it has no weights.
+    """
+    record, env, agent = load_run(run_dir)
+    config = record["config"]
+    evaluator = Evaluator(
+        env, 1, episodes, config["evaluation"]["seed"], config["algo"].get("gamma", 1.0), _CPU
+    )
+    result = evaluator(agent)
+    evaluator.close()
+    returns = result.returns[0]
+    return {
+        "run_id": record["run_id"],
+        "episodes": episodes,
+        "mean": float(returns.mean()),
+        "std": float(returns.std(ddof=1)) if episodes > 1 else None,
+        "min": float(returns.min()),
+        "max": float(returns.max()),
+        "length": float(result.lengths[0].mean()),
+    }
+
+
+def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
+    """Return a finished run's record, its environment, and an agent of one seed that has learned.
+
+    Raises:
+        ConfigError: there is no run, or it has no weights.
+    """
+    record: RunRecord | None = records.read_json(run_dir / "run.json")
+    if record is None:
+        siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
+        raise unknown("run", run_dir.name, siblings)
+    if not (run_dir / WEIGHTS).exists():
+        raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
+    config = record["config"]
+    env = from_dict(config["env"])
+    torch.set_num_threads(config["threads"])
+    cls = agent_class(config["algo"]["agent"])
+    algo = cls.Config(**reveal(config["algo"], "algo"))
+    agent = cls(algo, make_spec(env, record["budget"]), [0], _CPU)
+    agent.load({"policy": checkpoint.load(run_dir / WEIGHTS)})
+    return record, env, agent

@@ -1,0 +1,259 @@
+"""Writes the run folders of a job: rows as they come, and how each run ended, at once."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..store import checkpoint, records, schema
+from ..store.job import Job
+from ..store.rows import Rows, read_rows, timed
+from ..tracking.wandb import WandbMirror, settle
+from . import video, watchdog
+
+Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
+
+
+class RunWriter:
+    """One run folder.
+
+    Args:
+        resume_at: step of the checkpoint that the run goes on from, None for a new run. Later rows
+            are dropped: they will be computed again.
+    """
+
+    def __init__(self, job: Job, k: int, resume_at: int | None) -> None:
+        self.folder = records.run_dir(job, job.run_ids[k])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = records.read_status(self.folder)
+        self._attempts = (before["attempts"] if before else 0) + 1
+        self._budget, self.state = job.config["budget"], schema.RUNNING
+        # of the last row; a seed that failed before the checkpoint has none behind it
+        self.step = min(before["global_step"], resume_at) if before and resume_at else 0
+        record = records.run_record(job, k)
+        records.write_json(self.folder / "run.json", record)
+        records.write_json(self.folder / "tracking.json", job.config["tracking"])
+        (self.folder / "error.txt").unlink(missing_ok=True)
+        (self.folder / "metrics.parquet").unlink(missing_ok=True)
+        if resume_at is None:
+            for name in (schema.BEST, schema.VIDEO):  # of an attempt that counts no longer
+                (self.folder / name).unlink(missing_ok=True)
+        self._metrics = Rows(self.folder / "metrics.jsonl")
+        self._timing = Rows(self.folder / "timing.jsonl")
+        for rows in (self._metrics, self._timing):
+            rows.truncate_to(-1 if resume_at is None else resume_at)
+        seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
+        self.best = max((x for x in seen if x is not None), default=-np.inf)
+        self.mirror = WandbMirror(record, self.folder, job.config["tracking"], resume_at)
+        self._write_status()
+
+    def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
+        """Append one row; the local file first, the mirror after it."""
+        self.step = step
+        stored = self._metrics.write({schema.STEP: step} | row)
+        self._timing.write({schema.STEP: step} | timing)
+        self.mirror.log(stored | timed(timing))
+
+    def end(
+        self,
+        state: str,
+        reason: str | None = None,
+        details: str | None = None,
+        failure: str | None = None,
+    ) -> None:
+        """Close the folder with a final state; a failure also leaves ``error.txt``."""
+        if self.state != schema.RUNNING:
+            return
+        self.state = state
+        if state == schema.FINISHED:
+            self._metrics.finish()
+        exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
+        if state == schema.FAILED:  # at once: W&B may take its time, and a full disk raises below
+            self._write_status(reason, exit_code, failure)
+            records.write_text(self.folder / "error.txt", (details or reason or "unknown") + "\n")
+        self._metrics.close()
+        self._timing.close()
+        self.mirror.finish(state, exit_code, reason)
+        self._write_status(reason, exit_code, failure)
+
+    def note_mirror(self) -> None:
+        """Write down how the mirror of a run that has ended came out: its last word."""
+        self._write_status(*self._outcome, sync=True)
+
+    def _write_status(
+        self,
+        reason: str | None = None,
+        exit_code: int | None = None,
+        failure: str | None = None,
+        sync: bool = False,
+    ) -> None:
+        self._outcome = reason, exit_code, failure
+        finished = self.state == schema.FINISHED
+        status = schema.Status(
+            state=self.state,
+            reason=reason,
+            failure=failure,
+            global_step=self.step,
+            budget=self._budget,
+            attempts=self._attempts,
+            exit_code=exit_code,
+            wandb=self.mirror.status,
+            size=self._metrics.path.stat().st_size if finished else None,
+            updated=time.time(),
+        )
+        records.write_json(self.folder / "status.json", status, sync)
+
+
+_BEAT = 1.0  # seconds between two heartbeats at least, where no row is due
+
+
+class Recorder:
+    """The K run folders of a job, and the heartbeat that progress displays read."""
+
+    def __init__(self, job: Job, resume_at: int | None, spent: tuple[float, float]) -> None:
+        self._job, self._began = job, (time.monotonic() - spent[0], time.process_time() - spent[1])
+        self.runs = [RunWriter(job, k, resume_at) for k in range(len(job.seeds))]
+        self._latest: dict[str, float | None] = {}
+        self.live = list(range(len(self.runs)))  # indices of the seeds that have not ended
+        self._beat(resume_at or 0)
+
+    def spent(self) -> tuple[float, float]:
+        """Return wall-clock and CPU seconds since the job began, earlier attempts included."""
+        return time.monotonic() - self._began[0], time.process_time() - self._began[1]
+
+    def write(self, step: int, columns: Columns) -> None:
+        """Append a row to every live run, without what it has no value for (NaN)."""
+        wall, cpu = self.spent()
+        for k in self.live:
+            row = {name: float(x[k]) for name, x in columns.items() if not np.isnan(x[k])}
+            self.runs[k].write(step, row, {"wall": wall, "cpu": cpu})
+        for name in (schema.TRAIN_RETURN, schema.EVAL_RETURN):
+            if name in columns and not np.isnan(columns[name]).all():
+                self._latest[name] = float(np.nanmean(columns[name]))
+        self._beat(step)
+
+    def renew(self, step: int) -> None:
+        """Renew the heartbeat now and then, where no row is due for long: in an evaluation."""
+        if time.monotonic() - self._beaten >= _BEAT:
+            self._beat(step)
+
+    def fail(self, k: int, reason: str, failure: str) -> None:
+        """End one seed's run; the others go on."""
+        self.runs[k].end(schema.FAILED, reason, None, failure)
+        self.live = [j for j in self.live if j != k]
+
+    def end(
+        self,
+        state: str,
+        reason: str | None = None,
+        details: str | None = None,
+        failure: str | None = None,
+    ) -> None:
+        """End every run that is still live, and wait for their mirrors."""
+        for run in self.runs:
+            run.end(state, reason, details, failure)
+        settle(run.mirror for run in self.runs)
+        for run in self.runs:
+            run.note_mirror()
+        self.live = []
+
+    def save_weights(self, k: int, policy: dict[str, Any]) -> None:
+        """Write what greedy acting needs of one seed."""
+        checkpoint.save(self.runs[k].folder / schema.WEIGHTS, checkpoint.take_seed(policy, k))
+
+    def save_best(self, returns: np.ndarray, policy: dict[str, Any]) -> None:
+        """Write the weights of the seeds whose periodic evaluation ``[K]`` is their best so far."""
+        for k in self.live:
+            if returns[k] > self.runs[k].best:
+                self.runs[k].best = float(returns[k])
+                path = self.runs[k].folder / schema.BEST
+                checkpoint.save(path, checkpoint.take_seed(policy, k))
+
+    def save_videos(self) -> None:
+        """Write a video of every live seed; one that fails costs a line."""
+        for k in self.live:
+            try:
+                video.record(self.runs[k].folder, watchdog.tick)
+            except Exception as error:
+                print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
+
+    def save_arrays(self, arrays: dict[str, Tensor]) -> None:
+        """Write each live seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
+        whole = {name: x.cpu().numpy() for name, x in arrays.items()}
+        for k in self.live:
+            path = self.runs[k].folder / schema.ARRAYS
+            path.parent.mkdir(exist_ok=True)
+            np.savez_compressed(path, **{name: x[k] for name, x in whole.items()})
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every run by its id."""
+        return {Path(run.folder).name: run.state for run in self.runs}
+
+    def _beat(self, step: int) -> None:
+        self._beaten = time.monotonic()
+        beat = {
+            "global_step": step,
+            "budget": self._job.config["budget"],
+            "wall": self.spent()[0],
+            "seeds": len(self.live),
+            "train_return": self._latest.get(schema.TRAIN_RETURN),
+            "eval_return": self._latest.get(schema.EVAL_RETURN),
+            "time": time.time(),
+            "pid": os.getpid(),
+        }
+        records.write_json(records.job_dir(self._job) / "heartbeat.json", beat)
+
+
+class Meter:
+    """Sums of metrics ``[K]`` on the device between two rows.
+
+    A metric named ``learned [K]`` says which seeds the others are of; without it, all.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int | Tensor] = {}
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Add one update's metrics."""
+        learned = metrics.get("learned")
+        count: int | Tensor = 1 if learned is None else learned.float()
+        for name, value in metrics.items():
+            if name == "learned":
+                continue
+            mine = value.clone() if learned is None else torch.where(learned, value, 0.0)
+            if name in self._sums:
+                self._sums[name].add_(mine)
+                self._counts[name] = self._counts[name] + count
+            else:
+                self._sums[name], self._counts[name] = mine, count
+
+    def drain(self) -> Columns:
+        """Return the means since the last call.
+
+        NaN where a seed learned nothing; a mean that is not finite is infinite.
+        """
+        columns: Columns = {}
+        for name, total in self._sums.items():
+            count = torch.as_tensor(self._counts[name]).expand_as(total).cpu().numpy()
+            mean = total.cpu().numpy() / np.maximum(count, 1)
+            columns[name] = np.where(count == 0, np.nan, np.where(np.isfinite(mean), mean, np.inf))
+        self._sums, self._counts = {}, {}
+        return columns
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums and counts."""
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from what ``state`` returned."""
+        self._sums = {name: s.to(device) for name, s in state["sums"].items()}
+        self._counts = {
+            name: n.to(device) if isinstance(n, Tensor) else n
+            for name, n in state["counts"].items()
+        }

@@ -1,0 +1,292 @@
+"""The training loop, the only one of the repository: act -> step -> observe -> update.
+
+A job's K seeds go through it together. What depends on time (checkpoints, the heartbeat) never
+changes what is computed, so an interrupted run ends bit-identical to an uninterrupted one.
+"""
+
+import ctypes
+import errno
+import gc
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from prism.algos.core.agent import HasArrays, Step
+
+from ..envs.config import from_dict
+from ..envs.make import make_spec
+from ..envs.table import vector_env
+from ..store import checkpoint, ledger, schema
+from ..store.agents import agent_class
+from ..store.job import Evaluation as EvaluationConfig
+from ..store.job import Job
+from ..util.secrets import reveal
+from ..util.signals import Stopped, stop_asked
+from . import saving, watchdog
+from .evaluate import Evaluation, Evaluator
+from .recorder import Columns, Meter, Recorder
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words
+
+
+def run_job(job: Job) -> None:
+    """Train a job's seeds to the end of their budget, from its checkpoint if it has one.
+
+    A seed that fails ends alone. SIGINT or SIGTERM checkpoints and stops. How each run ended stands
+    in its ``status.json``.
+    """
+    torch.set_num_threads(job.config["threads"])
+    keep_freed_memory()
+    training: Training | None = None
+    with stop_asked() as stopped:
+        try:
+            training = Training(job)
+            training.run(stopped)
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            if training:
+                training.recorder.end(schema.FAILED, reason, traceback.format_exc(), failure(error))
+            ledger.end(job, schema.FAILED, reason, traceback.format_exc(), failure(error), 1)
+        finally:
+            if training:
+                training.close()
+
+
+def failure(error: BaseException) -> str:
+    """Return the class of what a job raised."""
+    if isinstance(error, SystemExit):
+        return schema.EXIT
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return schema.DISK
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if memory or (isinstance(error, RuntimeError) and any(w in str(error) for w in _NO_MEMORY)):
+        return schema.OOM
+    return schema.EXCEPTION
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed: returning it costs a page fault per 4 kB of every update."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(parameter, 1 << 30)
+
+
+def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return what makes a tensor on the device of an array; on the host nothing is copied."""
+    if device.type == "cpu":
+        return torch.from_numpy
+    return lambda array: torch.from_numpy(array).to(device)
+
+
+_NONE = -1
+
+
+class Training:
+    """The state of a job in training."""
+
+    def __init__(self, job: Job) -> None:
+        config = job.config
+        self.job = job
+        self.budget: int = config["budget"]
+        self.device = torch.device(config["device"])
+        self._to_device = _transfer(self.device)
+        cls = agent_class(config["algo"]["agent"])
+        algo = cls.Config(**reveal(config["algo"], "algo"))
+        env, evaluation = from_dict(config["env"]), config["evaluation"]
+        gamma, lanes = config["algo"].get("gamma", 1.0), config["algo"].get("lanes", 1)
+        self.agent = cls(algo, make_spec(env, self.budget), job.seeds, self.device)
+        self.interacts, self.lanes = cls.interacts, lanes
+        self.env = vector_env(env, job.seeds, lanes, gamma=gamma, reset=config["algo"]["reset"])
+        self.evaluators = {
+            prefix: Evaluator(env, len(job.seeds), n, evaluation["seed"], gamma, self.device)
+            for prefix, n in (
+                ("eval", evaluation["periodic_episodes"]),
+                ("final", evaluation["episodes"]),
+            )
+        }
+        self.eval_every: int = EvaluationConfig.steps_between(evaluation["every"], self.budget)
+        self.log_every: int = config["log_every"] or max(1, self.budget // 200)
+        self.meter, self.step = Meter(), 0
+        self._owed = _NONE  # the step before the tick whose row is not written yet
+        self.saver = saving.Saver(job)
+        saved = self.saver.load()
+        if saved is not None:
+            self._load(saved)
+        spent = (saved["wall"], saved["cpu"]) if saved is not None else (0.0, 0.0)
+        self.recorder = Recorder(job, self.step if saved is not None else None, spent)
+        self._report_failed()
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Train until the budget is spent, every seed has failed, or somebody asks to stop."""
+        self._stopped = stopped
+        gc.freeze()  # what is alive now stays: the collector need not walk through it every time
+        try:
+            self._train()
+        except Stopped:
+            self._save()
+            self.recorder.end(schema.INTERRUPTED, "asked to stop")
+            return
+        finally:
+            gc.unfreeze()
+        policy = self.agent.state()["policy"]
+        for k in self.recorder.live:
+            self.recorder.save_weights(k, policy)
+        if self.job.config["tracking"].get("video"):
+            self.recorder.save_videos()
+        if isinstance(self.agent, HasArrays):
+            self.recorder.save_arrays(self.agent.arrays())
+        self.recorder.end(schema.FINISHED)
+        self.saver.remove()
+
+    def _train(self) -> None:
+        advance = self._interact if self.interacts else self._consume
+        self.obs = self._to_device(self.env.begin())
+        if self._owed != _NONE:
+            self._record(self._owed)
+        next_row = self._after(self.step)
+        while self.step < self.budget and self.recorder.live:
+            self._tick()
+            before = self.step
+            advance()
+            if self.step >= next_row:
+                self._record(before)
+                next_row = self._after(self.step)
+
+    def _tick(self) -> None:
+        """Show that the job lives; leave if a stop was asked for."""
+        watchdog.tick()
+        if self._stopped():
+            raise Stopped
+
+    def _evaluating(self) -> None:
+        """Do so at a step of an evaluation, which may take long."""
+        self._tick()
+        self.recorder.renew(self.step)
+
+    def _interact(self) -> None:
+        """Advance one tick: every lane of every seed takes one step."""
+        action, memo = self.agent.act(self.obs)
+        result = self.env.step(action.cpu().numpy())
+        next_obs, reward, terminated, truncated, valid = map(self._to_device, result)
+        self.agent.observe(
+            Step(self.obs, next_obs, action, reward, terminated, truncated, valid, memo)
+        )
+        metrics = self.agent.update()
+        if metrics:
+            self.meter.add(metrics)
+        if self.env.failed:
+            self._report_failed()
+        begun = self.env.begin()
+        self.obs = next_obs if begun is result.next_obs else self._to_device(begun)
+        self.step += self.lanes
+
+    def _consume(self) -> None:
+        """Advance an agent that does not interact: its updates say what they consumed."""
+        metrics = self.agent.update()
+        assert metrics is not None, "an agent that does not interact learns at every call"
+        self.step += int(metrics.pop("consumed").max())
+        self.meter.add(metrics)
+
+    def _after(self, step: int) -> int:
+        """Return the step behind ``step`` at which the next row is due."""
+        cadences = [every for every in (self.log_every, self.eval_every) if every > 0]
+        due: int = min(every * (step // every + 1) for every in cadences)
+        return min(self.budget, due)
+
+    def _crossed(self, every: int, before: int) -> bool:
+        """Whether a multiple of ``every`` lies in (before, step], or the budget is spent."""
+        if self.step >= self.budget:
+            return True
+        return every > 0 and self.step // every > before // every
+
+    def _record(self, before: int) -> None:
+        """Write the row that is due, evaluate if that is due, and save now and then.
+
+        A stop may come during an evaluation, which changes nothing: the row is then still owed.
+        """
+        self._owed = before
+        due = {"eval": self.eval_every > 0 and self._crossed(self.eval_every, before)}
+        due["final"] = self.step >= self.budget
+        results = {p: self.evaluators[p](self.agent, self._evaluating) for p in due if due[p]}
+        columns: Columns = {}
+        if self._crossed(self.log_every, before):
+            columns |= self._training_columns()
+        for prefix, result in results.items():
+            columns |= self._evaluation_columns(prefix, result)
+        self.recorder.write(self.step, columns)
+        if due["eval"] and self.job.config["tracking"].get("artifacts"):
+            returns, policy = results["eval"].returns.mean(1), self.agent.state()["policy"]
+            self.recorder.save_best(returns, policy)
+        self._owed = _NONE
+        if self.step < self.budget and self.saver.is_due(self.agent.state):
+            self._save()
+
+    def _training_columns(self) -> Columns:
+        columns, k = self.meter.drain(), len(self.job.seeds)
+        for name, values in columns.items():
+            if values.shape != (k,):
+                shape = list(values.shape)
+                raise ValueError(f"update() returns {name} of shape {shape}, not [K] = [{k}]")
+            for seed in np.flatnonzero(np.isinf(values)):
+                self.env.fail(int(seed), f"diverged: {name} is not finite at step {self.step}")
+        self._report_failed()
+        if not self.interacts:  # it lives elsewhere, and its metrics say how
+            return columns
+        episodes = self.env.drain()
+        nothing = (np.nan, np.nan)
+        means = [np.mean(done, axis=0) if done else nothing for done in episodes]
+        columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
+        columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
+        return columns
+
+    def _evaluation_columns(self, prefix: str, result: Evaluation) -> Columns:
+        for k, reason in self.evaluators[prefix].failed.items():
+            self.env.fail(k, f"evaluation: {reason}")
+        self._report_failed()
+        columns = {
+            f"{prefix}/return": result.returns.mean(1),
+            f"{prefix}/length": result.lengths.mean(1),
+        }
+        if prefix == "eval":
+            columns |= {
+                "value/predicted": result.predicted,
+                "value/realised": result.realised,
+                "value/bias": result.predicted - result.realised,
+            }
+        return columns
+
+    def _report_failed(self) -> None:
+        for k, reason in self.env.failed.items():
+            broken = "diverged: " in reason or "not finite" in reason
+            self.recorder.fail(k, reason, schema.NAN if broken else schema.EXCEPTION)
+
+    def _save(self) -> None:
+        wall, cpu = self.recorder.spent()
+        state = {
+            "agent": self.agent.state(),
+            "env": self.env.state(),
+            "meter": self.meter.state(),
+            "step": self.step,
+            "owed": self._owed,
+            "wall": wall,
+            "cpu": cpu,
+        }
+        self.saver.save(state)
+
+    def _load(self, state: checkpoint.State) -> None:
+        """Continue from a saved state."""
+        self.agent.load(state["agent"])
+        self.env.load(state["env"])
+        self.meter.load(state["meter"], self.device)
+        self.step, self._owed = state["step"], state["owed"]
+
+    def close(self) -> None:
+        """Close every environment."""
+        self.env.close()
+        for evaluator in self.evaluators.values():
+            evaluator.close()

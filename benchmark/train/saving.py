@@ -1,0 +1,112 @@
+"""When a job saves its state, and which saved state it goes on from."""
+
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ..store import checkpoint, provenance, records
+from ..store.checkpoint import Checkpoints, State
+from ..store.job import Job
+
+_SHARE = 0.02  # of the run's time that checkpoints may take
+_RATE = 2e8  # bytes per second, a guess before the first save tells
+
+
+class Saver:
+    """The checkpoints of one job: when they are due, and whether they still belong to its files."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.interval = job, job.config["checkpoint_every"]
+        self.checkpoints = Checkpoints(records.job_dir(job) / "checkpoint")
+        self._last, self._cost = time.monotonic(), 0.0
+
+    def is_due(self, state: Callable[[], State]) -> bool:
+        """Say whether to save now: the interval grows with what a save costs.
+
+        Args:
+            state: returns what would be saved, to guess the cost of the first save.
+        """
+        waited = time.monotonic() - self._last
+        if self.interval <= 0 or waited < self.interval:
+            return False
+        return waited > (self._cost or checkpoint.size(state()) / _RATE) / _SHARE
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint."""
+        began = time.monotonic()
+        rows = [_rows(self.job, run) for run in self.job.run_ids]
+        length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
+        seeds = torch.tensor(self.job.seeds)
+        code = provenance.code_hash(self.job.config)
+        own = {"code": code, "seeds": seeds, "rows": length, "rows_crc": crc}
+        self.checkpoints.save(state | own)
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def load(self) -> State | None:
+        """Return the newest state to go on from, or None; say why one is not used."""
+        for folder in self._folders():
+            for state in Checkpoints(folder).states():
+                try:
+                    mine = self._mine(state)
+                except _Unusable as why:
+                    print(f"checkpoint at step {state['step']} is not used: {why}", file=sys.stderr)
+                    continue
+                if folder != self.checkpoints.folder:  # the runs will not name it much longer
+                    self.checkpoints.save(mine)
+                return mine
+        return None
+
+    def remove(self) -> None:
+        """Delete the job's checkpoints."""
+        self.checkpoints.remove()
+
+    def _folders(self) -> list[Path]:
+        """Return where the seeds were saved: by the job that they were part of last, and by this.
+
+        The other job may have been this one with more seeds, or with others.
+        """
+        own = self.checkpoints.folder
+        record = records.read_json(records.run_dir(self.job, self.job.run_ids[0]) / "run.json")
+        if record is None or record["job_id"] == self.job.job_id:
+            return [own]
+        return [own.parent.parent / record["job_id"] / own.name, own]
+
+    def _mine(self, state: State) -> State:
+        """Return the part of a state that is of the job's seeds.
+
+        Raises:
+            _Unusable: the job cannot go on from it.
+        """
+        if state["code"] != provenance.code_hash(self.job.config):
+            raise _Unusable(f"it was made by other code ({state['code']})")
+        held = state["seeds"].tolist()
+        if absent := [seed for seed in self.job.seeds if seed not in held]:
+            raise _Unusable(f"it holds the seeds {_listed(held)}, not {_listed(absent)}")
+        if held != self.job.seeds:
+            state = checkpoint.take_seeds(state, [held.index(seed) for seed in self.job.seeds])
+        for k, run in enumerate(self.job.run_ids):
+            length = int(state["rows"][k])
+            data = _rows(self.job, run)[:length]
+            if (len(data), zlib.crc32(data)) != (length, int(state["rows_crc"][k])):
+                raise _Unusable(f"metrics.jsonl of {run} has lost rows that were written before it")
+        return state
+
+
+class _Unusable(Exception):
+    """Why a job cannot go on from a checkpoint."""
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _rows(job: Job, run: str) -> bytes:
+    try:
+        return (records.run_dir(job, run) / "metrics.jsonl").read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,97 @@
+"""A video of what a finished run has learned: its first evaluation episode, from saved weights.
+
+The agent, the environment and their streams are new ones, so that nothing of a training or of its
+evaluations can change. Needs no display.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from prism.algos.core.agent import Agent
+
+from ..envs.config import EnvConfig
+from ..envs.make import make_env
+from ..envs.vector import SeedVecEnv
+from ..store import schema
+from ..util import atomic
+from ..util.errors import ConfigError
+from .evaluate import load_run
+
+_FRAMES = 1_000  # of an episode that is longer, the first
+_SIDE = 400  # pixels; a larger picture is reduced
+_MODE = "rgb_array"
+_HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+if sys.platform == "linux":
+    _HEADLESS["MUJOCO_GL"] = "egl"
+
+
+def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:
+    """Write the video of a finished run into its folder and return where it is.
+
+    Args:
+        run_dir: of a run that has its weights.
+        tick: called at every step.
+
+    Raises:
+        ConfigError: there is no such run, or its environment cannot be rendered.
+    """
+    run, env, agent = load_run(run_dir)
+    for name, value in _HEADLESS.items():
+        os.environ.setdefault(name, value)
+    duration = _duration(env)
+    pictures = []
+    for frame in _frames(agent, env, run["config"]["evaluation"]["seed"]):
+        tick()
+        pictures.append(_picture(frame))
+    buffer = BytesIO()
+    pictures[0].save(
+        buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0
+    )
+    path = run_dir / schema.VIDEO
+    path.parent.mkdir(exist_ok=True)
+    atomic.write(path, buffer.getvalue())
+    return path
+
+
+def _duration(env: EnvConfig) -> int:
+    """Return an environment's milliseconds a frame; refuse one that cannot be rendered."""
+    bare = make_env(env, training=False)
+    metadata: dict[str, Any] = bare.unwrapped.metadata
+    bare.close()
+    if _MODE not in (metadata.get("render_modes") or ()):
+        raise ConfigError(f"env.id: {env.id} cannot be rendered: it has no render mode {_MODE!r}")
+    rate = float(metadata.get("render_fps") or 30)
+    return max(20, 10 * round(100 / rate))  # what the format knows, and browsers follow
+
+
+def _frames(agent: Agent, env: EnvConfig, seed: int) -> Iterator[np.ndarray]:
+    """Play the first of the evaluation's episodes greedily; yield a frame of every state."""
+    shown = replace(env, kwargs={**env.kwargs, "render_mode": _MODE})
+    lane = SeedVecEnv(shown, [seed], 1, training=False, reset="wait", purpose="eval")
+    obs, live, count = lane.reset(), True, 1
+    yield lane.render()
+    while live and count < _FRAMES:
+        action, _ = agent.act(torch.from_numpy(obs), explore=False)
+        step = lane.step(action.numpy())
+        if lane.failed:
+            raise RuntimeError(lane.failed[0])
+        obs, live = step.next_obs, not (step.terminated | step.truncated).any()
+        yield lane.render()
+        count += 1
+    lane.close()
+
+
+def _picture(frame: np.ndarray) -> Image.Image:
+    """Return a frame with its own 256 colours."""
+    image = Image.fromarray(np.asarray(frame, np.uint8))
+    factor = -(-max(image.size) // _SIDE)
+    return (image.reduce(factor) if factor > 1 else image).quantize(256)

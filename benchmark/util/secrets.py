@@ -1,0 +1,174 @@
+"""Keeps keys, tokens and passwords out of every file of the store.
+
+What counts as secret: the values of environment variables and config keys that are called like one,
+the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
+rest of the process, so that a traceback that quotes it is cleaned too.
+
+A config may name a value by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
+reference, whatever it is called; only the process that builds the environment or the agent reveals
+it. What is revealed is hidden in texts if its key or variable is called like a secret.
+"""
+
+import netrc
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, TextIO
+
+from .errors import ConfigError
+
+HIDDEN = "[hidden]"
+_SHORTEST = 8  # a shorter value would take harmless text with it
+_WORDS = {
+    *("token", "secret", "password", "passwd", "passphrase", "apikey", "credential", "credentials"),
+}
+_FORMS = (
+    r"wandb_v\d_\w{20,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
+    r"|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}"
+)
+_REFERENCE = re.compile(r"\$\{oc\.env:([^{},]+)\}")
+_seen: set[str] = set()  # secret config values of this process
+
+
+@cache
+def is_secret(name: str) -> bool:
+    """Say whether something called ``name`` is to be hidden: API_KEY and hf_token, not key."""
+    words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return bool(_WORDS & set(words)) or (len(words) > 1 and words[-1] == "key")
+
+
+def clean(value: Any) -> Any:
+    """Return JSON-able data with every secret in it hidden, under whatever key it stands."""
+    notice(value)
+    return _clean(value, _known())
+
+
+def notice(value: Any) -> None:
+    """Remember the secrets in a config, before anything quotes them."""
+    _seen.update(_secret_entries(value))
+
+
+def clean_text(text: str) -> str:
+    """Return text with every known secret in it hidden."""
+    return _known().sub(HIDDEN, text)
+
+
+def is_reference(text: str, name: str) -> bool:
+    """Say whether a value, of a key called ``name``, is safe: its secrets are in the environment.
+
+    "Bearer ${oc.env:NAME}" is; what is long beside the reference may be a secret too.
+    """
+    rest = _REFERENCE.sub("", text)
+    known = clean_text(text) != text or (is_secret(name) and len(rest) >= _SHORTEST)
+    return rest != text and "${" not in rest and not known
+
+
+def reveal(config: Any, key: str) -> Any:
+    """Return part of a job's config with what its references refer to.
+
+    Args:
+        config: plain data.
+        key: what it is called, for messages.
+
+    Raises:
+        ConfigError: a variable is not set, or the value has been hidden.
+    """
+    if isinstance(config, Mapping):
+        return {name: reveal(x, f"{key}.{name}") for name, x in config.items()}
+    if isinstance(config, list):
+        return [reveal(x, f"{key}.{i}") for i, x in enumerate(config)]
+    if not isinstance(config, str):
+        return config
+    if HIDDEN in config:
+        raise ConfigError(f"{key}: is hidden in this record; run it with {key}='${{oc.env:NAME}}'")
+    for name in _REFERENCE.findall(config):
+        if name not in os.environ:
+            raise ConfigError(f"{key}: the environment variable {name} is not set here")
+        secret = is_secret(name) or is_secret(key.rpartition(".")[2])
+        if secret and len(os.environ[name]) >= _SHORTEST:
+            _seen.add(os.environ[name])
+    return _REFERENCE.sub(lambda found: os.environ[found[1]], config)
+
+
+def followed(config: Any, key: str = "") -> Any:
+    """Return part of a job's config with the values of references, but for those of secrets.
+
+    It says what a run is: another data set makes another run, another password does not.
+    """
+    if isinstance(config, Mapping):
+        return {name: followed(x, str(name)) for name, x in config.items()}
+    if isinstance(config, list):
+        return [followed(x, key) for x in config]
+    if not isinstance(config, str) or "${" not in config or is_secret(key):
+        return config
+
+    def value(found: re.Match[str]) -> str:
+        text = os.environ.get(found[1], found[0])
+        return found[0] if is_secret(found[1]) or clean_text(text) != text else text
+
+    return _REFERENCE.sub(value, config)
+
+
+class CleanStream:
+    """A text stream that hides secrets in what is written to another."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write cleaned text."""
+        return self._stream.write(clean_text(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _secret_entries(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, x in value.items():
+            if isinstance(x, str) and _hideable(x) and is_secret(str(key)):
+                yield x
+            yield from _secret_entries(x)
+    elif isinstance(value, list | tuple):
+        for x in value:
+            yield from _secret_entries(x)
+
+
+def _hideable(text: str) -> bool:
+    return len(text) >= _SHORTEST and HIDDEN not in text and not _REFERENCE.search(text)
+
+
+def _clean(value: Any, secrets: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return secrets.sub(HIDDEN, value)
+    if isinstance(value, Mapping):
+        return {key: _clean(x, secrets) for key, x in value.items()}
+    return [_clean(x, secrets) for x in value] if isinstance(value, list | tuple) else value
+
+
+def _known() -> re.Pattern[str]:
+    """Return what matches every secret that is known by now."""
+    return _pattern(frozenset({*_of_environment(), *_seen}))
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and is_secret(name):
+            yield value
+    yield from _of_netrc(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
+
+
+@cache
+def _of_netrc(path: str) -> tuple[str, ...]:
+    try:
+        hosts = netrc.netrc(path).hosts.values()
+    except (OSError, netrc.NetrcParseError):
+        return ()
+    return tuple(word for *_, word in hosts if word and len(word) >= _SHORTEST)
+
+
+@cache
+def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(secrets, key=len, reverse=True)
+    return re.compile("|".join([*map(re.escape, longest_first), rf"\b(?:{_FORMS})"]))

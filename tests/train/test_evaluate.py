@@ -1,0 +1,47 @@
+"""Evaluation: what a seed is said to do must not depend on the seeds beside it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.train.evaluate import Evaluation, Evaluator
+
+CLIFF = {"name": "cliff", "id": "CliffWalking-v1", "horizon": 60}
+START, CORNER = 36, 35  # of the cliff's states: below the cliff's left end, above the goal
+UP, RIGHT, DOWN, LEFT = range(4)
+
+
+class Walkers:
+    """An agent whose seeds walk along the cliff to the goal, or stay where they are."""
+
+    def __init__(self, *walks: bool) -> None:
+        self.walks = torch.tensor(walks)[:, None]
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        state = obs.argmax(-1)
+        path = torch.where(state == START, UP, torch.where(state == CORNER, DOWN, RIGHT))
+        return torch.where(self.walks, path, LEFT), {"value": -state.float()}
+
+
+def evaluated(table: bool, *walks: bool) -> Evaluation:
+    env = EnvConfig(**CLIFF, table=table)
+    evaluator = Evaluator(env, len(walks), 2, 5, 0.9, torch.device("cpu"))
+    agent: Any = Walkers(*walks)
+    outcome = evaluator(agent)
+    evaluator.close()
+    return outcome
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_a_short_episode_is_the_same_beside_a_long_one(table: bool) -> None:
+    alone, beside = evaluated(table, True), evaluated(table, True, False)
+    for ours, theirs in zip(alone, beside, strict=True):
+        assert np.array_equal(ours[0], theirs[0])
+    assert alone.returns.tolist() == [[-13.0, -13.0]] and alone.lengths.tolist() == [[13, 13]]
+    assert beside.lengths.tolist() == [[13, 13], [60, 60]]
+    to_go = [-(1 - 0.9**n) / (1 - 0.9) for n in range(1, 14)]
+    assert alone.realised == pytest.approx([np.mean(to_go)])
