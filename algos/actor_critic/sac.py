@@ -34,7 +34,7 @@ TEMPERATURES = ("learned", "fixed")
 class SACConfig(OffPolicyConfig):
     """Every setting of SAC; the defaults are those of Haarnoja et al. 2018b, appendix D."""
 
-    agent: str = "prism.algos.actor_critic.sac:SAC"
+    agent: str = "sac"
     name: str = "sac"
     label: str = "SAC"
 

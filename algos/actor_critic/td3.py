@@ -34,7 +34,7 @@ from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
 class TD3Config(OffPolicyConfig):
     """Every setting of TD3 and DDPG; the defaults are TD3's (Fujimoto et al. 2018, section 6.1)."""
 
-    agent: str = "prism.algos.actor_critic.td3:TD3"
+    agent: str = "td3"
     name: str = "td3"
     label: str = "TD3"
     hidden: list[int] = field(default_factory=lambda: [400, 300])

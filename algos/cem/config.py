@@ -21,7 +21,7 @@ class CEMConfig:
     An iteration is ``lanes x rounds`` sessions.
     """
 
-    agent: str = "prism.algos.cem.cem:CEM"
+    agent: str = "cem"
     name: str = "cem"
     label: str = "CEM"
     lanes: int = 20  # sessions sampled at once
@@ -94,7 +94,7 @@ COMPONENTS = (
 class CEMParamsConfig:
     """Over the parameters of a policy: a candidate a lane, one episode each."""
 
-    agent: str = "prism.algos.cem.params:CEMParams"
+    agent: str = "cem_params"
     name: str = "cem_params"
     label: str = "CEM over parameters"
     lanes: int = 25  # candidates of an iteration

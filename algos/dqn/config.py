@@ -57,7 +57,7 @@ class DQNConfig:
     every 10 steps), so that presets state only what makes them themselves.
     """
 
-    agent: str = "prism.algos.dqn.dqn:DQN"
+    agent: str = "dqn"
     name: str = "dqn"
     label: str = "DQN"
     lanes: int = 1  # environments per seed

@@ -12,7 +12,7 @@ METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluat
 class PlanningConfig:
     """Every setting; a sweep backs up each state once, and a step of the budget is one backup."""
 
-    agent: str = "prism.algos.planning.planner:Planner"
+    agent: str = "planning"
     name: str = "value_iteration"
     label: str = "Value iteration"
     lanes: int = 1

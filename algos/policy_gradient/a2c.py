@@ -31,7 +31,7 @@ CRITICS = ("v", "q")
 class A2CConfig(PolicyGradientConfig):
     """Stable-Baselines3's defaults."""
 
-    agent: str = "prism.algos.policy_gradient.a2c:A2C"
+    agent: str = "a2c"
     name: str = "a2c"
     label: str = "A2C"
     lanes: int = 8

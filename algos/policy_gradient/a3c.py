@@ -38,7 +38,7 @@ _WAIT = 1.0  # seconds between two looks at whether every worker lives
 class A3CConfig(A2CConfig):
     """A2C's settings, one environment a worker, the paper's entropy, half the value's weight."""
 
-    agent: str = "prism.algos.policy_gradient.a3c:A3C"
+    agent: str = "a3c"
     name: str = "a3c"
     label: str = "A3C"
     lanes: int = 1  # environments of a worker

@@ -35,7 +35,7 @@ class GRPOConfig(PolicyGradientConfig):
 
     RESETS: ClassVar[tuple[str, ...]] = ("shared",)
 
-    agent: str = "prism.algos.policy_gradient.grpo:GRPO"
+    agent: str = "grpo"
     name: str = "grpo"
     label: str = "GRPO"
     lanes: int = 8  # G, the size of a group

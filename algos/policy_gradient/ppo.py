@@ -38,7 +38,7 @@ SURROGATES = ("clip", "kl", "none")
 class PPOConfig(PolicyGradientConfig):
     """CleanRL's defaults for classic control (ppo.py), so that presets state what differs."""
 
-    agent: str = "prism.algos.policy_gradient.ppo:PPO"
+    agent: str = "ppo"
     name: str = "ppo"
     label: str = "PPO"
     anneal: bool = True

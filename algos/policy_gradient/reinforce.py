@@ -36,7 +36,7 @@ class ReinforceConfig(PolicyGradientConfig):
 
     RESETS: ClassVar[tuple[str, ...]] = ("wait",)
 
-    agent: str = "prism.algos.policy_gradient.reinforce:Reinforce"
+    agent: str = "reinforce"
     name: str = "reinforce"
     label: str = "REINFORCE"
     lanes: int = 8  # episodes per update

@@ -32,7 +32,7 @@ from .config import PolicyGradientConfig, check_batches
 class TRPOConfig(PolicyGradientConfig):
     """sb3-contrib's defaults, with rollouts for a laptop; ``lr`` is the critic's."""
 
-    agent: str = "prism.algos.policy_gradient.trpo:TRPO"
+    agent: str = "trpo"
     name: str = "trpo"
     label: str = "TRPO"
     lr: float = 1e-3

@@ -47,7 +47,7 @@ class Behaviour:
 class TabularConfig:
     """Every setting; a preset names its ``rule`` and what the rule looks at."""
 
-    agent: str = "prism.algos.tabular.agent:Tabular"
+    agent: str = "tabular"
     name: str = "q_learning"
     label: str = "Q-learning"
     lanes: int = 1  # environments per seed; they take turns at the one table

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..plan.executors import OPTIONS, LocalOptions, RayOptions, SlurmOptions
 from ..store import leases, ledger, provenance, records, schema
+from ..store.agents import agent_path
 from ..store.job import Job, Sweep
 from ..train.runner import run_job
 from ..util.errors import ConfigError, unknown
@@ -55,7 +56,7 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
                 f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
             )
         preload = {run.__module__, "prism.benchmark.cli.main"}
-        preload |= {job.config["algo"]["agent"].partition(":")[0] for job in jobs}
+        preload |= {agent_path(job.config["algo"]["agent"]).partition(":")[0] for job in jobs}
         if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
             preload.add("wandb")
         return Local(run, sorted(preload), threads, told)

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from omegaconf.errors import (
 
 from ..envs.config import EnvConfig
 from ..envs.config import validate as validate_env
-from ..store.agents import agent_class
+from ..store.agents import agent_class, agent_name, registered
 from ..store.job import Evaluation, Limits, Retry
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import clean, is_reference, notice
@@ -37,22 +36,6 @@ from .executors import OPTIONS, Options
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FOLDERS_VARIABLE = "PRISM_CONF"
-# Schemas of conf/algo; an installed package adds its own by the entry-point group "prism.agents".
-AGENTS = {
-    "dqn": "prism.algos.dqn.dqn:DQN",
-    "tabular": "prism.algos.tabular.agent:Tabular",
-    "cem": "prism.algos.cem.cem:CEM",
-    "cem_params": "prism.algos.cem.params:CEMParams",
-    "planning": "prism.algos.planning.planner:Planner",
-    "a2c": "prism.algos.policy_gradient.a2c:A2C",
-    "a3c": "prism.algos.policy_gradient.a3c:A3C",
-    "grpo": "prism.algos.policy_gradient.grpo:GRPO",
-    "ppo": "prism.algos.policy_gradient.ppo:PPO",
-    "sac": "prism.algos.actor_critic.sac:SAC",
-    "td3": "prism.algos.actor_critic.td3:TD3",
-    "reinforce": "prism.algos.policy_gradient.reinforce:Reinforce",
-    "trpo": "prism.algos.policy_gradient.trpo:TRPO",
-}
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (
     *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
@@ -124,11 +107,10 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=Root)
     store.store(group="schema", name="env", node=EnvConfig)
-    agents = AGENTS | {entry.name: entry.value for entry in entry_points(group="prism.agents")}
-    for name, path in agents.items():
-        node: Any = {"agent": path}  # one that cannot be imported is told of where it is used
+    for name in registered():
+        node: Any = {"agent": name}  # one that cannot be imported is told of where it is used
         with suppress(ConfigError):
-            node = agent_class(path).Config
+            node = agent_class(name).Config
         store.store(group="schema", name=name, node=node)
     for name, options in OPTIONS.items():
         store.store(group="hydra/launcher", name=name, node=options)
@@ -196,8 +178,7 @@ def _fields(schema: str) -> Iterable[str]:
 
 def _unknown_schema(name: str) -> ConfigError:
     """Return the error for an agent that a file in ``algo`` builds on and nobody provides."""
-    known = [*AGENTS, *(entry.name for entry in entry_points(group="prism.agents"))]
-    reason = unknown("schema", name, [*known, "env"])
+    reason = unknown("schema", name, [*registered(), "env"])
     return ConfigError(
         f"{reason}; an agent of yours is known once its package is installed and names it in the"
         " entry-point group prism.agents"
@@ -417,6 +398,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
             plain[key] = _storable(plain[key], raw, key)
     check_device(plain["device"])
     validate_env(build(config, "env"))
+    plain["algo"]["agent"] = agent_name(plain["algo"]["agent"])
     return {key: plain[key] for key in JOB_KEYS}
 
 

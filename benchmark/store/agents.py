@@ -1,13 +1,31 @@
-"""Find an agent by its config string ``"module:Class"``, and hold it to the contract."""
+"""Agents by registered name ("dqn") or class ("module:Class"), held to the contract."""
 
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 from prism.algos.core.agent import Agent
 
-from ..util.errors import ConfigError
+from ..util.errors import ConfigError, unknown
 
+# Our own; an installed package adds its own by the entry-point group "prism.agents".
+_OURS = {
+    "dqn": "prism.algos.dqn.dqn:DQN",
+    "tabular": "prism.algos.tabular.agent:Tabular",
+    "cem": "prism.algos.cem.cem:CEM",
+    "cem_params": "prism.algos.cem.params:CEMParams",
+    "planning": "prism.algos.planning.planner:Planner",
+    "a2c": "prism.algos.policy_gradient.a2c:A2C",
+    "a3c": "prism.algos.policy_gradient.a3c:A3C",
+    "grpo": "prism.algos.policy_gradient.grpo:GRPO",
+    "ppo": "prism.algos.policy_gradient.ppo:PPO",
+    "sac": "prism.algos.actor_critic.sac:SAC",
+    "td3": "prism.algos.actor_critic.td3:TD3",
+    "reinforce": "prism.algos.policy_gradient.reinforce:Reinforce",
+    "trpo": "prism.algos.policy_gradient.trpo:TRPO",
+}
 _MEMBERS = (
     *("Config", "COMPONENTS", "max_seeds", "interacts"),
     *("unsupported", "act", "observe", "update", "state", "load"),
@@ -15,27 +33,55 @@ _MEMBERS = (
 _SETTINGS = ("agent", "lanes", "reset")  # of every Config
 
 
-def agent_class(path: str) -> type[Agent]:
-    """Return the class that ``"module:Class"`` names.
+@cache
+def registered() -> dict[str, str]:
+    """Return the class, as "module:Class", of every agent that has a name."""
+    return {entry.name: entry.value for entry in entry_points(group="prism.agents")} | _OURS
+
+
+def agent_name(agent: str) -> str:
+    """Return what a run's record calls an agent: its name if it has one, so that code may move."""
+    return next((name for name, path in registered().items() if path == agent), agent)
+
+
+def agent_path(agent: str) -> str:
+    """Return an agent's class as "module:Class".
 
     Raises:
-        ConfigError: the string has another form or names nothing that can be imported, or the class
-            lacks a part of the contract.
+        ConfigError: there is no agent of that name, or the text has another form.
     """
-    module, _, name = str(path).partition(":")
+    if ":" in agent:
+        return agent
+    if agent not in registered():
+        raise unknown("algo.agent", agent, [*registered(), "module:Class"])
+    return registered()[agent]
+
+
+def agent_class(agent: str) -> type[Agent]:
+    """Return the class of an agent.
+
+    Args:
+        agent: a registered name, or "module:Class".
+
+    Raises:
+        ConfigError: the string names nothing that can be imported, or the class lacks a part of the
+            contract.
+    """
+    module, _, name = (path := agent_path(str(agent))).partition(":")
     if not module or not name:
-        raise ConfigError(f"algo.agent must name a class as 'module:Class', got {path!r}")
+        raise ConfigError(f"algo.agent={agent}: say a registered name, or module:Class")
     try:
         found: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"algo.agent={path} cannot be imported: {error}") from None
+        where = agent if agent == path else f"{agent} ({path})"
+        raise ConfigError(f"algo.agent={where} cannot be imported: {error}") from None
     if missing := _missing(found):
         raise ConfigError(
-            f"algo.agent={path} lacks {', '.join(missing)}; the whole contract is Agent in"
+            f"algo.agent={agent} lacks {', '.join(missing)}; the whole contract is Agent in"
             " algos/core/agent.py"
         )
-    agent: type[Agent] = found
-    return agent
+    cls: type[Agent] = found
+    return cls
 
 
 def _missing(found: Any) -> list[str]:

@@ -11,7 +11,7 @@ from ..envs.config import EnvConfig
 from ..envs.simulators import simulators
 from ..util.secrets import followed
 from ..util.versions import version
-from .agents import agent_class
+from .agents import agent_class, agent_name
 from .job import Evaluation
 
 # Names, scores and the budget's source say nothing about what is computed.
@@ -71,7 +71,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         evaluation["every"] = None  # the default, said in numbers
     algo, env = followed(config["algo"]), followed(config["env"])
     return {
-        "agent": algo["agent"],
+        "agent": agent_name(algo["agent"]),
         "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
         "env": _differing(env, _defaults(EnvConfig)),
         "evaluation": _differing(evaluation, _defaults(Evaluation)),

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..util import atomic
 from ..util.secrets import clean_text
+from .agents import agent_path
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
@@ -22,8 +23,8 @@ def code_hash(config: Mapping[str, Any] | None = None) -> str:
 
     Where a config's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
     """
-    named = (config["algo"]["agent"], config["env"].get("imports") or "") if config else ()
-    others = {re.split("[.:]", name)[0] for name in named} - {"", "prism"}
+    named = (agent_path(config["algo"]["agent"]), config["env"].get("imports")) if config else ()
+    others = {re.split("[.:]", name)[0] for name in named if name} - {"prism"}
     ours = _hash_of(*_PACKAGES)[:12]
     return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours
 

@@ -11,6 +11,7 @@ from prism.benchmark.cli.main import main
 from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import records
+from prism.benchmark.store.agents import registered
 
 RUN = ["algo=dqn", "env=cartpole"]
 QUICK = [
@@ -247,7 +248,7 @@ def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
     elsewhere, monkeypatch, capsys
 ):
     monkeypatch.setenv("PRISM_CONF", "")
-    monkeypatch.setitem(cfg.AGENTS, "broken", "no_such_package.agent:Agent")
+    monkeypatch.setitem(registered(), "broken", "no_such_package.agent:Agent")
     folder = elsewhere / "mine" / "algo"
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("defaults: [/schema/broken@_here_, _self_]\nname: broken\n")
@@ -256,7 +257,7 @@ def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
     assert main(["algo=dqn", *words]) == 0
     capsys.readouterr()
     assert main(["algo=broken", *words]) == 2
-    assert "algo.agent=no_such_package.agent:Agent cannot be imported" in (
+    assert "algo.agent=broken (no_such_package.agent:Agent) cannot be imported" in (
         told := capsys.readouterr().err
     )
     assert "No module named 'no_such_package'" in told and told.count("\n") == 1

@@ -32,7 +32,7 @@ def test_a_run_is_a_grid_of_one():
     assert job.study_dir == str(Path("results/adhoc").absolute())
     assert set(job.config) == set(cfg.JOB_KEYS)
     assert job.config["budget"] == 1234
-    assert job.config["algo"]["agent"] == "prism.algos.dqn.dqn:DQN"
+    assert job.config["algo"]["agent"] == "dqn"
     assert len(job.run_ids) == 1
 
 
@@ -97,7 +97,7 @@ def test_everything_off_says_what_else_differs_from_the_base():
     none = variant("algo=rainbow", "components=none", *words)
     (full,) = sweep(("algo=rainbow", *words)).jobs
     (base,) = sweep(("algo=dqn", *words)).jobs
-    off = {key for c in agent_class("prism.algos.dqn.dqn:DQN").COMPONENTS for key in c.off}
+    off = {key for c in agent_class("dqn").COMPONENTS for key in c.off}
     wanted = {
         key: value
         for key, value in full.config["algo"].items()
@@ -170,7 +170,7 @@ def test_two_cells_of_one_name_are_refused(monkeypatch):
 
 
 def test_agents_that_do_not_batch_get_a_job_per_seed(monkeypatch):
-    monkeypatch.setattr(agent_class("prism.algos.dqn.dqn:DQN"), "max_seeds", 2)
+    monkeypatch.setattr(agent_class("dqn"), "max_seeds", 2)
     found = cells("algo=dqn", "env=acrobot", "seed=range(10,15)")
     assert [own for *_, own in found] == [[10, 11], [12, 13], [14]]
 

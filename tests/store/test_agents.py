@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from prism.algos.dqn.dqn import DQN
-from prism.benchmark.plan.config import AGENTS
-from prism.benchmark.store.agents import agent_class
+from prism.benchmark.store.agents import agent_class, agent_name, registered
 from prism.benchmark.util.errors import ConfigError
 
 
@@ -27,9 +26,12 @@ class Halfway:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", AGENTS.values())
-def test_every_agent_of_ours_keeps_the_contract(path):
-    assert agent_class(path).__name__ == path.partition(":")[2]
+@pytest.mark.parametrize("name", registered())
+def test_every_agent_of_ours_keeps_the_contract(name):
+    path = registered()[name]
+    assert agent_class(name).__name__ == path.partition(":")[2]
+    assert agent_class(name) is agent_class(path)
+    assert agent_name(path) == agent_name(name) == agent_class(name).Config().agent == name
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,9 @@ def test_every_agent_of_ours_keeps_the_contract(path):
     [
         (f"{__name__}:Halfway", "lacks max_seeds, interacts, observe, Config.lanes, Config.reset;"),
         ("prism.algos.dqn.config:DQNConfig", "lacks Config, COMPONENTS, max_seeds, interacts,"),
-        ("prism.algos.dqn.dqn", "must name a class as 'module:Class'"),
+        ("prism.algos.dqn.dqn", "unknown 'prism.algos.dqn.dqn'"),
+        ("dqm", "nearest: dqn"),
+        ("dqn:", "say a registered name, or module:Class"),
         ("prism.algos.dqn.dqn:DQM", "has no attribute 'DQM'"),
         ("algos.dqm.dqn:DQN", "cannot be imported: No module named 'algos.dqm'"),
     ],
