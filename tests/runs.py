@@ -40,15 +40,15 @@ def job(
             **dotted,
         }.items():
             cfg.assign(config, key, value)
-        plain = cfg.resolved(config)
+        spec = cfg.resolved(config)
     variant = schema.Variant(
         label=algo, kind=schema.PRESET, base=algo, full=algo, on=[], off=[], component=None,
         overrides={},
     )  # fmt: skip
-    run_ids = [identity.run_id(plain, algo, env, seed) for seed in seeds]
-    job_id = identity.job_id(plain, algo, env, seeds)
+    run_ids = [identity.run_id(spec, algo, env, seed) for seed in seeds]
+    job_id = identity.job_id(spec, algo, env, seeds)
     return Job(
-        "test", str(folder), job_id, algo, env, variant, plain, None, list(seeds), run_ids
+        "test", str(folder), job_id, algo, env, variant, spec, None, list(seeds), run_ids
     )  # fmt: skip
 
 

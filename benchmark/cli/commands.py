@@ -32,7 +32,7 @@ def listing(plan: Sweep, launcher: Options) -> str:
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
-        budget = f"{job.config['budget']:,}"
+        budget = f"{job.spec.budget:,}"
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
     cells = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
@@ -40,7 +40,7 @@ def listing(plan: Sweep, launcher: Options) -> str:
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
-    threads = max(job.config["threads"] for job in plan.jobs)
+    threads = max(job.spec.threads for job in plan.jobs)
     cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))
     return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
 

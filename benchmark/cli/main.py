@@ -131,7 +131,7 @@ def _sweep(words: list[str]) -> int:
     todo = remaining(plan)
     _enter_hydra(["-m", *hydra_words, f"hydra.sweeper.arguments=[{quoted}]"])
     ended = {status["state"] for job in plan.jobs for status in statuses(job)}
-    tracked = any(job.config["tracking"]["wandb"] != "disabled" for job in todo)
+    tracked = any(job.spec.tracking.wandb != "disabled" for job in todo)
     if tracked and plan.study != Root.name and ended <= {FINISHED, FAILED}:
         from ..tracking.push import mirror_study
 

@@ -41,7 +41,7 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
     Raises:
         ConfigError: no such executor, or what it needs is not here.
     """
-    threads = max((job.config["threads"] for job in jobs), default=1)
+    threads = max((job.spec.threads for job in jobs), default=1)
     if name not in OPTIONS:
         raise unknown("hydra.launcher.executor", name, OPTIONS)
     told = OPTIONS[name](**options)
@@ -50,14 +50,14 @@ def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: R
     if isinstance(told, RayOptions):
         return Ray(run, threads, told)
     if isinstance(told, LocalOptions):
-        single = {d for job in jobs if (d := job.config["device"]).startswith("cuda:")}
+        single = {d for job in jobs if (d := job.spec.device).startswith("cuda:")}
         if told.devices and single:
             raise ConfigError(
                 f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
             )
         preload = {run.__module__, "prism.benchmark.cli.main"}
-        preload |= {agent_path(job.config["algo"]["agent"]).partition(":")[0] for job in jobs}
-        if any(job.config["tracking"]["wandb"] != "disabled" for job in jobs):
+        preload |= {agent_path(job.spec.algo.agent).partition(":")[0] for job in jobs}
+        if any(job.spec.tracking.wandb != "disabled" for job in jobs):
             preload.add("wandb")
         return Local(run, sorted(preload), threads, told)
     return Inline(run)
@@ -73,7 +73,7 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
     """
     jobs = ledger.remaining(sweep)
     ledger.write_plan(sweep)
-    if any(job.config["tracking"]["git_diff"] for job in sweep.jobs):
+    if any(job.spec.tracking.git_diff for job in sweep.jobs):
         with suppress(OSError):  # a full disk is the jobs' concern
             provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
@@ -177,8 +177,8 @@ class _Drive:
 
     def _has_room(self, job: Job) -> bool:
         """Say whether a job fits beside those that run; one beyond all slots runs alone."""
-        busy = sum(other.cpus for other in self.runner.running.values())
-        return not busy or busy + job.cpus <= self.runner.slots
+        busy = sum(other.spec.cpus for other in self.runner.running.values())
+        return not busy or busy + job.spec.cpus <= self.runner.slots
 
     def _claim(self, job: Job) -> Job | None:
         """Return what is due of a job, claimed; None if another process has it or had it."""
@@ -245,7 +245,7 @@ class _Drive:
                 self.queue.append(rest)
         now = time.monotonic()
         for job in list(self.runner.running.values()):
-            hang = job.config["limits"]["hang"]
+            hang = job.spec.limits.hang
             claim = records.read_passing(leases.path_of(job))
             beat, since = self.beats.get(job.job_id, (-1, now))
             if claim is None or claim["beat"] != beat:

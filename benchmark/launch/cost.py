@@ -4,18 +4,19 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..envs.config import from_dict, registered
+from ..envs.config import registered
 from ..store import checkpoint, records, schema
-from ..store.job import Evaluation, Job
+from ..store.job import Job
+from ..store.spec import RunSpec
 
 if TYPE_CHECKING:
     from ..train.runner import Training
@@ -45,12 +46,11 @@ class Cost:
     busy: float
     disk: float
 
-    def seconds(self, config: Mapping[str, Any]) -> float:
-        """Return the seconds of a job with a config's budget and evaluations."""
-        budget: int = config["budget"]
-        every = Evaluation.steps_between(config["evaluation"]["every"], budget)
-        evaluations = budget // every if every else 0
-        training = max(0.0, self.start + self.step * budget)
+    def seconds(self, spec: RunSpec) -> float:
+        """Return the seconds of a job with the budget and the evaluations of a run."""
+        every = spec.evaluate_every
+        evaluations = spec.budget // every if every else 0
+        training = max(0.0, self.start + self.step * spec.budget)
         return START + training + self.evaluation * evaluations + self.final
 
 
@@ -59,10 +59,11 @@ def fitted(folder: Path) -> Cost | None:
     times, rows = _rows(folder / "timing.jsonl"), _rows(folder / "metrics.jsonl")
     if not rows or len(times) != len(rows):
         return None
-    config = records.read_json(folder / "run.json")["config"]
-    clock, busy = _clock(config)
+    config = records.read_json(folder / "run.json")["config"]  # plain: its agent may not be here
+    cpus: int = config["algo"].get("cpus", 1)
+    clock, busy = _clock(cpus, config["threads"], config["device"])
     last = times[-1]
-    if clock is not time.process_time and config["algo"].get("cpus", 1) == 1:
+    if clock is not time.process_time and cpus == 1:
         busy = last["cpu"] / max(last["wall"], 1e-9)
     key = "cpu" if clock is time.process_time else "wall"
     steps = np.diff([0.0, *(row[schema.STEP] for row in times)])
@@ -99,16 +100,15 @@ def _size(folder: Path) -> float:
     return float(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()))
 
 
-def _clock(config: Mapping[str, Any]) -> tuple[Callable[[], float], float]:
+def _clock(cpus: int, threads: int, device: str) -> tuple[Callable[[], float], float]:
     """Return the clock that tells how long a job takes, and CPU seconds in a second of it.
 
     What else the machine does is not in the CPU time of a process; but that of an agent of several
     processes, or with a GPU, is not its length.
     """
-    cpus = config["algo"].get("cpus", 1)
-    if cpus == 1 and config["threads"] == 1 and config["device"] == "cpu":
+    if cpus == 1 and threads == 1 and device == "cpu":
         return time.process_time, 1.0
-    return time.perf_counter, float(cpus * config["threads"])
+    return time.perf_counter, float(cpus * threads)
 
 
 class _Enough(Exception):
@@ -119,13 +119,13 @@ def tried(job: Job) -> Cost:
     """Train a job for a few seconds in a folder that is thrown away, and return what it costs."""
     from ..train.runner import Training
 
-    clock, busy = _clock(job.config)
-    config = {**job.config, "tracking": {**job.config["tracking"], "wandb": "disabled"}}
-    config |= {"checkpoint_every": 0, "evaluation": {**config["evaluation"], "every": 0}}
-    warm = min(config["algo"].get("learning_starts", 0), job.config["budget"] // 2)
+    clock, busy = _clock(job.spec.cpus, job.spec.threads, job.spec.device)
+    quiet = {"tracking.wandb": "disabled", "checkpoint_every": 0, "evaluation.every": 0}
+    spec = job.spec.changed(quiet)
+    warm = min(getattr(spec.algo, "learning_starts", 0), spec.budget // 2)
     marks: list[tuple[int, float]] = []  # steps and time, since learning began
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(replace(job, study_dir=folder, config=config))
+        training = Training(replace(job, study_dir=folder, spec=spec))
 
         def enough() -> bool:
             if training.step >= warm:
@@ -144,7 +144,7 @@ def tried(job: Job) -> Cost:
             step = (end - learning) / max(last - first, 1)
             start = learning - began - step * first
             periodic, final = (_evaluation(training, prefix, clock) for prefix in ("eval", "final"))
-            disk = _disk(training, Path(folder), job.config["tracking"]["wandb"])
+            disk = _disk(training, Path(folder), job.spec.tracking.wandb)
         finally:
             training.close()
     return Cost(start, step, periodic, final, busy, disk)
@@ -159,7 +159,7 @@ def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -
     began = clock()
     lengths = training.evaluators[prefix](training.agent).lengths
     spent, ticks = clock() - began, max(1, int(lengths.max()))
-    env = from_dict(training.job.config["env"])
+    env = training.spec.env
     longest = env.horizon or registered(env).max_episode_steps or ticks
     return spent * (ticks + longest) / (2 * ticks)
 
@@ -171,6 +171,6 @@ def _disk(training: "Training", folder: Path, mode: str) -> float:
     run = folder / "runs" / training.job.run_ids[0]
     lines = [*_lines(run / "metrics.jsonl"), *_lines(run / "timing.jsonl")]
     row = 2 * sum(map(len, lines)) / len(lines) if lines else _ROW
-    rows = training.budget / training.log_every
+    rows = training.budget / training.spec.row_every
     copies = 1 + _TABLE + _WANDB * (mode != "disabled")
     return _BESIDE + len(weights.getvalue()) + copies * rows * row

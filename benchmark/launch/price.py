@@ -67,23 +67,23 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     for job in jobs:
         if job.job_id in costs:
             continue
-        cell = _cell(job.config, job.env), len(job.seeds)
+        cell = _cell(job.spec.record, job.env), len(job.seeds)
         if cell not in trials and len(trials) < _TRIALS:
             print(f"measuring {job.variant['label']} on {job.env}", file=sys.stderr)
             trials[cell] = cost.tried(job)
         if cell in trials:
             costs[job.job_id] = trials[cell]
-    seconds = {j.job_id: costs[j.job_id].seconds(j.config) for j in jobs if j.job_id in costs}
+    seconds = {j.job_id: costs[j.job_id].seconds(j.spec) for j in jobs if j.job_id in costs}
     rates = [seconds[job.job_id] / _work(job) for job in jobs if job.job_id in seconds]
     lengths = [seconds.get(job.job_id) or median(rates) * _work(job) for job in jobs]
-    busy = [costs[j.job_id].busy if j.job_id in costs else float(j.cores) for j in jobs]
+    busy = [costs[j.job_id].busy if j.job_id in costs else float(j.spec.cores) for j in jobs]
     sizes = [costs[job.job_id].disk * len(job.seeds) for job in jobs if job.job_id in costs]
     known = sum(len(job.seeds) for job in jobs if job.job_id in costs)
     runs = sum(len(job.seeds) for job in jobs)
     return Price(
         jobs=len(jobs),
         cpu=sum(length * share for length, share in zip(lengths, busy, strict=True)),
-        wall=_schedule([(x, job.cpus) for x, job in zip(lengths, jobs, strict=True)], slots),
+        wall=_schedule([(x, job.spec.cpus) for x, job in zip(lengths, jobs, strict=True)], slots),
         disk=sum(sizes) * runs / max(known, 1),
         past=from_past,
         tried=len(costs) - from_past,
@@ -100,7 +100,7 @@ def _cell(config: Mapping[str, Any], env: str) -> str:
 
 def _work(job: Job) -> float:
     """Return the steps of a job in those of one seed alone, by a guess of what others add."""
-    return float(job.config["budget"] * (1 + SEED_SHARE * (len(job.seeds) - 1)))
+    return float(job.spec.budget * (1 + SEED_SHARE * (len(job.seeds) - 1)))
 
 
 def _schedule(jobs: Iterable[tuple[float, int]], slots: int) -> float:
@@ -153,7 +153,7 @@ class _Past:
 
         A count beyond those that have run is not guessed at: a trial tells more.
         """
-        known = self._costs.get(_cell(job.config, job.env), {})
+        known = self._costs.get(_cell(job.spec.record, job.env), {})
         k, counts = len(job.seeds), sorted(known)
         if k in known:
             return _mean(known[k])

@@ -175,7 +175,7 @@ def plural(n: int, noun: str) -> str:
 
 def work(job: Job) -> int:
     """Return the environment steps of a job, all seeds together."""
-    return int(job.config["budget"]) * len(job.seeds)
+    return job.spec.budget * len(job.seeds)
 
 
 def fraction(beat: Mapping[str, Any]) -> float:

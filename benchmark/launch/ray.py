@@ -46,7 +46,7 @@ class Ray:
         """Submit a job."""
         spec = task.write(job, self.run)
         arguments = (str(spec), None if self.shared else _pack(job))
-        needs = {"num_cpus": job.cores, **self.resources}
+        needs = {"num_cpus": job.spec.cores, **self.resources}
         self.tasks[self.perform.options(**needs).remote(*arguments)] = job.job_id
         self.running[job.job_id] = job
 
@@ -109,7 +109,7 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
         read = records.read_json(here)
         read["job"] |= {"study_dir": folder, "mark": ""}  # the claim is the driver's
         records.write_json(here, read)
-        return _run(here), _pack(Job(**read["job"]))
+        return _run(here), _pack(Job.from_dict(read["job"]))
 
 
 def _run(spec: Path) -> int:

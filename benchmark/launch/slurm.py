@@ -41,8 +41,8 @@ class Slurm:
     def poll(self, seconds: float) -> list[Exit]:
         """Submit what is new and return what has left the queue."""
         jobs, self.fresh = self.fresh, []
-        for cores in sorted({job.cores for job in jobs}):
-            self._submit([job for job in jobs if job.cores == cores], cores)
+        for cores in sorted({job.spec.cores for job in jobs}):
+            self._submit([job for job in jobs if job.spec.cores == cores], cores)
         time.sleep(seconds)
         if time.monotonic() - self.looked < self.period:
             return []

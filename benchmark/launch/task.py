@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -28,20 +27,20 @@ def write(job: Job, run: worker.Run) -> Path:
     for name in ("exit.json", "stop"):
         (folder / name).unlink(missing_ok=True)
     function = f"{run.__module__}:{run.__name__}"
-    records.write_json(folder / "job.json", {"run": function, "job": asdict(job)})
+    records.write_json(folder / "job.json", {"run": function, "job": job.to_dict()})
     return folder / "job.json"
 
 
 def supervise(spec: Path) -> int:
     """Run a job in a child process and return its exit code; a signal is a negative number."""
     read = json.loads(spec.read_text())
-    job, kills = Job(**read["job"]), faults.oom_kills()
+    job, kills = Job.from_dict(read["job"]), faults.oom_kills()
     before = leases.stop_token(Path(job.study_dir))
     log = spec.parent / "log.txt"
     child = os.fork()
     if child == 0:
         worker.die_with_parent()
-        notice(job.config)
+        notice(job.spec.record)
         worker.take_output(log)
         module, _, name = read["run"].partition(":")
         worker.run_contained(getattr(importlib.import_module(module), name), job)

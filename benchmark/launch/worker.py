@@ -34,8 +34,8 @@ def limit_threads(threads: int) -> None:
 
 def run_inside(run: Run, job: Job) -> None:
     """Run a job in this process, which goes on behind it."""
-    notice(job.config)
-    limit_threads(job.config["threads"])
+    notice(job.spec.record)
+    limit_threads(job.spec.threads)
     with Pulse(job, enforce=False):
         run(job)
 
@@ -45,7 +45,7 @@ def run_contained(run: Run, job: Job) -> None:
     faulthandler.enable()
     if job.mark and not leases.adopt(job):
         return
-    limit_threads(job.config["threads"])
+    limit_threads(job.spec.threads)
     with Pulse(job, enforce=True):
         run(job)
 
@@ -81,7 +81,7 @@ def work(run: Run, job: Job, log: Path, device: str | None = None) -> None:
     os.setsid()  # Ctrl-C reaches the driver alone, which asks the workers to stop
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    notice(job.config)
+    notice(job.spec.record)
     log.unlink(missing_ok=True)
     take_output(log)
     threading.Thread(target=_stop_with_driver, daemon=True).start()

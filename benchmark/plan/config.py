@@ -29,7 +29,8 @@ from omegaconf.errors import (
 from ..envs.config import EnvConfig
 from ..envs.config import validate as validate_env
 from ..store.agents import agent_class, agent_name, registered
-from ..store.job import Evaluation, Limits, Retry
+from ..store.job import Retry
+from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import clean, is_reference, notice
 from .executors import OPTIONS, Options
@@ -52,21 +53,6 @@ _AT_LEAST = {
 
 
 @dataclass
-class Tracking:
-    """Where metrics are mirrored to; the files of the run folder are always written."""
-
-    wandb: str = "auto"  # auto | online | offline | disabled
-    project: str = "prism"
-    entity: str | None = None
-    job_type: str = "train"
-    tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
-    notes: str | None = None
-    artifacts: bool = False  # the last and the best weights, as W&B artifacts
-    video: bool = False  # of the first evaluation episode, in the run folder and on W&B
-    git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
-
-
-@dataclass
 class Root:
     """Every key of the command line, beside those of ``algo`` and ``env``."""
 
@@ -78,8 +64,8 @@ class Root:
     zip: Any = None  # axes of the grid that go in step
     exclude: Any = None  # cells of the grid to leave out
     budget: int = II("env.budget")  # environment steps per seed
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    tracking: Tracking = field(default_factory=Tracking)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     log_every: int | None = None  # steps between rows of metrics; null = budget / 200
     checkpoint_every: float = 60.0  # seconds; 0 = never
     device: str = "cpu"
@@ -374,8 +360,8 @@ def build(config: DictConfig, key: str) -> Any:
         return OmegaConf.to_object(config[key])
 
 
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """Check a cell's config and return the plain dict that a job carries.
+def resolved(config: DictConfig) -> RunSpec:
+    """Check a cell's config and return what a job of it carries.
 
     Raises:
         ConfigError: the first value that is out of range.
@@ -397,9 +383,10 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         if "${oc.env:" in str(raw) or clean(plain[key]) != plain[key]:
             plain[key] = _storable(plain[key], raw, key)
     check_device(plain["device"])
-    validate_env(build(config, "env"))
     plain["algo"]["agent"] = agent_name(plain["algo"]["agent"])
-    return {key: plain[key] for key in JOB_KEYS}
+    spec = RunSpec.parse({key: plain[key] for key in JOB_KEYS})
+    validate_env(spec.env)
+    return spec
 
 
 def _storable(value: Any, raw: Any, key: str) -> Any:

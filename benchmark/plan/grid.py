@@ -49,6 +49,7 @@ from ..envs.make import make_spec
 from ..store import identity, ledger, records, schema
 from ..store.agents import agent_class
 from ..store.job import Job, Sweep
+from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
 from . import config as cfg
 from . import variants
@@ -69,13 +70,13 @@ class Cell:
     algo: str
     env: str
     variant: schema.Variant
-    config: dict[str, Any]
+    spec: RunSpec
     tuned: str | None
 
     def job(self, study: str, study_dir: Path, runs: Sequence[tuple[int, str]]) -> Job:
         """Return the job that trains these (seed, run_id) of the cell together."""
         seeds, run_ids = [seed for seed, _ in runs], [run for _, run in runs]
-        job_id = identity.job_id(self.config, self.algo, self.env, seeds)
+        job_id = identity.job_id(self.spec, self.algo, self.env, seeds)
         return Job(study, str(study_dir), job_id, **vars(self), seeds=seeds, run_ids=run_ids)
 
 
@@ -268,12 +269,12 @@ class _Packer:
         cell.variant = self._variant(cell, grid, point)
         new = []
         for seed in wanted:
-            run = identity.run_id(cell.config, cell.algo, cell.env, seed)
+            run = identity.run_id(cell.spec, cell.algo, cell.env, seed)
             if run not in self._taken:
                 new.append((seed, run))
         self._taken.update(run for _, run in new)
         self.plan.repeated += len(wanted) - len(new)
-        most = agent_class(cell.config["algo"]["agent"]).max_seeds or max(1, len(new))
+        most = cell.spec.agent.max_seeds or max(1, len(new))
         size = min(most, self.size or most)
         for start in range(0, len(new), size):
             part = new[start : start + size]
@@ -285,7 +286,7 @@ class _Packer:
         Raises:
             ConfigError: a swept key makes no other cell, or two cells share a name.
         """
-        key = identity.job_id(cell.config, cell.algo, cell.env, [])
+        key = identity.job_id(cell.spec, cell.algo, cell.env, [])
         met, before, variant = self._first.setdefault(key, (grid, point, cell.variant))
         label, name = cell.variant["label"], variant["label"]
         if label != name:
@@ -329,16 +330,15 @@ def _cells(
         yield schema.Skipped(algo=algo, env=env, label=variants.label(preset), reason=nothing)
     for change in found:
         config = _assigned(pair, change.values, by_hand)
-        plain = cfg.resolved(config)
+        spec = cfg.resolved(config)
         name = str(config.env.name)
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
-        built = agent_class(config.algo.agent)
-        idle = variants.idle(change, built, config.algo)
-        reason = idle or built.unsupported(cfg.build(config, "algo"), _spec(config))
+        idle = variants.idle(change, spec.agent, config.algo)
+        reason = idle or spec.agent.unsupported(spec.algo, _task(spec))
         if reason:
             yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:
-            yield Cell(algo, name, variant, plain, _tuned(algo, env, point["tuned"]))
+            yield Cell(algo, name, variant, spec, _tuned(algo, env, point["tuned"]))
 
 
 def _assigned(pair: tuple[str, ...], values: Axes, by_hand: Axes) -> DictConfig:
@@ -366,11 +366,11 @@ def _tuned(algo: str, env: str, tuned: Any) -> str | None:
     return str(tuned)
 
 
-def _spec(config: DictConfig) -> Spec:
-    return _spec_of(json.dumps(cfg.to_dict(config.env)), config.budget)
+def _task(spec: RunSpec) -> Spec:
+    return _task_of(json.dumps(spec.record["env"]), spec.budget)
 
 
 @cache
-def _spec_of(env: str, budget: int) -> Spec:
-    """Return a spec, made once for the many cells of an environment; ``env`` is its config."""
+def _task_of(env: str, budget: int) -> Spec:
+    """Return what agents know of an environment, made once for its many cells."""
     return make_spec(from_dict(json.loads(env)), budget)

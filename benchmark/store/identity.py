@@ -11,8 +11,8 @@ from ..envs.config import EnvConfig
 from ..envs.simulators import simulators
 from ..util.secrets import followed
 from ..util.versions import version
-from .agents import agent_class, agent_name
-from .job import Evaluation
+from .agents import agent_name
+from .spec import EvaluationConfig, RunSpec
 
 # Names, scores and the budget's source say nothing about what is computed.
 NOT_IDENTITY = {
@@ -60,49 +60,49 @@ def _defaults(config_class: type) -> dict[str, Any]:
     return out
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity(spec: RunSpec) -> dict[str, Any]:
     """Return what makes two runs the same experiment: only what differs from the code's defaults.
 
     So a new config field with a default changes no id, and neither does the place, the device or
     the company in which a run is computed.
     """
-    evaluation = dict(config["evaluation"])
-    if evaluation["every"] == Evaluation.steps_between(None, config["budget"]):
+    evaluation = dataclasses.asdict(spec.evaluation)
+    if evaluation["every"] == EvaluationConfig.steps_between(None, spec.budget):
         evaluation["every"] = None  # the default, said in numbers
-    algo, env = followed(config["algo"]), followed(config["env"])
+    algo, env = followed(spec.record["algo"]), followed(spec.record["env"])
     return {
         "agent": agent_name(algo["agent"]),
-        "algo": _differing(algo, _defaults(agent_class(algo["agent"]).Config)),
+        "algo": _differing(algo, _defaults(spec.agent.Config)),
         "env": _differing(env, _defaults(EnvConfig)),
-        "evaluation": _differing(evaluation, _defaults(Evaluation)),
-        "budget": config["budget"],
+        "evaluation": _differing(evaluation, _defaults(EvaluationConfig)),
+        "budget": spec.budget,
     }
 
 
-def run_id(config: Mapping[str, Any], algo: str, env: str, seed: int) -> str:
+def run_id(spec: RunSpec, algo: str, env: str, seed: int) -> str:
     """Return a run's id: readable, and equal only for runs of the same experiment and seed."""
-    return f"{slug(algo)}-{slug(env)}-s{seed}-{digest([identity(config), algo, seed])}"
+    return f"{slug(algo)}-{slug(env)}-s{seed}-{digest([identity(spec), algo, seed])}"
 
 
-def job_id(config: Mapping[str, Any], algo: str, env: str, seeds: Sequence[int]) -> str:
+def job_id(spec: RunSpec, algo: str, env: str, seeds: Sequence[int]) -> str:
     """Return the id of a job, the seeds of one cell trained together."""
-    return f"{slug(algo)}-{slug(env)}-k{len(seeds)}-{digest([identity(config), algo, *seeds])}"
+    return f"{slug(algo)}-{slug(env)}-k{len(seeds)}-{digest([identity(spec), algo, *seeds])}"
 
 
-def protocol(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
     """Return the hash of the evaluation side of a run, and the facts that it covers.
 
     Scores of different protocols are not comparable. Training wrappers are not part of it.
     """
-    env, evaluation = config["env"], config["evaluation"]
+    env, evaluation = spec.env, spec.evaluation
     facts: dict[str, Any] = {
-        "env": env["id"],
-        "kwargs": dict(env.get("kwargs") or {}),
-        "horizon": env.get("horizon"),
-        "episodes": evaluation["episodes"],
-        "periodic_episodes": evaluation["periodic_episodes"],
-        "evaluation_seed": evaluation["seed"],
+        "env": env.id,
+        "kwargs": dict(spec.record["env"].get("kwargs") or {}),
+        "horizon": env.horizon,
+        "episodes": evaluation.episodes,
+        "periodic_episodes": evaluation.periodic_episodes,
+        "evaluation_seed": evaluation.seed,
         "gymnasium": version("gymnasium"),
     }
-    facts |= {name: version(name) for name in simulators(env["id"])}
+    facts |= {name: version(name) for name in simulators(env.id)}
     return digest(followed(facts)), facts

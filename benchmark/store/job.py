@@ -5,32 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .schema import Skipped, Variant
-
-
-@dataclass
-class Evaluation:
-    """How agents are scored: greedy episodes on environments of their own."""
-
-    episodes: int = 20  # of the final evaluation: the "score at the end"
-    periodic_episodes: int = 5
-    every: int | None = (
-        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
-    )
-    seed: int = 12345  # the same episodes for every algorithm
-
-    @staticmethod
-    def steps_between(every: int | None, budget: int) -> int:
-        """Return the steps between periodic evaluations that ``every`` means; 0 = none."""
-        return max(1, budget // 20) if every is None else every
-
-
-@dataclass
-class Limits:
-    """What one job may use; a job beyond a limit is ended, and its runs say so."""
-
-    memory: float | None = None  # GB of resident memory
-    timeout: float | None = None  # seconds of one attempt
-    hang: float | None = 600.0  # seconds without a step of training or evaluation
+from .spec import RunSpec
 
 
 @dataclass
@@ -50,16 +25,14 @@ class Retry:
 
 @dataclass
 class Job:
-    """All that a worker process needs; plain data, so that any executor can ship it.
+    """All that a worker process needs; any executor can ship it, pickled or as plain data.
 
     Attributes:
         study: name of the study ("adhoc" outside one).
         study_dir: absolute path of ``results/<study>``.
         job_id: folder name under ``jobs/``; readable slug and hash.
         algo: preset name; env: conf/env name; variant: see schema.
-        config: resolved plain dict with the keys ``algo``, ``env``, ``evaluation``, ``budget``,
-            ``log_every``, ``checkpoint_every``, ``device``, ``threads``, ``tracking``, and
-            ``limits``; no ``seed``.
+        spec: what each of its seeds is asked to do.
         tuned: name of the tuned file that was loaded, or None.
         seeds: the K seeds, and run_ids: the K run folders, in the same order.
         mark: what the process that may run this job has written into its claim.
@@ -71,21 +44,20 @@ class Job:
     algo: str
     env: str
     variant: Variant
-    config: dict[str, Any]
+    spec: RunSpec
     tuned: str | None
     seeds: list[int]
     run_ids: list[str]
     mark: str = ""
 
-    @property
-    def cpus(self) -> int:
-        """Return how many jobs of one process this one counts as; an agent of processes says."""
-        return int(self.config["algo"].get("cpus", 1))
+    def to_dict(self) -> dict[str, Any]:
+        """Return this as plain data, for another process to read."""
+        return {**vars(self), "spec": self.spec.record}
 
-    @property
-    def cores(self) -> int:
-        """Return how many cores this job keeps busy: what to ask a cluster for."""
-        return self.cpus * int(self.config["threads"])
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Job":
+        """Return the job that ``to_dict`` described."""
+        return cls(**{**values, "spec": RunSpec.parse(values["spec"])})
 
 
 @dataclass

@@ -14,12 +14,13 @@ from ..util import atomic
 from ..util.errors import ConfigError
 from . import identity, provenance, records, schema
 from .job import Job, Sweep
+from .spec import RunSpec
 
 ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
 
 
 def read_plan(study_dir: Path) -> schema.Plan:
-    """Return a study's plan; one from before it had cells is read as one that names none.
+    """Return a study's plan.
 
     Raises:
         ConfigError: the folder holds no plan, or one of another schema.
@@ -32,7 +33,6 @@ def read_plan(study_dir: Path) -> schema.Plan:
             f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
             f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the one that wrote it"
         )
-    plan.setdefault("cells", {})
     return plan
 
 
@@ -65,7 +65,7 @@ def write_plan(sweep: Sweep) -> None:
 def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
     for job in sweep.jobs:
         known = plan["cells"].get(cell_id(job))
-        for what in changed(known["config"], job.config) if known else ():
+        for what in changed(known["config"], job.spec.record) if known else ():
             raise ConfigError(
                 f"{what}, for {job.variant['label']} on {job.env} in {sweep.study_dir}: a default "
                 "has changed; say stale=rerun to make its runs again, stale=keep to use what is "
@@ -75,7 +75,7 @@ def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
 
 def cell_id(job: Job) -> str:
     """Return the key of a job's cell in its plan."""
-    return identity.job_id(job.config, job.algo, job.env, [])
+    return identity.job_id(job.spec, job.algo, job.env, [])
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -100,9 +100,9 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
     """Add the runs of jobs to a plan; a run that stands there keeps all that it says."""
     runs = {run["run_id"]: run for run in plan["runs"]}
     for job in jobs:
-        protocol, _ = identity.protocol(job.config)
+        protocol, _ = identity.protocol(job.spec)
         cell = cell_id(job)
-        plan["cells"][cell] = schema.PlannedCell(config=job.config, tuned=job.tuned)
+        plan["cells"][cell] = schema.PlannedCell(config=job.spec.record, tuned=job.tuned)
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
             planned = schema.PlannedRun(
                 run_id=run,
@@ -111,7 +111,7 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
                 algo=job.algo,
                 env=job.env,
                 seed=seed,
-                budget=job.config["budget"],
+                budget=job.spec.budget,
                 protocol=protocol,
                 cell=cell,
             )
@@ -126,25 +126,20 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     job is called by the seeds that it has.
 
     Raises:
-        ConfigError: the plan is from before it had cells, so it does not tell what they run.
+        ConfigError: a cell that cannot be read here, such as one of an agent that is not installed.
     """
-    if unknown := sum(run.get("cell") not in plan["cells"] for run in plan["runs"]):
-        raise ConfigError(
-            f"{study_dir}/plan.json, of an earlier version, holds no config of {unknown} runs: "
-            "repeat the command that planned them, which adds it"
-        )
     packs: dict[str, list[schema.PlannedRun]] = {}
     for run in plan["runs"]:
         packs.setdefault(run["job_id"], []).append(run)
-    jobs = []
+    jobs, specs = [], {key: RunSpec.parse(cell["config"]) for key, cell in plan["cells"].items()}
     for runs in packs.values():
         first = runs[0]
-        cell = plan["cells"][first["cell"]]
+        spec, tuned = specs[first["cell"]], plan["cells"][first["cell"]]["tuned"]
         seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
-        job_id = identity.job_id(cell["config"], first["algo"], first["env"], seeds)
+        job_id = identity.job_id(spec, first["algo"], first["env"], seeds)
         job = Job(
             plan["study"], str(study_dir.absolute()), job_id, first["algo"], first["env"],
-            first["variant"], cell["config"], cell["tuned"], seeds, run_ids,
+            first["variant"], spec, tuned, seeds, run_ids,
         )  # fmt: skip
         jobs.append(job)
     return jobs
@@ -184,7 +179,7 @@ def remaining(sweep: Sweep) -> list[Job]:
 
 def longest_first(jobs: Iterable[Job]) -> list[Job]:
     """Return jobs in the order in which they are begun."""
-    return sorted(jobs, key=lambda job: job.config["budget"] * len(job.seeds), reverse=True)
+    return sorted(jobs, key=lambda job: job.spec.budget * len(job.seeds), reverse=True)
 
 
 def unfinished_part(job: Job) -> Job | None:
@@ -226,7 +221,7 @@ def _size(path: Path) -> int:
 
 def _made_by_other_code(job: Job, run: str) -> bool:
     record = records.read_json(records.run_dir(job, run) / "run.json")
-    return record is None or record["code"] != provenance.code_hash(job.config)
+    return record is None or record["code"] != provenance.code_hash(job.spec)
 
 
 def by_checkpoint(job: Job) -> list[Job]:
@@ -234,14 +229,14 @@ def by_checkpoint(job: Job) -> list[Job]:
     parts: dict[str | None, list[tuple[int, str]]] = {}
     for seed, run in zip(job.seeds, job.run_ids, strict=True):
         job_id, code = _saved(job, run)
-        usable = job_id if code == provenance.code_hash(job.config) else None
+        usable = job_id if code == provenance.code_hash(job.spec) else None
         parts.setdefault(usable, []).append((seed, run))
     return [part(job, keep) for keep in parts.values()]
 
 
 def _saved_by_other_code(job: Job) -> bool:
     codes = {code for _, code in (_saved(job, run) for run in job.run_ids)}
-    return bool(codes - {None, provenance.code_hash(job.config)})
+    return bool(codes - {None, provenance.code_hash(job.spec)})
 
 
 def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
@@ -259,7 +254,7 @@ def part(job: Job, keep: list[tuple[int, str]]) -> Job:
     seeds, run_ids = [seed for seed, _ in keep], [run for _, run in keep]
     if seeds == job.seeds:
         return job
-    job_id = identity.job_id(job.config, job.algo, job.env, seeds)
+    job_id = identity.job_id(job.spec, job.algo, job.env, seeds)
     return dataclasses.replace(job, seeds=seeds, run_ids=run_ids, job_id=job_id)
 
 
@@ -304,7 +299,7 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
         reason=None,
         failure=None,
         global_step=before["global_step"] if before else 0,
-        budget=job.config["budget"],
+        budget=job.spec.budget,
         attempts=before["attempts"] if before else 0,
         exit_code=None,
         wandb=before["wandb"] if before else None,

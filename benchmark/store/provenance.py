@@ -4,26 +4,26 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from ..util import atomic
 from ..util.secrets import clean_text
 from .agents import agent_path
+from .spec import RunSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
 
 
-def code_hash(config: Mapping[str, Any] | None = None) -> str:
+def code_hash(spec: RunSpec | None = None) -> str:
     """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
 
-    Where a config's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
+    Where a run's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
     """
-    named = (agent_path(config["algo"]["agent"]), config["env"].get("imports")) if config else ()
+    named = (agent_path(spec.algo.agent), spec.env.imports) if spec else ()
     others = {re.split("[.:]", name)[0] for name in named if name} - {"prism"}
     ours = _hash_of(*_PACKAGES)[:12]
     return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours

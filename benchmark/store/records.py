@@ -91,8 +91,8 @@ def job_dir(job: Job) -> Path:
 
 def run_record(job: Job, k: int) -> schema.RunRecord:
     """Return what ``run.json`` says of seed ``k`` of a job."""
-    env = job.config["env"]
-    protocol_hash, facts = identity.protocol(job.config)
+    env = job.spec.env
+    protocol_hash, facts = identity.protocol(job.spec)
     return schema.RunRecord(
         schema=schema.SCHEMA_VERSION,
         run_id=job.run_ids[k],
@@ -102,18 +102,18 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         algo=job.algo,
         env=job.env,
         seed=job.seeds[k],
-        budget=job.config["budget"],
-        config={key: value for key, value in job.config.items() if key not in _NOT_RECORDED},
-        scores={"random": env.get("random_score"), "reference": env.get("reference_score")},
+        budget=job.spec.budget,
+        config={key: value for key, value in job.spec.record.items() if key not in _NOT_RECORDED},
+        scores={"random": env.random_score, "reference": env.reference_score},
         protocol=protocol_hash,
         protocol_facts=facts,
-        code=provenance.code_hash(job.config),
+        code=provenance.code_hash(job.spec),
         git=provenance.git_sha(),
         versions={name: versions.version(name) for name in _VERSIONS},
         tuned=job.tuned,
         pack={
             "seeds": job.seeds,
-            "device": job.config["device"],
-            "threads": job.config["threads"],
+            "device": job.spec.device,
+            "threads": job.spec.threads,
         },
     )

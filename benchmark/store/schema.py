@@ -25,7 +25,7 @@ was known at that step; a missing value is null or absent, never zero.
 
 from typing import Any, TypedDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STEP = "global_step"
 TRAIN_RETURN = "train/return"  # mean raw return of the episodes that ended since the last row

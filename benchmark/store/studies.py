@@ -9,7 +9,6 @@ from pathlib import Path
 from ..util import atomic
 from ..util.errors import ConfigError
 from . import identity, leases, ledger, records, schema
-from .agents import agent_class
 from .checkpoint import Checkpoints
 
 
@@ -38,13 +37,13 @@ def extend(study_dir: Path, count: int) -> int:
         before = len(plan["runs"])
         first = 1 + max(run["seed"] for run in plan["runs"])
         seeds = list(range(first, first + count))
-        one_of = {run.get("cell"): run for run in plan["runs"]}
+        one_of = {run["cell"]: run for run in plan["runs"]}
         for job in ledger.planned_jobs(study_dir, {**plan, "runs": list(one_of.values())}):
-            size = agent_class(job.config["algo"]["agent"]).max_seeds or count
+            size = job.spec.agent.max_seeds or count
             for start in range(0, count, size):
                 part = seeds[start : start + size]
-                ids = [identity.run_id(job.config, job.algo, job.env, seed) for seed in part]
-                job_id = identity.job_id(job.config, job.algo, job.env, part)
+                ids = [identity.run_id(job.spec, job.algo, job.env, seed) for seed in part]
+                job_id = identity.job_id(job.spec, job.algo, job.env, part)
                 ledger.add(plan, [replace(job, job_id=job_id, seeds=part, run_ids=ids)])
         records.write_json(study_dir / "plan.json", plan)
     return len(plan["runs"]) - before

@@ -14,19 +14,17 @@ import torch
 
 from prism.algos.core.agent import Agent
 
-from ..envs.config import EnvConfig, from_dict
-from ..envs.make import make_spec
 from ..envs.table import vector_env
 from ..store import checkpoint, records
-from ..store.agents import agent_class
 from ..store.schema import WEIGHTS, RunRecord
+from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
-from ..util.secrets import reveal
+from .build import build_agent
 
 _CPU = torch.device("cpu")
 
 
-class Evaluation(NamedTuple):
+class EvaluationResult(NamedTuple):
     """Outcome of one evaluation of K seeds on E episodes each."""
 
     returns: np.ndarray  # [K, E] raw returns; NaN where an environment failed
@@ -39,20 +37,23 @@ class Evaluator:
     """Plays the same E episodes for each of K seeds.
 
     Args:
-        env: the environment; its reward wrappers do not apply.
-        k: seeds of the agent. episodes: E. seed: of the episodes. gamma: the agent's discount.
-        device: where the agent lives.
+        spec: says which environment (its reward wrappers do not apply) and which episodes.
+        k: seeds of the agent; episodes: E; device: where the agent lives.
     """
 
-    def __init__(
-        self, env: EnvConfig, k: int, episodes: int, seed: int, gamma: float, device: torch.device
-    ) -> None:
+    def __init__(self, spec: RunSpec, k: int, episodes: int, device: torch.device) -> None:
+        seeds, self._gamma, self._device = [spec.evaluation.seed] * k, spec.gamma, device
         self._env = vector_env(
-            env, [seed] * k, episodes, gamma=gamma, training=False, reset="wait", purpose="eval"
+            spec.env,
+            seeds,
+            episodes,
+            gamma=spec.gamma,
+            training=False,
+            reset="wait",
+            purpose="eval",
         )
-        self._gamma, self._device = gamma, device
 
-    def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> Evaluation:
+    def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> EvaluationResult:
         """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
         obs = self._env.reset()
         returns = np.full(obs.shape[:2], np.nan)
@@ -71,7 +72,7 @@ class Evaluator:
             live &= step.valid & ~ended
             obs = step.next_obs
         last = agent.act(torch.from_numpy(obs).to(self._device), explore=False)[1].get("value")
-        return Evaluation(returns, length, *track.means(last))
+        return EvaluationResult(returns, length, *track.means(last))
 
     @property
     def failed(self) -> dict[int, str]:
@@ -125,11 +126,8 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     Raises:
         ConfigError: there is no run, or it has no weights.
     """
-    record, env, agent = load_run(run_dir)
-    config = record["config"]
-    evaluator = Evaluator(
-        env, 1, episodes, config["evaluation"]["seed"], config["algo"].get("gamma", 1.0), _CPU
-    )
+    record, spec, agent = load_run(run_dir)
+    evaluator = Evaluator(spec, 1, episodes, _CPU)
     result = evaluator(agent)
     evaluator.close()
     returns = result.returns[0]
@@ -144,8 +142,8 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     }
 
 
-def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
-    """Return a finished run's record, its environment, and an agent of one seed that has learned.
+def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
+    """Return a finished run's record, its spec, and an agent of one seed that has learned.
 
     Raises:
         ConfigError: there is no run, or it has no weights.
@@ -156,11 +154,8 @@ def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
         raise unknown("run", run_dir.name, siblings)
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
-    config = record["config"]
-    env = from_dict(config["env"])
-    torch.set_num_threads(config["threads"])
-    cls = agent_class(config["algo"]["agent"])
-    algo = cls.Config(**reveal(config["algo"], "algo"))
-    agent = cls(algo, make_spec(env, record["budget"]), [0], _CPU)
+    spec = RunSpec.parse(record["config"])
+    torch.set_num_threads(spec.threads)
+    agent = build_agent(spec, [0], _CPU)
     agent.load({"policy": checkpoint.load(run_dir / WEIGHTS)})
-    return record, env, agent
+    return record, spec, agent

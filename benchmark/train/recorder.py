@@ -32,12 +32,12 @@ class RunWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = records.read_status(self.folder)
         self._attempts = (before["attempts"] if before else 0) + 1
-        self._budget, self.state = job.config["budget"], schema.RUNNING
+        self._budget, self.state = job.spec.budget, schema.RUNNING
         # of the last row; a seed that failed before the checkpoint has none behind it
         self.step = min(before["global_step"], resume_at) if before and resume_at else 0
         record = records.run_record(job, k)
         records.write_json(self.folder / "run.json", record)
-        records.write_json(self.folder / "tracking.json", job.config["tracking"])
+        records.write_json(self.folder / "tracking.json", job.spec.record["tracking"])
         (self.folder / "error.txt").unlink(missing_ok=True)
         (self.folder / "metrics.parquet").unlink(missing_ok=True)
         if resume_at is None:
@@ -49,7 +49,7 @@ class RunWriter:
             rows.truncate_to(-1 if resume_at is None else resume_at)
         seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
         self.best = max((x for x in seen if x is not None), default=-np.inf)
-        self.mirror = WandbMirror(record, self.folder, job.config["tracking"], resume_at)
+        self.mirror = WandbMirror(record, self.folder, job.spec.record["tracking"], resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
@@ -198,7 +198,7 @@ class Recorder:
         self._beaten = time.monotonic()
         beat = {
             "global_step": step,
-            "budget": self._job.config["budget"],
+            "budget": self._job.spec.budget,
             "wall": self.spent()[0],
             "seeds": len(self.live),
             "train_return": self._latest.get(schema.TRAIN_RETURN),

@@ -15,17 +15,13 @@ import torch
 
 from prism.algos.core.agent import HasArrays, Step
 
-from ..envs.config import from_dict
-from ..envs.make import make_spec
 from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
-from ..store.agents import agent_class
-from ..store.job import Evaluation as EvaluationConfig
 from ..store.job import Job
-from ..util.secrets import reveal
 from ..util.signals import Stopped, stop_asked
 from . import saving, watchdog
-from .evaluate import Evaluation, Evaluator
+from .build import build_agent
+from .evaluate import EvaluationResult, Evaluator
 from .recorder import Columns, Meter, Recorder
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -39,7 +35,7 @@ def run_job(job: Job) -> None:
     A seed that fails ends alone. SIGINT or SIGTERM checkpoints and stops. How each run ended stands
     in its ``status.json``.
     """
-    torch.set_num_threads(job.config["threads"])
+    torch.set_num_threads(job.spec.threads)
     keep_freed_memory()
     training: Training | None = None
     with stop_asked() as stopped:
@@ -90,27 +86,20 @@ class Training:
     """The state of a job in training."""
 
     def __init__(self, job: Job) -> None:
-        config = job.config
-        self.job = job
-        self.budget: int = config["budget"]
-        self.device = torch.device(config["device"])
+        spec = self.spec = job.spec
+        self.job, self.budget = job, spec.budget
+        self.device = torch.device(spec.device)
         self._to_device = _transfer(self.device)
-        cls = agent_class(config["algo"]["agent"])
-        algo = cls.Config(**reveal(config["algo"], "algo"))
-        env, evaluation = from_dict(config["env"]), config["evaluation"]
-        gamma, lanes = config["algo"].get("gamma", 1.0), config["algo"].get("lanes", 1)
-        self.agent = cls(algo, make_spec(env, self.budget), job.seeds, self.device)
-        self.interacts, self.lanes = cls.interacts, lanes
-        self.env = vector_env(env, job.seeds, lanes, gamma=gamma, reset=config["algo"]["reset"])
+        self.agent = build_agent(spec, job.seeds, self.device)
+        self.lanes, reset = spec.algo.lanes, spec.algo.reset
+        self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
         self.evaluators = {
-            prefix: Evaluator(env, len(job.seeds), n, evaluation["seed"], gamma, self.device)
-            for prefix, n in (
-                ("eval", evaluation["periodic_episodes"]),
-                ("final", evaluation["episodes"]),
+            prefix: Evaluator(spec, len(job.seeds), episodes, self.device)
+            for prefix, episodes in (
+                ("eval", spec.evaluation.periodic_episodes),
+                ("final", spec.evaluation.episodes),
             )
         }
-        self.eval_every: int = EvaluationConfig.steps_between(evaluation["every"], self.budget)
-        self.log_every: int = config["log_every"] or max(1, self.budget // 200)
         self.meter, self.step = Meter(), 0
         self._owed = _NONE  # the step before the tick whose row is not written yet
         self.saver = saving.Saver(job)
@@ -136,7 +125,7 @@ class Training:
         policy = self.agent.state()["policy"]
         for k in self.recorder.live:
             self.recorder.save_weights(k, policy)
-        if self.job.config["tracking"].get("video"):
+        if self.spec.tracking.video:
             self.recorder.save_videos()
         if isinstance(self.agent, HasArrays):
             self.recorder.save_arrays(self.agent.arrays())
@@ -144,7 +133,7 @@ class Training:
         self.saver.remove()
 
     def _train(self) -> None:
-        advance = self._interact if self.interacts else self._consume
+        advance = self._interact if self.agent.interacts else self._consume
         self.obs = self._to_device(self.env.begin())
         if self._owed != _NONE:
             self._record(self._owed)
@@ -194,7 +183,7 @@ class Training:
 
     def _after(self, step: int) -> int:
         """Return the step behind ``step`` at which the next row is due."""
-        cadences = [every for every in (self.log_every, self.eval_every) if every > 0]
+        cadences = [every for every in (self.spec.row_every, self.spec.evaluate_every) if every > 0]
         due: int = min(every * (step // every + 1) for every in cadences)
         return min(self.budget, due)
 
@@ -210,16 +199,18 @@ class Training:
         A stop may come during an evaluation, which changes nothing: the row is then still owed.
         """
         self._owed = before
-        due = {"eval": self.eval_every > 0 and self._crossed(self.eval_every, before)}
+        due = {
+            "eval": self.spec.evaluate_every > 0 and self._crossed(self.spec.evaluate_every, before)
+        }
         due["final"] = self.step >= self.budget
         results = {p: self.evaluators[p](self.agent, self._evaluating) for p in due if due[p]}
         columns: Columns = {}
-        if self._crossed(self.log_every, before):
+        if self._crossed(self.spec.row_every, before):
             columns |= self._training_columns()
         for prefix, result in results.items():
             columns |= self._evaluation_columns(prefix, result)
         self.recorder.write(self.step, columns)
-        if due["eval"] and self.job.config["tracking"].get("artifacts"):
+        if due["eval"] and self.spec.tracking.artifacts:
             returns, policy = results["eval"].returns.mean(1), self.agent.state()["policy"]
             self.recorder.save_best(returns, policy)
         self._owed = _NONE
@@ -235,7 +226,7 @@ class Training:
             for seed in np.flatnonzero(np.isinf(values)):
                 self.env.fail(int(seed), f"diverged: {name} is not finite at step {self.step}")
         self._report_failed()
-        if not self.interacts:  # it lives elsewhere, and its metrics say how
+        if not self.agent.interacts:  # it lives elsewhere, and its metrics say how
             return columns
         episodes = self.env.drain()
         nothing = (np.nan, np.nan)
@@ -244,7 +235,7 @@ class Training:
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
         return columns
 
-    def _evaluation_columns(self, prefix: str, result: Evaluation) -> Columns:
+    def _evaluation_columns(self, prefix: str, result: EvaluationResult) -> Columns:
         for k, reason in self.evaluators[prefix].failed.items():
             self.env.fail(k, f"evaluation: {reason}")
         self._report_failed()

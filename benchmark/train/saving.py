@@ -20,7 +20,7 @@ class Saver:
     """The checkpoints of one job: when they are due, and whether they still belong to its files."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.interval = job, job.config["checkpoint_every"]
+        self.job, self.interval = job, job.spec.checkpoint_every
         self.checkpoints = Checkpoints(records.job_dir(job) / "checkpoint")
         self._last, self._cost = time.monotonic(), 0.0
 
@@ -41,7 +41,7 @@ class Saver:
         rows = [_rows(self.job, run) for run in self.job.run_ids]
         length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
         seeds = torch.tensor(self.job.seeds)
-        code = provenance.code_hash(self.job.config)
+        code = provenance.code_hash(self.job.spec)
         own = {"code": code, "seeds": seeds, "rows": length, "rows_crc": crc}
         self.checkpoints.save(state | own)
         self._last = time.monotonic()
@@ -82,7 +82,7 @@ class Saver:
         Raises:
             _Unusable: the job cannot go on from it.
         """
-        if state["code"] != provenance.code_hash(self.job.config):
+        if state["code"] != provenance.code_hash(self.job.spec):
             raise _Unusable(f"it was made by other code ({state['code']})")
         held = state["seeds"].tolist()
         if absent := [seed for seed in self.job.seeds if seed not in held]:

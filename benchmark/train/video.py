@@ -44,12 +44,12 @@ def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:
     Raises:
         ConfigError: there is no such run, or its environment cannot be rendered.
     """
-    run, env, agent = load_run(run_dir)
+    _, spec, agent = load_run(run_dir)
     for name, value in _HEADLESS.items():
         os.environ.setdefault(name, value)
-    duration = _duration(env)
+    duration = _duration(spec.env)
     pictures = []
-    for frame in _frames(agent, env, run["config"]["evaluation"]["seed"]):
+    for frame in _frames(agent, spec.env, spec.evaluation.seed):
         tick()
         pictures.append(_picture(frame))
     buffer = BytesIO()

@@ -41,7 +41,7 @@ class Pulse:
 
     def __init__(self, job: Job, enforce: bool) -> None:
         self.job, self.enforce = job, enforce
-        self.limits = job.config["limits"]
+        self.limits = job.spec.limits
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="pulse", daemon=True)
 
@@ -72,7 +72,7 @@ class Pulse:
                     os.kill(os.getpid(), signal.SIGTERM)
 
     def _judge(self, running: float, still: float) -> None:
-        memory, timeout, hang = (self.limits[key] for key in ("memory", "timeout", "hang"))
+        memory, timeout, hang = self.limits.memory, self.limits.timeout, self.limits.hang
         if memory is not None and (used := rss() / 1e9) > memory:
             self._end(schema.OOM, f"out of memory: {used:.2f} GB, limits.memory={memory:g}")
         if timeout is not None and running > timeout:

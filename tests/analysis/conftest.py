@@ -79,7 +79,7 @@ class StudyWriter:
         path.mkdir(parents=True)
         end = score + noise * self.rng.normal()
         facts = {
-            "schema": 1,
+            "schema": schema.SCHEMA_VERSION,
             **plan,
             "study": self.folder.name,
             "config": {"algo": {"lanes": 1, **one["overrides"]}, "env": {"id": env}},
@@ -126,7 +126,7 @@ class StudyWriter:
         """Write ``plan.json`` and return the study's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         skipped = [{"algo": "dqn", "env": "pendulum", "label": "DQN", "reason": "continuous"}]
-        content = {"schema": 1, "study": self.folder.name, "runs": self.planned}
+        content = {"schema": schema.SCHEMA_VERSION, "study": self.folder.name, "runs": self.planned}
         (self.folder / "plan.json").write_text(json.dumps(content | {"skipped": skipped}))
         return self.folder
 

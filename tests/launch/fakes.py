@@ -35,7 +35,7 @@ def finish(job: Job) -> None:
 
 
 def play(job: Job) -> None:
-    match job.config["algo"]["lr"]:
+    match job.spec.algo.lr:
         case n if n == FINISH:
             beat = {"global_step": 5, "budget": 10, "wall": 1.0, "seeds": len(job.seeds)}
             records.write_json(
@@ -139,7 +139,7 @@ def on_a_gpu(job: Job) -> None:
     while note.read_text().count("begin") < TOGETHER:
         time.sleep(0.01)
     say("end")
-    if job.config["algo"]["lr"] == KILL and not (mark := records.job_dir(job) / "tried").exists():
+    if job.spec.algo.lr == KILL and not (mark := records.job_dir(job) / "tried").exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     _end(job, schema.FINISHED)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,7 +29,7 @@ def plan(tmp_path: Path, rates: list[float], *more: str) -> Sweep:
 
 def states(planned: Sweep) -> dict[float, schema.Status | None]:
     return {
-        job.config["algo"]["lr"]: records.read_status(records.run_dir(job, job.run_ids[-1]))
+        job.spec.algo.lr: records.read_status(records.run_dir(job, job.run_ids[-1]))
         for job in planned.jobs
     }
 
@@ -102,18 +103,18 @@ def test_finished_runs_are_skipped_and_the_rest_of_a_job_runs(tmp_path, capsys):
     assert launch(again, "inline", {}, fakes.play)
     (job,) = remaining(plan(tmp_path, [fakes.FINISH], "seed=range(0,4)"))
     assert job.seeds == [2, 3]
-    assert job.job_id == identity.job_id(job.config, "dqn", "cartpole", [2, 3])
+    assert job.job_id == identity.job_id(job.spec, "dqn", "cartpole", [2, 3])
 
 
 def test_the_longest_jobs_come_first(tmp_path):
     words = ("algo=dqn", "env=cartpole", "budget=100,300,200", f"results={tmp_path}")
-    assert [job.config["budget"] for job in remaining(sweep(words))] == [300, 200, 100]
+    assert [job.spec.budget for job in remaining(sweep(words))] == [300, 200, 100]
 
 
 def test_jobs_of_several_processes_take_as_many_slots(tmp_path, capsys, monkeypatch):
     planned = plan(tmp_path, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     for job, cpus in zip(planned.jobs, [1, 1, 2, 1, 3, 1], strict=True):
-        job.config["algo"]["cpus"] = cpus
+        monkeypatch.setattr(job.spec.algo, "cpus", cpus, raising=False)
     runner = fakes.Together(slots=2)
     monkeypatch.setattr("prism.benchmark.launch.core.make_executor", lambda *_: runner)
     assert launch(planned, "local", {}, fakes.play)
@@ -147,7 +148,10 @@ def test_the_code_of_other_packages_counts(tmp_path, monkeypatch):
     def hashed(agent="prism.algos.dqn.dqn:DQN", imports=None):
         provenance._hash_of.cache_clear()
         importlib.invalidate_caches()
-        return provenance.code_hash({"algo": {"agent": agent}, "env": {"imports": imports}})
+        spec = SimpleNamespace(
+            algo=SimpleNamespace(agent=agent), env=SimpleNamespace(imports=imports)
+        )
+        return provenance.code_hash(spec)
 
     ours = provenance.code_hash()
     assert hashed() == ours == hashed(imports="prism.benchmark.envs")
@@ -203,7 +207,7 @@ def test_a_plan_is_not_overwritten_by_another_config_of_the_same_name(tmp_path):
     assert path.read_bytes() == before
     write_plan(plan(tmp_path, [fakes.FINISH], "stale=rerun"))
     (cell,) = records.read_json(path)["cells"].values()
-    assert cell["config"] == planned.jobs[0].config
+    assert cell["config"] == planned.jobs[0].spec.record
     write_plan(planned)
 
 

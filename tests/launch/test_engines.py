@@ -87,7 +87,7 @@ def test_no_more_jobs_than_places(told, slots, monkeypatch):
 
 def test_a_gpu_by_its_number_and_shared_out_is_a_contradiction(tmp_path):
     planned = plan(tmp_path, [fakes.FINISH])
-    planned.jobs[0].config["device"] = "cuda:1"
+    planned.jobs[0].spec = planned.jobs[0].spec.changed({"device": "cuda:1"})
     with pytest.raises(ConfigError, match=r"device=cuda:1: .*say device=cuda"):
         launch(planned, "local", {"devices": [0, 1]}, fakes.play)
 

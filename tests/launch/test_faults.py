@@ -33,7 +33,7 @@ def test_every_failure_is_contained_told_and_tried_again_as_its_class_says(tmp_p
     assert not launch(planned, "local", {"n_jobs": 2}, fakes.play)
     found, out = states(planned), capfd.readouterr().out
     assert found[fakes.FINISH]["state"] == found[fakes.FLAKY]["state"] == schema.FINISHED
-    jobs = {job.config["algo"]["lr"]: job for job in planned.jobs}
+    jobs = {job.spec.algo.lr: job for job in planned.jobs}
     for rate, (failure, reason, tries) in ENDS.items():
         state = found[rate]
         assert (state["state"], state["failure"]) == (schema.FAILED, failure)

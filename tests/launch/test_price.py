@@ -25,7 +25,7 @@ def job(results: Path, *more: str) -> Job:
 
 def ran(work: Job, of: Cost) -> Job:
     """Leave what a finished job leaves that cost this much."""
-    budget, every = work.config["budget"], work.config["evaluation"]["every"]
+    budget, every = work.spec.budget, work.spec.evaluation.every
     for k, run in enumerate(work.run_ids):
         folder = records.run_dir(work, run)
         records.write_json(folder / "run.json", records.run_record(work, k))
@@ -56,7 +56,7 @@ def test_what_a_run_left_tells_what_its_parts_cost(tmp_path):
     assert found is not None and 200_000 < found.disk < 210_000
     for name in ("start", "step", "evaluation", "final"):
         assert getattr(found, name) == pytest.approx(getattr(TEN, name))
-    assert found.seconds(work.config) == pytest.approx(START - 0.5 + 20 + 10 * 0.3 + 2)
+    assert found.seconds(work.spec) == pytest.approx(START - 0.5 + 20 + 10 * 0.3 + 2)
 
 
 def test_the_same_costs_the_same_and_more_is_made_of_more_parts(tmp_path):

@@ -13,10 +13,10 @@ def test_progress_reads_heartbeats(tmp_path, capsys):
     with Progress(planned, planned.jobs, {job.job_id: job}) as shown:
         assert line(shown._beats()[0]) == "DQN, lr=0.001 on cartpole x 2 seeds: starting"
         beat = {"global_step": 25_000, "wall": 10.0, "seeds": 2}
-        beat |= {"budget": job.config["budget"], "train_return": 21.5, "eval_return": None}
+        beat |= {"budget": job.spec.budget, "train_return": 21.5, "eval_return": None}
         records.write_json(records.job_dir(job) / "heartbeat.json", beat)
         head = shown.head()
-    share = f"{25_000 / job.config['budget']:.0%}"
+    share = f"{25_000 / job.spec.budget:.0%}"
     assert head.startswith(f"0/1 jobs, {share}, 0 runs failed")
     assert "ETA" in head
     text = f"DQN, lr=0.001 on cartpole x 2 seeds: {share}, 5,000 steps/s, return 21.5"

@@ -46,7 +46,7 @@ def test_ten_thousand_runs(tmp_path, capsys):
             folder = records.run_dir(job, run)
             folder.mkdir(parents=True)
             (folder / "metrics.jsonl").write_bytes(b"1234567\n")
-            done = {"state": schema.FINISHED, "global_step": job.config["budget"], "size": 8}
+            done = {"state": schema.FINISHED, "global_step": job.spec.budget, "size": 8}
             records.write_json(folder / "status.json", {**ledger.status_of(job, None), **done})
             records.write_json(folder / "run.json", {**record, "run_id": run})
     capsys.readouterr()

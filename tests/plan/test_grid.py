@@ -30,9 +30,9 @@ def test_a_run_is_a_grid_of_one():
     (job,) = sweep(("algo=rainbow", "env=acrobot", "seed=3", "budget=1234")).jobs
     assert (job.algo, job.env, job.seeds, job.study) == ("rainbow", "acrobot", [3], "adhoc")
     assert job.study_dir == str(Path("results/adhoc").absolute())
-    assert set(job.config) == set(cfg.JOB_KEYS)
-    assert job.config["budget"] == 1234
-    assert job.config["algo"]["agent"] == "dqn"
+    assert set(job.spec.record) == set(cfg.JOB_KEYS)
+    assert job.spec.budget == 1234
+    assert job.spec.algo.agent == "dqn"
     assert len(job.run_ids) == 1
 
 
@@ -100,8 +100,8 @@ def test_everything_off_says_what_else_differs_from_the_base():
     off = {key for c in agent_class("dqn").COMPONENTS for key in c.off}
     wanted = {
         key: value
-        for key, value in full.config["algo"].items()
-        if key not in {*off, "name", "label"} and value != base.config["algo"][key]
+        for key, value in full.spec.record["algo"].items()
+        if key not in {*off, "name", "label"} and value != base.spec.record["algo"][key]
     }
     assert none["overrides"] == wanted
     assert none["label"] == "Rainbow - all"
@@ -121,7 +121,7 @@ def test_a_swept_setting_is_in_the_label():
     assert [job.variant["label"] for job in found] == ["DQN, lr=0.001", "DQN, lr=0.0001"]
     assert found[0].variant["kind"] == schema.SWEEP
     assert found[0].variant["overrides"] == {"lr": 1e-3}
-    assert found[0].config["algo"]["lr"] == 1e-3
+    assert found[0].spec.algo.lr == 1e-3
 
 
 def test_whatever_is_set_by_hand_is_in_the_label():
@@ -136,7 +136,7 @@ def test_whatever_is_set_by_hand_is_in_the_label():
 def test_a_key_by_hand_wins_over_a_component_but_may_not_undo_it():
     words = ("algo=dqn", "env=acrobot", "components=+multi-step")
     (job,) = sweep((*words, "algo.n_step=5")).jobs
-    assert job.config["algo"]["n_step"] == 5
+    assert job.spec.algo.n_step == 5
     with pytest.raises(ConfigError, match=r"contradicts 'DQN \+ multi-step'"):
         sweep((*words, "algo.n_step=1"))
 
@@ -147,7 +147,7 @@ def test_studies_are_unions_and_the_command_line_wins():
     assert found == [(label, "cartpole", [0, 1, 2]) for label in labels]
     plan = sweep(("study=quickstart", "budget=2000"))
     assert plan.study == "quickstart"
-    assert {job.config["budget"] for job in plan.jobs} == {2000}
+    assert {job.spec.budget for job in plan.jobs} == {2000}
     assert min(len(job.seeds) for job in plan.jobs) >= 5
 
 
@@ -392,7 +392,7 @@ def test_a_default_said_in_numbers_makes_no_other_run():
 
 def test_a_key_that_only_says_how_may_go_in_step_with_one_that_says_what():
     words = ("algo=dqn", "env=acrobot,cartpole", "log_every=10,20", "zip=[env,log_every]")
-    assert [job.config["log_every"] for job in sweep(words).jobs] == [10, 20]
+    assert [job.spec.log_every for job in sweep(words).jobs] == [10, 20]
 
 
 def test_what_a_union_of_grids_asks_for_again_is_told(tmp_path, monkeypatch):

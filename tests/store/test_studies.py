@@ -246,30 +246,3 @@ def wait(condition, seconds: float = 120.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
-
-
-def older(study: Path) -> None:
-    """Rewrite a plan as it was before it had cells."""
-    now = plan(study)
-    del now["cells"]  # type: ignore[misc]
-    for run in now["runs"]:
-        del run["cell"]  # type: ignore[misc]
-    records.write_json(study / "plan.json", now)
-
-
-def test_a_plan_from_before_cells_is_read_and_the_same_command_completes_it(tmp_path, capsys):
-    study = ran(tmp_path)
-    whole = plan(study)
-    older(study)
-    assert "4 runs, 4 finished" in told(["status", str(study)], capsys)
-    before = (study / "plan.json").read_bytes()
-    for words in (["resume", str(study)], ["extend", str(study), "seeds=+2"]):
-        line = told(words, capsys, code=2)
-        assert "holds no config of" in line and "repeat the command that planned them" in line
-    assert (study / "plan.json").read_bytes() == before
-    ran(tmp_path, "algo.lr=0.002")  # another grid: its cells are known, those of the first are not
-    assert "holds no config of 4 runs" in told(["resume", str(study)], capsys, code=2)
-    ran(tmp_path)
-    assert plan(study)["runs"][:4] == whole["runs"]
-    assert "complete" in told(["resume", str(study)], capsys)
-    assert "8 runs planned" in told(["extend", str(study), "seeds=+2"], capsys)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prism.benchmark.store import schema
 from prism.benchmark.store.rows import Rows
 from prism.benchmark.tracking import service
 from tests.wandb_server import WandbServer
@@ -15,7 +16,7 @@ from tests.wandb_server import WandbServer
 
 def record(seed: int, study: str = "quick start") -> Any:
     return {
-        "schema": 1,
+        "schema": schema.SCHEMA_VERSION,
         "run_id": f"dqn-cartpole-s{seed}-0123abcdef",
         "study": study,
         "variant": {"label": "DQN + n-step", "component": "n-step"},

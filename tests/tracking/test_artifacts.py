@@ -1,6 +1,7 @@
 """Weights and video on W&B: sent once, whoever sends them, and nothing without being asked."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from prism.benchmark.store import records
 from prism.benchmark.store.job import Job
+from prism.benchmark.store.spec import RunSpec
 from prism.benchmark.tracking import service
 from prism.benchmark.tracking.push import Pace, push
 from prism.benchmark.tracking.wandb import wandb_id
@@ -65,7 +67,7 @@ def test_weights_and_video_are_sent_once(wandb_server, tmp_path, monkeypatch):
 
 def test_what_was_not_asked_for_is_not_there(wandb_server, tmp_path):
     asked, plain = work(tmp_path / "asked", "disabled", **ASKED), work(tmp_path / "plain")
-    plain.config["evaluation"]["every"] = 80
+    plain.spec = plain.spec.changed({"evaluation.every": 80})
     with own_service():
         run_job(asked)
         run_job(plain)
@@ -123,7 +125,7 @@ def test_nothing_of_an_earlier_attempt_is_left(tmp_path, monkeypatch):
     done = work(tmp_path, "disabled", **ASKED)
     run_job(done)
     monkeypatch.setattr(video, "record", lambda *_: 1 / 0)
-    done.config["tracking"]["artifacts"] = False
+    done.spec = done.spec.changed({"tracking.artifacts": False})
     run_job(done)
     for folder in folders(done):
         assert not (folder / "best.pt").exists()
@@ -132,8 +134,10 @@ def test_nothing_of_an_earlier_attempt_is_left(tmp_path, monkeypatch):
 
 def test_a_job_planned_before_there_were_such_settings_runs(tmp_path):
     done = work(tmp_path, "disabled")
+    older = deepcopy(done.spec.record)
     for key in ("artifacts", "video"):
-        del done.config["tracking"][key]
+        del older["tracking"][key]
+    done.spec = RunSpec.parse(older)
     run_job(done)
     assert [records.read_status(path)["state"] for path in folders(done)] == ["finished"] * 2
 

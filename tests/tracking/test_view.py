@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from prism.benchmark.cli.main import main
+from prism.benchmark.store import schema
 from tests.tracking.runs import ended_run
 from tests.wandb_server import WandbServer
 
@@ -25,7 +26,13 @@ def study(wandb_server, tmp_path) -> Path:
     """Return a study of two environments with its report, whose runs are on the server."""
     ended_run(tmp_path)
     runs = [{"env": env} for env in ("lake", "it's a hill", "lake")]
-    plan = {"schema": 1, "study": "quick start", "runs": runs, "cells": {}, "skipped": []}
+    plan = {
+        "schema": schema.SCHEMA_VERSION,
+        "study": "quick start",
+        "runs": runs,
+        "cells": {},
+        "skipped": [],
+    }
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     folder = tmp_path / "report" / "tables"
     folder.mkdir(parents=True)

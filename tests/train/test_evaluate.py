@@ -1,5 +1,6 @@
 """Evaluation: what a seed is said to do must not depend on the seeds beside it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from prism.benchmark.envs.config import EnvConfig
-from prism.benchmark.train.evaluate import Evaluation, Evaluator
+from prism.benchmark.store.spec import EvaluationConfig
+from prism.benchmark.train.evaluate import EvaluationResult, Evaluator
 
 CLIFF = {"name": "cliff", "id": "CliffWalking-v1", "horizon": 60}
 START, CORNER = 36, 35  # of the cliff's states: below the cliff's left end, above the goal
@@ -27,9 +29,11 @@ class Walkers:
         return torch.where(self.walks, path, LEFT), {"value": -state.float()}
 
 
-def evaluated(table: bool, *walks: bool) -> Evaluation:
-    env = EnvConfig(**CLIFF, table=table)
-    evaluator = Evaluator(env, len(walks), 2, 5, 0.9, torch.device("cpu"))
+def evaluated(table: bool, *walks: bool) -> EvaluationResult:
+    spec: Any = SimpleNamespace(
+        env=EnvConfig(**CLIFF, table=table), evaluation=EvaluationConfig(seed=5), gamma=0.9
+    )
+    evaluator = Evaluator(spec, len(walks), 2, torch.device("cpu"))
     agent: Any = Walkers(*walks)
     outcome = evaluator(agent)
     evaluator.close()

@@ -16,7 +16,7 @@ import torch
 from prism.algos.dqn.config import DQNConfig
 from prism.algos.dqn.dqn import DQN
 from prism.benchmark.cli.main import main
-from prism.benchmark.store import identity, provenance, records, schema
+from prism.benchmark.store import identity, provenance, records, schema, spec
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.train.evaluate import evaluate_run
@@ -230,11 +230,11 @@ def test_a_run_id_is_the_experiment_and_nothing_else(
     assert job(tmp_path, "rainbow").run_ids[0] != base.run_ids[0]
 
     later = dataclasses.make_dataclass("Later", [("novelty", float, 0.5)], bases=(DQNConfig,))
-    monkeypatch.setattr(identity, "agent_class", lambda path: type("Agent", (), {"Config": later}))
-    config = base.config | {"algo": base.config["algo"] | {"novelty": 0.5}}
-    assert [identity.run_id(config, base.algo, base.env, s) for s in base.seeds] == base.run_ids
-    config["algo"]["novelty"] = 0.6
-    assert identity.run_id(config, base.algo, base.env, 3) != base.run_ids[0]
+    monkeypatch.setattr(spec, "agent_class", lambda agent: type("Agent", (), {"Config": later}))
+    newer = base.spec.changed({"algo.novelty": 0.5})
+    assert [identity.run_id(newer, base.algo, base.env, s) for s in base.seeds] == base.run_ids
+    newer = base.spec.changed({"algo.novelty": 0.6})
+    assert identity.run_id(newer, base.algo, base.env, 3) != base.run_ids[0]
 
 
 def test_an_agents_budget_that_lanes_do_not_divide_is_reached(tmp_path: Path) -> None:

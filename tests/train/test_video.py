@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from prism.benchmark.cli.main import main
-from prism.benchmark.envs.config import from_dict
 from prism.benchmark.store import checkpoint, records
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
@@ -79,12 +78,8 @@ def test_the_best_weights_score_what_their_row_says(tmp_path):
         row["eval/return"] for row in read_rows(folder / "metrics.jsonl") if "eval/return" in row
     ]
     assert len(scores) == 8 and scores.index(max(scores)) < 7
-    run, _, agent = load_run(folder)
-    evaluation = run["config"]["evaluation"]
-    evaluator = Evaluator(
-        from_dict(run["config"]["env"]), 1, evaluation["periodic_episodes"], evaluation["seed"],
-        0.99, torch.device("cpu"),
-    )  # fmt: skip
+    _, spec, agent = load_run(folder)
+    evaluator = Evaluator(spec, 1, spec.evaluation.periodic_episodes, torch.device("cpu"))
     for file, score in (("best.pt", max(scores)), ("weights.pt", scores[-1])):
         agent.load({"policy": checkpoint.load(folder / file)})
         assert evaluator(agent).returns.mean() == score

@@ -151,16 +151,16 @@ def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeyp
     monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
     words = (*LEAKY, "env.kwargs.api_key='${oc.env:LEAKY}'", f"results={tmp_path}")
     (work,) = sweep(words).jobs
-    assert work.config["env"]["kwargs"] == {"api_key": "${oc.env:LEAKY}"}
-    assert from_dict(work.config["env"]).kwargs == {"api_key": IN_CONFIG}
+    assert work.spec.record["env"]["kwargs"] == {"api_key": "${oc.env:LEAKY}"}
+    assert from_dict(work.spec.record["env"]).kwargs == {"api_key": IN_CONFIG}
     assert clean_text(f"with {IN_CONFIG}") == f"with {HIDDEN}"
     monkeypatch.setenv("LEAKY", "another-of-them")
     sweep.cache_clear()
     assert sweep(words).jobs[0].run_ids == work.run_ids
     monkeypatch.delenv("LEAKY")
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*LEAKY is not set here"):
-        from_dict(work.config["env"])
-    hidden = work.config["env"] | {"kwargs": {"api_key": HIDDEN}}
+        from_dict(work.spec.record["env"])
+    hidden = work.spec.record["env"] | {"kwargs": {"api_key": HIDDEN}}
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: is hidden in this record"):
         from_dict(hidden)
     sweep.cache_clear()
@@ -178,19 +178,19 @@ def test_whatever_is_read_from_the_environment_is_kept_as_its_reference(tmp_path
     monkeypatch.setattr(leaky.Leaky, "__init__", lambda self, api_key, who, render_mode=None: None)
     plan = sweep(words)
     (work,) = plan.jobs
-    assert work.config["env"]["kwargs"] == {"who": "${oc.env:SIM_AUTH}", "api_key": "x"}
-    assert work.config["algo"]["label"] == "of ${oc.env:SIM_AUTH}"
-    assert from_dict(work.config["env"]).kwargs["who"] == "hunter2-very-private"
+    assert work.spec.record["env"]["kwargs"] == {"who": "${oc.env:SIM_AUTH}", "api_key": "x"}
+    assert work.spec.algo.label == "of ${oc.env:SIM_AUTH}"
+    assert from_dict(work.spec.record["env"]).kwargs["who"] == "hunter2-very-private"
     write_plan(plan)
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
-    protocol = identity.protocol(work.config)[0]
+    protocol = identity.protocol(work.spec)[0]
     assert clean_text("a path: hunter2-very-private") == "a path: hunter2-very-private"
     monkeypatch.setenv("SIM_AUTH", "another-of-them")
     sweep.cache_clear()
     (other,) = sweep(words).jobs
-    assert other.config == work.config and other.run_ids != work.run_ids
-    assert identity.protocol(other.config)[0] != protocol
+    assert other.spec == work.spec and other.run_ids != work.run_ids
+    assert identity.protocol(other.spec)[0] != protocol
 
 
 def test_a_reference_to_a_setting_makes_the_id_of_its_value(monkeypatch):
@@ -204,7 +204,7 @@ def test_a_reference_to_a_setting_makes_the_id_of_its_value(monkeypatch):
 def test_numbers_of_the_environment_are_numbers(monkeypatch):
     monkeypatch.setenv("LR", "0.5")
     (work,) = sweep(("algo=dqn", "env=acrobot", "algo.lr='${oc.env:LR}'")).jobs
-    assert work.config["algo"]["lr"] == 0.5
+    assert work.spec.algo.lr == 0.5
 
 
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "hf_token", "apiKey", "db.password", "SECRET"])

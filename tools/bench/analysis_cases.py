@@ -83,7 +83,7 @@ def write_study(folder: Path, labels: int, envs: int, seeds: int, rows: int, met
                 frame.to_json(path / "metrics.jsonl", orient="records", lines=True)
                 scores = {"random": 0.0, "reference": 100.0}
                 record = {
-                    "schema": 1,
+                    "schema": schema.SCHEMA_VERSION,
                     **run,
                     "config": {},
                     "scores": scores,

@@ -43,7 +43,7 @@ def trivial(job: Job) -> None:
     torch.linalg.inv(torch.eye(64) * 2)
     for run in job.run_ids:
         folder = records.run_dir(job, run)
-        done = {"state": schema.FINISHED, "global_step": job.config["budget"]}
+        done = {"state": schema.FINISHED, "global_step": job.spec.budget}
         records.write_json(folder / "run.json", records.run_record(job, 0))
         records.write_json(folder / "status.json", {**ledger.status_of(job, None), **done})
 
@@ -96,7 +96,7 @@ def _work(share: list[Job], ready: Barrier, walls: "SimpleQueue[float]") -> None
 
     limit_threads(1)
     for job in share:
-        agent_class(job.config["algo"]["agent"])
+        agent_class(job.spec.algo.agent)
     ready.wait()
     began = time.monotonic()
     for job in share:

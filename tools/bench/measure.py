@@ -51,8 +51,8 @@ def train(algo: str, env: str, seeds: int, budget: int, **settings: Any) -> Resu
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         given = {key.replace("__", "."): value for key, value in settings.items()}
-        job = _job(Path(folder), algo, env, seeds, QUIET | {"log_every": budget} | given)
-        job.config["budget"] = budget
+        quiet = QUIET | {"log_every": budget, "budget": budget}
+        job = _job(Path(folder), algo, env, seeds, quiet | given)
         began = cpu_seconds()
         training = Training(job)
         ready = cpu_seconds()
@@ -73,14 +73,14 @@ def _job(folder: Path, algo: str, env: str, seeds: int, settings: dict[str, Any]
         config = composed(f"algo={algo}", f"env={env}").copy()
         for key, value in settings.items():
             assign(config, key, value)
-        plain = resolved(config)
+        spec = resolved(config)
     numbers = list(range(seeds))
     variant = Variant(
         label=algo, kind=PRESET, base=algo, full=algo, on=[], off=[], component=None, overrides={}
     )
-    runs = [identity.run_id(plain, algo, env, seed) for seed in numbers]
-    name = identity.job_id(plain, algo, env, numbers)
-    return Job("bench", str(folder), name, algo, env, variant, plain, None, numbers, runs)
+    runs = [identity.run_id(spec, algo, env, seed) for seed in numbers]
+    name = identity.job_id(spec, algo, env, numbers)
+    return Job("bench", str(folder), name, algo, env, variant, spec, None, numbers, runs)
 
 
 def measured(work: Callable[[], object], steps: int) -> Result:

@@ -404,8 +404,8 @@ def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_p
     for content, message in (
         ("{", "unreadable"),
         ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 1"),
-        ('{"schema": 1, "runs": []}', "plans no run"),
-        ('{"schema": 1, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no variant"),
+        ('{"schema": 2, "runs": []}', "plans no run"),
+        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no variant"),
     ):
         (empty / "plan.json").write_text(content)
         with pytest.raises(AnalysisError, match=message):

@@ -1,0 +1,170 @@
+"""What a run is asked to do, as types. Plain data is for files and between processes."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from prism.algos.core.agent import Agent
+
+from ..envs.config import EnvConfig, from_dict
+from ..util.errors import ConfigError, unknown
+from ..util.secrets import reveal
+from .agents import agent_class
+
+
+class AlgoConfig(Protocol):
+    """What every agent's ``Config`` has; its other settings are known to the agent alone."""
+
+    agent: str  # a registered name, or "module:Class"
+    lanes: int  # parallel environments per seed (``num_envs`` elsewhere)
+    reset: str  # each | shared | wait
+
+
+@dataclass
+class EvaluationConfig:
+    """How agents are scored: greedy episodes on environments of their own."""
+
+    episodes: int = 20  # of the final evaluation: the "score at the end"
+    periodic_episodes: int = 5
+    every: int | None = (
+        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
+    )
+    seed: int = 12345  # the same episodes for every algorithm
+
+    @staticmethod
+    def steps_between(every: int | None, budget: int) -> int:
+        """Return the steps between periodic evaluations that ``every`` means; 0 = none."""
+        return max(1, budget // 20) if every is None else every
+
+
+@dataclass
+class Limits:
+    """What one job may use; a job beyond a limit is ended, and its runs say so."""
+
+    memory: float | None = None  # GB of resident memory
+    timeout: float | None = None  # seconds of one attempt
+    hang: float | None = 600.0  # seconds without a step of training or evaluation
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics are mirrored to; the files of the run folder are always written."""
+
+    wandb: str = "auto"  # auto | online | offline | disabled
+    project: str = "prism"
+    entity: str | None = None
+    job_type: str = "train"
+    tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
+    notes: str | None = None
+    artifacts: bool = False  # the last and the best weights, as W&B artifacts
+    video: bool = False  # of the first evaluation episode, in the run folder and on W&B
+    git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
+
+
+@dataclass(frozen=True, eq=False)
+class RunSpec:
+    """One variant on one environment, without its seeds: parsed once, then read by attributes.
+
+    Attributes:
+        algo: the agent's settings, of the agent's own ``Config``; env: the environment.
+        evaluation: how it is scored; budget: environment steps per seed.
+        log_every: steps between rows of metrics; None = budget / 200.
+        checkpoint_every: seconds; 0 = never.
+        device: of torch; threads: of one job.
+        tracking: mirrors; limits: what a job may use.
+        record: the same as plain data for files, in which secrets are references.
+    """
+
+    algo: AlgoConfig
+    env: EnvConfig
+    evaluation: EvaluationConfig
+    budget: int
+    log_every: int | None
+    checkpoint_every: float
+    device: str
+    threads: int
+    tracking: TrackingConfig
+    limits: Limits
+    record: dict[str, Any]
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any]) -> "RunSpec":
+        """Read plain data, as a plan or a run's record holds it; what is absent has its default.
+
+        Raises:
+            ConfigError: one line that names the key: an unknown one, a value out of range, an agent
+                that is not here, or an environment variable that is not set.
+        """
+        algo = reveal(record["algo"], "algo")
+        return cls(
+            algo=_build(agent_class(algo["agent"]).Config, algo, "algo"),
+            env=from_dict(record["env"]),
+            evaluation=_build(EvaluationConfig, record["evaluation"], "evaluation"),
+            budget=record["budget"],
+            log_every=record["log_every"],
+            checkpoint_every=record["checkpoint_every"],
+            device=record["device"],
+            threads=record["threads"],
+            tracking=_build(TrackingConfig, record.get("tracking") or {}, "tracking"),
+            limits=_build(Limits, record.get("limits") or {}, "limits"),
+            record=dict(record),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunSpec) and self.record == other.record
+
+    def changed(self, changes: Mapping[str, Any]) -> "RunSpec":
+        """Return this with some dotted keys ("evaluation.every") set to other values."""
+        record = deepcopy(self.record)
+        for key, value in changes.items():
+            *path, last = key.split(".")
+            node = record
+            for part in path:
+                node = node[part]
+            node[last] = value
+        return RunSpec.parse(record)
+
+    @property
+    def agent(self) -> type[Agent]:
+        """Return the agent's class."""
+        return agent_class(self.algo.agent)
+
+    @property
+    def gamma(self) -> float:
+        """Return the agent's discount; 1 where it has none."""
+        return float(getattr(self.algo, "gamma", 1.0))
+
+    @property
+    def cpus(self) -> int:
+        """Return how many jobs of one process a job counts as; an agent of processes says."""
+        return int(getattr(self.algo, "cpus", 1))
+
+    @property
+    def cores(self) -> int:
+        """Return how many cores a job keeps busy: what to ask a cluster for."""
+        return self.cpus * self.threads
+
+    @property
+    def row_every(self) -> int:
+        """Return the steps between rows of metrics."""
+        return self.log_every or max(1, self.budget // 200)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Return the steps between periodic evaluations; 0 = none."""
+        return self.evaluation.steps_between(self.evaluation.every, self.budget)
+
+
+def _build(config: type, values: Mapping[str, Any], key: str) -> Any:
+    """Return a config dataclass made of plain values; errors name the key."""
+    names = {each.name for each in fields(config)}
+    for name in values:
+        if name not in names:
+            raise unknown(key, name, names)
+    try:
+        return config(**values)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}.{error}") from None
