@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("algos", "analysis", "benchmark", "conf", "hydra_plugins", "prism", "tools")
+OURS = ("algos", "analysis", "benchmark", "conf", "prism", "tools")
 SKIPPED = {".venv", ".git", "results", "build", "dist"}
 
 # module pattern -> what it may import of ours; the first match counts, and a package its own parts
@@ -19,15 +19,15 @@ ALLOWED = {
     "algos.*": ["algos.core", "algos.formulas"],
     "benchmark*": ["algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.states"],
     "analysis*": ["benchmark.store.schema"],
-    "hydra_plugins*": ["benchmark"],
+    "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],
 }
 FORMULAS_IMPORT = {"torch", "numpy", "math", "typing", "collections", "dataclasses", "functools"}
 LIMITED = {  # third-party package -> modules that may import it
-    "hydra": ["benchmark.cli*", "benchmark.plan*", "benchmark.launch.plugin", "hydra_plugins*"],
-    "omegaconf": ["benchmark*", "hydra_plugins*"],
-    "logging": ["benchmark*", "analysis*", "hydra_plugins*"],
+    "hydra": ["benchmark.cli.inform", "benchmark.plan*"],
+    "omegaconf": ["benchmark*"],
+    "logging": ["benchmark*", "analysis*"],
     "gymnasium": ["benchmark.envs*", "tools.bench*"],
     "wandb": ["benchmark.tracking*", "analysis.load.wandb"],
     "wandb_workspaces": ["benchmark.tracking*"],
@@ -209,8 +209,6 @@ def idle_comparisons(path: str, text: str) -> Iterator[str]:
 
 
 def layout(root: Path) -> Iterator[str]:
-    if (root / "hydra_plugins" / "__init__.py").exists():
-        yield "hydra_plugins is a namespace package: Hydra's own plug-ins live there too"
     for path in (root / "conf").rglob("*"):
         if path.is_file() and path.suffix == ".py" and path.read_text().strip():
             yield f"{path.relative_to(root)}: conf holds YAML and no logic"
@@ -324,7 +322,7 @@ def test_no_cycles():
 
 def test_layout(tmp_path):
     assert list(layout(ROOT)) == []
-    for name in ("hydra_plugins/__init__.py", "conf/x.py", "tests/nowhere/test_x.py"):
+    for name in ("conf/x.py", "tests/nowhere/test_x.py"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("x = 1")
-    assert len(list(layout(tmp_path))) == 3
+    assert len(list(layout(tmp_path))) == 2

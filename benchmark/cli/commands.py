@@ -1,30 +1,20 @@
-"""The commands that take folders: what ``python -m benchmark <command>`` does to a study or run."""
+"""The commands that take folders: what ``prism <command>`` does to a study or run."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..launch import price
-from ..launch.executor import tail
-from ..launch.local import slots
-from ..launch.progress import plural
-from ..launch.report import summary, table
+from ..launch.local import cores
+from ..launch.report import summary
 from ..plan.executors import Options
 from ..store import leases, ledger, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
-
-
-class OneLine(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ConfigError with the message."""
-        raise ConfigError(message)
+from ..util.text import plural, table, tail
+from .parser import OneLine, folder, run_folder
 
 
 def listing(plan: Sweep, launcher: Options) -> str:
@@ -41,7 +31,7 @@ def listing(plan: Sweep, launcher: Options) -> str:
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
-    cost = price.of(todo, plan.study_dir.parent, slots(launcher, threads))
+    cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
     return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
 
 
@@ -53,26 +43,8 @@ def _state(job: Job) -> str:
     return ", ".join([*words, *planned])
 
 
-def folder(text: str) -> Path:
-    """Return a folder that exists; otherwise name the nearest."""
-    path = Path(text)
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, siblings, n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise ConfigError(f"there is no folder {text}{hint}")
-    return path
-
-
-def _run_folder(text: str) -> Path:
-    path = folder(text)
-    if not (path / "run.json").is_file():
-        raise ConfigError(f"{text} is not a run folder: it has no run.json")
-    return path
-
-
 def _parser(command: str, about: str) -> OneLine:
-    return OneLine(prog=f"python -m benchmark {command}", description=about)
+    return OneLine(prog=f"prism {command}", description=about)
 
 
 def _evaluate(words: list[str]) -> int:
@@ -82,7 +54,7 @@ def _evaluate(words: list[str]) -> int:
     args = parser.parse_args(words)
     if args.episodes < 1:
         raise ConfigError(f"--episodes={args.episodes} must be at least 1")
-    run = _run_folder(args.run_dir)
+    run = run_folder(args.run_dir)
 
     from ..train.evaluate import evaluate_run
 
@@ -160,7 +132,7 @@ def _extend(words: list[str]) -> int:
     study = folder(args.study_dir)
     ledger.read_plan(study)
     added = studies.extend(study, int(count))
-    print(f"{plural(added, 'run')} planned; run them: python -m benchmark resume {study}")
+    print(f"{plural(added, 'run')} planned; run them: prism resume {study}")
     return 0
 
 
@@ -212,7 +184,7 @@ def _tell_of_mirrored(count: int, study: Path) -> None:
     if count:
         print(
             f"W&B keeps what it has of {plural(count, 'run')} under the other study's name; "
-            f"python -m benchmark wandb-push {study} sends them under this one"
+            f"prism wandb-push {study} sends them under this one"
         )
 
 
@@ -235,7 +207,7 @@ def _delete(words: list[str]) -> int:
 def _video(words: list[str]) -> int:
     parser = _parser("video", "Record a greedy episode of a finished run, from its saved weights.")
     parser.add_argument("run_dir", type=str)
-    run = _run_folder(parser.parse_args(words).run_dir)
+    run = run_folder(parser.parse_args(words).run_dir)
 
     from ..train.video import record
 

@@ -8,26 +8,20 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from ..plan.executors import OPTIONS, LocalOptions, RayOptions, SlurmOptions
+from ..plan.executors import Options
 from ..store import leases, ledger, provenance, records, schema
-from ..store.agents import agent_path
 from ..store.job import Job, Sweep
 from ..train.runner import run_job
-from ..util.errors import ConfigError, unknown
 from ..util.signals import handled
 from . import faults
 from .executor import Executor, Exit
 from .inline import Inline
-from .local import Local
 from .progress import Progress
-from .ray import Ray
 from .report import summary
-from .slurm import Slurm
 from .worker import Run
 
 _POLL = 0.2  # seconds
@@ -35,40 +29,12 @@ _LOOK = 1.0  # seconds between two looks at what other processes run
 _BLIND = 30.0  # seconds beyond limits.hang: a process that could not end itself is ended
 
 
-def make_executor(name: str, options: Mapping[str, Any], jobs: list[Job], run: Run) -> Executor:
-    """Return the executor called ``name``, ready for ``jobs``.
-
-    Raises:
-        ConfigError: no such executor, or what it needs is not here.
-    """
-    threads = max((job.spec.threads for job in jobs), default=1)
-    if name not in OPTIONS:
-        raise unknown("hydra.launcher.executor", name, OPTIONS)
-    told = OPTIONS[name](**options)
-    if isinstance(told, SlurmOptions):
-        return Slurm(run, told)
-    if isinstance(told, RayOptions):
-        return Ray(run, threads, told)
-    if isinstance(told, LocalOptions):
-        single = {d for job in jobs if (d := job.spec.device).startswith("cuda:")}
-        if told.devices and single:
-            raise ConfigError(
-                f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
-            )
-        preload = {run.__module__, "prism.benchmark.cli.main"}
-        preload |= {agent_path(job.spec.algo.agent).partition(":")[0] for job in jobs}
-        if any(job.spec.tracking.wandb != "disabled" for job in jobs):
-            preload.add("wandb")
-        return Local(run, sorted(preload), threads, told)
-    return Inline(run)
-
-
-def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = run_job) -> bool:
+def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
     """Run what is not finished of a sweep and say whether all of it is finished now.
 
     Args:
         sweep: the planned jobs.
-        executor: "inline", "local", ...; options: the executor's own arguments.
+        options: which executor runs them, and what it is told.
         run: the job's function.
     """
     jobs = ledger.remaining(sweep)
@@ -78,14 +44,14 @@ def launch(sweep: Sweep, executor: str, options: Mapping[str, Any], run: Run = r
             provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
     with _held(sweep.study_dir):
-        _run(sweep, jobs, make_executor(executor, options, jobs, run))
+        _run(sweep, jobs, options.build(run, jobs))
     print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
     complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
     print(f"results  {sweep.study_dir}")
-    print(f"report   python -m analysis report {sweep.study_dir}")
+    print(f"report   prism report {sweep.study_dir}")
     if not complete:
-        print(f"go on    python -m benchmark resume {sweep.study_dir}")
+        print(f"go on    prism resume {sweep.study_dir}")
     return complete
 
 

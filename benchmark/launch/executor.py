@@ -1,7 +1,5 @@
 """Executors: how a job gets a process. One protocol, so that every executor has the same ledger."""
 
-from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..store.job import Job
@@ -36,11 +34,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give back what the executor holds, once no job runs."""
-
-
-def tail(path: Path, size: int = 4000) -> str:
-    """Return the end of a text file, or "" if there is none."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - size))
-        return file.read().decode(errors="replace")
-    return ""

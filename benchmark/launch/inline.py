@@ -3,6 +3,7 @@
 import signal
 import traceback
 
+from ..plan.executors import Options
 from ..store.job import Job
 from . import worker
 from .executor import Exit
@@ -13,7 +14,7 @@ class Inline:
 
     slots = 1
 
-    def __init__(self, run: worker.Run) -> None:
+    def __init__(self, run: worker.Run, jobs: list[Job], options: Options) -> None:
         self.run = run
         self.running: dict[str, Job] = {}
         self.exits: list[Exit] = []

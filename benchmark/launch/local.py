@@ -3,16 +3,18 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
 
-from ..plan.executors import LocalOptions, Options
+from ..plan.executors import LocalOptions
+from ..store.agents import agent_path
 from ..store.job import Job
 from ..store.records import job_dir
+from ..util.errors import ConfigError
+from ..util.text import tail
 from . import worker
-from .executor import Exit, tail
+from .executor import Exit
 
 
 class Local:
@@ -20,26 +22,28 @@ class Local:
 
     Args:
         run: the job's function, importable by name.
-        preload: modules that the server imports once for all jobs.
-        threads: threads per job, for the libraries that read it when they are imported.
+        jobs: all that may be started: what they import is imported once, by the server.
         options: what it is told.
+
+    Raises:
+        ConfigError: jobs name GPUs by number where the options share GPUs out.
     """
 
-    def __init__(
-        self,
-        run: worker.Run,
-        preload: Iterable[str],
-        threads: int,
-        options: LocalOptions,
-    ) -> None:
-        self.run, self.slots = run, slots(options, threads)
+    def __init__(self, run: worker.Run, jobs: list[Job], options: LocalOptions) -> None:
+        single = {d for job in jobs if (d := job.spec.device).startswith("cuda:")}
+        if options.devices and single:
+            raise ConfigError(
+                f"device={min(single)}: hydra.launcher.devices shares out GPUs; say device=cuda"
+            )
+        threads = max((job.spec.threads for job in jobs), default=1)
+        self.run, self.slots = run, options.slots(threads, cores())
         self.devices = [str(device) for device in options.devices]
         self.running: dict[str, Job] = {}
         self.processes: dict[str, BaseProcess] = {}
         self.device_of: dict[str, str] = {}  # job_id -> its GPU, where they are shared out
         self.asked: set[str] = set()  # jobs that were asked to stop
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(list(preload))
+        self.context.set_forkserver_preload(_imports(run, jobs))
         os.environ.update(dict.fromkeys(worker.THREAD_VARIABLES, str(threads)))
         # The server inherits this: a Ctrl-C while it imports would otherwise be its end.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -105,13 +109,13 @@ def _send(process: BaseProcess, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def slots(options: Options, threads: int) -> int:
-    """Return how many jobs run at once: on this machine, no more than have a place on a device."""
-    if not isinstance(options, LocalOptions):
-        return getattr(options, "n_jobs", 1) or max(1, cores() // threads)
-    places = len(options.devices) * options.jobs_per_device
-    wanted = options.n_jobs or places or max(1, cores() // threads)
-    return min(wanted, places) if places else wanted
+def _imports(run: worker.Run, jobs: list[Job]) -> list[str]:
+    """Return the modules that jobs import; the server imports them once, before it forks."""
+    modules = {run.__module__, "prism.benchmark.train.runner"}
+    modules |= {agent_path(job.spec.algo.agent).partition(":")[0] for job in jobs}
+    if any(job.spec.tracking.wandb != "disabled" for job in jobs):
+        modules.add("wandb")
+    return sorted(modules)
 
 
 def cores() -> int:

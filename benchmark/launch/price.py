@@ -12,9 +12,9 @@ from typing import Any
 
 from ..store import identity, ledger, records
 from ..store.job import Job
+from ..util.text import plural
 from . import cost
 from .cost import Cost
-from .progress import plural
 
 SEED_SHARE = 0.154  # of one seed's time that each further one adds: `make bench`, DQN on CartPole
 LAUNCH = 3.0  # seconds until the first job begins: imports, and the server that forks the jobs

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..store import records, schema
 from ..store.job import Job, Sweep
+from ..util.text import clock, plural
 
 _LOG_PERIOD = 10.0  # seconds between two lines where there is no terminal
 _RECENT = 4  # jobs shown that have ended last
@@ -168,11 +169,6 @@ def cell(job: Job) -> str:
     return f"{job.variant['label']} on {job.env}"
 
 
-def plural(n: int, noun: str) -> str:
-    """Return "1 seed" or "2 seeds"."""
-    return f"{n} {noun}" + ("" if n == 1 else "s")
-
-
 def work(job: Job) -> int:
     """Return the environment steps of a job, all seeds together."""
     return job.spec.budget * len(job.seeds)
@@ -187,9 +183,3 @@ def left(beat: Mapping[str, Any]) -> float | None:
     """Return the seconds that a job still needs at its speed so far; None if nobody can tell."""
     share = fraction(beat)
     return beat["wall"] * (1 - share) / share if share else None
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -15,8 +15,9 @@ from typing import Any
 from ..plan.executors import RayOptions
 from ..store import leases, records
 from ..store.job import Job
+from ..util.text import tail
 from . import task, worker
-from .executor import Exit, tail
+from .executor import Exit
 
 _NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
 
@@ -26,11 +27,12 @@ class Ray:
 
     Args:
         run: the job's function, importable by name on every node.
-        threads: of a job, to count how many the cluster has room for.
+        jobs: all that may be started, to count how many the cluster has room for.
         options: what it is told; ``num_cpus`` among its resources replaces the cores of a job.
     """
 
-    def __init__(self, run: worker.Run, threads: int, options: RayOptions) -> None:
+    def __init__(self, run: worker.Run, jobs: list[Job], options: RayOptions) -> None:
+        threads = max((job.spec.threads for job in jobs), default=1)
         ray: Any = importlib.import_module("ray")
         self.ray, self.run, self.shared = ray, run, options.shared
         ray.init(address=options.address, log_to_driver=False)

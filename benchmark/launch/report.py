@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..store import leases, records, schema
 from ..store.ledger import read_plan
-from .progress import plural
+from ..util.text import plural, table
 
 _SHOWN_FAILURES = 20
 
@@ -78,12 +78,3 @@ def _cell(count: Counter[str] | None) -> str:
     shown = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
     rest = ", ".join(f"{count[state]} {state}" for state in shown if count[state])
     return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({rest})" if rest else "")
-
-
-def table(rows: list[list[str]]) -> list[str]:
-    """Return rows of cells as lines, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    ]

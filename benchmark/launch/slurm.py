@@ -10,8 +10,9 @@ from ..store import leases, records
 from ..store.job import Job
 from ..util import squeue
 from ..util.errors import ConfigError
+from ..util.text import tail
 from . import task, worker
-from .executor import Exit, tail
+from .executor import Exit
 
 
 class Slurm:
@@ -19,10 +20,10 @@ class Slurm:
 
     Args:
         run: the job's function, importable by name.
-        options: what it is told.
+        jobs: all that may be started; options: what it is told.
     """
 
-    def __init__(self, run: worker.Run, options: SlurmOptions) -> None:
+    def __init__(self, run: worker.Run, jobs: list[Job], options: SlurmOptions) -> None:
         self.run, self.slots = run, options.n_jobs
         self.arguments, self.period = list(options.arguments), options.period
         self.running: dict[str, Job] = {}

@@ -17,8 +17,9 @@ from types import FrameType
 from ..store import leases, ledger, records, schema
 from ..store.job import Job
 from ..util.secrets import notice
+from ..util.text import tail
 from . import faults, worker
-from .executor import Exit, tail
+from .executor import Exit
 
 
 def write(job: Job, run: worker.Run) -> Path:

@@ -1,23 +1,23 @@
 """Configuration: schemas, composition, and every check before anything runs."""
 
 import difflib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
@@ -33,10 +33,9 @@ from ..store.job import Retry
 from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import clean, is_reference, notice
-from .executors import OPTIONS, Options
+from .executors import executors, options_class
+from .places import CONF, config_folders, own_folders, packages
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-FOLDERS_VARIABLE = "PRISM_CONF"
 # What a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (
     *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
@@ -88,8 +87,22 @@ def one_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+class SearchPath(SearchPathPlugin):
+    """Adds the folders of ``--config-dir``, and the packages named in the group "prism.conf"."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append each of them, in our own application only."""
+        if str(CONF) not in [each.path for each in search_path.get_path()]:
+            return
+        for folder in own_folders():
+            search_path.append(provider="config-dir", path=f"file://{folder}")
+        for name, package in packages().items():
+            search_path.append(provider=name, path=f"pkg://{package}")
+
+
 def register() -> None:
-    """Tell Hydra the schemas; once more does no harm."""
+    """Tell Hydra the schemas and where configs lie; once more does no harm."""
+    Plugins.instance().register(SearchPath)
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=Root)
     store.store(group="schema", name="env", node=EnvConfig)
@@ -98,8 +111,9 @@ def register() -> None:
         with suppress(ConfigError):
             node = agent_class(name).Config
         store.store(group="schema", name=name, node=node)
-    for name, options in OPTIONS.items():
-        store.store(group="hydra/launcher", name=name, node=options)
+    for name in executors():
+        with suppress(ConfigError):  # one that cannot be imported is told of where it is used
+            store.store(group="hydra/launcher", name=name, node=options_class(name))
 
 
 @contextmanager
@@ -115,11 +129,6 @@ def session() -> Iterator[None]:
         GlobalHydra.instance().hydra = outer
 
 
-def config_folders() -> str:
-    """Return the folders with further configs, in the form of PATH: ``--config-dir`` sets them."""
-    return os.environ.get(FOLDERS_VARIABLE, "")
-
-
 def options(group: str) -> tuple[str, ...]:
     """Return the names that a config group offers; needs a session."""
     return _options(group, config_folders())
@@ -132,7 +141,7 @@ def _options(group: str, folders: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Turn what Hydra raises while it composes into one line."""
     try:
         yield
@@ -172,7 +181,7 @@ def _unknown_schema(name: str) -> ConfigError:
 
 
 def _whole(choices: Iterable[str]) -> DictConfig:
-    with _one_line():
+    with one_line_errors():
         config = compose("config", overrides=list(choices))
     OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
     return _held(config)
@@ -191,7 +200,7 @@ def _held(config: DictConfig) -> DictConfig:
 @cache
 def _part(choice: str, folders: str) -> DictConfig:
     """Return what one choice adds to a config, composed alone."""
-    with _one_line():
+    with one_line_errors():
         node = compose(overrides=[f"+{choice}"])
     OmegaConf.set_struct(node, False)
     return _held(node)
@@ -213,7 +222,7 @@ def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
     others = [choice for group, choice in chosen.items() if group not in _ORDER[:-1]]
     config = deepcopy(composed(*others))
     config.algo = config.env = MISSING  # those of a study come after the presets'
-    with _one_line():
+    with one_line_errors():
         for part in parts:
             config.merge_with(part)
     return config
@@ -236,7 +245,7 @@ def nodes(group: str, names: Sequence[str]) -> dict[str, DictConfig]:
 
 @cache
 def _nodes(group: str, names: tuple[str, ...], folders: str) -> dict[str, DictConfig]:
-    with _one_line():
+    with one_line_errors():
         config = compose(overrides=[f"+{group}@n{i}={name}" for i, name in enumerate(names)])
     return {name: config[f"n{i}"] for i, name in enumerate(names)}
 
@@ -299,7 +308,7 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
         ConfigError: there is no such key, or it takes another type.
     """
     check_key(key, config)
-    _update(config, key, value)
+    update(config, key, value)
 
 
 def check_key(key: str, config: DictConfig) -> None:
@@ -318,7 +327,8 @@ def check_agent(config: DictConfig) -> None:
         )
 
 
-def _update(config: DictConfig, key: str, value: Any) -> None:
+def update(config: DictConfig, key: str, value: Any) -> None:
+    """Set one dotted key of a config; an unknown key or a wrong type is a ConfigError."""
     try:
         OmegaConf.update(config, key, value, merge=True)
         OmegaConf.select(config, key)
@@ -328,26 +338,6 @@ def _update(config: DictConfig, key: str, value: Any) -> None:
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
-
-
-def launcher(words: Sequence[str]) -> Options:
-    """Return what ``hydra`` words of a command line tell the launcher.
-
-    Raises:
-        ConfigError: a word that Hydra would refuse, in one line that names the nearest.
-    """
-    choices = [word for word in words if "/" in word.partition("=")[0]]
-    with session():
-        with _one_line():
-            config = compose("config", overrides=choices, return_hydra_config=True)
-            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-            given = parser.parse_overrides([word for word in words if word not in choices])
-        for override in given:
-            if override.key_or_group == "hydra.launcher":
-                name = override.value()
-                raise ConfigError(f"hydra.launcher={name}: say hydra/launcher={name}")
-            _update(config, override.key_or_group, override.value())
-        return build(config.hydra, "launcher")  # type: ignore[no-any-return]
 
 
 def build(config: DictConfig, key: str) -> Any:

@@ -1,18 +1,28 @@
-"""What the executors can be told: ``hydra.launcher.<key>`` with ``hydra/launcher=<executor>``."""
+"""Executors by name, and what each can be told: ``hydra.launcher.<key>``.
+
+``hydra/launcher=<name>`` chooses one. An installed package adds its own by the entry-point group
+"prism.executors", which names a subclass of ``Options``.
+"""
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
 
-from ..util.errors import ConfigError
+from ..store.job import Job
+from ..util.errors import ConfigError, unknown
 
 
 @dataclass
 class Options:
-    """Common to all executors; every number is positive."""
+    """What every executor can be told; every number is positive.
 
-    _target_: str = "hydra_plugins.prism.plugins.Launcher"
-    executor: str = "inline"  # every job in this process, one after another: for a debugger
+    A subclass names its executor's class in ``executor``, as "module:Class". The class is built as
+    ``Class(run, jobs, options)``; its protocol is ``Executor`` in benchmark/launch/executor.py.
+    """
+
+    executor: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -25,22 +35,52 @@ class Options:
             if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 raise ConfigError(f"hydra.launcher.{each.name}={value} must be above 0")
 
+    def slots(self, threads: int, cores: int) -> int:
+        """Return how many jobs run at once, each of ``threads``, where this machine has ``cores``.
+
+        It prices a plan; an executor may find out better once it runs.
+        """
+        wanted: int | None = getattr(self, "n_jobs", 1)
+        return wanted or max(1, cores // threads)
+
+    def build(self, run: Any, jobs: list[Job]) -> Any:
+        """Return the executor, ready to run ``run`` for each of ``jobs``.
+
+        Raises:
+            ConfigError: what it needs is not here, or contradicts the jobs.
+        """
+        module, _, name = self.executor.partition(":")
+        return getattr(import_module(module), name)(run, jobs, self)
+
+
+@dataclass
+class InlineOptions(Options):
+    """Every job in this process, one after another: for a debugger."""
+
+    executor = "prism.benchmark.launch.inline:Inline"
+
 
 @dataclass
 class LocalOptions(Options):
     """One process per job on this machine."""
 
-    executor: str = "local"
+    executor = "prism.benchmark.launch.local:Local"
     n_jobs: int | None = None  # at once; null = the cores that we may use, or places on devices
     devices: list[Any] = field(default_factory=list)  # GPUs to share out: [0, 1], or ids of GPUs
     jobs_per_device: int = 1  # that share a GPU; with device=cuda each sees its own GPU alone
+
+    def slots(self, threads: int, cores: int) -> int:
+        """Return how many jobs run at once: no more than have a place on a device."""
+        places = len(self.devices) * self.jobs_per_device
+        wanted = self.n_jobs or places or max(1, cores // threads)
+        return min(wanted, places) if places else wanted
 
 
 @dataclass
 class SlurmOptions(Options):
     """One task of an array per job; the command only watches, and finds the tasks again."""
 
-    executor: str = "slurm"
+    executor = "prism.benchmark.launch.slurm:Slurm"
     n_jobs: int = 1000  # tasks in the queue at once
     arguments: list[str] = field(default_factory=list)  # of sbatch: ["--partition=gpu"]
     period: float = 5.0  # seconds between two looks at the queue
@@ -50,7 +90,7 @@ class SlurmOptions(Options):
 class RayOptions(Options):
     """One Ray task per job; needs the extra "ray"."""
 
-    executor: str = "ray"
+    executor = "prism.benchmark.launch.ray:Ray"
     n_jobs: int | None = None  # tasks in flight; null = two more than the cluster has room for
     address: str = "local"  # a cluster of this machine's own, or the address of one that runs
     resources: dict[str, Any] = field(default_factory=dict)  # of a task: {num_gpus: 0.5}
@@ -67,9 +107,31 @@ class RayOptions(Options):
             ) from None
 
 
-OPTIONS: dict[str, type[Options]] = {
-    "inline": Options,
-    "local": LocalOptions,
-    "slurm": SlurmOptions,
-    "ray": RayOptions,
+_OURS = {
+    "inline": "prism.benchmark.plan.executors:InlineOptions",
+    "local": "prism.benchmark.plan.executors:LocalOptions",
+    "slurm": "prism.benchmark.plan.executors:SlurmOptions",
+    "ray": "prism.benchmark.plan.executors:RayOptions",
 }
+
+
+@cache
+def executors() -> dict[str, str]:
+    """Return the options class, as "module:Class", of every executor by its name."""
+    return {each.name: each.value for each in entry_points(group="prism.executors")} | _OURS
+
+
+def options_class(name: str) -> type[Options]:
+    """Return the options of the executor called ``name``.
+
+    Raises:
+        ConfigError: there is none, or its package cannot be imported.
+    """
+    if name not in executors():
+        raise unknown("hydra/launcher", name, executors())
+    module, _, attribute = executors()[name].partition(":")
+    try:
+        options: type[Options] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"hydra/launcher={name} cannot be imported: {error}") from None
+    return options

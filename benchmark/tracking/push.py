@@ -134,7 +134,7 @@ def mirror_study(study_dir: Path) -> None:
     problems.append(shared.wait(_AT_THE_END) or "")
     teardown()
     wrong = "; ".join(filter(None, problems))
-    again = f"python -m benchmark wandb-push {study_dir}"
+    again = f"prism wandb-push {study_dir}"
     if wrong:
         shared.say(f"the run of the study itself is not complete: {wrong}; {again} sends it")
     else:

@@ -56,7 +56,7 @@ def build(study_dir: Path, where: Mapping[str, Any]) -> Any:
         ) from None
     tables = study_dir / "report" / "tables"
     if not tables.is_dir():
-        raise ConfigError(f"there is no report yet: python -m analysis report {study_dir}")
+        raise ConfigError(f"there is no report yet: prism report {study_dir}")
     if not logged_in():
         raise ConfigError("not logged in to W&B: set WANDB_API_KEY or run `wandb login`")
     import wandb

@@ -185,7 +185,7 @@ class WandbMirror:
             self._service.live.discard(self)
             self._service.say(
                 f"mirror off, training goes on: {reason}; the local rows are complete, upload them"
-                f" with python -m benchmark wandb-push {self._folder.parent.parent}"
+                f" with prism wandb-push {self._folder.parent.parent}"
             )
 
 

@@ -1,17 +1,19 @@
-import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
 
 import pytest
+import yaml
 
 from prism.analysis.cli import COMMANDS as READERS
-from prism.benchmark.cli.main import READERS as POINTED_TO
-from prism.benchmark.cli.main import main
-from prism.benchmark.plan import config as cfg
+from prism.benchmark.cli import texts
+from prism.benchmark.cli.main import _COMMANDS, main
 from prism.benchmark.plan.grid import sweep
+from prism.benchmark.plan.places import CONF
 from prism.benchmark.store import records
 from prism.benchmark.store.agents import registered
+from prism.benchmark.util.versions import version
 
 RUN = ["algo=dqn", "env=cartpole"]
 QUICK = [
@@ -114,11 +116,27 @@ BAD = [
     (["evaluate", ".", "--episodes", "0"], ["--episodes=0"]),
     (["wandb-push", "nowhere"], ["nowhere"]),
     (["statsu", "results/adhoc"], ["command", "nearest: status"]),
-    (["report", "results/adhoc"], ["python -m analysis report results/adhoc"]),
+    (
+        ["report", "results/adhoc"],
+        ["prism report reads results"],
+    ),
     ([*RUN, "hydra.launcher.njobs=2"], ["hydra.launcher.njobs", "nearest: hydra.launcher.n_jobs"]),
     ([*RUN, "hydra.launcher.n_jobs=two"], ["hydra.launcher.n_jobs", "two", "Integer"]),
     ([*RUN, "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs=0", "above 0"]),
-    ([*RUN, "hydra.lancher.n_jobs=2"], ["hydra.lancher", "nearest: hydra.launcher.n_jobs"]),
+    ([*RUN, "hydra.lancher.n_jobs=2"], ["hydra.lancher.n_jobs: of Hydra's own keys", "launcher"]),
+    ([*RUN, "hydra.run.dir=x"], ["hydra.run.dir: ", "results=<folder> and name=<study>"]),
+    ([*RUN, "hydra.sweep.dir=x"], ["hydra.sweep.dir: ", "results=<folder> and name=<study>"]),
+    ([*RUN, "hydra/sweeper=optuna"], ["hydra/sweeper: ", "several values with commas"]),
+    ([*RUN, "+hydra.verbose=true"], ["hydra.verbose", "hydra/launcher="]),
+    ([*RUN, "--config-name", "x"], ["--config-name: ", "study=<name>"]),
+    ([*RUN, "--hydra-help"], ["prism --help"]),
+    ([*RUN, "--cfg", "jobb"], ["--cfg", "jobb"]),
+    ([*RUN, "--cfg", "job", "-p", "algo.gama"], ["--package: unknown 'gama'; nearest: gamma"]),
+    (["study", "quikstart"], ["study", "nearest: quickstart"]),
+    (["study"], ["prism study quickstart"]),
+    (["run"], ["prism run algo=dqn env=cartpole"]),
+    (["list"], ["algos | envs"]),
+    (["list", "algorithms"], ["algorithms", "algos"]),
     ([*RUN, "hydra/launcher=slrum"], ["hydra/launcher", "nearest: slurm"]),
     ([*RUN, "hydra/launcher=ray", "hydra.launcher.addr=x"], ["nearest: hydra.launcher.address"]),
 ]
@@ -143,41 +161,66 @@ def test_cuda_where_there_is_none(monkeypatch, capsys):
     assert "device=cuda is not available" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_lists_what_there_is(words, capsys):
+@pytest.mark.parametrize("words", [["--help"], ["-h"]])
+def test_help_lists_every_command(words, capsys):
     assert main(words) == 0
     out = capsys.readouterr().out
-    for name in ("rainbow", "minatar_breakout", "quickstart", "python -m benchmark status"):
-        assert name in out
+    for name in (*_COMMANDS, *texts.READERS):
+        assert re.search(rf"\b{name}\b", out), name
+    assert max(map(len, out.splitlines())) <= 100
 
 
-def test_help_lists_what_a_folder_adds(elsewhere, monkeypatch, capsys):
+def test_no_words_show_what_one_does_first(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n  prism ") == 5 and "prism --help" in out
+
+
+def test_the_version_is_prisms(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"prism {version('prism-rl')}\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("algos", "rainbow .*Rainbow"),
+        ("envs", "cartpole .*CartPole-v1 .*100,000 steps"),
+        ("studies", "quickstart .*Rainbow's component study"),
+        ("executors", "slurm .*array"),
+    ],
+)
+def test_lists_are_one_line_each(what, line, capsys):
+    assert main(["list", what]) == 0
+    out = capsys.readouterr().out
+    assert re.search(f"^{line}", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_a_list_has_what_a_folder_adds(elsewhere, monkeypatch, capsys):
     monkeypatch.setenv("PRISM_CONF", "")  # and so put back afterwards
     (elsewhere / "mine" / "algo").mkdir(parents=True)
     (elsewhere / "mine" / "algo" / "my_own.yaml").write_text("agent: prism.algos.dqn.dqn:DQN\n")
-    assert main(["--help", "--config-dir=mine"]) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("algo= "))
-    assert ", my_own," in line and ", rainbow," in line
+    assert main(["list", "algos", "--config-dir=mine"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"my_own", "rainbow"} <= set(names)
     (elsewhere / "mne").mkdir()
-    assert main(["--help", "--config-dir=min"]) == 2
+    assert main(["list", "algos", "--config-dir=min"]) == 2
     assert "there is no folder min; nearest: mine" in capsys.readouterr().err
 
 
-def test_what_is_refused_inside_hydra_is_one_line(elsewhere, capfd, monkeypatch):
-    """A folder that nobody can write to is found when the plan is written, in Hydra's task."""
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+def test_a_study_of_another_schema_is_refused_in_one_line(elsewhere, capfd):
     plan = elsewhere / "results" / "old" / "plan.json"
     plan.parent.mkdir(parents=True)
     plan.write_text('{"schema": 0}')
     for words, told in (
         ([*RUN, "name=old"], "plan.json has schema 0"),
         ([*RUN, "name=old", "-m"], "plan.json has schema 0"),
-        (["--cfg", "job", "algo=rainbo"], "rainbo"),
+        (["--cfg", "job", "algo=rainbo", "env=cartpole"], "nearest: rainbow"),
     ):
         assert main(words) == 2
         out, err = capfd.readouterr()
         assert told in err and err.count("\n") == 1 and "Traceback" not in out + err
-    assert "HYDRA_FULL_ERROR" not in os.environ
     assert plan.read_text() == '{"schema": 0}' and not (plan.parent / "runs").exists()
 
 
@@ -192,7 +235,7 @@ def test_a_dry_run_lists_jobs_and_writes_nothing(elsewhere, capsys):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_run_through_hydra_and_again(elsewhere, capsys):
+def test_a_run_and_the_same_again(elsewhere, capsys):
     words = [*RUN, *QUICK, "seed=3"]
     assert main(words) == 0
     (job,) = sweep(tuple(words)).jobs
@@ -209,7 +252,7 @@ def test_a_run_through_hydra_and_again(elsewhere, capsys):
     assert f"nearest: {job.run_ids[0]}" in capsys.readouterr().err
 
 
-def test_a_grid_in_parallel_through_hydra(elsewhere, capfd):
+def test_a_grid_in_parallel(elsewhere, capfd):
     words = ["-m", "algo=dqn,c51", "env=cartpole,pendulum", *QUICK, "seed=0,1", "name=grid"]
     assert main(words) == 0
     out = capfd.readouterr().out
@@ -279,21 +322,37 @@ def test_only_a_forest_needs_scikit_learn(elsewhere):
     assert ended.stderr.splitlines()[-1].endswith("scikit-learn, which is not installed")
 
 
-def test_hydra_shows_a_config_by_its_own_flags(capfd):
-    assert main(["--cfg", "job", "algo=rainbow", "env=acrobot"]) == 0
-    assert "n_step: 3" in capfd.readouterr().out
-    assert cfg.CONF.is_dir()
+def test_what_is_shown_is_what_runs(capsys):
+    """After the tuned file, the components and the swept keys: a document for each cell."""
+    words = ["algo=ppo", "env=cartpole", "seed=0,1"]
+    for more in ([], ["tuned=false"], ["algo.lr=1e-3,2e-3"], ["components=leave_one_out"]):
+        assert main([*words, *more, "--cfg", "job"]) == 0
+        shown = list(yaml.safe_load_all(capsys.readouterr().out))
+        assert shown == [job.spec.record for job in sweep((*words, *more)).jobs]
+    assert main([*words, "--cfg", "job", "-p", "algo"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# PPO on cartpole, seeds 0, 1\nagent: ppo\n")
+    assert {"lr": 0.001, "lanes": 8}.items() <= yaml.safe_load(text).items()  # as tuned
+    assert main([*words, "--cfg", "hydra", "hydra.launcher.n_jobs=3"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["hydra"]["launcher"]["n_jobs"] == 3
 
 
-def test_commands_of_analysis_are_pointed_to():
-    assert set(POINTED_TO) == set(READERS)
+def test_hydra_tells_where_configs_come_from(capfd):
+    assert main(["--info", "searchpath", "algo=dqn"]) == 0
+    assert str(CONF) in capfd.readouterr().out
+    assert main(["--info", "defaults-tree", "algo=dqn", "env=cartpole"]) == 0
+    assert "algo: dqn" in capfd.readouterr().out
+
+
+def test_commands_of_analysis_are_known():
+    assert set(texts.READERS) == set(READERS)
 
 
 @pytest.mark.parametrize("command", ["resume", "submit"])
 def test_commands_that_take_a_sweep_have_help_too(command, capsys):
     with suppress(SystemExit):
         main([command, "--help"])
-    assert capsys.readouterr().out.startswith(f"usage: python -m benchmark {command}")
+    assert capsys.readouterr().out.startswith(f"usage: prism {command}")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.executors import InlineOptions, RayOptions, SlurmOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store.job import Sweep
 from tests.launch.test_real import QUICK, found, metrics
@@ -111,7 +112,7 @@ LONG = ("budget=12_000", "evaluation.every=0")
 
 def calm(tmp_path: Path, *more: str) -> list[bytes]:
     whole = planned(tmp_path / "calm", *more)
-    assert launch(whole, "inline", {})
+    assert launch(whole, InlineOptions())
     return metrics(whole)
 
 
@@ -147,7 +148,7 @@ def when_two_run(results: Path, act: Callable[[], object]) -> threading.Thread:
 def test_slurm_goes_on_without_a_node(slurm, tmp_path, capfd):
     whole = planned(tmp_path / "out", *LONG)
     thread = when_two_run(tmp_path / "out", lambda: slurm.lose("n2"))
-    assert launch(whole, "slurm", {"period": 0.5})
+    assert launch(whole, SlurmOptions(**{"period": 0.5}))
     thread.join()
     assert max(status["attempts"] for status in found(whole).values()) >= 2
     assert metrics(whole) == calm(tmp_path, *LONG)
@@ -177,12 +178,12 @@ def test_ray_goes_on_without_a_node(ray_cluster, tmp_path, capfd):
     thread = when_two_run(
         tmp_path / "out", lambda: ray_cluster.remove_node(first, allow_graceful=False)
     )
-    assert launch(whole, "ray", {"address": ray_cluster.address})
+    assert launch(whole, RayOptions(**{"address": ray_cluster.address}))
     thread.join()
     assert max(status["attempts"] for status in found(whole).values()) >= 2
     expected = calm(tmp_path, *LONG)
     assert metrics(whole) == expected
     apart = planned(tmp_path / "apart", *LONG)
-    assert launch(apart, "ray", {"address": ray_cluster.address, "shared": False})
+    assert launch(apart, RayOptions(**{"address": ray_cluster.address, "shared": False}))
     assert metrics(apart) == expected
     assert {status["attempts"] for status in found(apart).values()} == {1}

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from prism.benchmark.cli.main import main
 from prism.benchmark.launch import task
 from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.report import summary
+from prism.benchmark.plan.executors import InlineOptions, LocalOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import identity, leases, ledger, provenance, records, schema
 from prism.benchmark.store.job import Sweep
@@ -36,7 +38,7 @@ def states(planned: Sweep) -> dict[float, schema.Status | None]:
 
 def test_ctrl_c_asks_every_job_to_stop_and_starts_no_other(tmp_path, capfd):
     planned = plan(tmp_path, [fakes.ASK_TO_STOP, fakes.FINISH])
-    assert not launch(planned, "local", {"n_jobs": 1}, fakes.play)
+    assert not launch(planned, LocalOptions(**{"n_jobs": 1}), fakes.play)
     found = states(planned)
     assert found[fakes.ASK_TO_STOP]["state"] == schema.INTERRUPTED
     assert found[fakes.FINISH] is None
@@ -50,7 +52,7 @@ def test_workers_stop_when_their_driver_is_killed(tmp_path):
         "from pathlib import Path\n"
         "if __name__ == '__main__':\n"
         f"    planned = test_core.plan(Path({str(tmp_path)!r}), [fakes.FINISH])\n"
-        "    test_core.launch(planned, 'local', {}, fakes.wait_for_ever)\n"
+        "    test_core.launch(planned, LocalOptions(), fakes.wait_for_ever)\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", code])
     pid_file = tmp_path / "adhoc" / "pid"
@@ -80,7 +82,7 @@ def _runs(pid: int) -> bool:
 
 def test_inline_contains_what_a_job_raises(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.RAISE, fakes.EXIT, fakes.FINISH])
-    assert not launch(planned, "inline", {}, fakes.play)
+    assert not launch(planned, InlineOptions(), fakes.play)
     found = states(planned)
     assert found[fakes.RAISE]["reason"] == "exit code 1: ValueError: the fake raises"
     assert found[fakes.EXIT]["reason"] == "exit code 3: SystemExit: 3"
@@ -89,7 +91,7 @@ def test_inline_contains_what_a_job_raises(tmp_path, capsys):
 
 def test_inline_stops_where_its_job_was_interrupted(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH, fakes.RAISE])
-    assert not launch(planned, "inline", {}, fakes.interrupted_inline)
+    assert not launch(planned, InlineOptions(), fakes.interrupted_inline)
     assert [status and status["state"] for status in states(planned).values()] == [
         schema.INTERRUPTED,
         None,
@@ -97,10 +99,10 @@ def test_inline_stops_where_its_job_was_interrupted(tmp_path, capsys):
 
 
 def test_finished_runs_are_skipped_and_the_rest_of_a_job_runs(tmp_path, capsys):
-    assert launch(plan(tmp_path, [fakes.FINISH], "seed=0,1"), "inline", {}, fakes.play)
+    assert launch(plan(tmp_path, [fakes.FINISH], "seed=0,1"), InlineOptions(), fakes.play)
     again = plan(tmp_path, [fakes.FINISH], "seed=0,1")
     assert remaining(again) == []
-    assert launch(again, "inline", {}, fakes.play)
+    assert launch(again, InlineOptions(), fakes.play)
     (job,) = remaining(plan(tmp_path, [fakes.FINISH], "seed=range(0,4)"))
     assert job.seeds == [2, 3]
     assert job.job_id == identity.job_id(job.spec, "dqn", "cartpole", [2, 3])
@@ -116,15 +118,15 @@ def test_jobs_of_several_processes_take_as_many_slots(tmp_path, capsys, monkeypa
     for job, cpus in zip(planned.jobs, [1, 1, 2, 1, 3, 1], strict=True):
         monkeypatch.setattr(job.spec.algo, "cpus", cpus, raising=False)
     runner = fakes.Together(slots=2)
-    monkeypatch.setattr("prism.benchmark.launch.core.make_executor", lambda *_: runner)
-    assert launch(planned, "local", {}, fakes.play)
+    options: Any = SimpleNamespace(build=lambda run, jobs: runner)
+    assert launch(planned, options, fakes.play)
     assert runner.batches == [[1, 1], [2], [1], [3], [1]]
 
 
 @pytest.mark.parametrize("stale", ["refuse", "rerun", "keep"])
 def test_finished_runs_of_other_code(tmp_path, capsys, stale):
     first = plan(tmp_path, [fakes.FINISH])
-    launch(first, "inline", {}, fakes.play)
+    launch(first, InlineOptions(), fakes.play)
     (job,) = first.jobs
     folder = records.run_dir(job, job.run_ids[0])
     record = records.read_json(folder / "run.json") | {"code": "other"}
@@ -136,7 +138,7 @@ def test_finished_runs_of_other_code(tmp_path, capsys, stale):
     elif stale == "keep":
         assert remaining(planned) == []
     else:
-        assert launch(planned, "inline", {}, fakes.play)
+        assert launch(planned, InlineOptions(), fakes.play)
         assert records.read_json(folder / "run.json")["code"] == provenance.code_hash()
         old = tmp_path / "adhoc" / "old" / f"{folder.name}-other"
         assert records.read_json(old / "run.json") == record
@@ -180,7 +182,7 @@ def test_results_of_an_outside_environments_other_code_are_refused(tmp_path, mon
     (tmp_path / "prism_envs.py").write_text("size = 1")
     more = ("env=gym", "env.id=CartPole-v1", "env.imports=prism_envs")
     planned = plan(tmp_path, [fakes.FINISH], *more)
-    launch(planned, "inline", {}, fakes.play)
+    launch(planned, InlineOptions(), fakes.play)
     assert remaining(planned) == []
     (tmp_path / "prism_envs.py").write_text("size = 2")
     provenance._hash_of.cache_clear()
@@ -242,7 +244,7 @@ def test_summary_counts_every_planned_run(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH, fakes.RAISE], "seed=0,1")
     write_plan(planned)
     assert "4 runs, 4 planned" in summary(tmp_path / "adhoc")
-    launch(planned, "inline", {}, fakes.play)
+    launch(planned, InlineOptions(), fakes.play)
     text = summary(tmp_path / "adhoc")
     assert "4 runs, 2 finished, 2 failed" in text
     assert re.search(r"^DQN, lr=0.001 +2/2$", text, re.MULTILINE)
@@ -253,7 +255,7 @@ def test_summary_counts_every_planned_run(tmp_path, capsys):
 
 def test_a_finished_run_whose_rows_are_cut_is_run_again(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH])
-    launch(planned, "inline", {}, fakes.play)
+    launch(planned, InlineOptions(), fakes.play)
     (job,) = planned.jobs
     folder = records.run_dir(job, job.run_ids[0])
     status = records.read_json(folder / "status.json")
@@ -268,7 +270,7 @@ def test_a_finished_run_whose_rows_are_cut_is_run_again(tmp_path, capsys):
 @pytest.mark.parametrize("left", [b"", b"\0\0", b'{"state": "fini'])
 def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
     planned = plan(tmp_path, [fakes.FINISH], "seed=0,1,2")
-    launch(planned, "inline", {}, fakes.play)
+    launch(planned, InlineOptions(), fakes.play)
     (job,) = planned.jobs
     path = records.run_dir(job, job.run_ids[1]) / "status.json"
     path.write_bytes(left)
@@ -280,14 +282,14 @@ def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
     assert told.startswith(f"{path} cannot be read (") and told.count("\n") == 1
     leases.path_of(job).write_bytes(left)  # what a power cut does to one file it does to others
     (records.job_dir(job) / "heartbeat.json").write_bytes(left)
-    assert launch(planned, "inline", {}, fakes.play)
+    assert launch(planned, InlineOptions(), fakes.play)
     assert remaining(planned) == []
 
 
 @pytest.mark.parametrize("name", ["plan.json", "run.json"])
 def test_another_broken_file_is_one_line_that_names_it(tmp_path, capsys, name):
     planned = plan(tmp_path, [fakes.FINISH])
-    launch(planned, "inline", {}, fakes.play)
+    launch(planned, InlineOptions(), fakes.play)
     (path,) = tmp_path.rglob(name)
     path.write_bytes(path.read_bytes()[:100])
     capsys.readouterr()
@@ -301,7 +303,10 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "adhoc" / "plan.json"
     records.write_json(path, {"schema": 0, "study": "adhoc", "cells": []})
     before = path.read_bytes()
-    for call in (lambda: launch(planned, "inline", {}, fakes.play), lambda: summary(path.parent)):
+    for call in (
+        lambda: launch(planned, InlineOptions(), fakes.play),
+        lambda: summary(path.parent),
+    ):
         with pytest.raises(ConfigError, match=r"has schema 0, this version reads 1: say name="):
             call()
     assert path.read_bytes() == before
@@ -310,7 +315,7 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that root cannot write")
 def test_a_results_folder_that_cannot_be_written_is_one_line(capsys):
     with pytest.raises(ConfigError, match=r"results: cannot write to /proc/self/adhoc"):
-        launch(plan(Path("/proc/self"), [fakes.FINISH]), "inline", {}, fakes.play)
+        launch(plan(Path("/proc/self"), [fakes.FINISH]), InlineOptions(), fakes.play)
     words = ["algo=dqn", "env=cartpole", "tracking=disabled", "results=/proc/self"]
     assert main(words) == 2
     out, err = capsys.readouterr()
@@ -335,7 +340,7 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases.Watch, "alive", look)
         patch.setattr("prism.benchmark.launch.core._LOOK", 0.0)
-        assert not launch(planned, "inline", {}, fakes.play)
+        assert not launch(planned, InlineOptions(), fakes.play)
     found = states(planned)
     assert found[fakes.FINISH]["state"] == schema.FINISHED
     assert found[fakes.FINISH]["attempts"] == 7  # not run here

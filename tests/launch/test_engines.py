@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from prism.benchmark.launch import local
 from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.ray import Ray
 from prism.benchmark.launch.slurm import Slurm
@@ -58,7 +57,7 @@ def test_gpus_are_shared_out_and_given_back(tmp_path, monkeypatch, capfd):
     rates = [n / 1000 for n in range(20, 27)]
     planned = plan(tmp_path, [fakes.KILL, *rates])
     assert launch(
-        planned, "local", {"devices": [0, "GPU-1f"], "jobs_per_device": 2}, fakes.on_a_gpu
+        planned, LocalOptions(**{"devices": [0, "GPU-1f"], "jobs_per_device": 2}), fakes.on_a_gpu
     )
     lines = [line.split() for line in (tmp_path / "adhoc" / "gpus.txt").read_text().splitlines()]
     assert lines[:4] and sorted(gpu for _, gpu in lines[:4]) == ["0", "0", "GPU-1f", "GPU-1f"]
@@ -80,16 +79,15 @@ def test_gpus_are_shared_out_and_given_back(tmp_path, monkeypatch, capfd):
         ({"devices": [0, 1], "n_jobs": 1}, 1),
     ],
 )
-def test_no_more_jobs_than_places(told, slots, monkeypatch):
-    monkeypatch.setattr(local, "cores", lambda: 12)
-    assert local.slots(LocalOptions(**told), threads=2) == slots
+def test_no_more_jobs_than_places(told, slots):
+    assert LocalOptions(**told).slots(threads=2, cores=12) == slots
 
 
 def test_a_gpu_by_its_number_and_shared_out_is_a_contradiction(tmp_path):
     planned = plan(tmp_path, [fakes.FINISH])
     planned.jobs[0].spec = planned.jobs[0].spec.changed({"device": "cuda:1"})
     with pytest.raises(ConfigError, match=r"device=cuda:1: .*say device=cuda"):
-        launch(planned, "local", {"devices": [0, 1]}, fakes.play)
+        launch(planned, LocalOptions(**{"devices": [0, 1]}), fakes.play)
 
 
 class Remote:
@@ -120,7 +118,7 @@ def test_ray_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, monkeypatch, res
         cluster_resources=lambda: {"CPU": 12.0},
     )
     monkeypatch.setitem(sys.modules, "ray", stand_in)
-    ray = Ray(fakes.play, 3, RayOptions(resources=resources))
+    ray = Ray(fakes.play, jobs, RayOptions(resources=resources))
     assert ray.slots == 4 + 2
     for job in jobs:
         ray.start(job)

@@ -10,6 +10,7 @@ from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.executor import Exit
 from prism.benchmark.launch.faults import classify
 from prism.benchmark.launch.progress import Progress
+from prism.benchmark.plan.executors import InlineOptions, LocalOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import leases, ledger, records, schema
 from prism.benchmark.util.errors import ConfigError
@@ -30,7 +31,7 @@ ENDS = {  # what a job does -> class and reason, and how often it is tried
 def test_every_failure_is_contained_told_and_tried_again_as_its_class_says(tmp_path, capfd):
     more = ("seed=0,1", "limits.hang=1", "limits.memory=1.0", "retry.lost=1")
     planned = plan(tmp_path, [*ENDS, fakes.FLAKY, fakes.FINISH], *more)
-    assert not launch(planned, "local", {"n_jobs": 2}, fakes.play)
+    assert not launch(planned, LocalOptions(**{"n_jobs": 2}), fakes.play)
     found, out = states(planned), capfd.readouterr().out
     assert found[fakes.FINISH]["state"] == found[fakes.FLAKY]["state"] == schema.FINISHED
     jobs = {job.spec.algo.lr: job for job in planned.jobs}
@@ -71,7 +72,7 @@ def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
 
 def test_a_job_ends_at_its_timeout(tmp_path, capfd):
     planned = plan(tmp_path, [fakes.HANG], "limits.timeout=0.5")
-    assert not launch(planned, "local", {}, fakes.play)
+    assert not launch(planned, LocalOptions(), fakes.play)
     state = states(planned)[fakes.HANG]
     assert (state["failure"], state["attempts"]) == (schema.TIMEOUT, 0)
     assert state["reason"].endswith("limits.timeout=0.5")
@@ -80,7 +81,7 @@ def test_a_job_ends_at_its_timeout(tmp_path, capfd):
 @pytest.mark.parametrize(("word", "begun"), [("stop", 1), ("stop_after:2", 2), ("continue", 3)])
 def test_on_failure(word, begun, tmp_path, capsys):
     planned = plan(tmp_path, [fakes.RAISE, fakes.EXIT, fakes.FINISH], f"on_failure={word}")
-    assert not launch(planned, "inline", {}, fakes.play)
+    assert not launch(planned, InlineOptions(), fakes.play)
     assert [status is not None for status in states(planned).values()].count(True) == begun
 
 

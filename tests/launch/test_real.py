@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.executors import InlineOptions, LocalOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import leases, records, schema
 from prism.benchmark.store.job import Sweep
@@ -45,7 +46,7 @@ def test_four_jobs_are_four_runs_of_wandb_and_one_has_failed(tmp_path, capfd):
     more = ("seed=3,11,42,5", "seeds_per_job=1", "tracking=offline", f"results={tmp_path}")
     planned = sweep((*QUICK, *breaks, *more))
     assert len(planned.jobs) == 4
-    assert not launch(planned, "local", PARALLEL)
+    assert not launch(planned, LocalOptions(**PARALLEL))
     ends = {seed: status["state"] for seed, status in found(planned).items()}
     assert ends == {seed: "failed" if seed == 11 else "finished" for seed in (3, 11, 42, 5)}
     ids = set()
@@ -69,7 +70,7 @@ def test_two_launches_at_once_share_the_work(tmp_path, capfd):
     other = subprocess.Popen([*command, "hydra.launcher.n_jobs=1"], stdout=subprocess.DEVNULL)
     wait((tmp_path / "adhoc" / "plan.json").exists)
     planned = sweep((*words, f"results={tmp_path}"))
-    assert launch(planned, "local", {"n_jobs": 1})
+    assert launch(planned, LocalOptions(**{"n_jobs": 1}))
     assert other.wait(120) == 0
     assert {s["attempts"] for s in found(planned).values()} == {1}
     assert len(records.read_json(tmp_path / "adhoc" / "plan.json")["runs"]) == 4
@@ -84,7 +85,7 @@ def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path):
         "from tests.launch import fakes\n"
         "if __name__ == '__main__':\n"
         f"    planned = sweep(('algo=dqn', 'env=cartpole', 'results={tmp_path}'))\n"
-        "    raise SystemExit(not launch(planned, 'local', {}, fakes.deaf))\n"
+        "    raise SystemExit(not launch(planned, LocalOptions(), fakes.deaf))\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = tmp_path / "adhoc" / "pid"
@@ -132,13 +133,13 @@ def test_a_full_disk_costs_what_does_not_fit_and_the_rest_is_resumed(small_disk,
     words = (*QUICK, "env=cartpole", "tracking=disabled", "seed=range(0,6)", "seeds_per_job=2")
     disk = small_disk(160)
     planned = sweep((*words, f"results={disk}"))
-    assert not launch(planned, "local", PARALLEL)
+    assert not launch(planned, LocalOptions(**PARALLEL))
     out = capfd.readouterr().out
     assert "No space left on device" in out and "NOT complete" in out
     small_disk(10_000)
-    assert launch(planned, "local", PARALLEL)
+    assert launch(planned, LocalOptions(**PARALLEL))
     calm = sweep((*words, f"results={tmp_path / 'calm'}"))
-    assert launch(calm, "local", PARALLEL)
+    assert launch(calm, LocalOptions(**PARALLEL))
     assert metrics(planned) == metrics(calm)
 
 
@@ -146,4 +147,4 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk):
     disk = small_disk(4)
     (disk / "filled").write_bytes(b"x" * 4096)
     with pytest.raises(ConfigError, match=r"results: cannot write to .*No space left on device"):
-        launch(sweep((*QUICK, "env=cartpole", f"results={disk}")), "inline", {}, run_job)
+        launch(sweep((*QUICK, "env=cartpole", f"results={disk}")), InlineOptions(), run_job)

@@ -6,6 +6,7 @@ import pytest
 
 from prism.benchmark.cli.main import main
 from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.executors import InlineOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import ledger, records, schema
 
@@ -54,7 +55,7 @@ def test_ten_thousand_runs(tmp_path, capsys):
         assert main(["status", str(tmp_path / "adhoc")]) == 0
     assert "10000 runs, 10000 finished" in capsys.readouterr().out
     with Spent() as again:  # nothing is left to do
-        assert launch(planned, "inline", {})
+        assert launch(planned, InlineOptions())
     with capsys.disabled():
         print(
             f"\n10,000 runs: {plan.seconds:.1f} CPU s to plan, {status.seconds:.2f} for status, "

@@ -10,6 +10,7 @@ from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan import variants
 from prism.benchmark.plan.axes import seeds
 from prism.benchmark.plan.grid import sweep
+from prism.benchmark.plan.places import CONF, FOLDERS_VARIABLE
 from prism.benchmark.store import schema
 from prism.benchmark.store.agents import agent_class
 from prism.benchmark.util.errors import ConfigError
@@ -151,7 +152,7 @@ def test_studies_are_unions_and_the_command_line_wins():
     assert min(len(job.seeds) for job in plan.jobs) >= 5
 
 
-@pytest.mark.parametrize("path", sorted((cfg.CONF / "study").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((CONF / "study").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_study_plans(path):
     plan = sweep((f"study={path.stem}",))
     assert plan.study == path.stem
@@ -235,7 +236,7 @@ def test_a_study_shapes_each_of_its_grids(tmp_path, monkeypatch):
         "  - {algo: [dqn, c51], env: [acrobot, taxi], zip: [algo, env]}\n"
         "  - {algo: [dqn, c51], env: cartpole, exclude: [{algo: dqn}]}\n"
     )
-    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     found = cells("study=shaped")
     assert found == [
         (label, env, own)
@@ -257,7 +258,7 @@ ALL_ENVS = "env=glob(*, exclude=[gym, atari])"  # gym needs an id, atari an extr
 )
 def test_every_algorithm_and_environment_composes(words):
     plan = sweep((*words, "budget=1000"))
-    algos, envs = ({p.stem for p in (cfg.CONF / g).glob("*.yaml")} for g in ("algo", "env"))
+    algos, envs = ({p.stem for p in (CONF / g).glob("*.yaml")} for g in ("algo", "env"))
     algos &= {"rainbow"} if words[0] == "algo=rainbow" else algos
     envs &= {"cartpole"} if words[1] == "env=cartpole" else envs - {"gym", "atari"}
     ran = [(job.algo, job.env) for job in plan.jobs]
@@ -286,7 +287,7 @@ def test_parts_join_to_what_hydra_composes(choices, tmp_path, monkeypatch):
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / f"{path}.yaml").write_text(f"# @package _global_\n{text}")
-    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     with cfg.session():
         whole = cfg.compose("config", overrides=list(choices))
         joined = cfg.composed(*choices)
@@ -295,7 +296,7 @@ def test_parts_join_to_what_hydra_composes(choices, tmp_path, monkeypatch):
             assert cfg.OmegaConf.get_type(joined, key) is cfg.OmegaConf.get_type(whole, key)
 
 
-@pytest.mark.parametrize("path", sorted((cfg.CONF / "algo").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((CONF / "algo").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_state_only_what_their_schema_has(path):
     preset = yaml.safe_load(path.read_text())
     with cfg.session():
@@ -305,16 +306,16 @@ def test_presets_state_only_what_their_schema_has(path):
     assert preset["name"] == path.stem
 
 
-@pytest.mark.parametrize("path", sorted((cfg.CONF / "tuned").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((CONF / "tuned").glob("*.yaml")), ids=lambda p: p.stem)
 def test_tuned_files_say_where_they_come_from(path):
     assert "# tuned: " in path.read_text() or "# from: " in path.read_text()
     pairs = {
         f"{a.stem}_{e.stem}": (a.stem, e.stem)
-        for a in (cfg.CONF / "algo").glob("*.yaml")
-        for e in (cfg.CONF / "env").glob("*.yaml")
+        for a in (CONF / "algo").glob("*.yaml")
+        for e in (CONF / "env").glob("*.yaml")
     }
     if path.stem not in pairs:  # of no pair: a study names it
-        studies = [study.read_text() for study in (cfg.CONF / "study").glob("*.yaml")]
+        studies = [study.read_text() for study in (CONF / "study").glob("*.yaml")]
         assert any(f"tuned: {path.stem}" in study for study in studies)
         return
     algo, env = pairs[path.stem]
@@ -359,7 +360,7 @@ def test_a_list_of_names_in_a_study_is_its_names(tmp_path, monkeypatch):
     (tmp_path / "study" / "nested.yaml").write_text(
         "# @package _global_\nname: nested\ngrid: {algo: [[dqn, c51]], env: '[acrobot,cartpole]'}\n"
     )
-    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     assert cells("study=nested") == cells("algo=dqn,c51", "env=acrobot,cartpole")
 
 
@@ -404,7 +405,7 @@ def test_what_a_union_of_grids_asks_for_again_is_told(tmp_path, monkeypatch):
         "  - {algo: q_learning, env: [frozenlake, taxi], seed: [1, 2]}\n"
         "  - {algo: q_learning, env: frozenlake, algo.lanes: [1, 2], seed: [2, 3]}\n"
     )
-    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     plan = sweep(("study=again", "tuned=false"))
     name = plan.jobs[0].variant["label"]
     assert [(job.variant["label"], job.env, job.seeds) for job in plan.jobs] == [

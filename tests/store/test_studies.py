@@ -8,6 +8,7 @@ import pytest
 
 from prism.benchmark.cli.main import main
 from prism.benchmark.launch.core import launch
+from prism.benchmark.plan.executors import InlineOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import leases, records, schema
 from prism.benchmark.store.job import Sweep
@@ -27,7 +28,7 @@ def planned(results: Path, *more: str) -> Sweep:
 
 
 def ran(results: Path, *more: str) -> Path:
-    assert launch(planned(results, *more), "inline", {})
+    assert launch(planned(results, *more), InlineOptions())
     return results / "s"
 
 
@@ -100,7 +101,7 @@ def test_folders_of_two_machines_merge(tmp_path, capsys):
 def test_what_another_study_gives_is_the_targets_in_its_records_too(tmp_path, capsys):
     """Else W&B would group it, and the report name it, by a study that it is not part of."""
     one = ran(tmp_path / "one")
-    assert launch(planned(tmp_path / "two", "seed=2,3", "env=cartpole", "name=t"), "inline", {})
+    assert launch(planned(tmp_path / "two", "seed=2,3", "env=cartpole", "name=t"), InlineOptions())
     two = tmp_path / "two" / "t"
     path = next(two.glob("runs/*-s3-*")) / "status.json"
     records.write_json(path, {**records.read_json(path), "wandb": "online"})
@@ -141,7 +142,7 @@ def test_a_renamed_study_is_still_the_same(tmp_path, capsys):
     told(["rename", str(study), "better"], capsys)
     assert not study.exists() and plan(tmp_path / "better")["study"] == "better"
     again = planned(tmp_path, "name=better")
-    assert launch(again, "inline", {})
+    assert launch(again, InlineOptions())
     assert "4 finished before, 0 to do" in capsys.readouterr().out
     renamed = [records.read_json(path) for path in tmp_path.glob("better/runs/*/run.json")]
     assert {record["study"] for record in renamed} == {"better"}

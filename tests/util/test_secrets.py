@@ -12,6 +12,7 @@ from prism.analysis import cli as analysis_cli
 from prism.analysis.report.tensorboard import FILE as TENSORBOARD
 from prism.benchmark.cli.main import main
 from prism.benchmark.envs.config import from_dict
+from prism.benchmark.plan.executors import InlineOptions
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.store import identity, provenance
 from prism.benchmark.store.job import Sweep
@@ -271,5 +272,5 @@ def test_the_diff_can_be_left_out(tmp_path: Path, monkeypatch):
     words = ("algo=dqn", "env=cartpole", "algo.lr=0.001", "tracking=disabled")
     for flag, times in (("false", 0), ("true", 1)):
         study = sweep((*words, f"tracking.git_diff={flag}", f"results={tmp_path / flag}"))
-        launch(study, "inline", {}, play)
+        launch(study, InlineOptions(), play)
         assert len(kept) == times

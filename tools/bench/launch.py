@@ -14,6 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from prism.benchmark.plan.executors import LocalOptions
 from prism.benchmark.store.job import Job, Sweep
 from tools.bench.measure import Group, Result
 
@@ -54,7 +55,7 @@ def jobs(count: int) -> Result:
 
     with _planned("algo=dqn", f"seed=range(0,{count})", "seeds_per_job=1") as plan:
         began = time.monotonic()
-        assert launch(plan, "local", {"n_jobs": WORKERS}, trivial)
+        assert launch(plan, LocalOptions(**{"n_jobs": WORKERS}), trivial)
         return {"jobs": count, "wall": time.monotonic() - began}
 
 
@@ -64,7 +65,7 @@ def executor(*words: str) -> Result:
 
     with _planned(*words) as plan:
         began = time.monotonic()
-        assert launch(plan, "local", {"n_jobs": WORKERS})
+        assert launch(plan, LocalOptions(**{"n_jobs": WORKERS}))
         return {"jobs": len(plan.jobs), "wall": time.monotonic() - began}
 
 
@@ -125,7 +126,7 @@ def priced() -> Result:
             plan = sweep(words)
             said = price.of(plan.jobs, Path(folder), WORKERS)
             began = time.monotonic()
-            assert launch(plan, "local", {"n_jobs": WORKERS})
+            assert launch(plan, LocalOptions(**{"n_jobs": WORKERS}))
             result |= {f"{source} said wall": said.wall, f"{source} said cpu": said.cpu}
             result |= {f"{source} said disk": said.disk}
             result[f"{source} was wall"] = time.monotonic() - began

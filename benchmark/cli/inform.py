@@ -1,0 +1,130 @@
+"""What the command line tells without running anything: lists, help and configs."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from ..plan import config as cfg
+from ..plan.executors import Options, executors, options_class
+from ..plan.places import about, files
+from ..store.job import Sweep
+from ..util.errors import unknown
+from . import complete
+from .parser import OneLine, add_config_dir, parsed
+
+CONFIGS = ("job", "hydra", "all")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_GROUPS = ("algo", "env", "study", "tracking", "tuned")
+
+
+def configs(plan: Sweep, options: Options, which: str, package: str | None) -> str:
+    """Return what runs, as YAML: one document for each cell of a sweep, then the launcher's.
+
+    Args:
+        plan: the sweep; options: of its executor.
+        which: "job" for the cells, "hydra" for the launcher, "all" for both.
+        package: a dotted key; only what lies below it is shown.
+
+    Raises:
+        ConfigError: ``package`` is no key of a cell.
+    """
+    documents: dict[str, str] = {}
+    seeds: dict[str, list[int]] = {}
+    for job in plan.jobs if which != "hydra" else ():
+        name = f"{job.variant['label']} on {job.env}"
+        seeds.setdefault(name, []).extend(job.seeds)
+        documents[name] = _yaml(_below(job.spec.record, package))
+    shown = [f"# {name}, seeds {_listed(seeds[name])}\n{documents[name]}" for name in documents]
+    if which != "job":
+        shown.append("# launcher\n" + _yaml({"hydra": {"launcher": asdict(options)}}))
+    return "---\n".join(shown).rstrip()
+
+
+def _below(node: dict[str, Any], package: str | None) -> Any:
+    found: Any = node
+    for key in package.split(".") if package else ():
+        if not isinstance(found, dict) or key not in found:
+            known = found if isinstance(found, dict) else ()
+            raise unknown("--package", key, known)
+        found = found[key]
+    return found
+
+
+def _yaml(value: Any) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(value))
+
+
+def _listed(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def hydra_info(which: str, overrides: list[str]) -> int:
+    """Print what Hydra knows of a composition: its defaults tree, its search path, ..."""
+    choices = [word for word in overrides if word.partition("=")[0] in _GROUPS]
+    with cfg.session(), cfg.one_line_errors():
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        hydra.show_info(which, "config", choices, run_mode=RunMode.RUN)
+    return 0
+
+
+def _algos() -> list[list[str]]:
+    with cfg.session():
+        nodes = cfg.nodes("algo", cfg.options("algo"))
+    return [[name, str(node.get("label") or node.get("name"))] for name, node in nodes.items()]
+
+
+def _envs() -> list[list[str]]:
+    with cfg.session():
+        nodes = cfg.nodes("env", cfg.options("env"))
+    return [
+        [
+            name,
+            "any: env.id=..." if OmegaConf.is_missing(node, "id") else str(node.id),
+            f"{node.budget:,} steps",
+        ]
+        for name, node in nodes.items()
+    ]
+
+
+def _studies() -> list[list[str]]:
+    return [[name, about(path)] for name, path in files("study").items()]
+
+
+def _executors() -> list[list[str]]:
+    return [
+        [name, (options_class(name).__doc__ or "").splitlines()[0]] for name in sorted(executors())
+    ]
+
+
+_LISTS: dict[str, Callable[[], list[list[str]]]] = {
+    "algos": _algos,
+    "envs": _envs,
+    "studies": _studies,
+    "executors": _executors,
+}
+
+
+def _list(words: list[str]) -> int:
+    parser = OneLine(prog="prism list", description="List what there is, one line each.")
+    parser.add_argument("what", choices=list(_LISTS), metavar=" | ".join(_LISTS))
+    add_config_dir(parser)
+    what = parsed(parser, words).what
+    rows = _LISTS[what]()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    return 0
+
+
+def _completion(words: list[str]) -> int:
+    return complete.main(["completion", *words])
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"completion": _completion, "list": _list}

@@ -1,0 +1,50 @@
+"""What every command shares: a parser whose complaints are one line, and folders that exist."""
+
+import argparse
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from ..plan.places import FOLDERS_VARIABLE
+from ..util.errors import ConfigError
+
+
+class OneLine(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with the message."""
+        raise ConfigError(message)
+
+
+def folder(text: str) -> Path:
+    """Return a folder that exists; otherwise name the nearest."""
+    path = Path(text)
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, siblings, n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ConfigError(f"there is no folder {text}{hint}")
+    return path
+
+
+def run_folder(text: str) -> Path:
+    """Return the folder of a run."""
+    path = folder(text)
+    if not (path / "run.json").is_file():
+        raise ConfigError(f"{text} is not a run folder: it has no run.json")
+    return path
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    """Let a command take ``--config-dir``."""
+    parser.add_argument("-cd", "--config-dir", help="a folder of your own with algo/, env/, study/")
+
+
+def parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Return what a command line says; its ``--config-dir`` holds from now on, in children too."""
+    args = parser.parse_intermixed_args(words)
+    if args.config_dir is not None:
+        os.environ[FOLDERS_VARIABLE] = str(folder(args.config_dir).absolute())
+    return args

@@ -1,0 +1,62 @@
+"""Which executor runs a sweep, from the ``hydra`` words of a command line.
+
+Hydra composes; it does not launch. So ``hydra/launcher=`` and ``hydra.launcher.<key>=`` are all
+that Prism takes of it.
+"""
+
+from collections.abc import Sequence
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from ..util.errors import ConfigError
+from .config import build, one_line_errors, session, update
+from .executors import Options, executors, options_class
+
+_REFUSED = {  # the start of a key -> what to say instead
+    "hydra.run": "Prism keeps its own folders: say results=<folder> and name=<study>",
+    "hydra.sweep.": "Prism keeps its own folders: say results=<folder> and name=<study>",
+    "hydra.sweeper": "Prism plans grids itself: give a key several values with commas",
+    "hydra/sweeper": "Prism plans grids itself: give a key several values with commas",
+    "hydra.job": "a study is called by name=<study>",
+}
+
+
+def is_launchers(word: str) -> bool:
+    """Say whether a word of a command line is Hydra's, not the grid's."""
+    return word.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def launcher(words: Sequence[str]) -> Options:
+    """Return the executor's options that ``hydra`` words of a command line describe.
+
+    Raises:
+        ConfigError: a word that is not about the launcher, or that it does not take.
+    """
+    for word in words:
+        _check(word.partition("=")[0], word.partition("=")[2])
+    choices = [word for word in words if word.startswith("hydra/")]
+    with session():
+        with one_line_errors():
+            config = compose("config", overrides=choices, return_hydra_config=True)
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            given = parser.parse_overrides([word for word in words if word not in choices])
+        for override in given:
+            update(config, override.key_or_group, override.value())
+        options: Options = build(config.hydra, "launcher")
+        return options
+
+
+def _check(key: str, value: str) -> None:
+    if key == "hydra.launcher":
+        raise ConfigError(f"hydra.launcher={value}: say hydra/launcher={value}")
+    for start, instead in _REFUSED.items():
+        if key.startswith(start):
+            raise ConfigError(f"{key}: {instead}")
+    if key != "hydra/launcher" and not key.startswith("hydra.launcher."):
+        raise ConfigError(
+            f"{key}: of Hydra's own keys Prism takes hydra/launcher= and hydra.launcher.<key>="
+        )
+    if key == "hydra/launcher" and value in executors():
+        options_class(value)  # says why, where its package cannot be imported

@@ -1,0 +1,44 @@
+"""Where configuration files lie: Prism's own, those of installed packages, and the user's."""
+
+import os
+import re
+from contextlib import suppress
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+FOLDERS_VARIABLE = "PRISM_CONF"
+
+
+def config_folders() -> str:
+    """Return the folders with further configs, in the form of PATH: ``--config-dir`` sets them."""
+    return os.environ.get(FOLDERS_VARIABLE, "")
+
+
+def own_folders() -> list[str]:
+    """Return the user's folders, one by one."""
+    return [folder for folder in config_folders().split(os.pathsep) if folder]
+
+
+def packages() -> dict[str, str]:
+    """Return the packages with further configs: those that distributions name in "prism.conf"."""
+    return {entry.name: entry.value for entry in entry_points(group="prism.conf")}
+
+
+def files(group: str) -> dict[str, Path]:
+    """Return the YAML files of a config group by name; of equal names the one that Hydra takes."""
+    folders = [CONF, *map(Path, own_folders())]
+    for package in packages().values():
+        with suppress(ImportError, ValueError):
+            spec = find_spec(package)
+            folders += map(Path, (spec and spec.submodule_search_locations) or ())
+    paths = [path for folder in reversed(folders) for path in (folder / group).glob("*.yaml")]
+    return dict(sorted((path.stem, path) for path in paths))
+
+
+def about(path: Path) -> str:
+    """Return the first sentence of a YAML file's comments; "" if it has none."""
+    comments = (line[1:].strip() for line in path.read_text().splitlines() if line[:1] == "#")
+    text = " ".join(line for line in comments if not line.startswith("@package")).strip()
+    return re.split(r"(?<=[^.][.:;])\s", text, maxsplit=1)[0].rstrip(".:;")

@@ -1,0 +1,32 @@
+"""Words, durations, tables and ends of files, as a person reads them."""
+
+from contextlib import suppress
+from pathlib import Path
+
+
+def plural(n: int, noun: str) -> str:
+    """Return "1 seed" or "2 seeds"."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Return rows of cells as lines, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    ]
+
+
+def tail(path: Path, size: int = 4000) -> str:
+    """Return the end of a text file, or "" if there is none."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace")
+    return ""

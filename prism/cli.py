@@ -1,0 +1,33 @@
+"""The command ``prism``: training and studies, and everything that reads results.
+
+What needs no torch is answered without it.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from prism.benchmark.cli import texts
+from prism.benchmark.util.versions import version
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; see ``prism --help``."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words in (["-h"], ["--help"], ["help"]):
+        print(texts.HELP if words else texts.FIRST, end="")
+        return 0
+    if words == ["--version"]:
+        print(f"prism {version('prism-rl')}")
+        return 0
+    if words[0] == "complete":  # what the shell calls at every TAB
+        from prism.benchmark.cli import complete
+
+        return complete.main(words)
+    asked = [*words[1:], "--help"] if words[0] == "help" else words
+    if asked[0] in texts.READERS:
+        from prism.analysis.cli import main as read
+
+        return read(asked)
+    from prism.benchmark.cli.main import main as train
+
+    return train(words)
