@@ -115,7 +115,6 @@ def _planned(args: argparse.Namespace) -> tuple[Sweep, Options]:
 
     What is wrong with any of them, and stale runs, are refused before anything begins.
     """
-    sweep.cache_clear()  # files may have changed since
     own = [word for word in args.overrides if is_launchers(word)]
     options = launcher(own)
     plan = sweep(tuple(word for word in args.overrides if word not in own))

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from ..plan.executors import LocalOptions
 from ..store.agents import agent_path
@@ -65,7 +68,8 @@ class Local:
             daemon=False,
         )
         self.asked.discard(job.job_id)
-        process.start()
+        with _without_main():
+            process.start()
         self.running[job.job_id], self.processes[job.job_id] = job, process
 
     def poll(self, seconds: float) -> list[Exit]:
@@ -98,6 +102,17 @@ class Local:
 
     def close(self) -> None:
         """The server ends with this process, or serves the next executor."""
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start a process that does not import the user's script: it would begin the sweep again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _send(process: BaseProcess, number: int) -> None:

@@ -33,11 +33,20 @@ def limit_threads(threads: int) -> None:
 
 
 def run_inside(run: Run, job: Job) -> None:
-    """Run a job in this process, which goes on behind it."""
+    """Run a job in this process, which goes on behind it as it was."""
+    import torch
+
     notice(job.spec.record)
+    threads, variables = torch.get_num_threads(), dict(os.environ)
     limit_threads(job.spec.threads)
-    with Pulse(job, enforce=False):
-        run(job)
+    try:
+        with Pulse(job, enforce=False):
+            run(job)
+    finally:
+        torch.set_num_threads(threads)
+        for name in THREAD_VARIABLES:
+            os.environ.pop(name)
+        os.environ |= {name: variables[name] for name in THREAD_VARIABLES if name in variables}
 
 
 def run_contained(run: Run, job: Job) -> None:

@@ -80,46 +80,58 @@ class Cell:
         return Job(study, str(study_dir), job_id, **vars(self), seeds=seeds, run_ids=run_ids)
 
 
-@cache
-def sweep(overrides: tuple[str, ...]) -> Sweep:
+def sweep(overrides: Sequence[str]) -> Sweep:
     """Return the sweep that command-line ``overrides`` describe, every cell checked.
 
     Raises:
         ConfigError: the first mistake, in one line that names the key and the nearest valid names.
     """
     with cfg.session():
-        given = _parse(overrides)
-        choices = _choices(given)
-        root = _root(given, choices)
-        folder = _folder(root)
-        plan = Sweep(
-            study=folder.name,
-            study_dir=folder,
-            stale=root.stale,
-            dry_run=root.dry_run,
-            retry=cfg.to_dict(root.retry),
-            stop_after=cfg.stop_after(root.on_failure),
-        )
-        if root.resume is not None:
-            if grid_words := [key for key in given if not _once(key)]:
-                raise ConfigError(f"{grid_words[0]}: the plan of a study to resume is fixed")
-            plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
-            return plan
-        grids = list(_grids(root, given))
-        for grid in grids:
-            grid.check()
-        check_excluded(grids)
-        packer = _Packer(plan, root.seeds_per_job)
-        for grid in grids:
-            packer.pack(grid, choices)
-        if "exclude" in given or all(_once(key) for key in given):
-            check_excluded_labels(grids, packer.labels)
-        if plan.skipped and (root.strict or not plan.jobs):
-            first = plan.skipped[0]
-            raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
-        if not plan.jobs:
-            raise ConfigError("exclude leaves no cell of the grid")
+        return _planned(_parse(overrides))
+
+
+def sweep_of(axes: Axes) -> Sweep:
+    """Return the sweep of some keys, each with its values: what ``sweep`` reads from words.
+
+    Raises:
+        ConfigError: as ``sweep``.
+    """
+    with cfg.session():
+        return _planned(axes)
+
+
+def _planned(given: Axes) -> Sweep:
+    choices = _choices(given)
+    root = _root(given, choices)
+    folder = _folder(root)
+    plan = Sweep(
+        study=folder.name,
+        study_dir=folder,
+        stale=root.stale,
+        dry_run=root.dry_run,
+        retry=cfg.to_dict(root.retry),
+        stop_after=cfg.stop_after(root.on_failure),
+    )
+    if root.resume is not None:
+        if grid_words := [key for key in given if not _once(key)]:
+            raise ConfigError(f"{grid_words[0]}: resume cannot change the grid")
+        plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
         return plan
+    grids = list(_grids(root, given))
+    for grid in grids:
+        grid.check()
+    check_excluded(grids)
+    packer = _Packer(plan, root.seeds_per_job)
+    for grid in grids:
+        packer.pack(grid, choices)
+    if "exclude" in given or all(_once(key) for key in given):
+        check_excluded_labels(grids, packer.labels)
+    if plan.skipped and (root.strict or not plan.jobs):
+        first = plan.skipped[0]
+        raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
+    if not plan.jobs:
+        raise ConfigError("exclude leaves no cell of the grid")
+    return plan
 
 
 def _folder(root: DictConfig) -> Path:

@@ -36,7 +36,6 @@ class Spent:
 def test_ten_thousand_runs(tmp_path, capsys):
     words = (f"algo={','.join(ALGOS)}", f"env={','.join(ENVS)}", "tracking=disabled")
     words += ("algo.gamma=0.9,0.95,0.97,0.98,0.99", "seed=range(0,10)", f"results={tmp_path}")
-    sweep.cache_clear()
     with Spent() as plan:
         planned = sweep(words)
         assert len(ledger.remaining(planned)) == 20 * 10 * 5

@@ -79,7 +79,7 @@ def test_resume_runs_what_the_plan_holds_and_nothing_else(tmp_path, capfd):
     assert main(words) == 0
     assert "6 finished before, 0 to do" in capfd.readouterr().out
     assert main(["resume", str(study), "algo.gamma=1"]) == 2
-    assert "algo.gamma: the plan of a study to resume is fixed" in capfd.readouterr().err
+    assert "algo.gamma: resume cannot change the grid" in capfd.readouterr().err
 
 
 def test_folders_of_two_machines_merge(tmp_path, capsys):

@@ -156,7 +156,6 @@ def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeyp
     assert from_dict(work.spec.record["env"]).kwargs == {"api_key": IN_CONFIG}
     assert clean_text(f"with {IN_CONFIG}") == f"with {HIDDEN}"
     monkeypatch.setenv("LEAKY", "another-of-them")
-    sweep.cache_clear()
     assert sweep(words).jobs[0].run_ids == work.run_ids
     monkeypatch.delenv("LEAKY")
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*LEAKY is not set here"):
@@ -164,7 +163,6 @@ def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeyp
     hidden = work.spec.record["env"] | {"kwargs": {"api_key": HIDDEN}}
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: is hidden in this record"):
         from_dict(hidden)
-    sweep.cache_clear()
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*'LEAKY' not found"):
         sweep(words)
 
@@ -188,7 +186,6 @@ def test_whatever_is_read_from_the_environment_is_kept_as_its_reference(tmp_path
     protocol = identity.protocol(work.spec)[0]
     assert clean_text("a path: hunter2-very-private") == "a path: hunter2-very-private"
     monkeypatch.setenv("SIM_AUTH", "another-of-them")
-    sweep.cache_clear()
     (other,) = sweep(words).jobs
     assert other.spec == work.spec and other.run_ids != work.run_ids
     assert identity.protocol(other.spec)[0] != protocol
