@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _parser(command: str, about: str) -> OneLine:
 
 
 def _evaluate(words: list[str]) -> int:
-    parser = _parser("evaluate", "Evaluate the saved weights of a finished run again.")
+    parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
     parser.add_argument("run_dir", type=str)
     parser.add_argument("--episodes", type=int, default=100)
     args = parser.parse_args(words)
@@ -64,7 +65,7 @@ def _evaluate(words: list[str]) -> int:
 
 
 def _status(words: list[str]) -> int:
-    parser = _parser("status", "Say how far the runs of a study are, from its files alone.")
+    parser = _parser("status", "Show how far the runs of a study are.")
     parser.add_argument("study_dir", type=str)
     print(summary(folder(parser.parse_args(words).study_dir)))
     return 0
@@ -80,12 +81,14 @@ def _study(command: str, about: str, words: list[str]) -> Path:
 def resumed(words: list[str]) -> list[str]:
     """Return the command line that goes on with the study whose folder is the first word."""
     if words[:1] in (["-h"], ["--help"]):
-        parser = _parser("resume", "Go on with a study: what is not finished, from its checkpoint.")
+        parser = _parser(
+            "resume", "Continue a study: everything that is not finished, from its checkpoints."
+        )
         parser.add_argument("study_dir", type=str)
         parser.add_argument("overrides", nargs="*", help="dry_run=true, hydra/launcher=slurm, ...")
         parser.parse_args(words)  # prints, and ends
     if not words or "=" in words[0] or words[0].startswith("-"):
-        raise ConfigError("resume takes the folder of a study: resume results/<study>")
+        raise ConfigError("resume takes the folder of a study: prism resume results/<study>")
     path = folder(words[0]).absolute()
     ledger.read_plan(path)
     text = str(path).replace("'", "\\'")
@@ -93,58 +96,64 @@ def resumed(words: list[str]) -> list[str]:
 
 
 def _stop(words: list[str]) -> int:
-    study = _study("stop", "Ask all that runs in a study to save and stop.", words)
+    study = _study("stop", "Ask every running job of a study to save and stop.", words)
     ledger.read_plan(study)
     count = leases.ask_to_stop(study)
-    print(f"{plural(count, 'running job')} asked to save and stop; status tells when they have")
+    print(f"asked {plural(count, 'running job')} to save and stop; see: prism status {study}")
     return 0
 
 
 def _logs(words: list[str]) -> int:
-    parser = _parser("logs", "Show what jobs printed, and why runs failed.")
+    parser = _parser("logs", "Show what the jobs printed and why runs failed.")
     parser.add_argument("study_dir", type=str)
-    parser.add_argument("words", nargs="*", help="parts of a job's or run's name")
+    parser.add_argument(
+        "words", nargs="*", help="show only jobs and runs whose names have these parts"
+    )
     parser.add_argument("--lines", type=int, default=20)
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     ledger.read_plan(study)
-    found = studies.logs(study, args.words)
-    texts = {path: tail(path, 200 * args.lines).splitlines()[-args.lines :] for path in found}
+    paths = studies.logs(study, args.words)
+    if not paths and args.words:
+        names = {path.parent.name for path in studies.logs(study, [])}
+        near = get_close_matches(args.words[0], sorted(names), n=3, cutoff=0.2)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise ConfigError(f"no output from jobs matching {' '.join(args.words)}{hint}")
+    texts = {path: tail(path, 200 * args.lines).splitlines()[-args.lines :] for path in paths}
     for path, text in texts.items():
         if text:
             print(f"== {path}", *text, "", sep="\n")
     if not any(texts.values()):
-        print(
-            "nothing was printed"
-            + (f" by what is called {' '.join(args.words)}" * bool(args.words))
-        )
+        print("the jobs printed nothing")
     return 0
 
 
 def _extend(words: list[str]) -> int:
-    parser = _parser("extend", "Plan more seeds of every cell of a study.")
+    parser = _parser("extend", "Plan more seeds for every cell of a study.")
     parser.add_argument("study_dir", type=str)
     parser.add_argument("seeds", type=str, help="seeds=+8")
     args = parser.parse_args(words)
     key, _, count = args.seeds.partition("=+")
     if key != "seeds" or not count.isdigit() or int(count) < 1:
-        raise ConfigError(f"{args.seeds}: say how many more, such as seeds=+8")
+        raise ConfigError(f"extend {args.seeds}: say how many seeds to add, such as seeds=+8")
     study = folder(args.study_dir)
     ledger.read_plan(study)
     added = studies.extend(study, int(count))
-    print(f"{plural(added, 'run')} planned; run them: prism resume {study}")
+    print(f"{plural(added, 'run')} planned. Run them with: prism resume {study}")
     return 0
 
 
 def _merge(words: list[str]) -> int:
-    parser = _parser("merge", "Copy into a study what another folder of it has and it has not.")
+    parser = _parser("merge", "Copy into a study the finished runs that other folders of it have.")
     parser.add_argument("target", type=str)
     parser.add_argument("sources", nargs="+", type=str)
     args = parser.parse_args(words)
     target = folder(args.target)
     for source in map(folder, args.sources):
         copied, planned, mirrored = studies.merge(target, source)
-        told = f"{plural(copied, 'finished run')} copied, {plural(planned, 'run')} new to the plan"
+        told = (
+            f"copied {plural(copied, 'finished run')}, added {plural(planned, 'run')} to the plan"
+        )
         print(f"{source}: {told}")
         _tell_of_mirrored(mirrored, target)
     print(summary(target))
@@ -152,19 +161,21 @@ def _merge(words: list[str]) -> int:
 
 
 def _prune(words: list[str]) -> int:
-    parser = _parser("prune", "Delete the checkpoints of a study's unfinished jobs.")
+    parser = _parser(
+        "prune", "Delete the checkpoints of a study's unfinished jobs; they start over."
+    )
     parser.add_argument("study_dir", type=str)
-    parser.add_argument("--yes", action="store_true", help="yes, they shall start over")
+    parser.add_argument("--yes", action="store_true", help="confirm: these jobs start over")
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     studies.idle(study)
     held = studies.checkpoints(study)
     if held and not args.yes:
         jobs = plural(len(held), "job")
-        raise ConfigError(f"prune {study}: {jobs} would start over; say so with --yes")
+        raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
     freed = studies.prune(study)
     print(
-        f"{freed / 1e6:.1f} MB of checkpoints deleted; {plural(len(held), 'job')} will start over"
+        f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(held), 'job')} will start over"
     )
     return 0
 
@@ -175,7 +186,7 @@ def _rename(words: list[str]) -> int:
     parser.add_argument("name", type=str)
     args = parser.parse_args(words)
     study, mirrored = studies.rename(folder(args.study_dir), args.name)
-    print(f"now {study}")
+    print(f"the study is now {study}")
     _tell_of_mirrored(mirrored, study)
     return 0
 
@@ -183,29 +194,31 @@ def _rename(words: list[str]) -> int:
 def _tell_of_mirrored(count: int, study: Path) -> None:
     if count:
         print(
-            f"W&B keeps what it has of {plural(count, 'run')} under the other study's name; "
-            f"prism wandb-push {study} sends them under this one"
+            f"W&B still has {plural(count, 'run')} under the old study name. "
+            f"Send them under this one with: prism wandb-push {study}"
         )
 
 
 def _delete(words: list[str]) -> int:
-    parser = _parser("delete", "Delete a study with all its results.")
+    parser = _parser("delete", "Delete a study and all its results.")
     parser.add_argument("study_dir", type=str)
-    parser.add_argument("--yes", action="store_true", help="yes, all of it")
+    parser.add_argument("--yes", action="store_true", help="confirm: delete all of it")
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     plan = studies.idle(study)
     if not args.yes:
         raise ConfigError(
-            f"delete {study} with its {plural(len(plan['runs']), 'run')}: say so with --yes"
+            f"delete {study} with its {plural(len(plan['runs']), 'run')}: confirm with --yes"
         )
     studies.delete(study)
-    print(f"{study} is deleted")
+    print(f"deleted {study}")
     return 0
 
 
 def _video(words: list[str]) -> int:
-    parser = _parser("video", "Record a greedy episode of a finished run, from its saved weights.")
+    parser = _parser(
+        "video", "Record an evaluation episode of a finished run, from its saved weights."
+    )
     parser.add_argument("run_dir", type=str)
     run = run_folder(parser.parse_args(words).run_dir)
 
@@ -216,11 +229,13 @@ def _video(words: list[str]) -> int:
 
 
 def _wandb_push(words: list[str]) -> int:
-    parser = _parser("wandb-push", "Bring Weights & Biases up to date with the local rows.")
+    parser = _parser("wandb-push", "Send Weights & Biases the local rows that it lacks.")
     parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
-    parser.add_argument("--project", help="default: the one the run was tracked with")
-    parser.add_argument("--entity", help="likewise")
-    parser.add_argument("--rate", type=float, default=60.0, help="runs a minute at most")
+    parser.add_argument("--project", help="default: the project the run was tracked with")
+    parser.add_argument("--entity", help="default: the entity it was tracked with")
+    parser.add_argument(
+        "--rate", type=float, default=60.0, help="runs per minute at most (default: 60)"
+    )
     args = parser.parse_args(words)
     if not args.rate > 0:
         raise ConfigError(f"--rate={args.rate} must be above 0")
@@ -243,11 +258,11 @@ def _wandb_push(words: list[str]) -> int:
 
 
 def _wandb_report(words: list[str]) -> int:
-    parser = _parser("wandb-report", "Create a study's W&B Report, or bring it up to date.")
+    parser = _parser("wandb-report", "Create or update a study's W&B Report.")
     parser.add_argument("study_dir", type=str)
-    parser.add_argument("--project", help="default: the one its runs were tracked with")
-    parser.add_argument("--entity", help="likewise")
-    parser.add_argument("--draft", action="store_true", help="to be seen by yourself alone")
+    parser.add_argument("--project", help="default: the project its runs were tracked with")
+    parser.add_argument("--entity", help="default: the entity it was tracked with")
+    parser.add_argument("--draft", action="store_true", help="visible only to you")
     args = parser.parse_args(words)
     study = folder(args.study_dir)
 
@@ -260,7 +275,7 @@ def _wandb_report(words: list[str]) -> int:
     except ConfigError:
         raise
     except Exception as error:  # the server's or the network's
-        print(f"error: the report is not on W&B: {line(error)}", file=sys.stderr)
+        print(f"error: W&B did not take the report: {line(error)}", file=sys.stderr)
         return 1
     return 0
 

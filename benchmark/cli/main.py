@@ -43,7 +43,9 @@ def _command(words: list[str]) -> int:
     if first in _COMMANDS:
         return _COMMANDS[first](rest)
     if first in texts.READERS:
-        raise ConfigError(f"prism {first} reads results: prism {' '.join(words)}")
+        raise ConfigError(
+            f"{first} reads results: prism {' '.join(words)}, or python -m analysis ..."
+        )
     if first.replace("-", "").isalpha() and not first.startswith("-"):
         raise unknown("command", first, [*_COMMANDS, *texts.READERS])
     return _sweep(words)

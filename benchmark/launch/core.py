@@ -51,7 +51,7 @@ def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
     print(f"results  {sweep.study_dir}")
     print(f"report   prism report {sweep.study_dir}")
     if not complete:
-        print(f"go on    prism resume {sweep.study_dir}")
+        print(f"continue prism resume {sweep.study_dir}")
     return complete
 
 
@@ -85,7 +85,7 @@ class _Drive:
 
     def __init__(self, sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
         self.sweep, self.runner, self.progress = sweep, runner, progress
-        self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: claimed by others
+        self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: leased by others
         self.watch = leases.Watch()
         self.tried = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
         self.requests = self.failed = 0
@@ -121,23 +121,25 @@ class _Drive:
         """Follow Ctrl-C: once to stop cleanly, twice to stop now."""
         self.requests += 1
         if self.requests == 1:
-            self.progress.say("stopping: jobs write a checkpoint; Ctrl-C again ends them now")
+            self.progress.say(
+                "stopping: jobs save a checkpoint first; press Ctrl-C again to end them now"
+            )
 
     def _fill(self) -> None:
         while self.queue and self.open and self._has_room(self.queue[0]):
             job = self.queue.popleft()
             try:
-                claimed = self._claim(job)
-                if claimed is None:
+                leased = self._lease(job)
+                if leased is None:
                     continue
-                ledger.prepare(claimed)
+                ledger.prepare(leased)
             except OSError as error:  # a full disk must not take the sweep with it
                 self.failed += 1
                 self.progress.ended(job, _unwritten(job, "cannot start", error), False)
                 continue
-            self.kills[claimed.job_id] = faults.oom_kills()
-            self.progress.started(claimed)
-            self.runner.start(claimed)
+            self.kills[leased.job_id] = faults.oom_kills()
+            self.progress.started(leased)
+            self.runner.start(leased)
             if isinstance(self.runner, Inline):
                 break
 
@@ -146,18 +148,18 @@ class _Drive:
         busy = sum(other.spec.cpus for other in self.runner.running.values())
         return not busy or busy + job.spec.cpus <= self.runner.slots
 
-    def _claim(self, job: Job) -> Job | None:
-        """Return what is due of a job, claimed; None if another process has it or had it."""
+    def _lease(self, job: Job) -> Job | None:
+        """Return what is due of a job, leased; None if another process has it or had it."""
         rest = ledger.due(job)
-        claimed = rest and self.watch.take(rest)
+        leased = rest and self.watch.take(rest)
         if rest is None:
             self.progress.ended(job, ledger.statuses(job), False)
-        elif claimed is None:
+        elif leased is None:
             self.elsewhere.append(rest)
-        elif ledger.due(claimed) == claimed:
-            return claimed
+        elif ledger.due(leased) == leased:
+            return leased
         else:  # finished by its owner between our look and its release
-            leases.release(claimed)
+            leases.release(leased)
             self.queue.append(rest)
         return None
 
@@ -212,10 +214,10 @@ class _Drive:
         now = time.monotonic()
         for job in list(self.runner.running.values()):
             hang = job.spec.limits.hang
-            claim = records.read_passing(leases.path_of(job))
+            lease = records.read_passing(leases.path_of(job))
             beat, since = self.beats.get(job.job_id, (-1, now))
-            if claim is None or claim["beat"] != beat:
-                self.beats[job.job_id] = (claim["beat"] if claim else -1), now
+            if lease is None or lease["beat"] != beat:
+                self.beats[job.job_id] = (lease["beat"] if lease else -1), now
             elif hang is not None and now - since > hang + _BLIND:
                 ledger.end(job, schema.FAILED, _why_it_hangs(job), "", schema.HANG, 1)
                 self.runner.kill(job.job_id)

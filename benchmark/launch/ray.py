@@ -109,7 +109,7 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
         _unpack(files, Path(folder))
         here = Path(folder) / "jobs" / Path(spec).parent.name / "job.json"
         read = records.read_json(here)
-        read["job"] |= {"study_dir": folder, "mark": ""}  # the claim is the driver's
+        read["job"] |= {"study_dir": folder, "mark": ""}  # the lease is the driver's
         records.write_json(here, read)
         return _run(here), _pack(Job.from_dict(read["job"]))
 

@@ -38,7 +38,7 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
     """Return the status of every run; one that says "running" while nobody runs it has stopped."""
     watch = leases.Watch()
-    held = {run for claim in leases.of(study_dir) if watch.alive(claim) for run in claim["runs"]}
+    held = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
     statuses = {}
     for run in runs:
         name = run["run_id"]

@@ -14,7 +14,7 @@ from typing import TextIO, cast
 
 from ..store import leases
 from ..store.job import Job
-from ..train.watchdog import Pulse
+from ..train.watchdog import Watchdog
 from ..util.secrets import CleanStream, notice
 
 Run = Callable[[Job], object]  # what a job does; runner.run_job
@@ -40,7 +40,7 @@ def run_inside(run: Run, job: Job) -> None:
     threads, variables = torch.get_num_threads(), dict(os.environ)
     limit_threads(job.spec.threads)
     try:
-        with Pulse(job, enforce=False):
+        with Watchdog(job, enforce=False):
             run(job)
     finally:
         torch.set_num_threads(threads)
@@ -50,12 +50,12 @@ def run_inside(run: Run, job: Job) -> None:
 
 
 def run_contained(run: Run, job: Job) -> None:
-    """Run a job in this process, which is the job's own; leave at once if the claim is lost."""
+    """Run a job in this process, which is the job's own; leave at once if the lease is lost."""
     faulthandler.enable()
     if job.mark and not leases.adopt(job):
         return
     limit_threads(job.spec.threads)
-    with Pulse(job, enforce=True):
+    with Watchdog(job, enforce=True):
         run(job)
 
 

@@ -175,7 +175,7 @@ def _unknown_schema(name: str) -> ConfigError:
     """Return the error for an agent that a file in ``algo`` builds on and nobody provides."""
     reason = unknown("schema", name, [*registered(), "env"])
     return ConfigError(
-        f"{reason}; an agent of yours is known once its package is installed and names it in the"
+        f"{reason}; an agent of yours is found once its package is installed and lists it in the"
         " entry-point group prism.agents"
     )
 
@@ -397,8 +397,8 @@ def _storable(value: Any, raw: Any, key: str) -> Any:
     if clean(value) == value:
         return value
     raise ConfigError(
-        f"{key}: a secret would be kept in files; put it into an environment variable and say "
-        f"{key}='${{oc.env:NAME}}'"
+        f"{key}: this secret would be written to files; put it into an environment variable "
+        f"and say {key}='${{oc.env:NAME}}'"
     )
 
 

@@ -146,7 +146,9 @@ def describe(
         schema.ADD_ONE_IN: set(off) & {change.component},
     }
     if undone.get(change.kind):
-        raise ConfigError(f"a key set by hand contradicts {change.label!r}; leave one of them out")
+        raise ConfigError(
+            f"a key that you set contradicts the variant {change.label!r}; leave one of them out"
+        )
     own = label(algo)
     base_label = label(base) if base is not None else f"{full or own} - all"
     suffix = "".join(f", {key.removeprefix('algo.')}={_text(v)}" for key, v in named.items())

@@ -77,7 +77,7 @@ def agent_class(agent: str) -> type[Agent]:
         raise ConfigError(f"algo.agent={where} cannot be imported: {error}") from None
     if missing := _missing(found):
         raise ConfigError(
-            f"algo.agent={agent} lacks {', '.join(missing)}; the whole contract is Agent in"
+            f"algo.agent={agent} lacks {', '.join(missing)}; an agent needs all of Agent in"
             " algos/core/agent.py"
         )
     cls: type[Agent] = found

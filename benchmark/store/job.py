@@ -35,7 +35,7 @@ class Job:
         spec: what each of its seeds is asked to do.
         tuned: name of the tuned file that was loaded, or None.
         seeds: the K seeds, and run_ids: the K run folders, in the same order.
-        mark: what the process that may run this job has written into its claim.
+        mark: what the process that may run this job has written into its lease.
     """
 
     study: str

@@ -1,8 +1,8 @@
-"""Claims: which process runs which runs of a study, so that no two run one.
+"""Leases: which process runs which runs of a study, so that two never run the same one.
 
-A claim is a file that its owner's pulse renews. Whether an owner lives is asked of the system where
-it runs on this machine; of another machine's owner one sees only whether its beat goes on, counted
-by one's own clock, since clocks of two machines differ.
+A lease is a file that its owner's watchdog renews. On this machine the system tells whether the
+owner lives. Of an owner on another machine we only see whether its beat goes on, and we count the
+seconds by our own clock, because the clocks of two machines differ.
 """
 
 import math
@@ -20,11 +20,11 @@ from .job import Job
 
 _QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
 TOKEN_VARIABLE = "PRISM_STOP_TOKEN"  # what stop_token was when a launch was submitted
-LEASE = 60.0  # seconds without a beat after which an owner on another machine is dead
+EXPIRY = 60.0  # seconds without a beat after which an owner on another machine is dead
 
 
-class Claim(TypedDict):
-    """The content of ``claims/<job_id>.json``."""
+class Lease(TypedDict):
+    """The content of ``leases/<job_id>.json``."""
 
     mark: str
     job_id: str  # or what tells a launch
@@ -37,14 +37,14 @@ class Claim(TypedDict):
 
 
 def path_of(job: Job) -> Path:
-    """Return the file of a job's claim."""
-    return Path(job.study_dir) / "claims" / f"{job.job_id}.json"
+    """Return the file of a job's lease."""
+    return Path(job.study_dir) / "leases" / f"{job.job_id}.json"
 
 
-def of(study_dir: Path) -> list[Claim]:
-    """Return every claim of a study, dead ones too."""
-    found = (records.read_passing(path) for path in (study_dir / "claims").glob("*.json"))
-    return [claim for claim in found if claim is not None]
+def of(study_dir: Path) -> list[Lease]:
+    """Return every lease of a study, dead ones too."""
+    found = (records.read_passing(path) for path in (study_dir / "leases").glob("*.json"))
+    return [lease for lease in found if lease is not None]
 
 
 class Watch:
@@ -54,19 +54,19 @@ class Watch:
         self._queue: tuple[frozenset[str] | None, float] = (None, -math.inf)
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def alive(self, claim: Claim) -> bool:
-        """Say whether a claim's owner still runs."""
-        if claim["engine"] is not None and self._waits(claim["engine"]):
+    def alive(self, lease: Lease) -> bool:
+        """Say whether a lease's owner still runs."""
+        if lease["engine"] is not None and self._waits(lease["engine"]):
             return True
-        if claim["host"] == socket.gethostname():
-            return born(claim["pid"]) == claim["born"]
-        if not claim["runs"]:  # a launch shows no beat; its jobs do
+        if lease["host"] == socket.gethostname():
+            return born(lease["pid"]) == lease["born"]
+        if not lease["runs"]:  # a launch shows no beat; its jobs do
             return False
-        beat, since = self._seen.get(claim["mark"], (-1, 0.0))
-        if beat != claim["beat"]:
-            self._seen[claim["mark"]] = claim["beat"], time.monotonic()
+        beat, since = self._seen.get(lease["mark"], (-1, 0.0))
+        if beat != lease["beat"]:
+            self._seen[lease["mark"]] = lease["beat"], time.monotonic()
             return True
-        return time.monotonic() - since < LEASE
+        return time.monotonic() - since < EXPIRY
 
     def _waits(self, name: str) -> bool:
         """Say whether a job is in the cluster's queue; it is if nobody can tell."""
@@ -77,36 +77,36 @@ class Watch:
         return names is None or name in names
 
     def take(self, job: Job) -> Job | None:
-        """Claim a job's runs for this process; return the job with its mark, None if one is taken.
+        """Lease a job's runs for this process; return the job with its mark, None if one is taken.
 
-        A dead owner's claim is taken over.
+        A dead owner's lease is taken over.
         """
         with atomic.mutex(Path(job.study_dir)):
-            for claim in of(Path(job.study_dir)):
-                if set(claim["runs"]) & set(job.run_ids):
-                    if self.alive(claim):
+            for lease in of(Path(job.study_dir)):
+                if set(lease["runs"]) & set(job.run_ids):
+                    if self.alive(lease):
                         return None
-                    path_of(replace(job, job_id=claim["job_id"])).unlink(missing_ok=True)
-            claimed = replace(job, mark=secrets.token_hex(8))
-            claim = Claim(
-                mark=claimed.mark,
+                    path_of(replace(job, job_id=lease["job_id"])).unlink(missing_ok=True)
+            leased = replace(job, mark=secrets.token_hex(8))
+            lease = Lease(
+                mark=leased.mark,
                 job_id=job.job_id,
                 runs=job.run_ids,
                 beat=0,
                 engine=None,
                 **_owner(),  # type: ignore[typeddict-item]
             )
-            records.write_json(path_of(job), claim)
-        return claimed
+            records.write_json(path_of(job), lease)
+        return leased
 
 
 def adopt(job: Job) -> bool:
-    """Put this process into a job's claim; False if the claim is no longer the job's."""
+    """Put this process into a job's lease; False if the lease is no longer the job's."""
     return _renew(job, **_owner(), engine=None)
 
 
 def beat(job: Job) -> bool:
-    """Show that the owner lives; False if the claim is no longer the job's."""
+    """Show that the owner lives; False if the lease is no longer the job's."""
     return _renew(job)
 
 
@@ -121,15 +121,15 @@ def hold(study_dir: Path, pid: int) -> Path:
     Those of launches that are over are cleared away.
     """
     here = socket.gethostname()
-    for claim in of(study_dir):
-        if not claim["runs"] and claim["host"] == here and born(claim["pid"]) != claim["born"]:
-            (study_dir / "claims" / f"{claim['job_id']}.json").unlink(missing_ok=True)
+    for lease in of(study_dir):
+        if not lease["runs"] and lease["host"] == here and born(lease["pid"]) != lease["born"]:
+            (study_dir / "leases" / f"{lease['job_id']}.json").unlink(missing_ok=True)
     name = f"launch-{pid}"
-    claim = Claim(
+    lease = Lease(
         mark="", job_id=name, runs=[], host=here, pid=pid, born=born(pid), beat=0, engine=None
     )
-    path = study_dir / "claims" / f"{name}.json"
-    records.write_json(path, claim)
+    path = study_dir / "leases" / f"{name}.json"
+    records.write_json(path, lease)
     return path
 
 
@@ -145,14 +145,14 @@ def ask_to_stop(study_dir: Path) -> int:
     """Ask all that runs in a study, on any machine, to save and stop; return how many jobs run."""
     atomic.write(study_dir / "stop", secrets.token_hex(8).encode())
     watch = Watch()
-    return sum(watch.alive(claim) for claim in of(study_dir) if claim["runs"])
+    return sum(watch.alive(lease) for lease in of(study_dir) if lease["runs"])
 
 
 def release(job: Job) -> None:
-    """Give a job's claim back; a claim of another mark is left alone."""
+    """Give a job's lease back; a lease of another mark is left alone."""
     with atomic.mutex(Path(job.study_dir)):
-        claim: Claim | None = records.read_passing(path_of(job))
-        if claim is not None and claim["mark"] == job.mark:
+        lease: Lease | None = records.read_passing(path_of(job))
+        if lease is not None and lease["mark"] == job.mark:
             path_of(job).unlink(missing_ok=True)
 
 
@@ -162,10 +162,10 @@ def _owner() -> dict[str, Any]:
 
 def _renew(job: Job, **changes: Any) -> bool:
     with atomic.mutex(Path(job.study_dir)):
-        claim: Claim | None = records.read_passing(path_of(job))
-        if claim is None or claim["mark"] != job.mark:
+        lease: Lease | None = records.read_passing(path_of(job))
+        if lease is None or lease["mark"] != job.mark:
             return False
-        records.write_json(path_of(job), {**claim, "beat": claim["beat"] + 1, **changes})
+        records.write_json(path_of(job), {**lease, "beat": lease["beat"] + 1, **changes})
     return True
 
 

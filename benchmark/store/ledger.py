@@ -1,7 +1,7 @@
 """The ledger of a study: what was planned (plan.json), and what of it is still to do.
 
 All state lies in the study's folder: what was planned in plan.json, how far each run got in its
-status.json, who runs it in claims/.
+status.json, who runs it in leases/.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ def read_plan(study_dir: Path) -> schema.Plan:
     if plan.get("schema") != schema.SCHEMA_VERSION:
         raise ConfigError(
             f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
-            f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the one that wrote it"
+            f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the Prism that wrote it"
         )
     return plan
 
@@ -68,8 +68,8 @@ def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
         for what in changed(known["config"], job.spec.record) if known else ():
             raise ConfigError(
                 f"{what}, for {job.variant['label']} on {job.env} in {sweep.study_dir}: a default "
-                "has changed; say stale=rerun to make its runs again, stale=keep to use what is "
-                "finished as it is, or name=... for a new study"
+                "has changed; say stale=rerun to repeat its runs, stale=keep to use the finished "
+                "ones as they are, or name=... for a new study"
             )
 
 
@@ -171,8 +171,8 @@ def remaining(sweep: Sweep) -> list[Job]:
     if sweep.stale == "refuse" and (stale or begun):
         what = f"{stale} finished runs" if stale else f"the checkpoints of {begun} jobs"
         raise ConfigError(
-            f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to make them "
-            "again, stale=keep to use what is finished as it is, or name=... for a new study"
+            f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to repeat "
+            "them, stale=keep to use the finished ones as they are, or name=... for a new study"
         )
     return longest_first(jobs)
 

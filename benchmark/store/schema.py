@@ -3,7 +3,7 @@
 This module imports nothing of Prism. Layout::
 
     results/<study>/plan.json                 Plan: every planned run
-    results/<study>/claims/<job_id>.json      who runs a job at present
+    results/<study>/leases/<job_id>.json      who runs a job at present
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
     results/<study>/wandb_report.json         which W&B Report is the study's own

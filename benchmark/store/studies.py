@@ -19,9 +19,9 @@ def idle(study_dir: Path) -> schema.Plan:
         ConfigError: it is no study, or somebody runs it.
     """
     plan, watch = ledger.read_plan(study_dir), leases.Watch()
-    for claim in leases.of(study_dir):
-        if watch.alive(claim):
-            who = f"process {claim['pid']} on {claim['host']}"
+    for lease in leases.of(study_dir):
+        if watch.alive(lease):
+            who = f"process {lease['pid']} on {lease['host']}"
             raise ConfigError(f"{study_dir} is running ({who}): stop it first")
     return plan
 

@@ -1,4 +1,4 @@
-"""The pulse of a worker process: it shows that the job lives, and ends it beyond a limit.
+"""The watchdog of a worker process: it shows that the job lives, and ends it beyond a limit.
 
 A process trains one job at a time, so its progress is one counter. A thread looks at it: even a job
 that has lost its driver, in a cluster for instance, ends by itself when it hangs or grows too big,
@@ -31,7 +31,7 @@ def tick() -> None:
     _ticks += 1
 
 
-class Pulse:
+class Watchdog:
     """Beats while it is open.
 
     Args:
@@ -43,9 +43,9 @@ class Pulse:
         self.job, self.enforce = job, enforce
         self.limits = job.spec.limits
         self.closing = threading.Event()
-        self.thread = threading.Thread(target=self._watch, name="pulse", daemon=True)
+        self.thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
-    def __enter__(self) -> "Pulse":
+    def __enter__(self) -> "Watchdog":
         self.thread.start()
         return self
 

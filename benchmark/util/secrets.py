@@ -81,7 +81,9 @@ def reveal(config: Any, key: str) -> Any:
     if not isinstance(config, str):
         return config
     if HIDDEN in config:
-        raise ConfigError(f"{key}: is hidden in this record; run it with {key}='${{oc.env:NAME}}'")
+        raise ConfigError(
+            f"{key} is hidden in this record: name a variable for it, {key}='${{oc.env:NAME}}'"
+        )
     for name in _REFERENCE.findall(config):
         if name not in os.environ:
             raise ConfigError(f"{key}: the environment variable {name} is not set here")

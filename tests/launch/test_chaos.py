@@ -44,7 +44,7 @@ class Chaos:
         return subprocess.Popen(self.command, start_new_session=True, stdout=subprocess.DEVNULL)
 
     def owners(self) -> list[int]:
-        """Return the worker processes that live; the driver claims a job before its worker does."""
+        """Return the worker processes that live; the driver leases a job before its worker does."""
         pids = {c["pid"] for c in leases.of(self.study) if leases.born(c["pid"]) == c["born"]}
         return sorted(pids - {self.driver.pid})
 

@@ -327,12 +327,12 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
     done, left = planned.jobs
     other = {"mark": "t", "host": "elsewhere", "pid": 1, "born": "", "beat": 0, "engine": None}
     for job in (done, left):
-        claim = other | {"job_id": job.job_id, "runs": job.run_ids}
-        records.write_json(leases.path_of(job), claim)
+        lease = other | {"job_id": job.job_id, "runs": job.run_ids}
+        records.write_json(leases.path_of(job), lease)
     looks = []
 
-    def look(watch, claim):
-        looks.append(claim["job_id"])
+    def look(watch, lease):
+        looks.append(lease["job_id"])
         if len(looks) == 4:  # the other launch has finished one job, and dies
             fakes.finish(done)
         return len(looks) < 6
@@ -345,21 +345,21 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
     assert found[fakes.FINISH]["state"] == schema.FINISHED
     assert found[fakes.FINISH]["attempts"] == 7  # not run here
     assert found[fakes.RETURN]["state"] == schema.FAILED
-    assert [claim["job_id"] for claim in leases.of(tmp_path / "adhoc")] == [done.job_id]
+    assert [lease["job_id"] for lease in leases.of(tmp_path / "adhoc")] == [done.job_id]
 
 
 def test_a_task_that_lost_its_claim_leaves_the_runs_alone(tmp_path):
     (job,) = plan(tmp_path, [fakes.RETURN]).jobs
-    claimed = leases.Watch().take(job)
-    ledger.prepare(claimed)
-    spec = task.write(claimed, fakes.play)
+    leased = leases.Watch().take(job)
+    ledger.prepare(leased)
+    spec = task.write(leased, fakes.play)
     before = states(plan(tmp_path, [fakes.RETURN]))
     records.write_json(leases.path_of(job), {"mark": "another", "beat": 0})
     assert _supervised(spec) == 0
     assert states(plan(tmp_path, [fakes.RETURN])) == before
     leases.path_of(job).unlink()
-    claimed = leases.Watch().take(job)
-    assert _supervised(task.write(claimed, fakes.play)) == 0
+    leased = leases.Watch().take(job)
+    assert _supervised(task.write(leased, fakes.play)) == 0
     (status,) = states(plan(tmp_path, [fakes.RETURN])).values()
     assert (status["state"], status["failure"]) == (schema.FAILED, schema.EXIT)
 

@@ -23,12 +23,12 @@ from tests.launch.test_core import plan
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> list[Job]:
-    """Return three claimed jobs, of which the last is of an agent with two processes."""
+    """Return three leased jobs, of which the last is of an agent with two processes."""
     words = ("env=cartpole", "tracking=disabled", "threads=3", "seed=0", f"results={tmp_path}")
     found = [*sweep(("algo=dqn,c51", *words)).jobs, *sweep(("algo=a3c", *words)).jobs]
-    claimed = [leases.Watch().take(job) for job in found]
-    assert [job and job.cores for job in claimed] == [3, 3, 6]
-    return [job for job in claimed if job is not None]
+    leased = [leases.Watch().take(job) for job in found]
+    assert [job and job.cores for job in leased] == [3, 3, 6]
+    return [job for job in leased if job is not None]
 
 
 def test_slurm_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, tmp_path, monkeypatch):

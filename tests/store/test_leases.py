@@ -1,4 +1,4 @@
-"""Two processes never run one cell: a claim lives as long as its owner."""
+"""Two processes never run one cell: a lease lives as long as its owner."""
 
 import os
 import subprocess
@@ -60,11 +60,11 @@ def test_a_launch_holds_a_study_but_no_runs(job: Job) -> None:
     gone.communicate(b"\n")
     mine = leases.hold(study, os.getpid())
     assert mine.exists() and not old.exists()  # that launch is over
-    (claim,) = leases.of(study)
-    assert leases.Watch().alive(claim)
+    (lease,) = leases.of(study)
+    assert leases.Watch().alive(lease)
     assert leases.Watch().take(job) is not None
     assert leases.ask_to_stop(study) == 1  # the job
-    assert not leases.Watch().alive({**claim, "host": "elsewhere"})  # where nobody can tell
+    assert not leases.Watch().alive({**lease, "host": "elsewhere"})  # where nobody can tell
 
 
 def test_a_process_id_used_again_is_not_the_owner(job: Job) -> None:
@@ -85,10 +85,10 @@ def test_an_owner_elsewhere_lives_as_long_as_it_beats(
     monkeypatch.setattr("time.time", lambda: -1e9)  # no clock of a machine is asked
     watch = leases.Watch()
     assert watch.take(job) is None
-    now[0] += leases.LEASE - 1
+    now[0] += leases.EXPIRY - 1
     leases.beat(first)
     assert watch.take(job) is None
-    now[0] += leases.LEASE - 1
+    now[0] += leases.EXPIRY - 1
     assert watch.take(job) is None
     now[0] += 2
     assert watch.take(job) is not None

@@ -140,8 +140,8 @@ def test_a_secret_that_would_be_kept_is_refused(tmp_path, monkeypatch, capsys, k
     assert main(words) == 2
     error = capsys.readouterr().err
     assert error == (
-        f"error: env.kwargs.{key}: a secret would be kept in files; put it into an environment "
-        f"variable and say env.kwargs.{key}='${{oc.env:NAME}}'\n"
+        f"error: env.kwargs.{key}: this secret would be written to files; put it into an "
+        f"environment variable and say env.kwargs.{key}='${{oc.env:NAME}}'\n"
     )
     assert not (tmp_path / "results").exists()
 
@@ -161,7 +161,7 @@ def test_a_reference_is_stored_and_revealed_where_it_is_needed(tmp_path, monkeyp
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*LEAKY is not set here"):
         from_dict(work.spec.record["env"])
     hidden = work.spec.record["env"] | {"kwargs": {"api_key": HIDDEN}}
-    with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: is hidden in this record"):
+    with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key is hidden in this record"):
         from_dict(hidden)
     with pytest.raises(ConfigError, match=r"env\.kwargs\.api_key: .*'LEAKY' not found"):
         sweep(words)
