@@ -112,10 +112,10 @@ def _logs(words: list[str]) -> int:
     parser.add_argument("--lines", type=int, default=20)
     args = parser.parse_args(words)
     study = folder(args.study_dir)
-    ledger.read_plan(study)
+    plan = ledger.read_plan(study)
     paths = studies.logs(study, args.words)
-    if not paths and args.words:
-        names = {path.parent.name for path in studies.logs(study, [])}
+    names = {run[key] for run in plan["runs"] for key in ("run_id", "job_id")}
+    if not any(all(word in name for word in args.words) for name in names):
         near = get_close_matches(args.words[0], sorted(names), n=3, cutoff=0.2)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise ConfigError(f"no output from jobs matching {' '.join(args.words)}{hint}")

@@ -198,6 +198,7 @@ def test_logs_show_what_a_job_printed_and_why_a_run_failed(tmp_path, capsys):
     (records.run_dir(job, job.run_ids[1]) / "error.txt").write_text("why it failed\n")
     said = told(["logs", str(study), "cartpole", "--lines", "2"], capsys)
     assert "line 48\nline 49\n" in said and "line 47" not in said and "why it failed" in said
+    assert told(["logs", str(study), "acrobot"], capsys) == "the jobs printed nothing\n"
     line = told(["logs", str(study), "cartpol_"], capsys, 2)
     assert "no output from jobs matching cartpol_; nearest: " in line and "cartpole" in line
 
