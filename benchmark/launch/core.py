@@ -19,7 +19,6 @@ from ..train.runner import run_job
 from ..util.signals import handled
 from . import faults
 from .executor import Executor, Exit
-from .inline import Inline
 from .progress import Progress
 from .report import summary
 from .worker import Run
@@ -140,7 +139,7 @@ class _Drive:
             self.kills[leased.job_id] = faults.oom_kills()
             self.progress.started(leased)
             self.runner.start(leased)
-            if isinstance(self.runner, Inline):
+            if self.runner.blocking:
                 break
 
     def _has_room(self, job: Job) -> bool:
@@ -178,7 +177,7 @@ class _Drive:
             states = ledger.statuses(job)
         except OSError as error:
             states = _unwritten(job, reason, error)
-        if isinstance(self.runner, Inline) and schema.INTERRUPTED in {s["state"] for s in states}:
+        if self.runner.blocking and schema.INTERRUPTED in {s["state"] for s in states}:
             self.requests += 1  # the signal was for this process, and the job has taken it
         wrong = [s["failure"] or failure for s in states if s["state"] == schema.FAILED]
         again = bool(wrong) and self.open and self._may_retry(job, wrong)

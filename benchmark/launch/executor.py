@@ -19,6 +19,7 @@ class Executor(Protocol):
 
     slots: int  # jobs at once, each counted by its cpus
     running: dict[str, Job]  # by job_id
+    blocking: bool  # start() runs the job to its end, in this process
 
     def start(self, job: Job) -> None:
         """Begin a job; a free slot is the caller's concern."""

@@ -12,10 +12,10 @@ from .executor import Exit
 class Inline:
     """Runs each job in this process, to its end, as soon as it starts."""
 
-    slots = 1
+    slots, blocking = 1, True
 
     def __init__(self, run: worker.Run, jobs: list[Job], options: Options) -> None:
-        self.run = run
+        self.run, self.options = run, options
         self.running: dict[str, Job] = {}
         self.exits: list[Exit] = []
 

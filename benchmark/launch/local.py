@@ -32,6 +32,8 @@ class Local:
         ConfigError: jobs name GPUs by number where the options share GPUs out.
     """
 
+    blocking = False
+
     def __init__(self, run: worker.Run, jobs: list[Job], options: LocalOptions) -> None:
         single = {d for job in jobs if (d := job.spec.device).startswith("cuda:")}
         if options.devices and single:

@@ -31,6 +31,8 @@ class Ray:
         options: what it is told; ``num_cpus`` among its resources replaces the cores of a job.
     """
 
+    blocking = False
+
     def __init__(self, run: worker.Run, jobs: list[Job], options: RayOptions) -> None:
         threads = max((job.spec.threads for job in jobs), default=1)
         ray: Any = importlib.import_module("ray")

@@ -23,6 +23,8 @@ class Slurm:
         jobs: all that may be started; options: what it is told.
     """
 
+    blocking = False
+
     def __init__(self, run: worker.Run, jobs: list[Job], options: SlurmOptions) -> None:
         self.run, self.slots = run, options.n_jobs
         self.arguments, self.period = list(options.arguments), options.period

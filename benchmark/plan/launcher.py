@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from ..util.errors import ConfigError
 from .config import build, one_line_errors, session, update
@@ -42,6 +43,8 @@ def launcher(words: Sequence[str]) -> Options:
             config = compose("config", overrides=choices, return_hydra_config=True)
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
             given = parser.parse_overrides([word for word in words if word not in choices])
+        config = OmegaConf.create({"hydra": {"launcher": config.hydra.launcher}})
+        OmegaConf.set_struct(config, True)
         for override in given:
             update(config, override.key_or_group, override.value())
         options: Options = build(config.hydra, "launcher")

@@ -101,7 +101,7 @@ class Together:
     """An executor whose jobs end all at once, when no other may begin beside them."""
 
     def __init__(self, slots: int) -> None:
-        self.slots = slots
+        self.slots, self.blocking = slots, False
         self.running: dict[str, Job] = {}
         self.batches: list[list[int]] = []  # the cpus of the jobs that ran at the same time
 
