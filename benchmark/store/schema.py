@@ -45,6 +45,8 @@ PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
 FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"
 STATES = (PLANNED, RUNNING, FINISHED, FAILED, INTERRUPTED, SKIPPED)
 
+EXIT_CODES = {FINISHED: 0, INTERRUPTED: 130}  # what a run that has ended counts as; others: 1
+
 # classes of failure
 EXCEPTION, EXIT, NAN, CRASH, OOM = "exception", "exit", "nan", "crash", "oom"
 HANG, TIMEOUT, DISK, LOST = "hang", "timeout", "disk", "lost"
@@ -142,7 +144,8 @@ class Status(TypedDict):
     budget: int
     attempts: int
     exit_code: int | None
-    # "starting" | "offline" | "online" | "uploading" | "pushed" | "disabled" | "lost: <why>"
-    wandb: str | None
+    # of each sink: "lost: <why>", or how it stands in the tracker's own words; of W&B "starting",
+    # "offline", "online", "uploading", "pushed" or "disabled"
+    trackers: dict[str, str]
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds
