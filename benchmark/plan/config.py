@@ -338,6 +338,8 @@ def update(config: DictConfig, key: str, value: Any) -> None:
     except OmegaConfBaseException as error:
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
+        if "ListConfig" in str(error):
+            raise ConfigError(f"{key} takes a list: {key}=[{value}]") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
 
 

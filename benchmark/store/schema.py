@@ -7,6 +7,7 @@ This module imports nothing of Prism. Layout::
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
     results/<study>/wandb_report.json         which W&B Report is the study's own
+    results/<study>/tensorboard/              event files, if asked for; see events.py
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
                                   status.json   Status: how far it got
                                   metrics.jsonl one JSON object per line; the truth

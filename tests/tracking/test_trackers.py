@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_a_tracker_of_ones_own_works_from_the_command_line(mine, tmp_path, name)
         found = records.read_status(folder)
         assert found and found["trackers"] == {name: "done"}
         assert not (folder / "wandb").exists()
+
+
+def test_the_tracker_of_the_manual_works(mine, tmp_path, capsys):
+    page = Path(__file__).parents[2] / "docs" / "tracking.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    (mine / "my_printer.py").write_text(code)
+    work = finished(job(tmp_path, seeds=(3,), tracking__sinks=["my_printer:Printer"]))
+    assert status(work, 0)["trackers"] == {"my_printer:Printer": "done"}
+    (folder,) = folders(work)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{folder.name} begins CartPole-v1 3"
+    assert len(lines) == 1 + len(timed_rows(folder))
 
 
 def test_a_run_that_goes_on_says_from_where(mine, tmp_path):
@@ -194,6 +207,7 @@ def test_no_secret_is_given_to_a_tracker(mine, tmp_path, monkeypatch):
         ("[nowhere_at_all:X]", "tracking.sinks=nowhere_at_all:X cannot be imported: No module"),
         ("[prism_mine:Lame]", "tracking.sinks=prism_mine:Lame lacks finish; the whole contract is"),
         ("[mime]", "nearest: mine"),
+        ("mine", "tracking.sinks takes a list: tracking.sinks=[mine]"),
     ],
 )
 def test_a_sink_that_is_none_is_named_before_anything_runs(mine, tmp_path, capsys, sinks, error):
