@@ -18,7 +18,7 @@ ALLOWED = {
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
     "benchmark*": ["algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.states"],
-    "analysis*": ["benchmark.store.schema"],
+    "analysis*": ["benchmark.store.schema", "benchmark.store.events"],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],
@@ -31,6 +31,8 @@ LIMITED = {  # third-party package -> modules that may import it
     "gymnasium": ["benchmark.envs*", "tools.bench*"],
     "wandb": ["benchmark.tracking*", "analysis.load.wandb"],
     "wandb_workspaces": ["benchmark.tracking*"],
+    "trackio": ["benchmark.tracking.trackio"],
+    "tensorboard": ["benchmark.store.events", "analysis.report.tensorboard"],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")

@@ -1,13 +1,7 @@
-"""Event files for TensorBoard: a folder a run with its curves, settings and how it ended.
+"""Event files for TensorBoard of runs from any source; what is in one: ``store/events.py``."""
 
-Numbers are rounded to 32 bits: TensorBoard's reader leaves out doubles without a word. The time of
-an event is what the run's clock said, seconds since its job began, so that equal runs give equal
-files; the "relative" axis shows it. A file holds nothing beyond ``run.json`` and the rows.
-"""
-
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from prism.benchmark.store import schema
+from prism.benchmark.store.events import FILE, EventWriter, path_of, settings
 
 from ..errors import AnalysisError
 from ..load.data import Data
 from ..load.frames import WALL
 
-FILE = "events.out.tfevents.0.prism"  # what TensorBoard looks for is the word in the middle
 _METRICS = (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN)  # of the table of runs
-_ENDS = {schema.FINISHED: "STATUS_SUCCESS", schema.RUNNING: "STATUS_RUNNING"}
 
 
 def write(data: Data, out: Path) -> int:
@@ -45,104 +38,40 @@ def write(data: Data, out: Path) -> int:
     for run in data.runs.to_dict("records"):
         if run["run_id"] not in rows:
             continue
-        settings = _settings(run, data.records.get(run["run_id"], {}))
-        names |= set(settings)
-        folder = out / _name(run["env"]) / _name(run["label"]) / _name(run["run_id"])
-        _write(folder / FILE, _events(run, settings, rows[run["run_id"]]))
-    _write(out / FILE, iter([_overview(sorted(names))]))
+        config = data.records.get(run["run_id"], {}).get("config", {})
+        told = settings(run, config.get("algo", {}))
+        names |= set(told)
+        with _whole(path_of(out, run["env"], run["label"], run["run_id"])) as events:
+            events.begin(run["run_id"], told)
+            _write_rows(events, rows[run["run_id"]])
+            events.end(run["state"])
+    with _whole(out / FILE) as events:
+        events.tell(_overview(sorted(names)))
     return len(rows)
 
 
-def _name(text: str) -> str:
-    return re.sub(r"[^\w .=+-]", "-", text)
-
-
-def _settings(run: Mapping[Any, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table of runs shows of one, flat."""
-    config = record.get("config", {})
-    shown = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
-    return shown | dict(_flat({"algo": config.get("algo", {})}))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            kept = isinstance(value, bool | int | float | str)
-            yield f"{prefix}{key}", value if kept else json.dumps(value)
-
-
-def _events(run: Mapping[Any, Any], settings: Mapping[str, Any], rows: pd.DataFrame) -> Any:
-    """Yield the events of one run: its settings, its rows, and how it ended."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
-
-    yield Event(
-        summary=summary_v2.hparams_pb(dict(settings), trial_id=run["run_id"], start_time_secs=0.0)
-    )
+def _write_rows(events: EventWriter, rows: pd.DataFrame) -> None:
     clock = rows[WALL].fillna(0.0).to_numpy() if WALL in rows else np.zeros(len(rows))
     table = rows.drop(columns=["run_id", schema.STEP]).dropna(axis="columns", how="all")
-    new = set(table)
-    values = table.to_numpy(np.float64)
+    names, values = [str(name) for name in table], table.to_numpy(np.float64).tolist()
     for step, time, row in zip(rows[schema.STEP].tolist(), clock.tolist(), values, strict=True):
-        event = Event(wall_time=time, step=step)
-        for name, value in zip(table, row.tolist(), strict=True):
-            if not np.isnan(value):
-                _add(event, str(name), value, name in new)
-                new.discard(name)
-        yield event
-    last = clock.max(initial=0.0)
-    status = api_pb2.Status.Value(_ENDS.get(run["state"], "STATUS_FAILURE"))
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=last)
-    event = Event(wall_time=last)
-    about = metadata.create_summary_metadata(
-        plugin_data_pb2.HParamsPluginData(session_end_info=end)
-    )
-    event.summary.value.add(
-        tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR
-    )
-    yield event
-
-
-def _add(event: Any, name: str, value: float, first: bool) -> None:
-    """Add a scalar to an event; the first of its name says that it is one."""
-    from tensorboard.compat.proto import types_pb2
-    from tensorboard.plugins.scalar.metadata import create_summary_metadata
-
-    added = event.summary.value.add(tag=name)
-    added.tensor.dtype = types_pb2.DT_FLOAT
-    added.tensor.float_val.append(value)
-    added.tensor.tensor_shape.SetInParent()
-    if first:
-        added.metadata.CopyFrom(create_summary_metadata(display_name=name, description=""))
+        found = zip(names, row, strict=True)
+        events.row(step, time, {name: value for name, value in found if not np.isnan(value)})
 
 
 def _overview(names: list[str]) -> Any:
-    """Return the event that tells which settings and results the table of runs has."""
-    from tensorboard.compat.proto.event_pb2 import Event
+    """Return the summary that tells which settings and results the table of runs has."""
     from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb
 
     metrics = [Metric(name) for name in _METRICS]
-    told = hparams_config_pb(list(map(HParam, names)), metrics, time_created_secs=0.0)
-    return Event(summary=told)
+    return hparams_config_pb(list(map(HParam, names)), metrics, time_created_secs=0.0)
 
 
-def _write(path: Path, events: Iterator[Any]) -> None:
-    """Write an event file, the same bytes for the same events."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
+@contextmanager
+def _whole(path: Path) -> Iterator[EventWriter]:
+    """Give what writes an event file that a reader sees whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name("partial")
     with partial.open("wb") as file:
-        writer = RecordWriter(file)
-        for event in [Event(file_version="brain.Event:2"), *events]:
-            for value in event.summary.value:
-                about = value.metadata.plugin_data
-                if about.plugin_name == "hparams":  # holds a map, whose order is not fixed
-                    told = HParamsPluginData.FromString(about.content)
-                    about.content = told.SerializeToString(deterministic=True)
-            writer.write(event.SerializeToString(deterministic=True))
+        yield EventWriter(file)
     partial.replace(path)

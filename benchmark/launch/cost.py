@@ -120,7 +120,7 @@ def tried(job: Job) -> Cost:
     from ..train.runner import Training
 
     clock, busy = _clock(job.spec.cpus, job.spec.threads, job.spec.device)
-    quiet = {"tracking.wandb": "disabled", "checkpoint_every": 0, "evaluation.every": 0}
+    quiet = {"tracking.sinks": [], "checkpoint_every": 0, "evaluation.every": 0}
     spec = job.spec.changed(quiet)
     warm = min(getattr(spec.algo, "learning_starts", 0), spec.budget // 2)
     marks: list[tuple[int, float]] = []  # steps and time, since learning began
@@ -144,7 +144,7 @@ def tried(job: Job) -> Cost:
             step = (end - learning) / max(last - first, 1)
             start = learning - began - step * first
             periodic, final = (_evaluation(training, prefix, clock) for prefix in ("eval", "final"))
-            disk = _disk(training, Path(folder), job.spec.tracking.wandb)
+            disk = _disk(training, Path(folder), "wandb" in job.spec.tracking.active)
         finally:
             training.close()
     return Cost(start, step, periodic, final, busy, disk)
@@ -164,7 +164,7 @@ def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -
     return spent * (ticks + longest) / (2 * ticks)
 
 
-def _disk(training: "Training", folder: Path, mode: str) -> float:
+def _disk(training: "Training", folder: Path, wandb: bool) -> float:
     """Return the bytes of a run's folder: weights, and rows as long as those written so far."""
     weights = io.BytesIO()
     torch.save(checkpoint.take_seed(training.agent.state()["policy"], 0), weights)
@@ -172,5 +172,5 @@ def _disk(training: "Training", folder: Path, mode: str) -> float:
     lines = [*_lines(run / "metrics.jsonl"), *_lines(run / "timing.jsonl")]
     row = 2 * sum(map(len, lines)) / len(lines) if lines else _ROW
     rows = training.budget / training.spec.row_every
-    copies = 1 + _TABLE + _WANDB * (mode != "disabled")
+    copies = 1 + _TABLE + _WANDB * wandb
     return _BESIDE + len(weights.getvalue()) + copies * rows * row

@@ -130,7 +130,7 @@ def _imports(run: worker.Run, jobs: list[Job]) -> list[str]:
     """Return the modules that jobs import; the server imports them once, before it forks."""
     modules = {run.__module__, "prism.benchmark.train.runner"}
     modules |= {agent_path(job.spec.algo.agent).partition(":")[0] for job in jobs}
-    if any(job.spec.tracking.wandb != "disabled" for job in jobs):
+    if any("wandb" in job.spec.tracking.active for job in jobs):
         modules.add("wandb")
     return sorted(modules)
 

@@ -28,6 +28,7 @@ from omegaconf.errors import (
 
 from ..envs.config import EnvConfig
 from ..envs.config import validate as validate_env
+from ..store import trackers
 from ..store.agents import agent_class, agent_name, registered
 from ..store.job import Retry
 from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
@@ -337,6 +338,8 @@ def update(config: DictConfig, key: str, value: Any) -> None:
     except OmegaConfBaseException as error:
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
+        if "ListConfig" in str(error):
+            raise ConfigError(f"{key} takes a list: {key}=[{value}]") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
 
 
@@ -376,6 +379,7 @@ def resolved(config: DictConfig) -> RunSpec:
     plain["algo"]["agent"] = agent_name(plain["algo"]["agent"])
     spec = RunSpec.parse({key: plain[key] for key in JOB_KEYS})
     validate_env(spec.env)
+    trackers.check(spec.tracking.active)
     return spec
 
 

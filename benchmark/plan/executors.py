@@ -7,10 +7,10 @@
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from ..store.job import Job
+from ..store.registry import registered
 from ..util.errors import ConfigError, unknown
 
 
@@ -118,7 +118,7 @@ _OURS = {
 @cache
 def executors() -> dict[str, str]:
     """Return the options class, as "module:Class", of every executor by its name."""
-    return {each.name: each.value for each in entry_points(group="prism.executors")} | _OURS
+    return registered("prism.executors", _OURS)
 
 
 def options_class(name: str) -> type[Options]:

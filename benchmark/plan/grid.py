@@ -46,7 +46,7 @@ from prism.algos.core.agent import Spec
 
 from ..envs.config import from_dict
 from ..envs.make import make_spec
-from ..store import identity, ledger, records, schema
+from ..store import identity, ledger, records, schema, trackers
 from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
@@ -116,6 +116,7 @@ def _planned(given: Axes) -> Sweep:
         if grid_words := [key for key in given if not _once(key)]:
             raise ConfigError(f"{grid_words[0]}: resume cannot change the grid")
         plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
+        trackers.check({name for job in plan.jobs for name in job.spec.tracking.active})
         return plan
     grids = list(_grids(root, given))
     for grid in grids:

@@ -2,13 +2,12 @@
 
 from dataclasses import fields, is_dataclass
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from prism.algos.core.agent import Agent
 
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError
+from . import registry
 
 # Our own; an installed package adds its own by the entry-point group "prism.agents".
 _OURS = {
@@ -36,7 +35,7 @@ _SETTINGS = ("agent", "lanes", "reset")  # of every Config
 @cache
 def registered() -> dict[str, str]:
     """Return the class, as "module:Class", of every agent that has a name."""
-    return {entry.name: entry.value for entry in entry_points(group="prism.agents")} | _OURS
+    return registry.registered("prism.agents", _OURS)
 
 
 def agent_name(agent: str) -> str:
@@ -50,11 +49,7 @@ def agent_path(agent: str) -> str:
     Raises:
         ConfigError: there is no agent of that name, or the text has another form.
     """
-    if ":" in agent:
-        return agent
-    if agent not in registered():
-        raise unknown("algo.agent", agent, [*registered(), "module:Class"])
-    return registered()[agent]
+    return registry.path_of("algo.agent", agent, registered())
 
 
 def agent_class(agent: str) -> type[Agent]:
@@ -67,14 +62,7 @@ def agent_class(agent: str) -> type[Agent]:
         ConfigError: the string names nothing that can be imported, or the class lacks a part of the
             contract.
     """
-    module, _, name = (path := agent_path(str(agent))).partition(":")
-    if not module or not name:
-        raise ConfigError(f"algo.agent={agent}: say a registered name, or module:Class")
-    try:
-        found: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        where = agent if agent == path else f"{agent} ({path})"
-        raise ConfigError(f"algo.agent={where} cannot be imported: {error}") from None
+    found = registry.find("algo.agent", str(agent), registered())
     if missing := _missing(found):
         raise ConfigError(
             f"algo.agent={agent} lacks {', '.join(missing)}; an agent needs all of Agent in"

@@ -302,7 +302,7 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
         budget=job.spec.budget,
         attempts=before["attempts"] if before else 0,
         exit_code=None,
-        wandb=before["wandb"] if before else None,
+        trackers=before["trackers"] if before else {},
         size=None,
         updated=time.time(),
     )

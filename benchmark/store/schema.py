@@ -7,6 +7,7 @@ This module imports nothing of Prism. Layout::
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
     results/<study>/wandb_report.json         which W&B Report is the study's own
+    results/<study>/tensorboard/              event files, if asked for; see events.py
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
                                   status.json   Status: how far it got
                                   metrics.jsonl one JSON object per line; the truth
@@ -44,6 +45,8 @@ WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
 FAILED, INTERRUPTED, SKIPPED = "failed", "interrupted", "skipped"
 STATES = (PLANNED, RUNNING, FINISHED, FAILED, INTERRUPTED, SKIPPED)
+
+EXIT_CODES = {FINISHED: 0, INTERRUPTED: 130}  # what a run that has ended counts as; others: 1
 
 # classes of failure
 EXCEPTION, EXIT, NAN, CRASH, OOM = "exception", "exit", "nan", "crash", "oom"
@@ -142,7 +145,8 @@ class Status(TypedDict):
     budget: int
     attempts: int
     exit_code: int | None
-    # "starting" | "offline" | "online" | "uploading" | "pushed" | "disabled" | "lost: <why>"
-    wandb: str | None
+    # of each sink: "lost: <why>", or how it stands in the tracker's own words; of W&B "starting",
+    # "offline", "online", "uploading", "pushed" or "disabled"
+    trackers: dict[str, str]
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds

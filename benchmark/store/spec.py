@@ -51,7 +51,8 @@ class Limits:
 class TrackingConfig:
     """Where metrics are mirrored to; the files of the run folder are always written."""
 
-    wandb: str = "auto"  # auto | online | offline | disabled
+    sinks: list[str] = field(default_factory=lambda: ["wandb"])  # trackers: a name or module:Class
+    wandb: str = "auto"  # W&B's mode: auto | online | offline | disabled
     project: str = "prism"
     entity: str | None = None
     job_type: str = "train"
@@ -60,6 +61,11 @@ class TrackingConfig:
     artifacts: bool = False  # the last and the best weights, as W&B artifacts
     video: bool = False  # of the first evaluation episode, in the run folder and on W&B
     git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
+
+    @property
+    def active(self) -> list[str]:
+        """Return the sinks that take rows; W&B has a mode in which it takes none."""
+        return [name for name in self.sinks if name != "wandb" or self.wandb != "disabled"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,7 +104,8 @@ def _give_to(folder: Path, study: str) -> bool:
         return False
     records.write_json(folder / "run.json", {**record, "study": study})
     status = records.read_status(folder)
-    return status is not None and status["wandb"] not in (None, "disabled", "offline")
+    known = status["trackers"].get("wandb", "disabled") if status else "disabled"
+    return known not in ("disabled", "offline")
 
 
 def _rows(folder: Path) -> bytes:

@@ -1,1 +1,1 @@
-"""Where a run's rows go: local files, the truth, and Weights & Biases, their mirror."""
+"""Where a run's rows go beside the local files, which are the truth: trackers, their mirrors."""

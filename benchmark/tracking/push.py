@@ -105,7 +105,8 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
             teardown()  # a failed start leaves the id "in use"
         if not outcome.problem:
             status = records.read_json(folder / "status.json")
-            records.write_json(folder / "status.json", status | {"wandb": PUSHED})
+            status["trackers"]["wandb"] = PUSHED
+            records.write_json(folder / "status.json", status)
         yield outcome
     teardown()
 
@@ -125,7 +126,7 @@ def mirror_study(study_dir: Path) -> None:
     never takes longer than a minute beside the report.
     """
     statuses = [records.read_status(path) for path in study_dir.glob("runs/*")]
-    mirrored = {status["wandb"] for status in statuses if status}
+    mirrored = {status["trackers"].get("wandb") for status in statuses if status}
     mode: StartMode = "online" if mirrored & {"online", UPLOADING, PUSHED} else "offline"
     if mode == "offline" and mode not in mirrored:
         return

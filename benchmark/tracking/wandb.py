@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..store.rows import plain, timed_rows
-from ..store.schema import FINISHED, STEP, RunRecord
+from ..store.schema import EXIT_CODES, FINISHED, STEP, RunRecord
 from ..util.secrets import clean, clean_text
 from .artifacts import KEYS, attached, send
 from .service import StartMode, quiet_setup, service, teardown, wanted_mode
+from .tracker import why
 
 UPLOADING = "uploading"
 _FOR_FILES = 60.0  # seconds that the end of a job waits at most where weights or videos are sent
@@ -48,28 +49,23 @@ class WandbMirror:
     """One W&B run: one seed of one variant on one environment. Nothing here raises or blocks.
 
     Args:
-        record: the run's ``run.json``.
-        folder: its run folder; W&B's files go to ``wandb/`` in it.
+        folder: the run folder; W&B's files go to ``wandb/`` in it.
         tracking: the config's ``tracking``; its mode "auto" means ``WANDB_MODE``, else online if
             logged in, else offline.
-        resume_at: step up to which the folder's rows are kept; None for a new run.
     """
 
-    def __init__(
-        self,
-        record: RunRecord,
-        folder: Path,
-        tracking: Mapping[str, Any],
-        resume_at: int | None = None,
-    ) -> None:
-        self._record, self._folder = record, Path(folder).absolute()
-        self._tracking, self._resume_at = tracking, resume_at
+    def __init__(self, folder: Path, tracking: Mapping[str, Any]) -> None:
+        self._folder, self._tracking = Path(folder).absolute(), tracking
         self._run: Any = None
         self._sent: dict[int, dict[str, Any]] = {}
         self._rows = 0
         self._ended = False
         self._wanted = wanted_mode(tracking["wandb"])
         self._status = "disabled" if self._wanted == "disabled" else "starting"
+
+    def begin(self, record: RunRecord, resume_at: int | None) -> None:
+        """Queue the start; the rows up to ``resume_at`` are sent as far as W&B lacks them."""
+        self._record, self._resume_at = record, resume_at
         if self._status != "disabled":
             self._service = service(os.getpid())
             self._service.call(self._begin)
@@ -90,10 +86,24 @@ class WandbMirror:
             present = compact(row)
             self._service.call(lambda: self._send(present), hurry=False)
 
-    def finish(self, state: str, exit_code: int, reason: str | None = None) -> None:
-        """Queue the end of the run; ``state`` and ``reason`` are those of ``status.json``."""
+    def finish(self, state: str, reason: str | None = None) -> None:
+        """Queue the end of the run."""
         if self._status != "disabled":
-            self._service.call(lambda: self._end(state, exit_code, reason))
+            self._service.call(lambda: self._end(state, reason))
+
+    @staticmethod
+    def settle(mirrors: Iterable["WandbMirror"]) -> None:
+        """Wait, for as long as is fair, until mirrors that were told to finish have done so."""
+        waiting = [mirror for mirror in mirrors if mirror.status != "disabled"]
+        if not waiting:
+            return
+        shared = service(os.getpid())
+        patience = _FOR_FILES if any(mirror.sends_files for mirror in waiting) else None
+        if problem := shared.wait(patience):
+            for mirror in waiting:
+                mirror.lose(problem)
+        if problem or not shared.live:
+            teardown()  # this is also what ends a ``run.finish`` that waits for a dead server
 
     def _begin(self) -> None:
         """Start, unless it was given up while it waited for its turn."""
@@ -124,7 +134,7 @@ class WandbMirror:
         else:
             if mode != "offline":
                 self._service.unreachable = True
-                self._service.say(f"no online start, recording offline: {_line(error)}")
+                self._service.say(f"no online start, recording offline: {why(error)}")
 
     def _open(self, mode: StartMode) -> None:
         for old in self._folder.glob(f"wandb/offline-run-*-{wandb_id(self._record)}"):
@@ -156,8 +166,8 @@ class WandbMirror:
             except Exception as error:
                 self._fail(error)
 
-    def _end(self, state: str, exit_code: int, reason: str | None) -> None:
-        facts = summary(state, reason, self._rows)
+    def _end(self, state: str, reason: str | None) -> None:
+        facts, exit_code = summary(state, reason, self._rows), EXIT_CODES.get(state, 1)
         if state == FINISHED:
             facts |= attached(self._folder, self._tracking)
         if self._status == "online":
@@ -174,7 +184,7 @@ class WandbMirror:
 
     def _fail(self, error: Exception) -> None:
         run = self._run
-        self.lose(_line(error))
+        self.lose(why(error))
         if run is not None:
             self._service.end(lambda: _abandon(run))
 
@@ -198,20 +208,6 @@ def _abandon(run: Any) -> None:
     """End a run as far as it can still be told."""
     with suppress(Exception):
         run.finish(exit_code=1)
-
-
-def settle(mirrors: Iterable[WandbMirror]) -> None:
-    """Wait, for as long as is fair, until mirrors that were told to finish have done so."""
-    waiting = [mirror for mirror in mirrors if mirror.status != "disabled"]
-    if not waiting:
-        return
-    shared = service(os.getpid())
-    patience = _FOR_FILES if any(mirror.sends_files for mirror in waiting) else None
-    if problem := shared.wait(patience):
-        for mirror in waiting:
-            mirror.lose(problem)
-    if problem or not shared.live:
-        teardown()  # this is also what ends a ``run.finish`` that waits for a dead server
 
 
 def open_run(
@@ -331,11 +327,6 @@ def wandb_id(record: RunRecord) -> str:
 def safe_id(text: str) -> str:
     """Return ``text`` as a W&B run id: its last 128 characters, odd ones replaced."""
     return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[-128:]
-
-
-def _line(error: Exception) -> str:
-    words = f"{type(error).__name__}: {error}".strip(": ").split()
-    return " ".join(words)[:200]
 
 
 def _config(record: RunRecord) -> dict[str, Any]:

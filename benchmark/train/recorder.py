@@ -13,7 +13,7 @@ from torch import Tensor
 from ..store import checkpoint, records, schema
 from ..store.job import Job
 from ..store.rows import Rows, read_rows, timed
-from ..tracking.wandb import WandbMirror, settle
+from ..tracking.tracker import Trackers, settle
 from . import video, watchdog
 
 Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
@@ -49,15 +49,15 @@ class RunWriter:
             rows.truncate_to(-1 if resume_at is None else resume_at)
         seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
         self.best = max((x for x in seen if x is not None), default=-np.inf)
-        self.mirror = WandbMirror(record, self.folder, job.spec.record["tracking"], resume_at)
+        self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
-        """Append one row; the local file first, the mirror after it."""
+        """Append one row; the local file first, the trackers after it."""
         self.step = step
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
-        self.mirror.log(stored | timed(timing))
+        self.trackers.log(stored | timed(timing))
 
     def end(
         self,
@@ -72,17 +72,17 @@ class RunWriter:
         self.state = state
         if state == schema.FINISHED:
             self._metrics.finish()
-        exit_code = {schema.FINISHED: 0, schema.INTERRUPTED: 130}.get(state, 1)
-        if state == schema.FAILED:  # at once: W&B may take its time, and a full disk raises below
+        exit_code = schema.EXIT_CODES.get(state, 1)
+        if state == schema.FAILED:  # at once: a tracker may take its time, a full disk raises below
             self._write_status(reason, exit_code, failure)
             records.write_text(self.folder / "error.txt", (details or reason or "unknown") + "\n")
         self._metrics.close()
         self._timing.close()
-        self.mirror.finish(state, exit_code, reason)
+        self.trackers.finish(state, reason)
         self._write_status(reason, exit_code, failure)
 
-    def note_mirror(self) -> None:
-        """Write down how the mirror of a run that has ended came out: its last word."""
+    def note_trackers(self) -> None:
+        """Write down how the trackers of a run that has ended came out: their last word."""
         self._write_status(*self._outcome, sync=True)
 
     def _write_status(
@@ -102,7 +102,7 @@ class RunWriter:
             budget=self._budget,
             attempts=self._attempts,
             exit_code=exit_code,
-            wandb=self.mirror.status,
+            trackers=self.trackers.status,
             size=self._metrics.path.stat().st_size if finished else None,
             updated=time.time(),
         )
@@ -154,12 +154,12 @@ class Recorder:
         details: str | None = None,
         failure: str | None = None,
     ) -> None:
-        """End every run that is still live, and wait for their mirrors."""
+        """End every run that is still live, and wait for their trackers."""
         for run in self.runs:
             run.end(state, reason, details, failure)
-        settle(run.mirror for run in self.runs)
+        settle(run.trackers for run in self.runs)
         for run in self.runs:
-            run.note_mirror()
+            run.note_trackers()
         self.live = []
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:

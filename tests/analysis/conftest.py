@@ -105,7 +105,7 @@ class StudyWriter:
             "budget": plan["budget"],
             "attempts": 1,
             "exit_code": 0,
-            "wandb": "offline",
+            "trackers": {"wandb": "offline"},
             "updated": 1.7e9,
         }
         (path / "status.json").write_text(json.dumps(status))

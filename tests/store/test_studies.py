@@ -104,7 +104,7 @@ def test_what_another_study_gives_is_the_targets_in_its_records_too(tmp_path, ca
     assert launch(planned(tmp_path / "two", "seed=2,3", "env=cartpole", "name=t"), InlineOptions())
     two = tmp_path / "two" / "t"
     path = next(two.glob("runs/*-s3-*")) / "status.json"
-    records.write_json(path, {**records.read_json(path), "wandb": "online"})
+    records.write_json(path, {**records.read_json(path), "trackers": {"wandb": "online"}})
     said = told(["merge", str(one), str(two)], capsys)
     assert "copied 2 finished runs, added 2 runs to the plan" in said
     assert "W&B still has 1 run under the old study name. Send" in said

@@ -48,7 +48,7 @@ def ended_run(
 ) -> Path:
     """Write a run folder with so many rows, and a study around it."""
     path = folder(root, seed)
-    status = {"state": state, "exit_code": 0, "reason": None, "wandb": wandb}
+    status = {"state": state, "exit_code": 0, "reason": None, "trackers": {"wandb": wandb}}
     files = {"run": record(seed), "status": status, "tracking": tracking()}
     for name, content in files.items():
         (path / f"{name}.json").write_text(json.dumps(content))

@@ -59,7 +59,7 @@ def test_weights_and_video_are_sent_once(wandb_server, tmp_path, monkeypatch):
     for folder in folders(done):
         assert held(wandb_server, folder) == local(folder)
         status = records.read_status(folder)
-        assert status and status["wandb"] == "online"
+        assert status and status["trackers"]["wandb"] == "online"
     wandb_server.calls.clear()
     assert [x.problem for x in push(folders(done), {}, NO_TIME)] == ["", ""]
     assert posts(wandb_server) == []
@@ -93,8 +93,8 @@ def test_push_sends_what_an_offline_run_kept(wandb_server, tmp_path, monkeypatch
 
 
 def test_a_resumed_run_sends_what_an_uninterrupted_one_would(wandb_server, tmp_path):
-    resumed, whole = (work(tmp_path / name, **ASKED) for name in ("resumed", "whole"))
-    whole.config["tracking"]["wandb"] = "disabled"
+    resumed = work(tmp_path / "resumed", **ASKED)
+    whole = work(tmp_path / "whole", "disabled", **ASKED)
     with own_service():
         stop(resumed, 170)
         assert not wandb_server.artifacts
@@ -111,8 +111,8 @@ def test_a_refused_upload_is_made_good_by_push(wandb_server, tmp_path, capfd):
         run_job(done)
     for folder in folders(done):
         status = records.read_status(folder)
-        assert status and status["state"] == "finished" and status["wandb"]
-        assert status["wandb"].startswith("lost: ")
+        assert status and status["state"] == "finished"
+        assert status["trackers"]["wandb"].startswith("lost: ")
     wandb_server.refuse = lambda _: None
     wandb_server.artifacts.clear()
     assert [x.problem for x in push(folders(done), {}, NO_TIME)] == ["", ""]

@@ -27,7 +27,6 @@ from prism.benchmark.store import records
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.tracking import service
 from prism.benchmark.tracking.wandb import WandbMirror
-from prism.benchmark.train import recorder
 from prism.benchmark.train.runner import run_job
 from tests.runs import job
 from tests.tracking.runs import own_service
@@ -79,6 +78,10 @@ class Timed(WandbMirror):
         with counted():
             super().__init__(*args)
 
+    def begin(self, *args: Any) -> None:
+        with counted():
+            super().begin(*args)
+
     def log(self, row: Any) -> None:
         with counted():
             super().log(row)
@@ -107,9 +110,9 @@ def trained(folder: Path, mode: str, core: int) -> Cost:
     os.sched_setaffinity(0, {core})
     import wandb  # noqa: F401
 
-    recorder.WandbMirror = Timed
     work = job(
         folder, env="cartpole", seeds=tuple(range(10)), tracking__wandb=mode, budget=BUDGET,
+        tracking__sinks=[f"{Timed.__module__}:Timed"],
         log_every=BUDGET // ROWS, evaluation__every=BUDGET // 20, algo__hidden=[120, 84],
         algo__batch_size=128, algo__train_every=10, algo__buffer_size=10_000,
     )  # fmt: skip

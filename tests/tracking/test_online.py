@@ -18,7 +18,8 @@ from prism.benchmark.store.schema import STEP
 from prism.benchmark.tracking import service
 from prism.benchmark.tracking import wandb as mirror_module
 from prism.benchmark.tracking.push import Pace, push
-from prism.benchmark.tracking.wandb import settle, wandb_id
+from prism.benchmark.tracking.tracker import settle
+from prism.benchmark.tracking.wandb import wandb_id
 from prism.benchmark.train.runner import Training, run_job
 from tests.runs import Killed, job, stop
 from tests.tracking.runs import own_service
@@ -55,8 +56,8 @@ def held(server: WandbServer, folder: Path) -> list[dict[str, Any]]:
 
 def mirrored(folder: Path) -> str:
     status = records.read_status(folder)
-    assert status and status["wandb"]
-    return status["wandb"]
+    assert status and status["trackers"]
+    return status["trackers"]["wandb"]
 
 
 def test_two_frames_read_back_are_the_local_ones(wandb_server, tmp_path):
@@ -66,7 +67,7 @@ def test_two_frames_read_back_are_the_local_ones(wandb_server, tmp_path):
     local_rows, local_runs, rows, runs = [], [], [], []
     for folder in folders(work):
         record, status = (records.read_json(folder / f"{name}.json") for name in ("run", "status"))
-        assert status["wandb"] == "online"
+        assert status["trackers"] == {"wandb": "online"}
         local_rows += [{"run_id": record["run_id"], **row} for row in local(folder)]
         local_runs.append({**record, **record["config"], "state": status["state"]})
     for run in wandb.Api().runs("stub/prism", {"tags": "mine"}, lazy=False):
@@ -144,7 +145,7 @@ def started(training: Training) -> None:
     done = threading.Event()
     service.service(os.getpid()).call(done.set)
     assert done.wait(60)
-    assert {run.mirror.status for run in training.recorder.runs} == {"online"}
+    assert {run.trackers.status["wandb"] for run in training.recorder.runs} == {"online"}
 
 
 @pytest.mark.parametrize("how", ["asked", "killed"])
@@ -184,8 +185,8 @@ def killed_behind_its_checkpoint(work: Job) -> None:
 
     def kill(training: Training) -> bool:
         for run in training.recorder.runs:
-            run.mirror.finish("running", 1)
-        settle(run.mirror for run in training.recorder.runs)
+            run.trackers.finish("running", None)
+        settle(run.trackers for run in training.recorder.runs)
         raise Killed
 
     training, at = Training(work), {160: save, 200: kill}

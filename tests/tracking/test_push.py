@@ -34,7 +34,7 @@ def test_a_second_push_sends_nothing(wandb_server, tmp_path):
     for seed in (4, 5):
         assert steps(held(wandb_server, seed)) == list(range(30))
         assert held(wandb_server, seed).state == "finished"
-    assert json.loads((paths[0] / "status.json").read_text())["wandb"] == "pushed"
+    assert json.loads((paths[0] / "status.json").read_text())["trackers"]["wandb"] == "pushed"
 
 
 def test_what_is_lacking_is_sent_wherever_it_is(wandb_server, tmp_path):
@@ -59,7 +59,7 @@ def test_what_is_lacking_is_sent_wherever_it_is(wandb_server, tmp_path):
 def test_a_state_that_changed_afterwards_is_told(wandb_server, tmp_path):
     path = ended_run(tmp_path)
     list(push([path], {}, NO_HURRY))
-    status = {"state": "failed", "exit_code": 1, "reason": "killed by SIGKILL", "wandb": None}
+    status = {"state": "failed", "exit_code": 1, "reason": "killed by SIGKILL", "trackers": {}}
     (path / "status.json").write_text(json.dumps(status))
     (again,) = push([path], {}, NO_HURRY)
     assert (again.sent, again.problem) == (0, "")
@@ -96,7 +96,7 @@ def test_a_server_that_is_away_costs_no_traceback(wandb_server, tmp_path, capsys
     out = capsys.readouterr().out
     assert f"{path.name}: 0 of 30 rows sent, CommError" in out and "Traceback" not in out
     assert "0 of 1 runs are complete on W&B" in out
-    assert json.loads((path / "status.json").read_text())["wandb"] == "offline"
+    assert json.loads((path / "status.json").read_text())["trackers"]["wandb"] == "offline"
     wandb_server.refuse = lambda _: None
     assert main(["wandb-push", str(tmp_path), "--project", "other", "--entity", "stub"]) == 0
     assert "1 of 1 runs are complete" in capsys.readouterr().out

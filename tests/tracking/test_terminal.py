@@ -12,13 +12,14 @@ import pytest
 SCRIPT = """
 import sys
 from pathlib import Path
-from prism.benchmark.tracking.wandb import WandbMirror, settle
+from prism.benchmark.tracking.wandb import WandbMirror
 from tests.tracking.runs import folder, record, row, tracking
 
-mirror = WandbMirror(record(0), folder(Path(sys.argv[1]), 0), tracking(sys.argv[2]))
+mirror = WandbMirror(folder(Path(sys.argv[1]), 0), tracking(sys.argv[2]))
+mirror.begin(record(0), None)
 mirror.log(row(1))
-mirror.finish("finished", 0)
-settle([mirror])
+mirror.finish("finished")
+WandbMirror.settle([mirror])
 print("status", mirror.status)
 """
 

@@ -13,7 +13,7 @@ import wandb
 
 from prism.benchmark.tracking import service
 from prism.benchmark.tracking import wandb as mirror_module
-from prism.benchmark.tracking.wandb import WandbMirror, safe_id, settle
+from prism.benchmark.tracking.wandb import WandbMirror, safe_id
 from tests.tracking.runs import folder, own_service, record, row, tracking
 
 Start = Callable[..., WandbMirror]
@@ -27,13 +27,15 @@ def start(tmp_path):
 
 
 def mirror_of(root: Path, seed: int, mode: str) -> WandbMirror:
-    return WandbMirror(record(seed), folder(root, seed), tracking(mode))
+    mirror = WandbMirror(folder(root, seed), tracking(mode))
+    mirror.begin(record(seed), None)
+    return mirror
 
 
-def finish(*mirrors: WandbMirror, state: str = "finished", code: int = 0) -> None:
+def finish(*mirrors: WandbMirror, state: str = "finished") -> None:
     for mirror in mirrors:
-        mirror.finish(state, code)
-    settle(mirrors)
+        mirror.finish(state)
+    WandbMirror.settle(mirrors)
 
 
 def queued(mirror: WandbMirror) -> None:
@@ -100,7 +102,7 @@ def test_rows_of_a_crashed_run_stay_its_own(start, tmp_path):
     after = start(1)
     after.log(row(2, 1))
     finish(after)
-    finish(crashed, state="failed", code=1)
+    finish(crashed, state="failed")
     assert (crashed.status, after.status) == ("offline", "offline")
     (first,), (second,) = recorded(folder(tmp_path, 0)), recorded(folder(tmp_path, 1))
     assert (first["rows"], first["exit"]) == ([row(1)], [1])

@@ -1,0 +1,49 @@
+"""Classes by name: our own, those that installed packages name in an entry-point group, any other.
+
+A class without a name is "module:Class".
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..util.errors import ConfigError, unknown
+
+
+def registered(group: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return the class, as "module:Class", of every name; one of ours stays ours."""
+    return {entry.name: entry.value for entry in entry_points(group=group)} | dict(ours)
+
+
+def path_of(key: str, name: str, known: Mapping[str, str]) -> str:
+    """Return a class as "module:Class".
+
+    Args:
+        key: the config key that holds the name, for messages.
+        name: a name, or "module:Class"; known: the class of every name.
+
+    Raises:
+        ConfigError: there is no such name, or the text has another form.
+    """
+    if ":" in name:
+        return name
+    if name not in known:
+        raise unknown(key, name, [*known, "module:Class"])
+    return known[name]
+
+
+def find(key: str, name: str, known: Mapping[str, str]) -> Any:
+    """Return the class of a name; see ``path_of``.
+
+    Raises:
+        ConfigError: there is no such name, or it cannot be imported.
+    """
+    module, _, attribute = (path := path_of(key, name, known)).partition(":")
+    if not module or not attribute:
+        raise ConfigError(f"{key}={name}: say a registered name, or module:Class")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        where = name if name == path else f"{name} ({path})"
+        raise ConfigError(f"{key}={where} cannot be imported: {error}") from None

@@ -1,0 +1,54 @@
+"""Trackers by registered name ("wandb") or class ("module:Class"), held to the contract."""
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from ..util.errors import ConfigError
+from . import registry
+
+# Our own; an installed package adds its own by the entry-point group "prism.trackers". Each needs
+# the package it is called after.
+_OURS = {
+    "wandb": "prism.benchmark.tracking.wandb:WandbMirror",
+    "tensorboard": "prism.benchmark.tracking.tensorboard:TensorBoard",
+    "trackio": "prism.benchmark.tracking.trackio:Trackio",
+}
+_KEY = "tracking.sinks"
+_MEMBERS = ("begin", "log", "finish")  # status may be an attribute of the object alone
+
+
+@cache
+def registered() -> dict[str, str]:
+    """Return the class, as "module:Class", of every tracker that has a name."""
+    return registry.registered("prism.trackers", _OURS)
+
+
+def check(sinks: Iterable[str]) -> None:
+    """Refuse what names no tracker, before anything runs.
+
+    Raises:
+        ConfigError: an unknown name, a class that is no tracker, or a package that is missing.
+    """
+    for name in sinks:
+        if name not in _OURS:
+            tracker_class(name)
+        elif find_spec(name) is None:
+            raise ConfigError(f"{_KEY}: {name} is not installed: pip install 'prism-rl[{name}]'")
+
+
+def tracker_class(name: str) -> type[Any]:
+    """Return the class of a tracker.
+
+    Raises:
+        ConfigError: the string names nothing that can be imported, or the class lacks a part of the
+            contract.
+    """
+    found: type[Any] = registry.find(_KEY, name, registered())
+    if lacks := [member for member in _MEMBERS if not hasattr(found, member)]:
+        raise ConfigError(
+            f"{_KEY}={name} lacks {', '.join(lacks)}; the whole contract is Tracker in"
+            " benchmark/tracking/tracker.py"
+        )
+    return found
