@@ -34,6 +34,10 @@ class Case:
         _, k, lanes = self.events.shape
         return Replay(k, lanes, SPACE, ((), np.int64), self.capacity, self.n, GAMMA)
 
+    def cuts(self) -> np.ndarray:
+        """Return ``[T, K, N]``: whether a successor has to be kept."""
+        return self.events == CUT
+
     def step(self, t: int) -> Step:
         """Return tick t; an observation is [tick, place], a successor half a tick later."""
         _, k, lanes = self.events.shape
@@ -105,12 +109,15 @@ def check(batch: Batch, places: list[int], steps: list[Step], n: int) -> None:
 @given(cases(), st.data())
 def test_every_window_is_what_happened(case: Case, data: st.DataObject) -> None:
     """At some tick after some: the starts that are left, and their windows of every length."""
-    buffer, steps = case.buffer(), []
+    buffer, steps, most = case.buffer(), [], 0
     lanes, per_lane = case.events.shape[2], max(1, case.capacity // case.events.shape[2])
     looks = data.draw(st.sets(st.integers(0, len(case.events) - 1), min_size=1, max_size=3))
     for t in range(max(looks) + 1):
         steps.append(case.step(t))
         buffer.add(steps[-1])
+        live = case.cuts()[max(0, t + 1 - buffer.rows) : t + 1].sum((0, 2)).max()
+        most = max(most, live + lanes)
+        assert buffer.truncated_obs.shape[1] <= 2 * most  # the side table does not grow for ever
         end = len(steps) - case.n + 1  # of the ticks whose longest window is complete
         starts = range(max(0, len(steps) - case.n + 1 - per_lane), max(0, end))
         places = [tick * lanes + lane for tick in starts for lane in range(lanes)]
