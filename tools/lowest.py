@@ -1,7 +1,7 @@
 """Print the lowest version of each dependency that pyproject.toml allows, as requirements.
 
-``python -m tools.lowest`` prints those that Prism needs, ``python -m tools.lowest dev ray`` those of
-the extras too that state a bound. For pip: ``pip install -r <(python -m tools.lowest)``.
+``python -m tools.lowest`` prints those that Prism needs, ``python -m tools.lowest dev ray`` also
+those of the extras that state a bound. For pip: ``pip install -r <(python -m tools.lowest)``.
 """
 
 import re
