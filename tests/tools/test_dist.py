@@ -1,8 +1,9 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tools.dist import main, wrong
+from tools.dist import ROOT, main, wrong
 
 TRACKED = ["algos/dqn/dqn.py", "algos/README.md", "conf/algo/dqn.yaml", "prism/__init__.py"]
 TRACKED += ["prism/algos", "prism/py.typed", "tests/x.py", "pyproject.toml"]
@@ -20,6 +21,11 @@ def test_what_is_missing_and_what_is_too_much_is_named():
         "the wheel lacks prism/conf/algo/dqn.yaml",
         "the wheel should not hold tests/x.py",
     ]
+
+
+def test_the_citation_has_the_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.slow
