@@ -10,7 +10,8 @@ PY := .venv/bin/python
 STAMP := .venv/installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help .venv demo test slow chaos test-cluster learn textbook bench lint format types check report clean
+.PHONY: help .venv demo test coverage properties slow chaos test-cluster learn textbook bench lint format types check report dist \
+  clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z.-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +36,14 @@ report: $(STAMP)  ## report a study that has run (STUDY=quickstart)
 
 test: $(STAMP)  ## run the default tests
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) --dist worksteal
+
+coverage: $(STAMP)  ## run the default tests and say which lines and branches they miss (htmlcov/index.html)
+	rm -f .coverage .coverage.*
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) --dist worksteal \
+	  --cov --cov-report=term:skip-covered --cov-report=html
+
+properties: $(STAMP)  ## run the property tests with ten times the examples, drawn anew
+	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) --hypothesis-profile=thorough -k properties
 
 slow: $(STAMP)  ## run the tests that take minutes
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m slow
@@ -70,6 +79,10 @@ types: $(STAMP)  ## check types
 
 check: lint types test  ## all that a change must pass
 
+dist: $(STAMP)  ## build the source archive and the wheel of the last commit into dist/, and check them
+	rm -rf dist
+	$(PY) -m tools.dist dist
+
 clean:  ## remove caches; results and .venv stay
-	rm -rf .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

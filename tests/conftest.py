@@ -15,10 +15,16 @@ os.environ["WANDB_ERROR_REPORTING"] = "false"
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.wandb_server import WandbServer
 
 torch.set_num_threads(1)
+# Examples come from the code, not from chance or an earlier run: a failure is there again.
+settings.register_profile("prism", derandomize=True, deadline=None, database=None)
+# Ten times as many, drawn anew each time: --hypothesis-profile=thorough
+settings.register_profile("thorough", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("prism")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from hypothesis import settings
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -21,6 +22,11 @@ CPU = torch.device("cpu")
 SEEDS = (3, 11, 42)
 VECTOR = spaces.Box(-1.0, 1.0, (4,), np.float32)
 IMAGE = spaces.Box(0, 1, (4, 10, 10), np.bool_)  # as a MinAtar game
+
+
+def examples(count: int) -> settings:
+    """Return the settings of a property test: so many examples, more where the profile has more."""
+    return settings(max_examples=count * settings().max_examples // 100)
 
 
 @cache

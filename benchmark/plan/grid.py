@@ -188,6 +188,7 @@ def _parse(overrides: Sequence[str]) -> Axes:
             continue
         if override.type is not OverrideType.CHANGE or override.package is not None:
             raise ConfigError(f"{word}: a key can be set (key=value), not added or deleted")
+        axes.pop(override.key_or_group, None)  # said again, a key acts where it stands last
         axes[override.key_or_group] = _values(override)
     return axes
 

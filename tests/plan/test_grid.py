@@ -245,6 +245,14 @@ def test_a_study_shapes_each_of_its_grids(tmp_path, monkeypatch):
     ]
 
 
+def test_a_key_said_again_acts_where_it_stands_last():
+    """As in Hydra: over a word between that sets it too."""
+    one, two = "algo.behaviour.start=0.7", "algo.behaviour.start=0.8"
+    words = ("algo=q_learning", "env=frozenlake", one, "algo.behaviour={start:0.6}", two)
+    (job,) = sweep(words).jobs
+    assert job.config["algo"]["behaviour"]["start"] == 0.8
+
+
 ALL_ENVS = "env=glob(*, exclude=[gym, atari])"  # gym needs an id, atari an extra
 
 
