@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import Component, Spec, State
+from ..core.agent import Component, Family, Spec, State
 from ..core.checks import one_of, within
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
@@ -85,6 +85,8 @@ COMPONENTS = (
     *FOUNDATIONS,
 )
 
+FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
+
 
 class Temperature:
     """The weight alpha ``[K]`` of the entropy: learned, fixed, or zero."""
@@ -136,6 +138,7 @@ class SAC(OffPolicy):
 
     Config: ClassVar[type] = SACConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     config: SACConfig
 
     def __init__(

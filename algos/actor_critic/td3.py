@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..core import noise
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Family, Spec, State, Step
 from ..core.checks import one_of, within
 from ..core.replay import Batch
 from ..core.rng import Draws
@@ -93,12 +93,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base="ddpg",
+    full="td3",
+    parts=("clipped double-Q", "delayed policy", "target smoothing"),
+)
+
 
 class TD3(OffPolicy):
     """The family's agent; see ``TD3Config`` for its parts."""
 
     Config: ClassVar[type] = TD3Config
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     config: TD3Config
 
     def __init__(

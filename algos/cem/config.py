@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from ..core.agent import Component
+from ..core.agent import Component, Family
 from ..core.checks import check_layers, one_of, within
 
 MODELS = ("table", "linear", "neural", "forest")
@@ -134,3 +134,5 @@ PARAMS_COMPONENTS = (
         off={"noise": 0.0},
     ),
 )
+
+PARAMS_FAMILY = Family(base=None, full="cem_params", parts=("noise",))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from ..core import explore
-from ..core.agent import Component
+from ..core.agent import Component, Family
 from ..core.checks import (
     check_cadence,
     check_layers,
@@ -191,4 +191,10 @@ COMPONENTS = (
         off={"target": "none"},
         foundation=True,
     ),
+)
+
+FAMILY = Family(
+    base="dqn",
+    full="rainbow",
+    parts=("double", "prioritized", "dueling", "multi-step", "distributional", "noisy"),
 )

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.agent import ENVIRONMENT, Component, Spec, State, Step
+from ..core.agent import ENVIRONMENT, Component, Family, Spec, State, Step
 from ..core.checks import within
 from ..core.rng import generator
 from .a2c import A2C, A2CConfig
@@ -73,6 +73,7 @@ class A3C:
     COMPONENTS: ClassVar[tuple[Component, ...]] = tuple(
         c for c in A2C.COMPONENTS if "normalisation" not in c.name
     )
+    FAMILY: ClassVar[Family] = Family(full="a3c", parts=("multi-step", "entropy bonus"))
     max_seeds: ClassVar[int | None] = 1
     interacts: ClassVar[bool] = False
 

@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
+from ..core.agent import Component, Family, Spec, State
 from ..core.checks import within
 from ..core.rollout import Episodes, Trajectories, chunks
 from ..formulas import advantages, policy
@@ -87,6 +87,12 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base=None,
+    full="grpo",
+    parts=("group deviation", "length normalisation", "reference policy"),
+)
+
 
 class Chunk(NamedTuple):
     """Rows of one shape to learn from, ``B`` = ticks x lanes."""
@@ -105,6 +111,7 @@ class GRPO(PolicyGradientAgent):
 
     Config: ClassVar[type] = GRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     Experience: ClassVar[type[Episodes]] = Episodes
 
     config: GRPOConfig

@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
+from ..core.agent import Component, Family, Spec, State
 from ..core.checks import one_of, within
 from ..core.distributions import Distribution
 from ..core.rng import Draws
@@ -123,6 +123,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base=None,
+    full="ppo",
+    parts=(
+        "clip",
+        "GAE",
+        "advantage normalisation",
+        "entropy bonus",
+        "value clipping",
+        "annealing",
+    ),
+)
+
 
 class Samples(NamedTuple):
     """Rows to learn from; ``B`` is the whole rollout or a minibatch."""
@@ -161,6 +174,7 @@ class PPO(PolicyGradientAgent):
 
     Config: ClassVar[type] = PPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
 
     config: PPOConfig
 

@@ -20,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec
+from ..core.agent import Component, Family, Spec
 from ..core.checks import one_of, within
 from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
 from ..formulas import advantages, policy, td
@@ -98,12 +98,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base="reinforce",
+    full="reinforce_baseline",
+    parts=("baseline", "advantage normalisation"),
+)
+
 
 class Reinforce(PolicyGradientAgent):
     """The agent; see ``ReinforceConfig`` for its parts."""
 
     Config: ClassVar[type] = ReinforceConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     Experience: ClassVar[type[Episodes]] = Episodes
 
     config: ReinforceConfig

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
+from ..core.agent import Component, Family, Spec, State
 from ..core.checks import within
 from ..core.rng import Draws
 from ..core.rollout import Trajectories, reordered
@@ -90,12 +90,15 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(base=None, full="trpo", parts=("natural gradient", "line search", "GAE"))
+
 
 class TRPO(PolicyGradientAgent):
     """The agent; see ``TRPOConfig`` for its parts."""
 
     Config: ClassVar[type] = TRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
 
     config: TRPOConfig
 

@@ -25,7 +25,7 @@ The axis ``components`` makes variants from what an algorithm declares in ``COMP
 ``add_one_in`` (each that is off, put in: "DQN + double"), ``none`` (all taken out: "Rainbow -
 all"), ``-double`` and ``+double`` (that one). A component's switch is the first key of its ``off``;
 it is off where the config holds that value. ``base`` and ``full`` of a variant are the labels of
-the presets of the same agent with no and with every component; "<full> - all" without a base.
+the presets that the agent's ``FAMILY`` declares; "<full> - all" without a base.
 """
 
 import json
@@ -320,9 +320,12 @@ def _cells(
     }
     preset = cfg.composed(*pair).algo
     agent = agent_class(preset.agent)
-    base, full = variants.family(preset.agent, cfg.options("algo"))
-    base_algo = cfg.composed(*_pair(base, env, point["tuned"], choices)).algo if base else None
-    full_label = variants.label(cfg.composed(f"algo={full}").algo) if full else None
+    family = variants.family(preset.agent)
+    base_algo, full_label = None, None
+    if family.base is not None:
+        base_algo = cfg.composed(*_pair(family.base, env, point["tuned"], choices)).algo
+    if family.full is not None:
+        full_label = variants.label(cfg.composed(f"algo={family.full}").algo)
     found = variants.changes(agent, preset, word)
     if not found:
         nothing = f"components={word} changes nothing in it"
