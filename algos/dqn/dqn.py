@@ -60,9 +60,10 @@ class DQN:
             FlatParams(self.online.parameters()),
             config.optimizer,
             config.lr,
-            config.adam_eps,
+            config.optimizer_eps,
             config.grad_clip,
             (config.betas[0], config.betas[1]),
+            alpha=config.rmsprop_alpha,
         )
         self.target_params = FlatParams(self.target.parameters())
         self._sync_target(1.0)

@@ -150,13 +150,8 @@ def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
         cfg.check_key(key, root)
         if _once(key):
             cfg.assign(root, key, values[0])
-    if root.stale not in cfg.STALE:
-        raise unknown("stale", root.stale, cfg.STALE)
-    if root.seeds_per_job is not None and root.seeds_per_job < 1:
-        raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
-    for key, times in root.retry.items():
-        if times < 0:
-            raise ConfigError(f"retry.{key}={times} must be at least 0")
+    told = {key: root[key] for key in ("stale", "seeds_per_job")}
+    cfg.hold({**told, "retry": cfg.to_dict(root.retry)})
     return root
 
 

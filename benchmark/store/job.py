@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prism.algos.core.settings import setting
+
 from .schema import Skipped, Variant
 
 
@@ -11,12 +13,12 @@ from .schema import Skipped, Variant
 class Evaluation:
     """How agents are scored: greedy episodes on environments of their own."""
 
-    episodes: int = 20  # of the final evaluation: the "score at the end"
-    periodic_episodes: int = 5
-    every: int | None = (
-        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
+    episodes: int = setting(20, 'episodes of the final evaluation, the "score at the end"', ge=1)
+    periodic_episodes: int = setting(5, "episodes of an evaluation during training", ge=1)
+    every: int | None = setting(
+        None, "environment steps of one seed between evaluations; null: budget / 20; 0: none", ge=0
     )
-    seed: int = 12345  # the same episodes for every algorithm
+    seed: int = setting(12345, "of the episodes, which are the same for every algorithm", ge=0)
 
     @staticmethod
     def steps_between(every: int | None, budget: int) -> int:
@@ -28,24 +30,26 @@ class Evaluation:
 class Limits:
     """What one job may use; a job beyond a limit is ended, and its runs say so."""
 
-    memory: float | None = None  # GB of resident memory
-    timeout: float | None = None  # seconds of one attempt
-    hang: float | None = 600.0  # seconds without a step of training or evaluation
+    memory: float | None = setting(None, "GB of resident memory; null: no limit", ge=0)
+    timeout: float | None = setting(None, "seconds of one attempt; null: no limit", ge=0)
+    hang: float | None = setting(
+        600.0, "seconds without a step of training or evaluation; null: no limit", ge=0
+    )
 
 
 @dataclass
 class Retry:
     """How often a job is started again after each class of failure; from its checkpoint."""
 
-    exception: int = 0
-    exit: int = 0  # sys.exit
-    nan: int = 0
-    crash: int = 1  # a segfault and its like
-    oom: int = 1
-    hang: int = 1
-    timeout: int = 0
-    disk: int = 0
-    lost: int = 3  # killed from outside, or its node is gone
+    exception: int = setting(0, "times after an exception", ge=0)
+    exit: int = setting(0, "times after sys.exit", ge=0)
+    nan: int = setting(0, "times after a number that is none", ge=0)
+    crash: int = setting(1, "times after a segfault and its like", ge=0)
+    oom: int = setting(1, "times after memory ran out, or a job's limit of it", ge=0)
+    hang: int = setting(1, "times after limits.hang", ge=0)
+    timeout: int = setting(0, "times after limits.timeout", ge=0)
+    disk: int = setting(0, "times after a full disk", ge=0)
+    lost: int = setting(3, "times after being killed from outside, or with its node", ge=0)
 
 
 @dataclass
