@@ -17,7 +17,10 @@ ALLOWED = {
     "algos.formulas*": [],
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
-    "benchmark*": ["algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.states"],
+    "benchmark*": [
+        *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
+        "algos.core.states",
+    ],
     "analysis*": ["benchmark.store.schema", "benchmark.store.events"],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],

@@ -2,10 +2,9 @@
 what makes each of them itself: how it acts, what its critics learn, how its policy improves.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -14,50 +13,50 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.agent import Component, Spec, State, Step
-from ..core.checks import check_cadence, check_layers, one_of, within
+from ..core.checks import check_cadence
+from ..core.configs import AgentConfig
 from ..core.noise import Warmup
 from ..core.replay import Batch, Ring
 from ..core.samplers import Latest, Uniform
+from ..core.settings import setting
 from ..core.squashed import UnitBox
 from ..formulas import td
 from .networks import Critics, Learner
 
 TARGETS = ("soft", "none")
 
-_COUNTS = ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps", "critics")
-_BOUNDS = {
-    **dict.fromkeys(_COUNTS, (1, math.inf)),
-    **dict.fromkeys(("gamma", "tau"), (0, 1)),
-    **dict.fromkeys(("warmup", "learning_starts", "actor_lr", "critic_lr"), (0, math.inf)),
-}
-
 
 @dataclass
-class OffPolicyConfig:
+class OffPolicyConfig(AgentConfig):
     """Settings that every off-policy agent has; steps are environment steps of one seed."""
 
-    agent: str = ""
-    name: str = ""
-    label: str = ""
-    lanes: int = 1  # environments per seed
-    reset: str = "each"
-    gamma: float = 0.99  # discount per step
+    hidden: list[int] = setting(
+        [256, 256], "widths of the hidden layers of the actor and of each critic", ge=1
+    )
+    actor_lr: float = setting(3e-4, "learning rate of the actor, by Adam", ge=0)
+    critic_lr: float = setting(3e-4, "learning rate of the critics, by Adam", ge=0)
 
-    hidden: list[int] = field(default_factory=lambda: [256, 256])  # of the actor and each critic
-    actor_lr: float = 3e-4  # of Adam
-    critic_lr: float = 3e-4
+    replay: bool = setting(
+        True, "false: an update learns from the newest transition of each lane only"
+    )
+    buffer_size: int = setting(1_000_000, "transitions kept per seed", ge=1)
+    batch_size: int = setting(256, "transitions in an update", ge=1)
+    warmup: int = setting(1_000, "first environment steps, with uniformly random actions", ge=0)
+    learning_starts: int = setting(1_000, "environment steps before the first update", ge=0)
+    train_every: int = setting(
+        1,
+        "environment steps between updates: a multiple of lanes; below it, every tick",
+        ge=1,
+    )
+    gradient_steps: int = setting(1, "updates each time", ge=1)
 
-    replay: bool = True  # false: an update learns from the newest transition of each lane only
-    buffer_size: int = 1_000_000  # transitions per seed
-    batch_size: int = 256
-    warmup: int = 1_000  # first steps, with uniformly random actions
-    learning_starts: int = 1_000  # steps before the first update
-    train_every: int = 1  # steps between updates: a multiple of lanes; below it, every tick
-    gradient_steps: int = 1  # updates each time
-
-    critics: int = 2  # the target takes the smallest of their values
-    target: str = "soft"  # or none (bootstrap from the online networks)
-    tau: float = 0.005  # share of the online network mixed in at each update of the targets
+    critics: int = setting(2, "critics; a target takes the smallest of their values", ge=1)
+    target: str = setting(
+        "soft", "slow networks value successors; none: the online ones do", choices=TARGETS
+    )
+    tau: float = setting(
+        0.005, "share of the online network mixed in at each update of the targets", gt=0, le=1
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -65,12 +64,8 @@ class OffPolicyConfig:
         Raises:
             ValueError: one line that names the field, its bounds and the value.
         """
-        one_of("target", self.target, TARGETS)
-        one_of("reset", self.reset, ("each",))
-        for key, (low, high) in _BOUNDS.items():
-            within(key, getattr(self, key), low, high)
+        super().__post_init__()
         check_cadence(self.lanes, self.train_every)
-        check_layers(self.hidden)
         if self.buffer_size < self.lanes:
             raise ValueError(f"buffer_size must be at least lanes={self.lanes}")
 

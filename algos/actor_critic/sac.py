@@ -17,12 +17,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import Component, Spec, State
-from ..core.checks import one_of, within
+from ..core.agent import Component, Family, Spec, State
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.replay import Batch
 from ..core.rng import Draws
+from ..core.settings import setting
 from ..core.squashed import squash, squashed_gaussian
 from ..formulas import continuous, td
 from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
@@ -38,13 +38,19 @@ class SACConfig(OffPolicyConfig):
     name: str = "sac"
     label: str = "SAC"
 
-    entropy: bool = True  # false: the policy is stochastic, but nothing rewards its entropy
-    temperature: str = "learned"  # or fixed
-    alpha: float = 1.0  # temperature: where a learned one starts, or the fixed one
-    alpha_lr: float = 3e-4  # of Adam, on log alpha
-    target_entropy: float | None = None  # nats a learned temperature aims at; null: minus A
-    log_std_min: float = -20.0
-    log_std_max: float = 2.0
+    entropy: bool = setting(
+        True, "false: the policy is stochastic, but nothing rewards its entropy"
+    )
+    temperature: str = setting("learned", "the weight of the entropy", choices=TEMPERATURES)
+    alpha: float = setting(
+        1.0, "the temperature: where a learned one starts, or the fixed one (`ent_coef`)", ge=0
+    )
+    alpha_lr: float = setting(3e-4, "learning rate of log alpha, by Adam", ge=0)
+    target_entropy: float | None = setting(
+        None, "nats that a learned temperature aims at; null: minus an action's size", free=True
+    )
+    log_std_min: float = setting(-20.0, "the policy's log deviation is cut below", free=True)
+    log_std_max: float = setting(2.0, "the policy's log deviation is cut above", free=True)
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -53,9 +59,6 @@ class SACConfig(OffPolicyConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        one_of("temperature", self.temperature, TEMPERATURES)
-        within("alpha_lr", self.alpha_lr, 0, math.inf)
-        within("alpha", self.alpha, 0, math.inf)
         if self.temperature == "learned" and self.alpha == 0:
             raise ValueError("alpha must be above 0 where temperature=learned starts from it")
         if self.log_std_min >= self.log_std_max:
@@ -84,6 +87,8 @@ COMPONENTS = (
     ),
     *FOUNDATIONS,
 )
+
+FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
 
 
 class Temperature:
@@ -136,6 +141,7 @@ class SAC(OffPolicy):
 
     Config: ClassVar[type] = SACConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     config: SACConfig
 
     def __init__(

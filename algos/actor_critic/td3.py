@@ -12,19 +12,18 @@ Deviations from the papers:
 - An update follows every step; the paper's code makes an episode's updates at its end.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..core import noise
-from ..core.agent import Component, Spec, State, Step
-from ..core.checks import one_of, within
+from ..core.agent import Component, Family, Spec, State, Step
 from ..core.replay import Batch
 from ..core.rng import Draws
+from ..core.settings import setting
 from ..core.squashed import squash
 from ..formulas import continuous, td
 from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
@@ -37,31 +36,25 @@ class TD3Config(OffPolicyConfig):
     agent: str = "td3"
     name: str = "td3"
     label: str = "TD3"
-    hidden: list[int] = field(default_factory=lambda: [400, 300])
+    hidden: list[int] = setting([400, 300])
     actor_lr: float = 1e-3
     critic_lr: float = 1e-3
     batch_size: int = 100
 
-    policy_every: int = 2  # updates of the critics per update of the actor and the targets
-    target_noise: float = 0.2  # std of the noise that smooths the target policy; 0: none
-    target_noise_clip: float = 0.5  # its largest magnitude
+    policy_every: int = setting(
+        2, "updates of the critics per update of the actor and the targets", ge=1
+    )
+    target_noise: float = setting(
+        0.2, "deviation of the noise that smooths the target policy; 0: none", ge=0
+    )
+    target_noise_clip: float = setting(0.5, "largest magnitude of that noise", ge=0)
 
-    noise: str = "gaussian"  # of exploration; or ornstein_uhlenbeck, none
-    noise_std: float = 0.1
-    noise_theta: float = 0.15  # ornstein_uhlenbeck: pull to zero
-    noise_dt: float = 0.01  # ornstein_uhlenbeck: time between two ticks
-
-    def __post_init__(self) -> None:
-        """Check every value.
-
-        Raises:
-            ValueError: one line that names the field, its bounds and the value.
-        """
-        super().__post_init__()
-        one_of("noise", self.noise, noise.KINDS)
-        within("policy_every", self.policy_every, 1, math.inf)
-        for key in ("target_noise", "target_noise_clip", "noise_std", "noise_theta", "noise_dt"):
-            within(key, getattr(self, key), 0, math.inf)
+    noise: str = setting("gaussian", "of exploration", choices=noise.KINDS)
+    noise_std: float = setting(
+        0.1, "deviation of the exploration noise, in units of half the action range", ge=0
+    )
+    noise_theta: float = setting(0.15, "pull to zero (noise=ornstein_uhlenbeck)", ge=0)
+    noise_dt: float = setting(0.01, "time between two ticks (noise=ornstein_uhlenbeck)", gt=0)
 
 
 COMPONENTS = (
@@ -93,12 +86,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base="ddpg",
+    full="td3",
+    parts=("clipped double-Q", "delayed policy", "target smoothing"),
+)
+
 
 class TD3(OffPolicy):
     """The family's agent; see ``TD3Config`` for its parts."""
 
     Config: ClassVar[type] = TD3Config
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     config: TD3Config
 
     def __init__(

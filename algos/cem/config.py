@@ -1,21 +1,16 @@
 """Settings of the cross-entropy method, and the components that its ablations take out."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..core.agent import Component
-from ..core.checks import check_layers, one_of, within
+from ..core.agent import Component, Family
+from ..core.configs import AgentConfig
+from ..core.settings import setting
 
 MODELS = ("table", "linear", "neural", "forest")
-_BOUNDS = {
-    **dict.fromkeys(("lanes", "rounds", "memory", "updates", "batch_size", "trees"), (1, math.inf)),
-    **dict.fromkeys(("gamma", "elite", "smoothing", "noise_fraction"), (0, 1)),
-    **dict.fromkeys(("entropy", "lr", "noise_start", "noise_end", "tolerance"), (0, math.inf)),
-}
 
 
 @dataclass
-class CEMConfig:
+class CEMConfig(AgentConfig):
     """Over sessions: sample with the policy, imitate the best (elite) sessions.
 
     An iteration is ``lanes x rounds`` sessions.
@@ -24,39 +19,51 @@ class CEMConfig:
     agent: str = "cem"
     name: str = "cem"
     label: str = "CEM"
-    lanes: int = 20  # sessions sampled at once
-    rounds: int = 1  # how often, before the policy is fitted
-    reset: str = "wait"
-    gamma: float = 1.0  # elites are chosen by the plain return; for reports and shaping
+    lanes: int = setting(
+        20, "parallel environments per seed (`num_envs` elsewhere): sessions at once", ge=1
+    )
+    rounds: int = setting(1, "sessions of each lane before the policy is fitted", ge=1)
+    reset: str = setting(
+        "wait", "a lane waits until the sessions of all have ended", choices=("wait",)
+    )
+    gamma: float = setting(
+        1.0,
+        "discount per step, of reports and shaping: elites are chosen by the plain return",
+        ge=0,
+        le=1,
+    )
 
-    model: str = "neural"  # or linear, forest (random forest), table (discrete observations)
-    elite: float = 0.25  # share of the sessions of an iteration that is imitated
-    memory: int = 4  # iterations whose elites are imitated
-    entropy: float = 0.01  # weight of the entropy bonus (neural, linear; discrete actions)
-    smoothing: float = 0.5  # share of the new policy mixed into the old one (table)
+    model: str = setting(
+        "neural",
+        "the policy: a random forest, or a table of probabilities (discrete observations), ...",
+        choices=MODELS,
+    )
+    elite: float = setting(
+        0.25, "share of the sessions of an iteration that is imitated", gt=0, le=1
+    )
+    memory: int = setting(4, "iterations whose elites are imitated", ge=1)
+    entropy: float = setting(
+        0.01, "weight of the entropy bonus (model=neural, linear; discrete actions)", ge=0
+    )
+    smoothing: float = setting(
+        0.5, "share of the new policy mixed into the old one (model=table)", gt=0, le=1
+    )
 
-    hidden: list[int] = field(default_factory=lambda: [64])  # neural
-    lr: float = 1e-2
-    updates: int = 50  # gradient steps an iteration (neural, linear)
-    batch_size: int = 256
-    trees: int = 20  # forest
-    # continuous actions are regressed; sessions add normal noise, in units of half the action range
-    noise_start: float = 1.0
-    noise_end: float = 0.1
-    noise_fraction: float = 0.7  # share of the budget after which `noise_end` is reached
-
-    def __post_init__(self) -> None:
-        """Check every value.
-
-        Raises:
-            ValueError: one line that names the field, its bounds and the value.
-        """
-        one_of("model", self.model, MODELS)
-        one_of("reset", self.reset, ("wait",))
-        for key, (low, high) in _BOUNDS.items():
-            if hasattr(self, key):
-                within(key, getattr(self, key), low, high)
-        check_layers(self.hidden)
+    hidden: list[int] = setting([64], "widths of the hidden layers (model=neural)", ge=1)
+    lr: float = setting(1e-2, "learning rate, by Adam (model=neural, linear)", ge=0)
+    updates: int = setting(50, "gradient steps an iteration (model=neural, linear)", ge=1)
+    batch_size: int = setting(256, "steps of elites in a gradient step", ge=1)
+    trees: int = setting(20, "trees (model=forest)", ge=1)
+    # continuous actions are regressed; sessions add normal noise
+    noise_start: float = setting(
+        1.0,
+        "deviation of the noise on continuous actions at the start, in half the action range",
+        ge=0,
+    )
+    noise_end: float = setting(0.1, "deviation of that noise at the end", ge=0)
+    noise_fraction: float = setting(
+        0.7, "share of the budget after which `noise_end` is reached", ge=0, le=1
+    )
 
 
 COMPONENTS = (
@@ -91,39 +98,37 @@ COMPONENTS = (
 
 
 @dataclass
-class CEMParamsConfig:
+class CEMParamsConfig(AgentConfig):
     """Over the parameters of a policy: a candidate a lane, one episode each."""
 
     agent: str = "cem_params"
     name: str = "cem_params"
     label: str = "CEM over parameters"
-    lanes: int = 25  # candidates of an iteration
-    reset: str = "wait"
-    gamma: float = 1.0
+    lanes: int = setting(
+        25, "parallel environments per seed (`num_envs` elsewhere): an iteration's candidates", ge=2
+    )
+    reset: str = setting(
+        "wait", "a lane waits until the episodes of all have ended", choices=("wait",)
+    )
+    gamma: float = setting(
+        1.0,
+        "discount per step, of reports and shaping: elites are chosen by the plain return",
+        ge=0,
+        le=1,
+    )
 
-    hidden: int = 0  # width of a hidden tanh layer; 0 = a linear policy with bias
-    elite: float = 0.2
-    std: float = 1.0  # initial standard deviation of every parameter
+    hidden: int = setting(0, "width of a hidden tanh layer; 0: a linear policy with bias", ge=0)
+    elite: float = setting(
+        0.2, "share of the candidates that the next are drawn around", gt=0, le=1
+    )
+    std: float = setting(1.0, "deviation of every parameter at the start", ge=0)
     # variance added at iteration t: max(noise - t * noise_decay, 0); that it decreases is Szita and
     # Lorincz's (2006), the numbers are not
-    noise: float = 0.5
-    noise_decay: float = 0.05
-    iterations: int | None = None  # after which the policy stays; null = until the budget is spent
-
-    def __post_init__(self) -> None:
-        """Check every value.
-
-        Raises:
-            ValueError: one line that names the field, its bounds and the value.
-        """
-        one_of("reset", self.reset, ("wait",))
-        within("lanes", self.lanes, 2, math.inf)
-        within("hidden", self.hidden, 0, math.inf)
-        within("elite", self.elite, 0, 1)
-        for key in ("std", "noise", "noise_decay"):
-            within(key, getattr(self, key), 0, math.inf)
-        if self.iterations is not None:
-            within("iterations", self.iterations, 1, math.inf)
+    noise: float = setting(0.5, "variance added at the first iteration", ge=0)
+    noise_decay: float = setting(0.05, "what it falls by at each iteration, down to 0", ge=0)
+    iterations: int | None = setting(
+        None, "after which the policy stays; null: when the budget is spent", ge=1
+    )
 
 
 PARAMS_COMPONENTS = (
@@ -134,3 +139,5 @@ PARAMS_COMPONENTS = (
         off={"noise": 0.0},
     ),
 )
+
+PARAMS_FAMILY = Family(base=None, full="cem_params", parts=("noise",))

@@ -16,9 +16,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Family, Spec, State, Step
 from . import streams
-from .config import PARAMS_COMPONENTS, CEMParamsConfig
+from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, CEMParamsConfig
 from .spaces import refused
 
 
@@ -27,6 +27,7 @@ class CEMParams:
 
     Config: ClassVar[type] = CEMParamsConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = PARAMS_COMPONENTS
+    FAMILY: ClassVar[Family] = PARAMS_FAMILY
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

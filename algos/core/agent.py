@@ -56,8 +56,24 @@ class Component:
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Family:
+    """What the component studies of an agent compare with: two of its presets.
+
+    An agent declares it as its class attribute ``FAMILY``, beside ``COMPONENTS``. It holds for that
+    class alone: a subclass has presets of its own. Without one, there is no base and no full.
+    """
+
+    base: str | None = None  # the preset with every part off
+    full: str | None = None  # the preset with every part on
+    parts: tuple[str, ...] = ()  # names of the components between the two
+
+
 class Agent(Protocol):
-    """Built as ``Agent(config, spec, seeds, device)``; ``config`` is the agent's own ``Config``."""
+    """Built as ``Agent(config, spec, seeds, device)``; ``config`` is the agent's own ``Config``.
+
+    A class may also declare its ``FAMILY``.
+    """
 
     Config: ClassVar[type]  # dataclass; holds at least ``agent``, ``lanes`` and ``reset``
     COMPONENTS: ClassVar[tuple[Component, ...]]

@@ -74,8 +74,9 @@ class SeedOptimizer:
         lr: learning rate.
         eps: added to the root of the second moment.
         max_norm: bound on each seed's gradient norm, or None.
-        betas: Adam's decay rates; ``betas[1]`` is RMSprop's alpha.
+        betas: Adam's decay rates.
         members: rows of one seed, which lie side by side; their gradients are clipped as one.
+        alpha: RMSprop's decay rate.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class SeedOptimizer:
         max_norm: float | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
         members: int = 1,
+        alpha: float = 0.99,
     ) -> None:
-        self.members = members
+        self.members, self.alpha = members, alpha
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
         self.max_norm, self.betas = max_norm, betas
         self.grad = torch.zeros_like(params.data)
@@ -166,10 +168,10 @@ class SeedOptimizer:
             )
         elif self.kind == "rmsprop_uncentred":
             for row, grad, square in zip(rows, grads, *memory, strict=True):
-                square.mul_(self.betas[1]).addcmul_(grad, grad, value=1 - self.betas[1])
+                square.mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
                 row.addcdiv_(grad, square.sqrt().add_(self.eps), value=-self.lr)
         elif self.kind == "rmsprop":
-            settings = {"lr": self.lr, "alpha": self.betas[1], "eps": self.eps}
+            settings = {"lr": self.lr, "alpha": self.alpha, "eps": self.eps}
             for row, grad, square, mean in zip(rows, grads, *memory, strict=True):
                 centred_rmsprop(row, grad, square, mean, **settings)
         else:

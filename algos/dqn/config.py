@@ -1,18 +1,12 @@
 """Settings of the DQN family, and the components that its ablations take out or put in."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..core import explore
-from ..core.agent import Component
-from ..core.checks import (
-    check_cadence,
-    check_layers,
-    check_optimizer,
-    check_schedule,
-    one_of,
-    within,
-)
+from ..core.agent import Component, Family
+from ..core.checks import check_cadence, check_schedule
+from ..core.configs import DeepConfig, LevelConfig
+from ..core.settings import setting
 
 NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
@@ -20,37 +14,16 @@ DOUBLES = ("off", "target", "coin")
 VALUES = ("scalar", "categorical", "quantile")
 LOSSES = ("huber", "squared")
 
-_NAMES = {
-    "norm": NORMS,
-    "target": TARGETS,
-    "double": DOUBLES,
-    "value": VALUES,
-    "loss": LOSSES,
-    "reset": ("each",),
-}
-_COUNTS = ("lanes", "buffer_size", "batch_size", "train_every", "gradient_steps", "target_every")
-_SHARES = ("gamma", "dropout", "tau", "beta_start", "beta_end", "alpha")
-_BOUNDS = {
-    **dict.fromkeys((*_COUNTS, "n_step", "quantiles"), (1, math.inf)),
-    **dict.fromkeys(_SHARES, (0, 1)),
-    **dict.fromkeys(("learning_starts", "kappa", "sigma0"), (0, math.inf)),
-    "atoms": (2, math.inf),
-}
-
 
 @dataclass
-class Exploration:
+class Exploration(LevelConfig):
     """How the behaviour policy departs from the greedy one; noisy networks replace it."""
 
-    kind: str = "epsilon_greedy"  # or boltzmann, greedy
-    start: float = 1.0  # epsilon, or the temperature in units of value
-    end: float = 0.05
-    fraction: float = 0.5  # share of the budget after which `end` is reached
-    schedule: str = "linear"  # or exponential, glie, constant
+    kind: str = setting("epsilon_greedy", "the policy that acts", choices=explore.KINDS)
 
 
 @dataclass
-class DQNConfig:
+class DQNConfig(DeepConfig):
     """Every setting of the family; steps are environment steps of one seed.
 
     The defaults are CleanRL's for classic control (dqn.py: 120-84 network, batch 128, an update
@@ -60,50 +33,64 @@ class DQNConfig:
     agent: str = "dqn"
     name: str = "dqn"
     label: str = "DQN"
-    lanes: int = 1  # environments per seed
-    reset: str = "each"
-    gamma: float = 0.99  # discount per step
 
-    hidden: list[int] = field(default_factory=lambda: [120, 84])  # the last is the head's own layer
-    conv: list[list[int]] = field(default_factory=lambda: [[16, 3, 1]])  # channels, kernel, stride
-    norm: str = "none"  # or layer, batch
-    dropout: float = 0.0
+    hidden: list[int] = setting(
+        [120, 84], "widths of the hidden layers; the last is the head's own", ge=1
+    )
+    norm: str = setting("none", "normalisation behind each hidden layer", choices=NORMS)
+    dropout: float = setting(
+        0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
+    )
+    loss: str = setting("squared", "of the TD error; value=scalar only", choices=LOSSES)
 
-    optimizer: str = "adam"  # or rmsprop (centred), rmsprop_uncentred, sgd
-    lr: float = 2.5e-4
-    adam_eps: float = 1e-8  # added to the root of the second moment; rmsprop's too
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # betas[1] is rmsprop's alpha
-    loss: str = "squared"  # or huber; scalar values only
-    grad_clip: float | None = None  # bound on each seed's gradient norm
+    replay: bool = setting(
+        True, "false: an update learns from the newest transition of each lane only"
+    )
+    buffer_size: int = setting(10_000, "transitions kept per seed", ge=1)
+    batch_size: int = setting(128, "transitions in an update", ge=1)
+    learning_starts: int = setting(10_000, "environment steps before the first update", ge=0)
+    train_every: int = setting(
+        10,
+        "environment steps between updates: a multiple of lanes; below it, every tick",
+        ge=1,
+    )
+    gradient_steps: int = setting(1, "updates each time", ge=1)
 
-    replay: bool = True  # false: an update learns from the newest transition of each lane only
-    buffer_size: int = 10_000  # transitions per seed
-    batch_size: int = 128
-    learning_starts: int = 10_000
-    train_every: int = 10  # steps between updates: a multiple of lanes; below it, every tick
-    gradient_steps: int = 1  # updates each time
+    target: str = setting(
+        "hard",
+        "how the target network follows: copies, a moving average, or not there at all",
+        choices=TARGETS,
+    )
+    target_every: int = setting(500, "environment steps between copies (target=hard)", ge=1)
+    tau: float = setting(
+        0.005, "share of the online network mixed in at each update (target=soft)", gt=0, le=1
+    )
 
-    target: str = "hard"  # or soft, none (bootstrap from the online network)
-    target_every: int = 500  # steps between copies (hard)
-    tau: float = 0.005  # share of the online network mixed in at each update (soft)
-
-    double: str = "off"  # target: online argmax; coin: two networks, a coin picks the learner
-    dueling: bool = False
-    n_step: int = 1
-    prioritized: bool = False
-    alpha: float = 0.5  # priority exponent
-    beta_start: float = 0.4  # importance-weight exponent, annealed to beta_end over the budget
-    beta_end: float = 1.0
-    value: str = "scalar"  # or categorical (C51), quantile (QR-DQN)
-    atoms: int = 51  # categorical
-    v_min: float = -100.0
-    v_max: float = 100.0
-    quantiles: int = 50
-    kappa: float = 1.0  # quantile Huber threshold; 0: pinball
-    noisy: bool = False  # noisy head layers instead of the exploration below
-    sigma0: float = 0.5
-    exploration: Exploration = field(default_factory=Exploration)
-    compile: bool = False  # put the loss through torch.compile
+    double: str = setting(
+        "off",
+        "target: the online network chooses the action; coin: of two networks, one learns",
+        choices=DOUBLES,
+    )
+    dueling: bool = setting(False, "two streams: the state's value, and the actions' advantages")
+    n_step: int = setting(1, "steps of reward in a target", ge=1)
+    prioritized: bool = setting(False, "replay in proportion to the last loss")
+    alpha: float = setting(0.5, "priority exponent; 0: uniform", ge=0, le=1)
+    beta_start: float = setting(
+        0.4, "importance-weight exponent at the start, annealed over the budget", ge=0, le=1
+    )
+    beta_end: float = setting(1.0, "importance-weight exponent at the end", ge=0, le=1)
+    value: str = setting(
+        "scalar", "what is learned of a return: categorical is C51, quantile QR-DQN", choices=VALUES
+    )
+    atoms: int = setting(51, "points of the support (value=categorical)", ge=2)
+    v_min: float = setting(-100.0, "lowest point of the support, a return", free=True)
+    v_max: float = setting(100.0, "highest point of the support, a return", free=True)
+    quantiles: int = setting(50, "quantiles (value=quantile)", ge=1)
+    kappa: float = setting(1.0, "threshold of the quantile Huber loss; 0: pinball", ge=0)
+    noisy: bool = setting(False, "noisy layers in the head instead of the exploration below")
+    sigma0: float = setting(0.5, "noise of noisy layers at the start, over sqrt(inputs)", ge=0)
+    exploration: Exploration = setting(Exploration, "the behaviour policy")
+    compile: bool = setting(False, "put the loss through torch.compile")
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -111,16 +98,9 @@ class DQNConfig:
         Raises:
             ValueError: one line that names the field, its bounds and the value.
         """
-        if isinstance(self.exploration, dict):
-            self.exploration = Exploration(**self.exploration)
-        for key, allowed in _NAMES.items():
-            one_of(key, getattr(self, key), allowed)
-        for key, (low, high) in _BOUNDS.items():
-            within(key, getattr(self, key), low, high)
+        super().__post_init__()
         check_cadence(self.lanes, self.train_every)
-        check_optimizer(self)
-        check_layers(self.hidden, self.conv)
-        check_schedule("exploration", self.exploration, explore.KINDS)
+        check_schedule("exploration", self.exploration)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -191,4 +171,10 @@ COMPONENTS = (
         off={"target": "none"},
         foundation=True,
     ),
+)
+
+FAMILY = Family(
+    base="dqn",
+    full="rainbow",
+    parts=("double", "prioritized", "dueling", "multi-step", "distributional", "noisy"),
 )

@@ -21,7 +21,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step, group_members, ungroup_members
+from ..core.agent import Component, Family, Spec, State, Step, group_members, ungroup_members
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.optim import FlatParams, SeedOptimizer
@@ -31,7 +31,7 @@ from ..core.samplers import Latest, Prioritized, Sampler, Uniform
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
 from ..formulas import td
-from .config import COMPONENTS, DQNConfig
+from .config import COMPONENTS, FAMILY, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
 
 
@@ -40,6 +40,7 @@ class DQN:
 
     Config: ClassVar[type] = DQNConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 
@@ -59,9 +60,10 @@ class DQN:
             FlatParams(self.online.parameters()),
             config.optimizer,
             config.lr,
-            config.adam_eps,
+            config.optimizer_eps,
             config.grad_clip,
             (config.betas[0], config.betas[1]),
+            alpha=config.rmsprop_alpha,
         )
         self.target_params = FlatParams(self.target.parameters())
         self._sync_target(1.0)

@@ -9,7 +9,7 @@ Deviations from the paper:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -17,9 +17,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.agent import Component, Spec
-from ..core.checks import one_of, within
 from ..core.distributions import Categorical
 from ..core.rollout import Trajectories
+from ..core.settings import setting
 from ..formulas import advantages, policy, td
 from .agent import PolicyGradientAgent
 from .config import PolicyGradientConfig
@@ -37,13 +37,20 @@ class A2CConfig(PolicyGradientConfig):
     lanes: int = 8
     optimizer: str = "rmsprop_uncentred"
     lr: float = 7e-4
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    betas: list[float] = setting([0.9, 0.99])
+    rmsprop_alpha: float = 0.99
 
-    rollout: int = 5  # ticks between updates, and the largest n of the n-step returns
-    gae_lambda: float = 1.0  # 1: n-step returns; critic=v only
-    normalize_advantage: bool = False
-    critic: str = "v"  # or q (discrete actions only)
-    value_coef: float = 1.0  # of half the squared error: twice Stable-Baselines3's vf_coef
+    rollout: int = setting(
+        5, "ticks between updates, and the largest n of n-step returns (`n_steps` elsewhere)", ge=1
+    )
+    gae_lambda: float = setting(1.0, "lambda of GAE; 1: n-step returns; critic=v only", ge=0, le=1)
+    normalize_advantage: bool = setting(False, "over a rollout")
+    critic: str = setting(
+        "v", "what is learned of states; q: discrete actions only", choices=CRITICS
+    )
+    value_coef: float = setting(
+        1.0, "weight of half the value's squared error: twice Stable-Baselines3's vf_coef", ge=0
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -52,10 +59,6 @@ class A2CConfig(PolicyGradientConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        one_of("critic", self.critic, CRITICS)
-        within("rollout", self.rollout, 1, float("inf"))
-        within("value_coef", self.value_coef, 0, float("inf"))
-        within("gae_lambda", self.gae_lambda, 0, 1)
         if self.rollout * self.lanes == 1 and self.normalize_advantage:
             raise ValueError("normalize_advantage=true needs rollout * lanes above 1")
         if self.critic == "q" and self.gae_lambda != 1:

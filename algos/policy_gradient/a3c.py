@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.agent import ENVIRONMENT, Component, Spec, State, Step
-from ..core.checks import within
+from ..core.agent import ENVIRONMENT, Component, Family, Spec, State, Step
 from ..core.rng import generator
+from ..core.settings import setting
 from .a2c import A2C, A2CConfig
 
 _WAIT = 1.0  # seconds between two looks at whether every worker lives
@@ -41,13 +41,15 @@ class A3CConfig(A2CConfig):
     agent: str = "a3c"
     name: str = "a3c"
     label: str = "A3C"
-    lanes: int = 1  # environments of a worker
+    lanes: int = setting(
+        1, "environments of a worker; a seed's are as many as it has workers", ge=1
+    )
     entropy: float = 0.01
     value_coef: float = 0.5
 
-    workers: int = 2  # processes
-    cpus: int = 2  # that a job of this agent takes; as many as there are workers
-    report_every: int = 2_000  # steps of all workers between two pauses
+    workers: int = setting(2, "processes, each with an environment of its own", ge=1)
+    cpus: int = setting(2, "cores that a job takes; as many as there are workers", ge=1)
+    report_every: int = setting(2_000, "environment steps of all workers between two pauses", ge=1)
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -56,8 +58,6 @@ class A3CConfig(A2CConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        for key in ("workers", "cpus", "report_every"):
-            within(key, getattr(self, key), 1, float("inf"))
         if self.lanes != 1:
             raise ValueError(f"lanes must be 1, each worker has one environment; got {self.lanes}")
         if self.optimizer != "rmsprop_uncentred":
@@ -73,6 +73,7 @@ class A3C:
     COMPONENTS: ClassVar[tuple[Component, ...]] = tuple(
         c for c in A2C.COMPONENTS if "normalisation" not in c.name
     )
+    FAMILY: ClassVar[Family] = Family(full="a3c", parts=("multi-step", "entropy bonus"))
     max_seeds: ClassVar[int | None] = 1
     interacts: ClassVar[bool] = False
 
@@ -315,6 +316,8 @@ class _Worker:
         gradient = optimizer.grad
         if c.grad_clip is not None:
             gradient = gradient * (c.grad_clip / (norm + 1e-6)).clamp(max=1.0)
-        self.memory.mul_(c.betas[1]).addcmul_(gradient, gradient, value=1 - c.betas[1])
-        self.params.addcdiv_(gradient, self.memory.sqrt().add_(c.adam_eps), value=-optimizer.lr)
+        self.memory.mul_(c.rmsprop_alpha).addcmul_(gradient, gradient, value=1 - c.rmsprop_alpha)
+        self.params.addcdiv_(
+            gradient, self.memory.sqrt().add_(c.optimizer_eps), value=-optimizer.lr
+        )
         return metrics | {"loss/grad_norm": norm}

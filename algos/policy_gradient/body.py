@@ -58,10 +58,11 @@ class Body:
             self.params,
             config.optimizer,
             config.lr,
-            config.adam_eps,
+            config.optimizer_eps,
             config.grad_clip,
             (config.betas[0], config.betas[1]),
             self.net.members,
+            config.rmsprop_alpha,
         )
         kind = "linear" if config.anneal else "constant"
         self.lr = Schedule(kind, config.lr, 0.0, spec.budget)

@@ -21,9 +21,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
-from ..core.checks import within
+from ..core.agent import Component, Family, Spec, State
 from ..core.rollout import Episodes, Trajectories, chunks
+from ..core.settings import setting
 from ..formulas import advantages, policy
 from .agent import PolicyGradientAgent
 from .config import PolicyGradientConfig
@@ -31,25 +31,31 @@ from .config import PolicyGradientConfig
 
 @dataclass
 class GRPOConfig(PolicyGradientConfig):
-    """Settings of the agent; see the field comments."""
-
-    RESETS: ClassVar[tuple[str, ...]] = ("shared",)
+    """Every setting of the agent."""
 
     agent: str = "grpo"
     name: str = "grpo"
     label: str = "GRPO"
-    lanes: int = 8  # G, the size of a group
-    reset: str = "shared"
+    lanes: int = setting(
+        8, "parallel environments per seed (`num_envs` elsewhere): G, a group's episodes", ge=2
+    )
+    reset: str = setting(
+        "shared",
+        "a group's episodes begin together, from one start state",
+        choices=("shared",),
+    )
     gamma: float = 1.0
     lr: float = 1e-3
 
-    groups: int = 1  # per update
-    epochs: int = 4  # steps on the groups of an update
-    clip: float = 0.2  # of the ratio
-    normalize_group: bool = True  # divide by the group's standard deviation
-    normalize_length: bool = True  # average over an episode's steps; false: sum over them
-    kl_coef: float = 0.04  # beta, weight of the KL to the reference
-    reference_every: int = 0  # updates between copies of the policy into the reference; 0 = never
+    groups: int = setting(1, "groups in an update", ge=1)
+    epochs: int = setting(4, "steps on the groups of an update", ge=1)
+    clip: float = setting(0.2, "how far the ratio may be from 1", gt=0)
+    normalize_group: bool = setting(True, "divide by the group's standard deviation")
+    normalize_length: bool = setting(True, "average over an episode's steps; false: sum over them")
+    kl_coef: float = setting(0.04, "beta, weight of the KL to the reference", ge=0)
+    reference_every: int = setting(
+        0, "updates between copies of the policy into the reference; 0: never", ge=0
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -58,12 +64,6 @@ class GRPOConfig(PolicyGradientConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        if self.lanes < 2:
-            raise ValueError(f"lanes must be at least 2 (the group's episodes), got {self.lanes}")
-        for key in ("groups", "epochs"):
-            within(key, getattr(self, key), 1, float("inf"))
-        for key in ("clip", "kl_coef", "reference_every"):
-            within(key, getattr(self, key), 0, float("inf"))
         if self.normalize_reward:
             raise ValueError("normalize_reward=true has no meaning: groups normalise rewards")
 
@@ -87,6 +87,12 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base=None,
+    full="grpo",
+    parts=("group deviation", "length normalisation", "reference policy"),
+)
+
 
 class Chunk(NamedTuple):
     """Rows of one shape to learn from, ``B`` = ticks x lanes."""
@@ -105,6 +111,7 @@ class GRPO(PolicyGradientAgent):
 
     Config: ClassVar[type] = GRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     Experience: ClassVar[type[Episodes]] = Episodes
 
     config: GRPOConfig

@@ -21,12 +21,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
-from ..core.checks import one_of, within
+from ..core.agent import Component, Family, Spec, State
 from ..core.distributions import Distribution
 from ..core.rng import Draws
 from ..core.rollout import Trajectories, reordered
 from ..core.schedules import Schedule
+from ..core.settings import setting
 from ..formulas import advantages, policy, td
 from .agent import PolicyGradientAgent
 from .config import PolicyGradientConfig, check_batches
@@ -44,19 +44,29 @@ class PPOConfig(PolicyGradientConfig):
     anneal: bool = True
     entropy: float = 0.01
 
-    rollout: int = 128  # ticks between updates
-    epochs: int = 4  # passes over a rollout
-    batch_size: int = 128  # must divide rollout * lanes
-    gae_lambda: float = 0.95  # 1: n-step returns
-    normalize_advantage: bool = True  # within each minibatch
-    surrogate: str = "clip"  # or kl (a penalty whose weight is adapted), none
-    clip: float = 0.2  # of the ratio
-    anneal_clip: bool = False  # it falls linearly to 0 at the end of the budget
-    clip_value: bool = True  # hold the value's step within value_clip
-    value_clip: float | None = None  # in units of returns; null: as far as the ratio
-    value_coef: float = 0.5  # of half the squared error: CleanRL's vf_coef, twice SB3's
-    target_kl: float | None = None  # surrogate=kl aims at it; else a seed's epochs end beyond it
-    kl_coef: float = 1.0  # first weight of the penalty
+    rollout: int = setting(128, "ticks between updates (`n_steps` elsewhere)", ge=1)
+    epochs: int = setting(4, "passes over a rollout", ge=1)
+    batch_size: int = setting(128, "rows of a minibatch; must divide rollout * lanes", ge=1)
+    gae_lambda: float = setting(0.95, "lambda of GAE; 1: n-step returns", ge=0, le=1)
+    normalize_advantage: bool = setting(True, "within each minibatch")
+    surrogate: str = setting(
+        "clip",
+        "what holds the step: a clip, or a penalty with an adapted weight",
+        choices=SURROGATES,
+    )
+    clip: float = setting(0.2, "how far the ratio may be from 1", gt=0)
+    anneal_clip: bool = setting(False, "the clip falls linearly to 0 at the budget's end")
+    clip_value: bool = setting(True, "hold the value's step within value_clip")
+    value_clip: float | None = setting(
+        None, "in units of returns; null: as far as the ratio's", gt=0
+    )
+    value_coef: float = setting(
+        0.5, "weight of half the value's squared error: CleanRL's vf_coef, twice SB3's", ge=0
+    )
+    target_kl: float | None = setting(
+        None, "surrogate=kl aims at it; else a seed's epochs end beyond it; null: they do not", gt=0
+    )
+    kl_coef: float = setting(1.0, "first weight of the penalty (surrogate=kl)", ge=0)
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -65,14 +75,6 @@ class PPOConfig(PolicyGradientConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        one_of("surrogate", self.surrogate, SURROGATES)
-        for key in ("rollout", "epochs", "batch_size"):
-            within(key, getattr(self, key), 1, float("inf"))
-        for key in ("clip", "value_coef", "kl_coef"):
-            within(key, getattr(self, key), 0, float("inf"))
-        if self.value_clip is not None:
-            within("value_clip", self.value_clip, 0, float("inf"))
-        within("gae_lambda", self.gae_lambda, 0, 1)
         check_batches(self.batch_size, self.rollout, self.lanes)
         if self.surrogate == "kl" and self.target_kl is None:
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
@@ -123,6 +125,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base=None,
+    full="ppo",
+    parts=(
+        "clip",
+        "GAE",
+        "advantage normalisation",
+        "entropy bonus",
+        "value clipping",
+        "annealing",
+    ),
+)
+
 
 class Samples(NamedTuple):
     """Rows to learn from; ``B`` is the whole rollout or a minibatch."""
@@ -161,6 +176,7 @@ class PPO(PolicyGradientAgent):
 
     Config: ClassVar[type] = PPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
 
     config: PPOConfig
 

@@ -20,9 +20,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec
-from ..core.checks import one_of, within
+from ..core.agent import Component, Family, Spec
 from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
+from ..core.settings import setting
 from ..formulas import advantages, policy, td
 from .agent import PolicyGradientAgent
 from .config import PolicyGradientConfig
@@ -32,22 +32,32 @@ ESTIMATORS = ("return", "to_go", "baseline")
 
 @dataclass
 class ReinforceConfig(PolicyGradientConfig):
-    """Settings of a plain deep REINFORCE; see the field comments."""
-
-    RESETS: ClassVar[tuple[str, ...]] = ("wait",)
+    """Every setting of a plain deep REINFORCE."""
 
     agent: str = "reinforce"
     name: str = "reinforce"
     label: str = "REINFORCE"
-    lanes: int = 8  # episodes per update
-    reset: str = "wait"
+    lanes: int = setting(
+        8, "parallel environments per seed (`num_envs` elsewhere): episodes per update", ge=1
+    )
+    reset: str = setting(
+        "wait", "a lane waits until the episodes of all have ended", choices=("wait",)
+    )
     lr: float = 1e-3
     grad_clip: float | None = None
 
-    estimator: str = "to_go"  # or return (of the whole episode), baseline (learned)
-    discount_steps: bool = False  # gamma^t: the exact gradient of the discounted objective
-    normalize_advantage: bool = False  # over the episodes of an update
-    value_coef: float = 0.5
+    estimator: str = setting(
+        "to_go",
+        "weight of a step: the whole episode's return, that from the step on, or less a baseline",
+        choices=ESTIMATORS,
+    )
+    discount_steps: bool = setting(
+        False, "weigh steps by gamma^t: the exact gradient of the discounted objective"
+    )
+    normalize_advantage: bool = setting(False, "over the episodes of an update")
+    value_coef: float = setting(
+        0.5, "weight of half the value's squared error (estimator=baseline)", ge=0
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -56,8 +66,6 @@ class ReinforceConfig(PolicyGradientConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        one_of("estimator", self.estimator, ESTIMATORS)
-        within("value_coef", self.value_coef, 0, float("inf"))
         if self.normalize_reward:
             raise ValueError("normalize_reward=true needs rollouts; use normalize_advantage")
 
@@ -98,12 +106,19 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(
+    base="reinforce",
+    full="reinforce_baseline",
+    parts=("baseline", "advantage normalisation"),
+)
+
 
 class Reinforce(PolicyGradientAgent):
     """The agent; see ``ReinforceConfig`` for its parts."""
 
     Config: ClassVar[type] = ReinforceConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
     Experience: ClassVar[type[Episodes]] = Episodes
 
     config: ReinforceConfig

@@ -18,10 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State
-from ..core.checks import within
+from ..core.agent import Component, Family, Spec, State
 from ..core.rng import Draws
 from ..core.rollout import Trajectories, reordered
+from ..core.settings import setting
 from ..formulas import advantages, policy, td
 from .agent import PolicyGradientAgent
 from .body import Estimates
@@ -38,16 +38,18 @@ class TRPOConfig(PolicyGradientConfig):
     lr: float = 1e-3
     grad_clip: float | None = None
 
-    rollout: int = 256  # ticks between updates
-    gae_lambda: float = 0.95  # 1: n-step returns
-    normalize_advantage: bool = True  # over the rollout
-    max_kl: float = 0.01  # delta, the mean KL that a step may lead to
-    cg_iterations: int = 15
-    damping: float = 0.1  # added to the Fisher matrix's diagonal
-    line_search: int = 10  # trials; 0 = take the full step
-    shrink: float = 0.8  # from one trial to the next
-    critic_epochs: int = 10  # passes over the rollout
-    batch_size: int = 128  # the critic's; must divide rollout * lanes
+    rollout: int = setting(256, "ticks between updates (`n_steps` elsewhere)", ge=1)
+    gae_lambda: float = setting(0.95, "lambda of GAE; 1: n-step returns", ge=0, le=1)
+    normalize_advantage: bool = setting(True, "over the rollout")
+    max_kl: float = setting(0.01, "delta, the mean KL that a step may lead to", gt=0)
+    cg_iterations: int = setting(15, "products of the conjugate gradient", ge=1)
+    damping: float = setting(0.1, "added to the Fisher matrix's diagonal", ge=0)
+    line_search: int = setting(10, "trials of the line search; 0: take the full step", ge=0)
+    shrink: float = setting(0.8, "factor of the step from one trial to the next", gt=0, lt=1)
+    critic_epochs: int = setting(10, "the critic's passes over the rollout", ge=0)
+    batch_size: int = setting(
+        128, "rows of the critic's minibatch; must divide rollout * lanes", ge=1
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -56,12 +58,6 @@ class TRPOConfig(PolicyGradientConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        for key in ("rollout", "cg_iterations", "batch_size"):
-            within(key, getattr(self, key), 1, float("inf"))
-        for key in ("max_kl", "damping", "line_search", "critic_epochs"):
-            within(key, getattr(self, key), 0, float("inf"))
-        for key in ("gae_lambda", "shrink"):
-            within(key, getattr(self, key), 0, 1)
         check_batches(self.batch_size, self.rollout, self.lanes)
         if self.shared:
             raise ValueError("shared=true: the trust region needs a policy network of its own")
@@ -90,12 +86,15 @@ COMPONENTS = (
     ),
 )
 
+FAMILY = Family(base=None, full="trpo", parts=("natural gradient", "line search", "GAE"))
+
 
 class TRPO(PolicyGradientAgent):
     """The agent; see ``TRPOConfig`` for its parts."""
 
     Config: ClassVar[type] = TRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    FAMILY: ClassVar[Family] = FAMILY
 
     config: TRPOConfig
 

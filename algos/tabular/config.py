@@ -1,9 +1,10 @@
 """Settings of the tabular learners."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..core.checks import check_schedule, one_of, within
+from ..core.checks import check_schedule
+from ..core.configs import AgentConfig, LevelConfig
+from ..core.settings import setting
 
 RULES = (
     *("q_learning", "sarsa", "expected_sarsa", "double_q", "td", "monte_carlo"),
@@ -16,64 +17,65 @@ TRACES = ("accumulating", "replacing")
 STEP_SIZES = ("constant", "visits")
 VALUES = ("table", "linear")
 
-_NAMES = {
-    "rule": RULES,
-    "target": TARGETS,
-    "backup": BACKUPS,
-    "trace": TRACES,
-    "step_size": STEP_SIZES,
-    "values": VALUES,
-    "reset": ("each",),
-}
-_BOUNDS = {
-    **dict.fromkeys(("lanes", "n_step"), (1, math.inf)),
-    **dict.fromkeys(("gamma", "lambda_", "target_epsilon"), (0, 1)),
-    **dict.fromkeys(("alpha", "planning_steps", "planning_bonus"), (0, math.inf)),
-}
-
 
 @dataclass
-class Behaviour:
+class Behaviour(LevelConfig):
     """The policy that acts; ties between best actions are broken at random."""
 
-    kind: str = "epsilon_greedy"  # or boltzmann, greedy, uniform, ucb
-    start: float = 0.1  # epsilon, the temperature in units of value, or ucb's c
+    kind: str = setting("epsilon_greedy", "the policy that acts", choices=BEHAVIOURS)
+    start: float = setting(
+        0.1, "level at the start: epsilon, a temperature in units of value, or ucb's c", ge=0
+    )
     end: float = 0.1
-    fraction: float = 0.5  # share of the budget after which `end` is reached (glie: halved)
-    schedule: str = "constant"  # or linear, exponential, glie
+    schedule: str = "constant"
 
 
 @dataclass
-class TabularConfig:
+class TabularConfig(AgentConfig):
     """Every setting; a preset names its ``rule`` and what the rule looks at."""
 
     agent: str = "tabular"
     name: str = "q_learning"
     label: str = "Q-learning"
-    lanes: int = 1  # environments per seed; they take turns at the one table
-    reset: str = "each"
-    gamma: float = 0.99  # discount per step
+    lanes: int = setting(
+        1, "parallel environments per seed (`num_envs` elsewhere); they share the one table", ge=1
+    )
 
-    rule: str = "q_learning"
-    predict: bool = False  # state values of the uniform policy, rather than action values
-    values: str = "table"  # or linear: the same as weights of one-hot features
-    q0: float = 0.0  # initial value; high values explore (Sutton and Barto 2.6)
-    alpha: float = 0.1  # step size
-    step_size: str = "constant"  # or visits: min(1, alpha / number of visits)
-    behaviour: Behaviour = field(default_factory=Behaviour)
+    rule: str = setting("q_learning", "how values are learned", choices=RULES)
+    predict: bool = setting(False, "state values of the uniform policy, rather than action values")
+    values: str = setting(
+        "table", "linear: the same as weights of one-hot features", choices=VALUES
+    )
+    q0: float = setting(0.0, "initial value; high values explore (Sutton and Barto 2.6)", free=True)
+    alpha: float = setting(0.1, "step size", ge=0)
+    step_size: str = setting(
+        "constant", "visits: min(1, alpha / number of visits)", choices=STEP_SIZES
+    )
+    behaviour: Behaviour = setting(Behaviour, "the policy that acts")
 
-    # the policy whose values are learned by expected_sarsa, importance sampling and tree backup
-    target: str = "behaviour"
-    target_epsilon: float = 0.0  # of target=epsilon_greedy
+    target: str = setting(
+        "behaviour",
+        "the policy that expected_sarsa, importance sampling and tree backup learn the values of",
+        choices=TARGETS,
+    )
+    target_epsilon: float = setting(0.0, "epsilon of target=epsilon_greedy", ge=0, le=1)
 
-    n_step: int = 1
-    backup: str = "sarsa"  # of rule=n_step
-    lambda_: float = 0.9  # of rule=traces
-    trace: str = "accumulating"
-    watkins: bool = False  # traces: learn the greedy policy, cut the trace where another acts
-    first_visit: bool = False  # monte_carlo: each state and action once an episode
-    planning_steps: int = 10  # of rule=dyna
-    planning_bonus: float = 0.0  # Dyna-Q+'s kappa; 0: Dyna-Q
+    n_step: int = setting(1, "steps of reward in a target (rule=n_step)", ge=1)
+    backup: str = setting(
+        "sarsa", "what follows the n-th step, or corrects the n (rule=n_step)", choices=BACKUPS
+    )
+    lambda_: float = setting(0.9, "decay of the traces (rule=traces)", ge=0, le=1)
+    trace: str = setting("accumulating", "the kind of trace (rule=traces)", choices=TRACES)
+    watkins: bool = setting(
+        False, "learn the greedy policy, cut the trace where another acts (rule=traces)"
+    )
+    first_visit: bool = setting(
+        False, "learn from each state and action once an episode (rule=monte_carlo)"
+    )
+    planning_steps: int = setting(10, "updates from memory per step (rule=dyna)", ge=0)
+    planning_bonus: float = setting(
+        0.0, "Dyna-Q+'s kappa, a reward for what was long untried; 0: Dyna-Q (rule=dyna)", ge=0
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -81,13 +83,8 @@ class TabularConfig:
         Raises:
             ValueError: one line that names the field, its bounds and the value.
         """
-        if isinstance(self.behaviour, dict):
-            self.behaviour = Behaviour(**self.behaviour)
-        for key, allowed in _NAMES.items():
-            one_of(key, getattr(self, key), allowed)
-        for key, (low, high) in _BOUNDS.items():
-            within(key, getattr(self, key), low, high)
-        check_schedule("behaviour", self.behaviour, BEHAVIOURS)
+        super().__post_init__()
+        check_schedule("behaviour", self.behaviour)
         self._check_together()
 
     def _check_together(self) -> None:

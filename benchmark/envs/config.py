@@ -1,12 +1,14 @@
 """The facts about an environment, as ``conf/env/<name>.yaml`` states them, and their checks."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from prism.algos.core.settings import check, setting
 
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import reveal
@@ -22,39 +24,60 @@ class EnvWrappers:
     based whatever else is on.
     """
 
-    # last observations, joined along the first axis (channels of images, features of vectors);
-    # before the episode's start the first one is repeated
-    frame_stack: int = 1
-    # the "N-gram" input, flat: the last N observations and the N - 1 actions between them, zeros
-    # before the episode's start
-    history: int = 1
-    reward_scale: float = 1.0
-    reward_clip: float | None = None  # rewards are cut to [-reward_clip, reward_clip]
-    shaping: str | None = None  # a potential of benchmark/envs/shaping.py
-    delay_reward: bool = False  # the whole return is paid at the episode's end
+    frame_stack: int = setting(
+        1,
+        "last observations, joined along the first axis (channels of images, features of vectors);"
+        " before the episode's start the first one is repeated",
+        ge=1,
+    )
+    history: int = setting(
+        1,
+        'the "N-gram" input, flat: the last N observations and the N - 1 actions between them;'
+        " zeros before the episode's start",
+        ge=1,
+    )
+    reward_scale: float = setting(1.0, "what rewards are multiplied by", gt=0)
+    reward_clip: float | None = setting(
+        None, "rewards are cut to [-reward_clip, reward_clip]; null: they are not", gt=0
+    )
+    shaping: str | None = setting(
+        None, "a potential of benchmark/envs/shaping.py; null: none", choices=tuple(POTENTIALS)
+    )
+    delay_reward: bool = setting(False, "the whole return is paid at the episode's end")
 
 
 @dataclass
 class EnvConfig:
     """One environment: what it is, how long it is trained on, and its scores for normalisation."""
 
-    name: str = "???"  # stem of the file in conf/env
-    id: str = "???"  # Gymnasium id
-    kwargs: dict[str, Any] = field(default_factory=dict)  # the constructor's arguments
-    imports: str | None = None  # module whose import registers the id
-    budget: int = 100_000  # environment steps per seed
-    # time limit in steps, applied as a truncation; null keeps the registered one, if any
-    horizon: int | None = None
-    # every episode ends by itself, whatever the policy does: no time limit is needed
-    ends: bool = False
-    # step all lanes at once by the model, where the environment has one (a table P, Blackjack)
-    table: bool = True
-    # rebuild the environment at every reset: where a reset leaves traces of earlier episodes
-    fresh: bool = False
-    random_score: float | None = None  # mean return of uniformly random actions
-    reference_score: float | None = None  # the return that counts as 1 after normalisation
-    score_source: str = ""  # where both come from
-    wrappers: EnvWrappers = field(default_factory=EnvWrappers)
+    name: str = setting("???", "stem of the file in conf/env")
+    id: str = setting("???", "Gymnasium id")
+    kwargs: dict[str, Any] = setting({}, "the constructor's arguments")
+    imports: str | None = setting(None, "module whose import registers the id")
+    budget: int = setting(100_000, "environment steps of one seed", ge=1)
+    horizon: int | None = setting(
+        None,
+        "time limit in steps, applied as a truncation; null: the registered one, if any",
+        ge=1,
+    )
+    ends: bool = setting(
+        False, "every episode ends by itself, whatever the policy does: no time limit is needed"
+    )
+    table: bool = setting(
+        True,
+        "step all lanes at once by the model, where the environment has one (a table P, Blackjack)",
+    )
+    fresh: bool = setting(
+        False, "rebuild it at every reset: where a reset leaves traces of earlier episodes"
+    )
+    random_score: float | None = setting(None, "mean return of uniformly random actions", free=True)
+    reference_score: float | None = setting(
+        None, "the return that counts as 1 after normalisation", free=True
+    )
+    score_source: str = setting("", "where both scores come from")
+    wrappers: EnvWrappers = setting(
+        EnvWrappers, "what stands between the environment and the agent"
+    )
 
 
 def from_dict(values: dict[str, Any]) -> EnvConfig:
@@ -87,25 +110,10 @@ def validate(config: EnvConfig) -> None:
         ConfigError: one line that names the key.
     """
     wrappers = config.wrappers
-    ranges = {
-        "env.budget": (config.budget >= 1, config.budget, "at least 1"),
-        "env.horizon": (
-            config.horizon is None or config.horizon >= 1,
-            config.horizon,
-            "null or at least 1",
-        ),
-        "env.wrappers.frame_stack": (wrappers.frame_stack >= 1, wrappers.frame_stack, "at least 1"),
-        "env.wrappers.history": (wrappers.history >= 1, wrappers.history, "at least 1"),
-        "env.wrappers.reward_scale": (wrappers.reward_scale > 0, wrappers.reward_scale, "above 0"),
-        "env.wrappers.reward_clip": (
-            wrappers.reward_clip is None or wrappers.reward_clip > 0,
-            wrappers.reward_clip,
-            "null or above 0",
-        ),
-    }
-    for key, (ok, value, wanted) in ranges.items():
-        if not ok:
-            raise ConfigError(f"{key}: {value} is out of range; it must be {wanted}")
+    try:
+        check(config, prefix="env.")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if wrappers.history > 1 and wrappers.frame_stack > 1:
         raise ConfigError("env.wrappers.history: excludes env.wrappers.frame_stack > 1")
     if config.random_score is not None and config.random_score == config.reference_score:
@@ -118,8 +126,6 @@ def validate(config: EnvConfig) -> None:
         )
     _check_kwargs(config, spec)
     if wrappers.shaping is not None:
-        if wrappers.shaping not in POTENTIALS:
-            raise unknown("env.wrappers.shaping", wrappers.shaping, POTENTIALS)
         names = POTENTIALS[wrappers.shaping].environments
         if spec.name not in names:
             raise ConfigError(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from prism.algos.core.settings import check, setting
+
 from ..envs.config import EnvConfig
 from ..envs.config import validate as validate_env
 from ..store import trackers
@@ -43,43 +45,44 @@ JOB_KEYS = (
     *("device", "threads", "tracking", "limits"),
 )
 STALE = ("refuse", "rerun", "keep")
-WANDB_MODES = ("auto", "online", "offline", "disabled")
-_AT_LEAST = {
-    **{"budget": 1, "threads": 1, "log_every": 1, "checkpoint_every": 0},
-    **{"evaluation.episodes": 1, "evaluation.periodic_episodes": 1},
-    **{"evaluation.every": 0, "evaluation.seed": 0},
-    **{"limits.memory": 0, "limits.timeout": 0, "limits.hang": 0},
-}
 
 
 @dataclass
 class Root:
     """Every key of the command line, beside those of ``algo`` and ``env``."""
 
-    algo: Any = MISSING
-    env: Any = MISSING
-    seed: Any = 0  # 3 | [0, 1, 2] | range(0,10)
-    components: Any = "preset"  # see benchmark/plan/grid.py
-    grid: Any = None  # of a study: one mapping of lists, or several; see benchmark/plan/grid.py
-    zip: Any = None  # axes of the grid that go in step
-    exclude: Any = None  # cells of the grid to leave out
-    budget: int = II("env.budget")  # environment steps per seed
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    log_every: int | None = None  # steps between rows of metrics; null = budget / 200
-    checkpoint_every: float = 60.0  # seconds; 0 = never
-    device: str = "cpu"
-    threads: int = 1  # of one job
-    results: str = "results"
-    name: str = "adhoc"  # the study's folder under results/
-    seeds_per_job: int | None = None  # seeds of a cell that train together; null = all
-    limits: Limits = field(default_factory=Limits)
-    retry: Retry = field(default_factory=Retry)
-    on_failure: str = "continue"  # | stop | stop_after:N: start no other job after N failed ones
-    stale: str = "refuse"  # finished runs of other code: refuse | rerun | keep
-    strict: bool = False  # refuse a grid with an impossible pair instead of skipping it
-    resume: str | None = None  # a study's folder: run what its plan holds, whatever planned it
-    dry_run: bool = False  # print the plan and stop
+    algo: Any = setting(MISSING, "the algorithm: a preset of conf/algo")
+    env: Any = setting(MISSING, "the environment: a file of conf/env")
+    seed: Any = setting(0, "seeds: 3 | 0,1,2 | range(0,10)")
+    components: Any = setting("preset", "component studies; see benchmark/plan/grid.py")
+    grid: Any = setting(None, "of a study: one mapping of lists, or several")
+    zip: Any = setting(None, "axes of the grid that go in step")
+    exclude: Any = setting(None, "cells of the grid to leave out")
+    budget: int = setting(II("env.budget"), "environment steps of one seed", ge=1)
+    evaluation: EvaluationConfig = setting(EvaluationConfig, "how agents are scored")
+    tracking: TrackingConfig = setting(TrackingConfig, "where metrics are mirrored to")
+    log_every: int | None = setting(
+        None, "environment steps of one seed between rows of metrics; null: budget / 200", ge=1
+    )
+    checkpoint_every: float = setting(60.0, "seconds between checkpoints; 0: none", ge=0)
+    device: str = setting("cpu", "where torch computes: cpu, cuda, cuda:0, mps")
+    threads: int = setting(1, "threads of one job", ge=1)
+    results: str = setting("results", "folder of all studies")
+    name: str = setting("adhoc", "the study: its folder under results/")
+    seeds_per_job: int | None = setting(
+        None, "seeds of a cell that train together; null: all", ge=1
+    )
+    limits: Limits = setting(Limits, "what one job may use")
+    retry: Retry = setting(Retry, "how often a failed job is started again")
+    on_failure: str = setting(
+        "continue", "continue | stop | stop_after:N: start no other job after N failed ones"
+    )
+    stale: str = setting("refuse", "what to do with finished runs of other code", choices=STALE)
+    strict: bool = setting(False, "refuse a grid with an impossible pair instead of skipping it")
+    resume: str | None = setting(
+        None, "a study's folder: run what its plan holds, whatever planned it"
+    )
+    dry_run: bool = setting(False, "print the plan and stop")
 
 
 def one_line(error: Exception) -> str:
@@ -361,15 +364,10 @@ def resolved(config: DictConfig) -> RunSpec:
     """
     with _key("config", config):
         plain = to_dict(config)
-    for key, least in _AT_LEAST.items():
-        value = _select(plain, key)
-        if value is not None and value < least:
-            raise ConfigError(f"{key}={value} must be at least {least}")
+    hold(plain)
     lanes = plain["algo"].get("lanes", 1)
     if plain["budget"] < lanes:
         raise ConfigError(f"budget={plain['budget']} must be at least algo.lanes={lanes}")
-    if plain["tracking"]["wandb"] not in WANDB_MODES:
-        raise unknown("tracking.wandb", plain["tracking"]["wandb"], WANDB_MODES)
     notice(plain)
     for key in ("algo", "env"):
         raw = OmegaConf.to_container(config[key])
@@ -381,6 +379,14 @@ def resolved(config: DictConfig) -> RunSpec:
     validate_env(spec.env)
     trackers.check(spec.tracking.active)
     return spec
+
+
+def hold(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless the values of some of Root's keys are what they may be."""
+    try:
+        check(values, Root)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _storable(value: Any, raw: Any, key: str) -> Any:
@@ -427,13 +433,6 @@ def to_dict(node: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _select(plain: Mapping[str, Any], key: str) -> Any:
-    value: Any = plain
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def check_device(name: str) -> None:

@@ -25,7 +25,7 @@ The axis ``components`` makes variants from what an algorithm declares in ``COMP
 ``add_one_in`` (each that is off, put in: "DQN + double"), ``none`` (all taken out: "Rainbow -
 all"), ``-double`` and ``+double`` (that one). A component's switch is the first key of its ``off``;
 it is off where the config holds that value. ``base`` and ``full`` of a variant are the labels of
-the presets of the same agent with no and with every component; "<full> - all" without a base.
+the presets that the agent's ``FAMILY`` declares; "<full> - all" without a base.
 """
 
 import json
@@ -164,13 +164,8 @@ def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
         cfg.check_key(key, root)
         if _once(key):
             cfg.assign(root, key, values[0])
-    if root.stale not in cfg.STALE:
-        raise unknown("stale", root.stale, cfg.STALE)
-    if root.seeds_per_job is not None and root.seeds_per_job < 1:
-        raise ConfigError(f"seeds_per_job={root.seeds_per_job} must be at least 1")
-    for key, times in root.retry.items():
-        if times < 0:
-            raise ConfigError(f"retry.{key}={times} must be at least 0")
+    told = {key: root[key] for key in ("stale", "seeds_per_job")}
+    cfg.hold({**told, "retry": cfg.to_dict(root.retry)})
     return root
 
 
@@ -335,9 +330,12 @@ def _cells(
     }
     preset = cfg.composed(*pair).algo
     agent = agent_class(preset.agent)
-    base, full = variants.family(preset.agent, cfg.options("algo"))
-    base_algo = cfg.composed(*_pair(base, env, point["tuned"], choices)).algo if base else None
-    full_label = variants.label(cfg.composed(f"algo={full}").algo) if full else None
+    family = variants.family(preset.agent)
+    base_algo, full_label = None, None
+    if family.base is not None:
+        base_algo = cfg.composed(*_pair(family.base, env, point["tuned"], choices)).algo
+    if family.full is not None:
+        full_label = variants.label(cfg.composed(f"algo={family.full}").algo)
     found = variants.changes(agent, preset, word)
     if not found:
         nothing = f"components={word} changes nothing in it"

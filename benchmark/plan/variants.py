@@ -5,15 +5,14 @@ network) belongs to the base agent too: only its own name takes it out.
 """
 
 from collections.abc import Mapping
-from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from prism.algos.core.agent import Agent, Component
+from prism.algos.core.agent import Agent, Component, Family
 
 from ..store import schema
-from ..store.agents import agent_class
+from ..store.agents import agent_class, agent_name
 from ..util.errors import ConfigError, unknown
 from . import config as cfg
 
@@ -86,25 +85,22 @@ def _with(name: str, component: Component) -> Change:
     )
 
 
-@cache
-def family(agent: str, presets: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Return which ``presets`` of one agent class have no component on, and every one.
+def family(agent: str) -> Family:
+    """Return the family that an agent's class itself declares, or an empty one.
 
-    Of several candidates the one that sets the fewest keys is taken, then the first by name.
+    Raises:
+        ConfigError: its base or full is not a preset of this agent.
     """
-    bases, fulls = [], []
-    defaults = OmegaConf.structured(agent_class(agent).Config)
-    for preset, node in cfg.nodes("algo", presets).items():
-        if node.get("agent") != agent:
+    declared: Family = vars(agent_class(agent)).get("FAMILY", Family())
+    for role, preset in (("base", declared.base), ("full", declared.full)):
+        if preset is None:
             continue
-        algo = cast(DictConfig, OmegaConf.merge(defaults, node))
-        studied = [c for c in agent_class(agent).COMPONENTS if not c.foundation]
-        candidate = (len(difference(algo, defaults)), preset)
-        if studied and all(is_off(c, algo) for c in studied):
-            bases.append(candidate)
-        elif studied and not any(is_off(c, algo) for c in studied):
-            fulls.append(candidate)
-    return min(bases, default=(0, None))[1], min(fulls, default=(0, None))[1]
+        if preset not in cfg.options("algo"):
+            raise unknown(f"FAMILY.{role} of agent {agent}", preset, cfg.options("algo"))
+        theirs = agent_name(cfg.composed(f"algo={preset}").algo.agent)
+        if theirs != agent_name(agent):
+            raise ConfigError(f"FAMILY.{role} of agent {agent}: {preset!r} is of agent {theirs}")
+    return declared
 
 
 def difference(algo: DictConfig, other: DictConfig) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prism.algos.core.settings import setting
+
 from .schema import Skipped, Variant
 from .spec import RunSpec
 
@@ -12,15 +14,15 @@ from .spec import RunSpec
 class Retry:
     """How often a job is started again after each class of failure; from its checkpoint."""
 
-    exception: int = 0
-    exit: int = 0  # sys.exit
-    nan: int = 0
-    crash: int = 1  # a segfault and its like
-    oom: int = 1
-    hang: int = 1
-    timeout: int = 0
-    disk: int = 0
-    lost: int = 3  # killed from outside, or its node is gone
+    exception: int = setting(0, "times after an exception", ge=0)
+    exit: int = setting(0, "times after sys.exit", ge=0)
+    nan: int = setting(0, "times after a number that is none", ge=0)
+    crash: int = setting(1, "times after a segfault and its like", ge=0)
+    oom: int = setting(1, "times after memory ran out, or a job's limit of it", ge=0)
+    hang: int = setting(1, "times after limits.hang", ge=0)
+    timeout: int = setting(0, "times after limits.timeout", ge=0)
+    disk: int = setting(0, "times after a full disk", ge=0)
+    lost: int = setting(3, "times after being killed from outside, or with its node", ge=0)
 
 
 @dataclass

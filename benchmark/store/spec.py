@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from prism.algos.core.agent import Agent
+from prism.algos.core.settings import setting
 
 from ..envs.config import EnvConfig, from_dict
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import reveal
 from .agents import agent_class
+
+WANDB_MODES = ("auto", "online", "offline", "disabled")
 
 
 class AlgoConfig(Protocol):
@@ -25,12 +28,12 @@ class AlgoConfig(Protocol):
 class EvaluationConfig:
     """How agents are scored: greedy episodes on environments of their own."""
 
-    episodes: int = 20  # of the final evaluation: the "score at the end"
-    periodic_episodes: int = 5
-    every: int | None = (
-        None  # steps between periodic evaluations; null = budget / 20, 0 = final only
+    episodes: int = setting(20, 'episodes of the final evaluation, the "score at the end"', ge=1)
+    periodic_episodes: int = setting(5, "episodes of an evaluation during training", ge=1)
+    every: int | None = setting(
+        None, "environment steps of one seed between evaluations; null: budget / 20; 0: none", ge=0
     )
-    seed: int = 12345  # the same episodes for every algorithm
+    seed: int = setting(12345, "of the episodes, which are the same for every algorithm", ge=0)
 
     @staticmethod
     def steps_between(every: int | None, budget: int) -> int:
@@ -42,25 +45,31 @@ class EvaluationConfig:
 class Limits:
     """What one job may use; a job beyond a limit is ended, and its runs say so."""
 
-    memory: float | None = None  # GB of resident memory
-    timeout: float | None = None  # seconds of one attempt
-    hang: float | None = 600.0  # seconds without a step of training or evaluation
+    memory: float | None = setting(None, "GB of resident memory; null: no limit", ge=0)
+    timeout: float | None = setting(None, "seconds of one attempt; null: no limit", ge=0)
+    hang: float | None = setting(
+        600.0, "seconds without a step of training or evaluation; null: no limit", ge=0
+    )
 
 
 @dataclass
 class TrackingConfig:
     """Where metrics are mirrored to; the files of the run folder are always written."""
 
-    sinks: list[str] = field(default_factory=lambda: ["wandb"])  # trackers: a name or module:Class
-    wandb: str = "auto"  # W&B's mode: auto | online | offline | disabled
-    project: str = "prism"
-    entity: str | None = None
-    job_type: str = "train"
-    tags: list[str] = field(default_factory=list)  # beside the study, algorithm and environment
-    notes: str | None = None
-    artifacts: bool = False  # the last and the best weights, as W&B artifacts
-    video: bool = False  # of the first evaluation episode, in the run folder and on W&B
-    git_diff: bool = True  # keep how the checkout differs from its commit, in the study's folder
+    sinks: list[str] = setting(["wandb"], "trackers, each a registered name or module:Class")
+    wandb: str = setting("auto", "auto: online with a login, else offline", choices=WANDB_MODES)
+    project: str = setting("prism", "W&B project")
+    entity: str | None = setting(None, "W&B user or team; null: the login's own")
+    job_type: str = setting("train", "W&B job type")
+    tags: list[str] = setting([], "W&B tags beside the study, algorithm and environment")
+    notes: str | None = setting(None, "W&B notes")
+    artifacts: bool = setting(False, "the last and the best weights, as W&B artifacts")
+    video: bool = setting(
+        False, "a video of the first evaluation episode, in the run folder and on W&B"
+    )
+    git_diff: bool = setting(
+        True, "keep how the checkout differs from its commit, in the study's folder"
+    )
 
     @property
     def active(self) -> list[str]:

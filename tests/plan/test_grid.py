@@ -221,7 +221,7 @@ def test_what_is_excluded_is_not_planned():
         ("exclude=[{alg:dqn}]", "exclude: unknown 'alg'; nearest: algo"),
         ("exclude=dqn", "exclude=dqn must be a list of mappings"),
         ("exclude=[{algo:[dqn,c51]}]", "exclude leaves no cell"),
-        ("seeds_per_job=0", "seeds_per_job=0 must be at least 1"),
+        ("seeds_per_job=0", "seeds_per_job must be at least 1, got 0"),
     ],
 )
 def test_a_shape_that_does_not_fit_its_grid(word, told):

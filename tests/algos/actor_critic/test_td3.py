@@ -299,7 +299,7 @@ def test_impossible_tasks_are_refused_in_one_clause(name: str, kind: str) -> Non
         ("td3", "policy_every", 0, "at least 1"),
         ("td3", "target_noise_clip", -1.0, "at least 0"),
         ("td3", "critics", 0, "at least 1"),
-        ("td3", "tau", 2.0, "between 0 and 1"),
+        ("td3", "tau", 2.0, "above 0 and at most 1"),
         ("sac", "temperature", "auto", "learned, fixed"),
         ("sac", "alpha", 0.0, "above 0"),
         ("sac", "log_std_min", 5.0, "must lie below log_std_max"),

@@ -32,16 +32,17 @@ POLICIES = ((DQNConfig, "exploration", Exploration), (TabularConfig, "behaviour"
         ("lr", -1e-3, "must be at least 0"),
         ("lr", float("inf"), "must be at least 0 and finite"),
         ("lr", float("nan"), "must be at least 0"),
-        ("adam_eps", -1.0, "must be above 0"),
-        ("adam_eps", 0.0, "must be above 0"),
+        ("optimizer_eps", -1.0, "must be above 0"),
+        ("optimizer_eps", 0.0, "must be above 0"),
         ("betas", [0.9], "two numbers"),
-        ("betas", [0.9, 1.0], "below 1"),
-        ("betas", [-0.1, 0.9], "from 0"),
+        ("betas", [0.9, 1.0], "must all be at least 0 and below 1"),
+        ("betas", [-0.1, 0.9], "must all be at least 0"),
+        ("rmsprop_alpha", 1.0, "must be at least 0 and below 1"),
         ("grad_clip", -1.0, "must be above 0"),
         ("grad_clip", 0.0, "must be above 0"),
         ("conv", [[16, 3]], r"\[channels, kernel, stride\]"),
-        ("conv", [[16, 3, 1], [16, 3, 0]], "all at least 1; got .16, 3, 0"),
-        ("hidden", [64, 0], "at least 1"),
+        ("conv", [[16, 3, 1], [16, 3, 0]], "must all be at least 1, got ..16, 3, 1., .16, 3, 0"),
+        ("hidden", [64, 0], "must all be at least 1"),
     ],
 )
 def test_an_optimiser_that_could_not_descend_and_layers_of_nothing(
@@ -54,8 +55,15 @@ def test_an_optimiser_that_could_not_descend_and_layers_of_nothing(
 
 @pytest.mark.parametrize("config", [SACConfig, TD3Config, CEMConfig])
 def test_layers_of_nothing(config: type) -> None:
-    with pytest.raises(ValueError, match="hidden must be widths of at least 1"):
+    with pytest.raises(ValueError, match="hidden must all be at least 1, got"):
         config(hidden=[0])
+
+
+@pytest.mark.parametrize("config", DEEP, ids=lambda config: config.name)
+@pytest.mark.parametrize("kind", ["rmsprop", "rmsprop_uncentred"])
+def test_a_decay_of_the_other_optimiser(config: type, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"betas are Adam's; optimizer={kind} has rmsprop_alpha"):
+        config(optimizer=kind, betas=[0.8, 0.95])
 
 
 @pytest.mark.parametrize("config", [DQNConfig, SACConfig, TD3Config])
@@ -74,7 +82,7 @@ def test_a_cadence_that_no_tick_falls_on(config: type) -> None:
         ({"schedule": "cosine"}, "schedule must be one of"),
         ({"fraction": 1.5}, "fraction must be between 0 and 1"),
         ({"start": 2.0}, "start must be between 0 and 1"),
-        ({"end": -0.1}, "end must be between 0 and 1"),
+        ({"end": -0.1}, "end must be at least 0"),
         ({"schedule": "exponential", "end": 0.0}, "end must be above 0"),
         ({"schedule": "exponential", "start": 0.0}, "start must be above 0"),
         ({"kind": "boltzmann", "start": 0.0}, "start must be above 0"),

@@ -12,7 +12,7 @@ from tests.helpers import equal
 
 K, STEPS = 3, 200
 SHAPES = ((5, 7), (7,), (7, 2), (1,))
-LR, EPS, BETAS = 0.01, 1e-5, (0.9, 0.99)
+LR, EPS, BETAS, ALPHA = 0.01, 1e-5, (0.9, 0.99), 0.95
 
 
 def values(seed: int, scale: float = 1.0) -> list[Tensor]:
@@ -22,7 +22,7 @@ def values(seed: int, scale: float = 1.0) -> list[Tensor]:
 
 def flat(kind: str, max_norm: float | None = None) -> SeedOptimizer:
     params = FlatParams([nn.Parameter(x) for x in values(0)])
-    return SeedOptimizer(params, kind, LR, EPS, max_norm, BETAS)
+    return SeedOptimizer(params, kind, LR, EPS, max_norm, BETAS, alpha=ALPHA)
 
 
 def stock(kind: str, k: int) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
@@ -31,7 +31,7 @@ def stock(kind: str, k: int) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]
         return torch.optim.Adam(params, LR, BETAS, EPS), params
     if kind.startswith("rmsprop"):
         centred = kind == "rmsprop"
-        return torch.optim.RMSprop(params, LR, alpha=BETAS[1], eps=EPS, centered=centred), params
+        return torch.optim.RMSprop(params, LR, alpha=ALPHA, eps=EPS, centered=centred), params
     return torch.optim.SGD(params, LR), params
 
 
@@ -145,7 +145,7 @@ def test_state_and_load_continue_to_the_bit(kind: str) -> None:
 def test_centred_rmsprop_survives_a_constant_gradient() -> None:
     """Its variance estimate goes to zero, and by rounding below."""
     params = FlatParams([nn.Parameter(torch.zeros(1, 1000))])
-    ours = SeedOptimizer(params, "rmsprop", 1e-4, 0.01, betas=(0.9, 0.95))
+    ours = SeedOptimizer(params, "rmsprop", 1e-4, 0.01, alpha=0.95)
     slope = torch.linspace(0.001, 3, 1000)
     for _ in range(600):
         ours.backward((params.parameters[0] * slope).sum(1))

@@ -33,7 +33,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "batch norm, soft target": ("rainbow", {"norm": "batch", "target": "soft"}),
     "rmsprop, huber, clipping": (
         "dqn",
-        {"optimizer": "rmsprop", "loss": "huber", "grad_clip": 0.5, "adam_eps": 0.01},
+        {"optimizer": "rmsprop", "loss": "huber", "grad_clip": 0.5, "optimizer_eps": 0.01},
     ),
     "sgd, boltzmann": ("dqn", {"optimizer": "sgd", "exploration": Exploration("boltzmann")}),
     "coin, prioritized, categorical": (

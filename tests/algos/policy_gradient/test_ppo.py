@@ -51,7 +51,7 @@ def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
             old_log_prob, v_old = old.log_prob(action), critic(obs)[:, 0]
             advantage, target = gae(c, data, k, v_old, critic(rows(data.next_obs, k))[:, 0])
         every = [*policy.parameters(), *critic.parameters()]
-        adam = torch.optim.Adam(every, c.lr, eps=c.adam_eps)
+        adam = torch.optim.Adam(every, c.lr, eps=c.optimizer_eps)
         for order in orders:
             for i in order[k].split(c.batch_size):
                 new = torch.distributions.Categorical(logits=policy(obs[i]))
@@ -282,7 +282,7 @@ def test_spaces_without_a_distribution_are_refused() -> None:
         ("ppo", "gae_lambda", 1.5, "between 0 and 1"),
         ("ppo", "lr", -1.0, "at least 0"),
         ("ppo", "epochs", 0, "at least 1"),
-        ("ppo", "value_clip", -0.1, "at least 0"),
+        ("ppo", "value_clip", -0.1, "above 0"),
     ],
 )
 def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> None:
