@@ -17,7 +17,6 @@ from ..plan.config import (
     FOLDERS_VARIABLE,
     Root,
     launcher,
-    one_line,
     options,
     register,
     session,
@@ -27,7 +26,7 @@ from ..store import leases
 from ..store.job import Sweep
 from ..store.ledger import remaining, statuses, unfinished, write_plan
 from ..store.schema import FAILED, FINISHED
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from .commands import COMMANDS, OneLine, folder, listing, resumed
 
 HELP = """\

@@ -1,6 +1,5 @@
 """The facts about an environment, as ``conf/env/<name>.yaml`` states them, and their checks."""
 
-import inspect
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import reveal
+from . import facts, outside
 from .shaping import POTENTIALS
 
 
@@ -20,6 +20,10 @@ class EnvWrappers:
     The observation side holds in training and evaluation, the reward side in training only. The
     reward is clipped, delayed, scaled and shaped in this order, so that shaping stays potential
     based whatever else is on.
+
+    Wrappers of other packages have a key of their own, since a schema that holds the mapping to
+    its types cannot also be a list. They stand around the environment and its time limit, within
+    all that is Prism's: its encoding of observations and actions, and the wrappers below.
     """
 
     # last observations, joined along the first axis (channels of images, features of vectors);
@@ -32,6 +36,9 @@ class EnvWrappers:
     reward_clip: float | None = None  # rewards are cut to [-reward_clip, reward_clip]
     shaping: str | None = None  # a potential of benchmark/envs/shaping.py
     delay_reward: bool = False  # the whole return is paid at the episode's end
+    # of other packages, the first one innermost: {class: module:Class, or a registered name}, its
+    # arguments beside it, and training_only: true where evaluation does without it
+    extra: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -49,12 +56,15 @@ class EnvConfig:
     ends: bool = False
     # step all lanes at once by the model, where the environment has one (a table P, Blackjack)
     table: bool = True
-    # rebuild the environment at every reset: where a reset leaves traces of earlier episodes
-    fresh: bool = False
+    # rebuild the environment and its extra wrappers at every reset: where one leaves traces of
+    # earlier episodes; null rebuilds where there are extra wrappers
+    fresh: bool | None = None
     random_score: float | None = None  # mean return of uniformly random actions
     reference_score: float | None = None  # the return that counts as 1 after normalisation
     score_source: str = ""  # where both come from
     wrappers: EnvWrappers = field(default_factory=EnvWrappers)
+    # keys of the info of an episode's last step: their means stand beside return and length
+    record: list[str] = field(default_factory=list)
 
 
 def from_dict(values: dict[str, Any]) -> EnvConfig:
@@ -73,7 +83,7 @@ def registered(config: EnvConfig) -> EnvSpec:
         try:
             import_module(config.imports)
         except ImportError as error:
-            raise ConfigError(f"env.imports: {_one_line(error)}") from error
+            raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)
     if spec is None:
         raise unknown("env.id", config.id, gymnasium.registry)
@@ -108,6 +118,8 @@ def validate(config: EnvConfig) -> None:
             raise ConfigError(f"{key}: {value} is out of range; it must be {wanted}")
     if wrappers.history > 1 and wrappers.frame_stack > 1:
         raise ConfigError("env.wrappers.history: excludes env.wrappers.frame_stack > 1")
+    outside.check(wrappers.extra)
+    facts.check(config.record)
     if config.random_score is not None and config.random_score == config.reference_score:
         raise ConfigError("env.reference_score: equals env.random_score, nothing can be normalised")
     spec = registered(config)
@@ -135,15 +147,6 @@ def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
     creator = spec.entry_point
     try:
         maker = load_env_creator(creator) if isinstance(creator, str) else creator
-        parameters = inspect.signature(maker).parameters
     except (ImportError, AttributeError, ValueError, gymnasium.error.Error):
-        return  # a missing dependency or a constructor without a signature; building it will tell
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
-    for name in config.kwargs:
-        if name not in parameters:
-            raise unknown(f"env.kwargs.{name}", name, parameters)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return  # a missing dependency; building it will tell
+    outside.check_names("env.kwargs", maker, config.kwargs)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..envs import outside
 from ..util import atomic
 from ..util.secrets import clean_text
 from .agents import agent_path
@@ -21,12 +22,21 @@ _PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
 def code_hash(config: Mapping[str, Any] | None = None) -> str:
     """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
 
-    Where a config's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
+    Where a config's agent, ``env.imports`` or a wrapper is of other packages, that of theirs stands
+    behind it.
     """
-    named = (agent_path(config["algo"]["agent"]), config["env"].get("imports")) if config else ()
-    others = {re.split("[.:]", name)[0] for name in named if name} - {"prism"}
+    others = {re.split("[.:]", name)[0] for name in _named(config) if name} - {"prism"}
     ours = _hash_of(*_PACKAGES)[:12]
     return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours
+
+
+def _named(config: Mapping[str, Any] | None) -> list[str]:
+    """Return the modules that a config names."""
+    if config is None:
+        return []
+    env = config["env"]
+    wrappers = outside.paths(env.get("wrappers", {}).get("extra", ()))
+    return [agent_path(config["algo"]["agent"]), env.get("imports") or "", *wrappers]
 
 
 @cache

@@ -14,6 +14,7 @@ import torch
 
 from prism.algos.core.agent import Agent
 
+from ..envs import facts
 from ..envs.config import EnvConfig, from_dict
 from ..envs.make import make_spec
 from ..envs.table import vector_env
@@ -33,6 +34,7 @@ class Evaluation(NamedTuple):
     lengths: np.ndarray  # [K, E]
     predicted: np.ndarray  # [K] mean value the agent gave to the states it met; NaN if it has none
     realised: np.ndarray  # [K] mean discounted return that followed those states
+    facts: np.ndarray  # [K, F] means of what env.record names; NaN where no episode had it
 
 
 class Evaluator:
@@ -50,7 +52,7 @@ class Evaluator:
         self._env = vector_env(
             env, [seed] * k, episodes, gamma=gamma, training=False, reset="wait", purpose="eval"
         )
-        self._gamma, self._device = gamma, device
+        self._gamma, self._device, self._facts = gamma, device, len(env.record)
 
     def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> Evaluation:
         """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
@@ -71,7 +73,8 @@ class Evaluator:
             live &= step.valid & ~ended
             obs = step.next_obs
         last = agent.act(torch.from_numpy(obs).to(self._device), explore=False)[1].get("value")
-        return Evaluation(returns, length, *track.means(last))
+        means = facts.means(self._env.drain(), self._facts)
+        return Evaluation(returns, length, *track.means(last), means)
 
     @property
     def failed(self) -> dict[int, str]:
@@ -120,10 +123,11 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     """Evaluate a finished run's weights on new episodes.
 
     Returns:
-        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw.
+        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw, and the mean
+        of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
 
     Raises:
-        ConfigError: there is no run, or it has no weights.
+        ConfigError: there is no run, it has no weights, or the environment fails.
     """
     record, env, agent = load_run(run_dir)
     config = record["config"]
@@ -132,6 +136,8 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     )
     result = evaluator(agent)
     evaluator.close()
+    if evaluator.failed:
+        raise ConfigError(f"run {run_dir.name}: its environment fails: {evaluator.failed[0]}")
     returns = result.returns[0]
     return {
         "run_id": record["run_id"],
@@ -141,6 +147,9 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
         "min": float(returns.min()),
         "max": float(returns.max()),
         "length": float(result.lengths[0].mean()),
+    } | {
+        f"eval/{name}": None if np.isnan(mean) else float(mean)
+        for name, mean in zip(env.record, result.facts[0], strict=True)
     }
 
 

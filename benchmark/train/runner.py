@@ -15,6 +15,7 @@ import torch
 
 from prism.algos.core.agent import HasArrays, Step
 
+from ..envs import facts
 from ..envs.config import from_dict
 from ..envs.make import make_spec
 from ..envs.table import vector_env
@@ -99,6 +100,7 @@ class Training:
         algo = cls.Config(**reveal(config["algo"], "algo"))
         env, evaluation = from_dict(config["env"]), config["evaluation"]
         gamma, lanes = config["algo"].get("gamma", 1.0), config["algo"].get("lanes", 1)
+        self.record = env.record
         self.agent = cls(algo, make_spec(env, self.budget), job.seeds, self.device)
         self.interacts, self.lanes = cls.interacts, lanes
         self.env = vector_env(env, job.seeds, lanes, gamma=gamma, reset=config["algo"]["reset"])
@@ -239,10 +241,10 @@ class Training:
             return columns
         episodes = self.env.drain()
         nothing = (np.nan, np.nan)
-        means = [np.mean(done, axis=0) if done else nothing for done in episodes]
+        means = [np.mean([e[:2] for e in done], axis=0) if done else nothing for done in episodes]
         columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
-        return columns
+        return columns | self._facts("train", facts.means(episodes, len(self.record)))
 
     def _evaluation_columns(self, prefix: str, result: Evaluation) -> Columns:
         for k, reason in self.evaluators[prefix].failed.items():
@@ -252,6 +254,7 @@ class Training:
             f"{prefix}/return": result.returns.mean(1),
             f"{prefix}/length": result.lengths.mean(1),
         }
+        columns |= self._facts(prefix, result.facts)
         if prefix == "eval":
             columns |= {
                 "value/predicted": result.predicted,
@@ -259,6 +262,9 @@ class Training:
                 "value/bias": result.predicted - result.realised,
             }
         return columns
+
+    def _facts(self, prefix: str, means: np.ndarray) -> Columns:
+        return {f"{prefix}/{name}": x for name, x in zip(self.record, means.T, strict=True)}
 
     def _report_failed(self) -> None:
         for k, reason in self.env.failed.items():
