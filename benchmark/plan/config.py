@@ -343,7 +343,7 @@ def _update(config: DictConfig, key: str, value: Any) -> None:
     except (ConfigKeyError, AttributeError):
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
-        holds = None
+        holds: Any = None
         with suppress(OmegaConfBaseException):  # a reference that leads nowhere
             holds = OmegaConf.select(config, key)
         if OmegaConf.is_dict(holds):
@@ -353,6 +353,8 @@ def _update(config: DictConfig, key: str, value: Any) -> None:
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
+    except TypeError:  # a word where a list has numbers
+        raise unknown_key(key, config) from None
 
 
 def launcher(words: Sequence[str]) -> Options:

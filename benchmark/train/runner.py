@@ -241,7 +241,7 @@ class Training:
             return columns
         episodes = self.env.drain()
         nothing = (np.nan, np.nan)
-        means = [np.mean([e[:2] for e in done], axis=0) if done else nothing for done in episodes]
+        means = [np.mean(done, axis=0)[:2] if done else nothing for done in episodes]
         columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
         return columns | self._facts("train", facts.means(episodes, len(self.record)))
