@@ -1,6 +1,5 @@
 """The facts about an environment, as ``conf/env/<name>.yaml`` states them, and their checks."""
 
-import inspect
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -10,8 +9,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from prism.algos.core.settings import check, setting
 
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import reveal
+from . import facts, outside
 from .shaping import POTENTIALS
 
 
@@ -22,6 +22,10 @@ class EnvWrappers:
     The observation side holds in training and evaluation, the reward side in training only. The
     reward is clipped, delayed, scaled and shaped in this order, so that shaping stays potential
     based whatever else is on.
+
+    Wrappers of other packages have a key of their own, since a schema that holds the mapping to
+    its types cannot also be a list. They stand around the environment and its time limit, within
+    all that is Prism's: its encoding of observations and actions, and the wrappers below.
     """
 
     frame_stack: int = setting(
@@ -44,6 +48,11 @@ class EnvWrappers:
         None, "a potential of benchmark/envs/shaping.py; null: none", choices=tuple(POTENTIALS)
     )
     delay_reward: bool = setting(False, "the whole return is paid at the episode's end")
+    extra: list[Any] = setting(
+        [],
+        "of other packages, the first one innermost: {class: module:Class, or a registered name},"
+        " its arguments beside it, and training_only: true where evaluation does without it",
+    )
 
 
 @dataclass
@@ -67,8 +76,10 @@ class EnvConfig:
         True,
         "step all lanes at once by the model, where the environment has one (a table P, Blackjack)",
     )
-    fresh: bool = setting(
-        False, "rebuild it at every reset: where a reset leaves traces of earlier episodes"
+    fresh: bool | None = setting(
+        None,
+        "rebuild it and its extra wrappers at every reset: where one leaves traces of earlier"
+        " episodes; null: where there are extra wrappers",
     )
     random_score: float | None = setting(None, "mean return of uniformly random actions", free=True)
     reference_score: float | None = setting(
@@ -77,6 +88,9 @@ class EnvConfig:
     score_source: str = setting("", "where both scores come from")
     wrappers: EnvWrappers = setting(
         EnvWrappers, "what stands between the environment and the agent"
+    )
+    record: list[str] = setting(
+        [], "keys of the info of an episode's last step: their means stand beside return and length"
     )
 
 
@@ -96,7 +110,7 @@ def registered(config: EnvConfig) -> EnvSpec:
         try:
             import_module(config.imports)
         except ImportError as error:
-            raise ConfigError(f"env.imports: {_one_line(error)}") from error
+            raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)
     if spec is None:
         raise unknown("env.id", config.id, gymnasium.registry)
@@ -116,6 +130,8 @@ def validate(config: EnvConfig) -> None:
         raise ConfigError(str(error)) from None
     if wrappers.history > 1 and wrappers.frame_stack > 1:
         raise ConfigError("env.wrappers.history: excludes env.wrappers.frame_stack > 1")
+    outside.check(wrappers.extra)
+    facts.check(config.record)
     if config.random_score is not None and config.random_score == config.reference_score:
         raise ConfigError("env.reference_score: equals env.random_score, nothing can be normalised")
     spec = registered(config)
@@ -141,15 +157,6 @@ def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
     creator = spec.entry_point
     try:
         maker = load_env_creator(creator) if isinstance(creator, str) else creator
-        parameters = inspect.signature(maker).parameters
     except (ImportError, AttributeError, ValueError, gymnasium.error.Error):
-        return  # a missing dependency or a constructor without a signature; building it will tell
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
-    for name in config.kwargs:
-        if name not in parameters:
-            raise unknown(f"env.kwargs.{name}", name, parameters)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return  # a missing dependency; building it will tell
+    outside.check_names("env.kwargs", maker, config.kwargs)

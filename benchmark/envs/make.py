@@ -16,10 +16,20 @@ from prism.algos.core.agent import ENVIRONMENT, Spec
 from prism.algos.core.mdp import MODEL
 from prism.algos.core.states import FACTORS
 
-from ..util.errors import ConfigError
+from ..util.errors import ConfigError, one_line
+from . import outside
 from .config import EnvConfig, registered
 from .models import factors_of, model_of
-from .wrappers import Clip, Encode, Fresh, FromZero, History, Stack, TrainingReward
+from .wrappers import (
+    Clip,
+    Encode,
+    Fresh,
+    FromZero,
+    History,
+    Stack,
+    TrainingReward,
+    encoded_space,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +40,8 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     Args:
         config: a validated config.
         gamma: the algorithm's discount, for potential-based shaping.
-        training: whether the reward side of the wrappers applies; evaluation sees raw rewards.
+        training: whether the reward side of the wrappers applies, and the extra ones for training
+            only; evaluation sees raw rewards.
 
     Returns:
         An environment whose observations are float32 vectors or ``[C, H, W]`` uint8 or bool images,
@@ -39,12 +50,10 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     Raises:
         ConfigError: unknown id, missing dependency, bad arguments or an unsupported space.
     """
-    spec, wrappers = registered(config), config.wrappers
-    build = partial(_build, spec, config)
-    env = _adapt_actions(Fresh(build) if config.fresh else build())
-    horizon = config.horizon or spec.max_episode_steps
-    if horizon is not None:
-        env = TimeLimit(env, horizon)
+    wrappers = config.wrappers
+    build = partial(_build, registered(config), config, training)
+    fresh = config.fresh if config.fresh is not None else outside.applied(wrappers.extra, training)
+    env = _adapt_actions(Fresh(build) if fresh else build())
     if not _is_plain(env.observation_space):
         env = Encode(env)
     if wrappers.frame_stack > 1:
@@ -70,25 +79,59 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     obs_space, action_space = env.observation_space, env.action_space
     env.close()
     assert isinstance(obs_space, spaces.Box)  # Encode has seen to it
+    _check_training(config, env)
+    facts = tabular_facts(config, env)
+    if config.record and config.table and MODEL in facts:
+        raise ConfigError(
+            f"env.record: {config.id} is stepped by its table, which gives no info; "
+            "env.table=false steps the environment itself"
+        )
     factory = partial(make_env, config, training=True)
-    return Spec(
-        obs_space, action_space, budget, {ENVIRONMENT: factory} | tabular_facts(config, env)
-    )
+    return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts)
+
+
+def _check_training(config: EnvConfig, evaluated: gymnasium.Env) -> None:
+    """Check that wrappers for training only leave the agent the spaces of evaluation."""
+    if outside.applied(config.wrappers.extra, False) == config.wrappers.extra:
+        return
+    trained = make_env(config, training=True)
+    trained.close()
+    for what in ("observation_space", "action_space"):
+        ours, theirs = getattr(trained, what), getattr(evaluated, what)
+        same = (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)  # bounds may differ
+        if not (same if what == "observation_space" else ours == theirs):
+            raise ConfigError(
+                f"env.wrappers.extra: in training the {what} is {ours}, in evaluation {theirs}; "
+                "a wrapper that changes it cannot be training_only"
+            )
 
 
 def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:
     """Return what a tabular agent needs: sizes of the one-hot blocks, and the model if it is known.
 
     Nothing where a wrapper joins several observations: those are not states of the environment.
+    No model where an extra wrapper makes another task of it.
     """
-    factors = factors_of(env.unwrapped.observation_space)
+    extra = outside.applied(config.wrappers.extra, training=False)
+    factors = factors_of(encoded_space(env) if extra else env.unwrapped.observation_space)
     if factors is None or config.wrappers.frame_stack > 1 or config.wrappers.history > 1:
         return {}
-    model = model_of(config, env)
+    model = None if extra else model_of(config, env)
     return {FACTORS: factors} | ({MODEL: model} if model else {})
 
 
-def _build(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
+def _build(spec: EnvSpec, config: EnvConfig, training: bool) -> gymnasium.Env:
+    """Build the environment, its time limit around it, and the extra wrappers around both."""
+    env = _bare(spec, config)
+    if isinstance(space := env.unwrapped.action_space, spaces.Discrete):
+        env.unwrapped.action_space = _Trusted(space.n, start=space.start)
+    horizon = config.horizon or spec.max_episode_steps
+    if horizon is not None:
+        env = TimeLimit(env, horizon)
+    return outside.wrap(env, config.wrappers.extra, training)
+
+
+def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     """Build the bare environment: order and interface are checked by tests, not at every step."""
     bare = copy(spec)
     bare.order_enforce = False
@@ -97,8 +140,7 @@ def _build(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     try:
         return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"env.id: {config.id} cannot be built: {reason}") from error
+        raise ConfigError(f"env.id: {config.id} cannot be built: {one_line(error)}") from error
 
 
 class _Trusted(spaces.Discrete):
@@ -112,7 +154,6 @@ class _Trusted(spaces.Discrete):
 def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
     space = env.action_space
     if isinstance(space, spaces.Discrete):
-        env.unwrapped.action_space = _Trusted(space.n, start=space.start)
         return FromZero(env) if space.start != 0 else env
     if isinstance(space, spaces.Box):
         return Clip(env)

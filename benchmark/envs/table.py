@@ -19,6 +19,7 @@ from prism.algos.core.rng import Draws
 from prism.algos.core.states import one_hots
 
 from ..util.errors import ConfigError
+from . import outside
 from .config import EnvConfig, registered
 from .make import make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
@@ -250,9 +251,11 @@ def vector_env(
     """Return K seeds x N lanes of an environment: by its table where it has one and may use it.
 
     The arguments are those of ``SeedVecEnv``, which runs everything else: what has no model, shows
-    several observations at once, or pays the agent another reward than the environment's.
+    several observations at once, pays the agent another reward than the environment's, or has extra
+    wrappers.
     """
-    if config.table and not (training and TrainingReward.wanted(config.wrappers)):
+    extra = outside.applied(config.wrappers.extra, training)
+    if config.table and not extra and not (training and TrainingReward.wanted(config.wrappers)):
         env = make_env(config, training=False)
         model = tabular_facts(config, env).get(MODEL)
         env.close()

@@ -16,12 +16,14 @@ from prism.algos.core.agent import State
 from prism.algos.core.rng import generator
 
 from ..util.errors import ConfigError
+from . import facts
 from .action_log import ActionLog
 from .config import EnvConfig
 from .make import make_env
 from .wrappers import RAW_REWARD, TrainingReward
 
 RESETS = ("each", "wait", "shared")
+_Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether by termination, and its facts
 _BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
 
@@ -80,6 +82,7 @@ class SeedVecEnv:
         self._grid = (len(self.seeds), lanes)
         self._float_actions = isinstance(self.action_space, spaces.Box)
         self._reshaped = training and TrainingReward.wanted(config.wrappers)
+        self._record = tuple(config.record)
         self._clear()
 
     def _clear(self) -> None:
@@ -89,7 +92,7 @@ class SeedVecEnv:
         self._episode = np.full(total, -1)  # number of the running episode
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
         self._ended = [True] * total
-        self._finished: list[list[tuple[float, int]]] = [[] for _ in self.seeds]
+        self._finished: list[list[tuple[float, ...]]] = [[] for _ in self.seeds]
         self._drawn = [
             (-1, np.empty(0, np.int64))
         ] * total  # block and seeds of the lane's episodes
@@ -135,7 +138,7 @@ class SeedVecEnv:
         next_obs = self._obs.copy() if self._waiting else np.empty_like(self._obs)
         reward = np.zeros(len(steps))
         raw = np.zeros(len(steps)) if reshaped else reward
-        ended: list[tuple[int, bool]] = []
+        ended: list[_Ended] = []
         broken: dict[int, str] = {}
         rows = _rows(next_obs)
         for lane in self._live:
@@ -145,7 +148,7 @@ class SeedVecEnv:
                 if reshaped:
                     raw[lane] = info[RAW_REWARD]
                 if terminated or truncated:
-                    ended.append((lane, bool(terminated)))
+                    ended.append((lane, bool(terminated), facts.of(info, self._record)))
             except Exception as error:
                 broken[lane] = _reason(error)
         self._length += self._live_ones
@@ -165,8 +168,11 @@ class SeedVecEnv:
             valid,
         )
 
-    def drain(self) -> list[list[tuple[float, int]]]:
-        """Return, per seed, (raw return, length) of the episodes that ended since the last call."""
+    def drain(self) -> list[list[tuple[float, ...]]]:
+        """Return, per seed, the episodes that ended since the last call.
+
+        Each is (raw return, length, *facts), the facts in the order of ``env.record``.
+        """
         finished, self._finished = self._finished, [[] for _ in self.seeds]
         return finished
 
@@ -192,9 +198,13 @@ class SeedVecEnv:
         """Return where every lane is: its episode's number and the actions since it began."""
         counts = [len(episodes) for episodes in self._finished]
         finished = np.zeros((len(self.seeds), max(counts), 2))
+        recorded = {name: np.full(finished.shape[:2], np.nan) for name in self._record}
         reasons = np.zeros((len(self.seeds), _REASON_BYTES), np.uint8)
         for k, episodes in enumerate(self._finished):
-            finished[k, : len(episodes)] = np.reshape(episodes, (-1, 2))
+            rows = np.reshape(episodes, (-1, 2 + len(self._record)))
+            finished[k, : len(episodes)] = rows[:, :2]
+            for i, name in enumerate(self._record):
+                recorded[name][k, : len(episodes)] = rows[:, 2 + i]
             text = np.frombuffer(self.failed.get(k, "").encode()[:_REASON_BYTES], np.uint8)
             reasons[k, : len(text)] = text
         per_lane = {
@@ -208,6 +218,7 @@ class SeedVecEnv:
             name: array.reshape(*self._grid, *array.shape[1:]) for name, array in per_lane.items()
         }
         state |= {"finished": finished, "finished_count": np.array(counts), "failed": reasons}
+        state |= {f"fact/{name}": array for name, array in recorded.items()}
         return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
 
     def load(self, state: State) -> None:
@@ -218,10 +229,13 @@ class SeedVecEnv:
         """
         self._clear()
         arrays = {name: tensor.numpy().copy() for name, tensor in state.items()}
-        for k, (rows, count) in enumerate(
-            zip(arrays["finished"], arrays["finished_count"], strict=True)
-        ):
-            self._finished[k] = [(float(total), int(length)) for total, length in rows[:count]]
+        unknown = np.full(arrays["finished"].shape[:2], np.nan)  # recorded since this state only
+        recorded = [arrays.get(f"fact/{name}", unknown) for name in self._record]
+        for k, count in enumerate(arrays["finished_count"]):
+            rows = zip(arrays["finished"][k, :count], *(x[k] for x in recorded), strict=False)
+            self._finished[k] = [
+                (float(total), int(length), *map(float, more)) for (total, length), *more in rows
+            ]
         per_lane = {
             name: _rows(arrays[name]) for name in ("episode", "length", "return", "actions")
         }
@@ -257,6 +271,9 @@ class SeedVecEnv:
         self._episode[lane] += 1
         try:
             obs, _ = self._envs[lane].reset(seed=self._seed_of(lane))
+            if np.shape(obs) != self.obs_space.shape:  # numpy would stretch some of them to it
+                has, wanted = np.shape(obs), self.obs_space.shape
+                raise ValueError(f"the first observation has shape {has}, its space {wanted}")
             if not _finite(obs):
                 raise FloatingPointError("the environment's first observation is not finite")
         except Exception as error:
@@ -276,19 +293,17 @@ class SeedVecEnv:
             self._drawn[lane] = (block, stream.integers(2**31, size=_BLOCK))
         return int(self._drawn[lane][1][offset])
 
-    def _finish(
-        self, ended: list[tuple[int, bool]], terminated: np.ndarray, truncated: np.ndarray
-    ) -> None:
+    def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
         """Account for the episodes that ended, and mark how in ``[K, N]``; termination wins."""
-        for lane, by_termination in ended:
+        for lane, by_termination, recorded in ended:
             k, n = divmod(lane, self.lanes)
             if k not in self.failed:
                 (terminated if by_termination else truncated)[k, n] = True
-                outcome = (float(self._return[lane]), int(self._length[lane]))
+                outcome = (float(self._return[lane]), int(self._length[lane]), *recorded)
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
         if self.mode == "each" and not self.failed:  # who is live does not change
-            self._due = [lane for lane, _ in ended]
+            self._due = [lane for lane, *_ in ended]
         else:
             self._refresh()
 

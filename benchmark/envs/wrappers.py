@@ -92,6 +92,16 @@ class Encode(gymnasium.ObservationWrapper):
         return self._encode(observation)
 
 
+def encoded_space(env: gymnasium.Env) -> spaces.Space:
+    """Return the space of the observations that ``Encode`` encodes, or of the whole without it."""
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, Encode):
+            return layer.env.observation_space
+        layer = layer.env
+    return env.observation_space
+
+
 class Stack(gymnasium.ObservationWrapper):
     """Join the last ``n`` observations along their first axis, oldest first."""
 

@@ -28,13 +28,14 @@ from omegaconf.errors import (
 
 from prism.algos.core.settings import check, setting
 
-from ..envs.config import EnvConfig
+from ..envs import outside
+from ..envs.config import EnvConfig, EnvWrappers
 from ..envs.config import validate as validate_env
 from ..store import trackers
 from ..store.agents import agent_class, agent_name, registered
 from ..store.job import Retry
 from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import clean, is_reference, notice
 from .executors import executors, options_class
 from .places import CONF, config_folders, own_folders, packages
@@ -83,12 +84,6 @@ class Root:
         None, "a study's folder: run what its plan holds, whatever planned it"
     )
     dry_run: bool = setting(False, "print the plan and stop")
-
-
-def one_line(error: Exception) -> str:
-    """Return the first line of an error's message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 class SearchPath(SearchPathPlugin):
@@ -159,13 +154,22 @@ def one_line_errors() -> Iterator[None]:
         if wrong:
             file, key, schema = wrong.groups()
             raise unknown(f"{file}.yaml", key, _fields(schema)) from None
-        raise ConfigError(one_line(error.__cause__ or error)) from None  # type: ignore[arg-type]
+        if value := _WRONG_VALUE.search(str(error)):
+            file, reason, key = value.groups()
+            if f"of {EnvWrappers.__name__}." in reason:
+                key, reason = (
+                    "env.wrappers",
+                    "a list; those of other packages go into its key extra",
+                )
+            raise ConfigError(": ".join(filter(None, (f"{file}.yaml", key, reason)))) from None
+        raise ConfigError(one_line(error.__cause__ or error)) from None
 
 
 # how Hydra tells of a key in a file that its schema does not have
 _WRONG_KEY = re.compile(
     r"^In '(\S+)': ConfigKeyError.*\n.*\n\s*full_key: (?:\w+\.)?(\S+)\n.*=(\w+)"
 )
+_WRONG_VALUE = re.compile(r"^In '(\S+)': \w+ raised while .*\n(.+)(?:\n\s*full_key: ?(\S*))?")
 
 
 def _fields(schema: str) -> Iterable[str]:
@@ -339,11 +343,18 @@ def update(config: DictConfig, key: str, value: Any) -> None:
     except (ConfigKeyError, AttributeError):
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
+        holds: Any = None
+        with suppress(OmegaConfBaseException):  # a reference that leads nowhere
+            holds = OmegaConf.select(config, key)
+        if OmegaConf.is_dict(holds):
+            raise ConfigError(f"{key} takes a mapping of {', '.join(holds)}, got {value}") from None
+        if OmegaConf.is_list(holds):
+            raise ConfigError(f"{key} takes a list, as in {key}=[a,b], got {value}") from None
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
-        if "ListConfig" in str(error):
-            raise ConfigError(f"{key} takes a list: {key}=[{value}]") from None
         raise ConfigError(f"{key}: {one_line(error)}") from None
+    except TypeError:  # a word where a list has numbers
+        raise unknown_key(key, config) from None
 
 
 def build(config: DictConfig, key: str) -> Any:
@@ -375,6 +386,8 @@ def resolved(config: DictConfig) -> RunSpec:
             plain[key] = _storable(plain[key], raw, key)
     check_device(plain["device"])
     plain["algo"]["agent"] = agent_name(plain["algo"]["agent"])
+    wrappers = plain["env"]["wrappers"]
+    wrappers["extra"] = outside.stored(wrappers["extra"])
     spec = RunSpec.parse({key: plain[key] for key in JOB_KEYS})
     validate_env(spec.env)
     trackers.check(spec.tracking.active)

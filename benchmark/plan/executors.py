@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from ..store.job import Job
-from ..store.registry import registered
 from ..util.errors import ConfigError, unknown
+from ..util.registry import find, registered
 
 
 @dataclass
@@ -129,9 +129,5 @@ def options_class(name: str) -> type[Options]:
     """
     if name not in executors():
         raise unknown("hydra/launcher", name, executors())
-    module, _, attribute = executors()[name].partition(":")
-    try:
-        options: type[Options] = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"hydra/launcher={name} cannot be imported: {error}") from None
+    options: type[Options] = find("hydra/launcher", name, executors())
     return options

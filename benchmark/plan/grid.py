@@ -50,7 +50,7 @@ from ..store import identity, ledger, records, schema, trackers
 from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from . import config as cfg
 from . import variants
 from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat, listed, seeds
@@ -60,7 +60,7 @@ _ONCE = (
     *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid", "resume"),
     *("seeds_per_job", "on_failure", "zip", "exclude"),
 )
-_NOT_LABELLED = ("algo", "env", "env.id", "env.ends", "seed", "components")
+_NOT_LABELLED = ("algo", "env", "env.id", "env.ends", "env.record", "seed", "components")
 
 
 @dataclass
@@ -193,7 +193,7 @@ def _read(word: str) -> Override:
     try:
         return parser.parse_overrides([word])[0]
     except HydraException as error:
-        raise ConfigError(f"cannot read {word!r}: {cfg.one_line(error)}") from None
+        raise ConfigError(f"cannot read {word!r}: {one_line(error)}") from None
 
 
 def _values(override: Override) -> list[Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from prism.algos.core.agent import Agent
 
+from ..util import registry
 from ..util.errors import ConfigError
-from . import registry
 
 # Our own; an installed package adds its own by the entry-point group "prism.agents".
 _OURS = {

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..envs import outside
 from ..envs.config import EnvConfig
 from ..envs.simulators import simulators
 from ..util.secrets import followed
@@ -14,9 +15,10 @@ from ..util.versions import version
 from .agents import agent_name
 from .spec import EvaluationConfig, RunSpec
 
-# Names, scores and the budget's source say nothing about what is computed.
+# Names, scores, the budget's source and what is recorded say nothing about what is computed.
 NOT_IDENTITY = {
     *("name", "label", "random_score", "reference_score", "score_source", "budget", "ends"),
+    "record",
 }
 
 
@@ -105,4 +107,6 @@ def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
         "gymnasium": version("gymnasium"),
     }
     facts |= {name: version(name) for name in simulators(env.id)}
+    if extra := outside.applied(spec.record["env"]["wrappers"].get("extra", ()), training=False):
+        facts["wrappers"] = extra
     return digest(followed(facts)), facts

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..envs import outside
 from ..util import atomic
 from ..util.secrets import clean_text
 from .agents import agent_path
@@ -21,12 +22,20 @@ _PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
 def code_hash(spec: RunSpec | None = None) -> str:
     """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
 
-    Where a run's agent or ``env.imports`` is of other packages, that of theirs stands behind it.
+    Where a run's agent, ``env.imports`` or a wrapper is of other packages, that of theirs stands
+    behind it.
     """
-    named = (agent_path(spec.algo.agent), spec.env.imports) if spec else ()
-    others = {re.split("[.:]", name)[0] for name in named if name} - {"prism"}
+    others = {re.split("[.:]", name)[0] for name in _named(spec) if name} - {"prism"}
     ours = _hash_of(*_PACKAGES)[:12]
     return f"{ours}-{_hash_of(*sorted(others))[:8]}" if others else ours
+
+
+def _named(spec: RunSpec | None) -> list[str]:
+    """Return the classes and modules that a run names."""
+    if spec is None:
+        return []
+    wrappers = outside.paths(spec.env.wrappers.extra)
+    return [agent_path(spec.algo.agent), spec.env.imports or "", *wrappers]
 
 
 @cache

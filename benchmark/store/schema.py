@@ -21,7 +21,8 @@ This module imports nothing of Prism. Layout::
                                   error.txt     why the run failed, if it did
 
 Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what
-was known at that step; a missing value is null or absent, never zero.
+was known at that step; a missing value is null or absent, never zero. A name in ``env.record`` adds
+``train/<name>``, ``eval/<name>`` and ``final/<name>``: means over the same episodes as the returns.
 """
 
 from typing import Any, TypedDict
@@ -128,7 +129,7 @@ class RunRecord(TypedDict):
     scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
     protocol: str  # hash of the evaluation side
     protocol_facts: dict[str, Any]  # what the hash covers
-    code: str  # hash of algos/ and benchmark/, then of the agent's and env.imports' own packages
+    code: str  # hash of algos/ and benchmark/, then of other packages that the config names
     git: str | None
     versions: dict[str, str]
     tuned: str | None  # name of the tuned file used

@@ -5,8 +5,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from ..util import registry
 from ..util.errors import ConfigError
-from . import registry
 
 # Our own; an installed package adds its own by the entry-point group "prism.trackers". Each needs
 # the package it is called after.

@@ -14,6 +14,7 @@ import torch
 
 from prism.algos.core.agent import Agent
 
+from ..envs import facts
 from ..envs.table import vector_env
 from ..store import checkpoint, records
 from ..store.schema import WEIGHTS, RunRecord
@@ -31,6 +32,7 @@ class EvaluationResult(NamedTuple):
     lengths: np.ndarray  # [K, E]
     predicted: np.ndarray  # [K] mean value the agent gave to the states it met; NaN if it has none
     realised: np.ndarray  # [K] mean discounted return that followed those states
+    facts: np.ndarray  # [K, F] means of what env.record names; NaN where no episode had it
 
 
 class Evaluator:
@@ -52,6 +54,7 @@ class Evaluator:
             reset="wait",
             purpose="eval",
         )
+        self._facts = len(spec.env.record)
 
     def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> EvaluationResult:
         """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
@@ -72,7 +75,8 @@ class Evaluator:
             live &= step.valid & ~ended
             obs = step.next_obs
         last = agent.act(torch.from_numpy(obs).to(self._device), explore=False)[1].get("value")
-        return EvaluationResult(returns, length, *track.means(last))
+        means = facts.means(self._env.drain(), self._facts)
+        return EvaluationResult(returns, length, *track.means(last), means)
 
     @property
     def failed(self) -> dict[int, str]:
@@ -121,15 +125,18 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
     """Evaluate a finished run's weights on new episodes.
 
     Returns:
-        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw.
+        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw, and the mean
+        of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
 
     Raises:
-        ConfigError: there is no run, or it has no weights.
+        ConfigError: there is no run, it has no weights, or the environment fails.
     """
     record, spec, agent = load_run(run_dir)
     evaluator = Evaluator(spec, 1, episodes, _CPU)
     result = evaluator(agent)
     evaluator.close()
+    if evaluator.failed:
+        raise ConfigError(f"run {run_dir.name}: its environment fails: {evaluator.failed[0]}")
     returns = result.returns[0]
     return {
         "run_id": record["run_id"],
@@ -139,6 +146,9 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
         "min": float(returns.min()),
         "max": float(returns.max()),
         "length": float(result.lengths[0].mean()),
+    } | {
+        f"eval/{name}": None if np.isnan(mean) else float(mean)
+        for name, mean in zip(spec.env.record, result.facts[0], strict=True)
     }
 
 

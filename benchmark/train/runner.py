@@ -15,6 +15,7 @@ import torch
 
 from prism.algos.core.agent import HasArrays, Step
 
+from ..envs import facts
 from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
@@ -230,10 +231,10 @@ class Training:
             return columns
         episodes = self.env.drain()
         nothing = (np.nan, np.nan)
-        means = [np.mean(done, axis=0) if done else nothing for done in episodes]
+        means = [np.mean(done, axis=0)[:2] if done else nothing for done in episodes]
         columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
-        return columns
+        return columns | self._facts("train", facts.means(episodes, len(self.spec.env.record)))
 
     def _evaluation_columns(self, prefix: str, result: EvaluationResult) -> Columns:
         for k, reason in self.evaluators[prefix].failed.items():
@@ -243,6 +244,7 @@ class Training:
             f"{prefix}/return": result.returns.mean(1),
             f"{prefix}/length": result.lengths.mean(1),
         }
+        columns |= self._facts(prefix, result.facts)
         if prefix == "eval":
             columns |= {
                 "value/predicted": result.predicted,
@@ -250,6 +252,11 @@ class Training:
                 "value/bias": result.predicted - result.realised,
             }
         return columns
+
+    def _facts(self, prefix: str, means: np.ndarray) -> Columns:
+        return {
+            f"{prefix}/{name}": x for name, x in zip(self.spec.env.record, means.T, strict=True)
+        }
 
     def _report_failed(self) -> None:
         for k, reason in self.env.failed.items():

@@ -8,6 +8,12 @@ class ConfigError(ValueError):
     """Bad input, found before the first step; the message is one line and names the key."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
     """Return the error for a name that does not exist.
 

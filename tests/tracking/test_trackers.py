@@ -207,7 +207,7 @@ def test_no_secret_is_given_to_a_tracker(mine, tmp_path, monkeypatch):
         ("[nowhere_at_all:X]", "tracking.sinks=nowhere_at_all:X cannot be imported: No module"),
         ("[prism_mine:Lame]", "tracking.sinks=prism_mine:Lame lacks finish; the whole contract is"),
         ("[mime]", "nearest: mine"),
-        ("mine", "tracking.sinks takes a list: tracking.sinks=[mine]"),
+        ("mine", "tracking.sinks takes a list, as in tracking.sinks=[a,b], got mine"),
     ],
 )
 def test_a_sink_that_is_none_is_named_before_anything_runs(mine, tmp_path, capsys, sinks, error):

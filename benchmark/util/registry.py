@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..util.errors import ConfigError, unknown
+from .errors import ConfigError, one_line, unknown
 
 
 def registered(group: str, ours: Mapping[str, str]) -> dict[str, str]:
@@ -44,6 +44,6 @@ def find(key: str, name: str, known: Mapping[str, str]) -> Any:
         raise ConfigError(f"{key}={name}: say a registered name, or module:Class")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a module does as it is imported
         where = name if name == path else f"{name} ({path})"
-        raise ConfigError(f"{key}={where} cannot be imported: {error}") from None
+        raise ConfigError(f"{key}={where} cannot be imported: {one_line(error)}") from None
