@@ -37,6 +37,7 @@ from ..store.job import Retry
 from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
 from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import clean, is_reference, notice
+from .aliases import ours
 from .executors import executors, options_class
 from .places import CONF, config_folders, own_folders, packages
 
@@ -153,7 +154,11 @@ def one_line_errors() -> Iterator[None]:
         wrong = _WRONG_KEY.search(str(error))
         if wrong:
             file, key, schema = wrong.groups()
-            raise unknown(f"{file}.yaml", key, _fields(schema)) from None
+            names = list(_fields(schema))
+            if called := ours(key, names):
+                reason = f"unknown {key!r}; here it is called {' or '.join(called)}"
+                raise ConfigError(f"{file}.yaml: {reason}") from None
+            raise unknown(f"{file}.yaml", key, names) from None
         if value := _WRONG_VALUE.search(str(error)):
             file, reason, key = value.groups()
             if f"of {EnvWrappers.__name__}." in reason:
@@ -298,8 +303,13 @@ def _flat(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def unknown_key(key: str, config: DictConfig) -> ConfigError:
-    """Return the one-line error for a key that ``config`` does not have; names the nearest."""
+    """Return the one-line error for a key that ``config`` does not have.
+
+    It says what the key is called here, if it is known from elsewhere, or else what is nearest.
+    """
     names = list(_flat(config))
+    if called := ours(key, names):
+        return ConfigError(f"{key}: no such key; here it is called {' or '.join(called)}")
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
     near = near or difflib.get_close_matches(key, Root.__dataclass_fields__, n=3, cutoff=0.5)
     last = key.rpartition(".")[2]
@@ -321,8 +331,13 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
 
 def check_key(key: str, config: DictConfig) -> None:
     """Raise ConfigError unless a dotted key begins with one of Root's: a composed one is open."""
-    if key.partition(".")[0] not in Root.__dataclass_fields__:
+    if not is_key(key):
         raise unknown_key(key, config)
+
+
+def is_key(key: str) -> bool:
+    """Say whether a dotted key begins with one of Root's."""
+    return key.partition(".")[0] in Root.__dataclass_fields__
 
 
 def check_agent(config: DictConfig) -> None:

@@ -161,12 +161,22 @@ def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
     for key, values in given.items():
         if key in _GROUPS:
             continue
-        cfg.check_key(key, root)
+        if not cfg.is_key(key):
+            raise cfg.unknown_key(key, _example(root, given, choices))
         if _once(key):
             cfg.assign(root, key, values[0])
     told = {key: root[key] for key in ("stale", "seeds_per_job")}
     cfg.hold({**told, "retry": cfg.to_dict(root.retry)})
     return root
+
+
+def _example(root: DictConfig, given: Axes, choices: tuple[str, ...]) -> DictConfig:
+    """Return a config with the first algorithm and environment of a command, to name keys from."""
+    groups = [group for group in ("algo", "env") if flat(given.get(group, []))]
+    try:
+        return cfg.composed(*(f"{group}={flat(given[group])[0]}" for group in groups), *choices)
+    except ConfigError:
+        return root
 
 
 def _once(key: str) -> bool:

@@ -55,6 +55,11 @@ BAD = [
     ([*RUN, "tuned=nope"], ["tuned", "nope"]),
     ([*RUN, "components=-doubel"], ["components", "-doubel", "nearest: -double"]),
     ([*RUN, "components=leave_on_out"], ["components", "nearest: leave_one_out"]),
+    (
+        [*RUN, "algo.learning_rate=1"],
+        ["error: algo.learning_rate: no such key; here it is called algo.lr"],
+    ),
+    ([*RUN, "num_envs=4"], ["error: num_envs: no such key; here it is called algo.lanes"]),
     ([*RUN, "bugdet=5"], ["bugdet", "nearest: budget"]),
     ([*RUN, "evaluation.episode=5"], ["evaluation.episode", "nearest: evaluation.episodes"]),
     ([*RUN, "evaluation.episodes=0"], ["evaluation.episodes must be at least 1, got 0"]),
@@ -365,6 +370,10 @@ def test_commands_that_take_a_sweep_have_help_too(command, capsys):
     ("file", "schema", "line", "why"),
     [
         ("algo/mine", "dqn", "lrr: 0.1", "algo/mine.yaml: unknown 'lrr'; nearest: lr"),
+        (
+            *("algo/mine", "dqn", "learning_rate: 0.1"),
+            "algo/mine.yaml: unknown 'learning_rate'; here it is called lr",
+        ),
         ("env/mine", "env", "horizn: 3", "env/mine.yaml: unknown 'horizn'; nearest: horizon"),
         ("algo/mine", "mine", "", "schema: unknown 'mine'"),
         ("algo/mine", "mine", "", "entry-point group prism.agents"),
