@@ -52,7 +52,8 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     """
     wrappers = config.wrappers
     build = partial(_build, registered(config), config, training)
-    fresh = config.fresh if config.fresh is not None else outside.applied(wrappers.extra, training)
+    extra = outside.applied(wrappers.extra, training)
+    fresh = bool(extra) if config.fresh is None else config.fresh
     env = _adapt_actions(Fresh(build) if fresh else build())
     if not _is_plain(env.observation_space):
         env = Encode(env)

@@ -1,6 +1,7 @@
 """Wrappers of other packages, and what an episode tells beyond return and length."""
 
 import importlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from prism.benchmark.envs.make import make_env, make_spec
 from prism.benchmark.envs.table import TableVecEnv, vector_env
 from prism.benchmark.envs.vector import SeedVecEnv
 from prism.benchmark.plan.grid import sweep
-from prism.benchmark.store import identity, provenance, schema
+from prism.benchmark.store import identity, provenance, records, schema
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.train.evaluate import evaluate_run
@@ -182,6 +183,15 @@ def test_a_list_of_wrappers_in_a_file_is_one_line(tmp_path, monkeypatch) -> None
     (tmp_path / "env" / "mine.yaml").write_text(f"{text}  - class: {DRAIN}\n")
     monkeypatch.setenv("PRISM_CONF", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.wrappers: a list; .*key extra$"):
+        sweep(("algo=dqn", "env=mine"))
+
+
+def test_a_value_of_a_wrong_type_in_a_file_is_one_line(tmp_path, monkeypatch) -> None:
+    (tmp_path / "env").mkdir()
+    text = "defaults: [/schema/env@_here_, _self_]\nname: mine\nid: CartPole-v1\nrecord: success\n"
+    (tmp_path / "env" / "mine.yaml").write_text(text)
+    monkeypatch.setenv("PRISM_CONF", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.record: Invalid value assigned"):
         sweep(("algo=dqn", "env=mine"))
 
 
@@ -401,6 +411,15 @@ def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
     assert result["mean"] == pytest.approx(last[schema.FINAL_RETURN])
     assert result["eval/success"] == last["final/success"]
     assert result["eval/luck"] == last.get("final/luck") and result["eval/nothing"] is None
+
+
+def test_evaluate_of_an_environment_that_fails_is_one_line(whole, tmp_path) -> None:
+    folder = Path(shutil.copytree(next(folders(whole())), tmp_path / "run"))
+    record = records.read_json(folder / "run.json")
+    record["config"]["env"]["kwargs"] = {"tells": "yes"}
+    records.write_json(folder / "run.json", record)
+    with pytest.raises(ConfigError, match=r"^run run: its environment fails: .*env\.record: info"):
+        evaluate_run(folder, 10)
 
 
 def test_a_fact_that_is_no_number_ends_the_run_in_one_line(tmp_path) -> None:
