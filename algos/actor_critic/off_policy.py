@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, State, Step
 from ..core.checks import check_cadence, check_layers, one_of, within
 from ..core.noise import Warmup
-from ..core.replay import Batch, Ring
+from ..core.replay import Batch, ReplayBuffer
 from ..core.samplers import Latest, Uniform
 from ..core.squashed import UnitBox
 from ..formulas import td
@@ -112,7 +112,7 @@ class Experience:
         assert isinstance(spec.action_space, spaces.Box)
         self.config = config
         self.box = UnitBox(spec.action_space, device)
-        self.ring = Ring(
+        self.ring = ReplayBuffer(
             len(seeds),
             config.lanes,
             spec.obs_space,

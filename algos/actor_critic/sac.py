@@ -22,7 +22,7 @@ from ..core.checks import one_of, within
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.replay import Batch
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.squashed import squash, squashed_gaussian
 from ..formulas import continuous, td
 from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
@@ -118,7 +118,7 @@ class Temperature:
         self.optimizer.load(state["optimizer"])
 
 
-class Streams(dict[str, Draws]):
+class Streams(dict[str, RandomStream]):
     """Random streams by their purpose, as one part of a state."""
 
     def state(self) -> State:
@@ -147,7 +147,7 @@ class SAC(OffPolicy):
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
         self.draws = Streams(
             {
-                purpose: Draws(seeds, purpose, shape, "normal", device)
+                purpose: RandomStream(seeds, purpose, shape, "normal", device)
                 for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
             }
         )

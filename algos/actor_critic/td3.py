@@ -24,7 +24,7 @@ from ..core import noise
 from ..core.agent import Component, Spec, State, Step
 from ..core.checks import one_of, within
 from ..core.replay import Batch
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.squashed import squash
 from ..formulas import continuous, td
 from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
@@ -107,7 +107,7 @@ class TD3(OffPolicy):
         super().__init__(config, spec, seeds, device, outputs=1, slow_actor=True)
         n_act = self.experience.box.width
         self.noise = _noise(config, seeds, (config.lanes, n_act), device)
-        self.target_draws = Draws(
+        self.target_draws = RandomStream(
             seeds, "noise/target", (config.rows, n_act), "normal", device=device
         )
         self.parts |= {"noise": self.noise, "target_draws": self.target_draws}
@@ -167,7 +167,7 @@ def _noise(
     config: TD3Config, seeds: Sequence[int], grid: tuple[int, int], device: torch.device
 ) -> noise.Noise:
     if config.noise == "none":
-        return noise.Silence()
+        return noise.NoNoise()
     if config.noise == "gaussian":
         return noise.Gaussian(seeds, grid, config.noise_std, device)
     scale = config.noise_std, config.noise_theta, config.noise_dt

@@ -17,7 +17,7 @@ from ..core.agent import Spec, State
 from ..core.distributions import inverse_cdf
 from ..core.nets import InitStream, Linear
 from ..core.optim import FlatParams, SeedOptimizer
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex
 from . import streams
@@ -58,7 +58,7 @@ class Sampler:
         self.outputs = int(space.n) if isinstance(space, spaces.Discrete) else spaces.flatdim(space)
         shape = (n, 1) if self.discrete else (n, self.outputs)
         kind = "uniform" if self.discrete else "normal"
-        self.draws = Draws(seeds, "act", shape, kind, device)
+        self.draws = RandomStream(seeds, "act", shape, kind, device)
         self.noise = Schedule("linear", config.noise_start, config.noise_end, 1_000_000)
         self.noise_fraction = max(config.noise_fraction, 1e-6)
         if isinstance(space, spaces.Box):

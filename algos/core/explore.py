@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .distributions import inverse_cdf
-from .rng import Draws
+from .rng import RandomStream
 
 KINDS = ("epsilon_greedy", "boltzmann", "greedy")
 
@@ -33,8 +33,8 @@ class EpsilonGreedy:
             chosen: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
             return chosen
 
-        self._coin = Draws(seeds, "act/coin", (lanes,))
-        self._random = Draws(seeds, "act/random", (lanes,), transform=action)
+        self._coin = RandomStream(seeds, "act/coin", (lanes,))
+        self._random = RandomStream(seeds, "act/random", (lanes,), transform=action)
 
     def __call__(self, values: Callable[[], Tensor], epsilon: float) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
@@ -43,7 +43,7 @@ class EpsilonGreedy:
             action = np.where(explores, action, values().numpy(force=True).argmax(-1))
         return torch.from_numpy(action)
 
-    def streams(self) -> dict[str, Draws]:
+    def streams(self) -> dict[str, RandomStream]:
         """Return the random streams, which belong to the agent's state."""
         return {draws.purpose: draws for draws in (self._coin, self._random)}
 
@@ -56,14 +56,14 @@ class Boltzmann:
     """
 
     def __init__(self, seeds: Sequence[int], lanes: int) -> None:
-        self._draws = Draws(seeds, "act/softmax", (lanes, 1))
+        self._draws = RandomStream(seeds, "act/softmax", (lanes, 1))
 
     def __call__(self, values: Callable[[], Tensor], temperature: float) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``, temperature > 0."""
         p = (values() / temperature).softmax(-1)
         return inverse_cdf(p, self._draws().to(p.device))
 
-    def streams(self) -> dict[str, Draws]:
+    def streams(self) -> dict[str, RandomStream]:
         """Return the random stream, which belongs to the agent's state."""
         return {self._draws.purpose: self._draws}
 
@@ -75,7 +75,7 @@ class Greedy:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
         return greedy(values())
 
-    def streams(self) -> dict[str, Draws]:
+    def streams(self) -> dict[str, RandomStream]:
         """Return nothing: there is nothing random here."""
         return {}
 

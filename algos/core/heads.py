@@ -7,7 +7,7 @@ from itertools import count
 from torch import Tensor, nn
 
 from .nets import BatchNorm, Dropout, InitStream, LayerNorm, Linear, NoisyLinear
-from .rng import Draws, Member
+from .rng import Member, RandomStream
 from .torso import Torso, innermost, through
 
 
@@ -119,7 +119,7 @@ class QNetwork(nn.Module):
         if self._modal:
             self.train(learning)
 
-    def streams(self) -> dict[str, Draws]:
+    def streams(self) -> dict[str, RandomStream]:
         """Return the random streams of noise and dropout, which belong to the agent's state."""
         layers: list[NoisyLinear | Dropout] = [*self._noisy, *self._dropouts]
         return {layer.draws.purpose: layer.draws for layer in layers}

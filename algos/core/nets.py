@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .rng import Draws, Member, generator
+from .rng import Member, RandomStream, generator
 
 _FEW = 8  # rows up to which two thin products are cheaper than one set of noisy weights
 
@@ -157,7 +157,9 @@ class NoisyLinear(Linear):
         self._sigma = self.weight_sigma, self.bias_sigma
         self._n_in = self.weight.shape[2]
         widths = self._n_in + self.weight.shape[1]
-        self.draws = Draws(seeds, purpose, (1, widths), "normal", self.weight.device, _signed_root)
+        self.draws = RandomStream(
+            seeds, purpose, (1, widths), "normal", self.weight.device, _signed_root
+        )
         self.mean = False
         self.noise = torch.zeros(len(seeds), 1, widths)
 
@@ -258,7 +260,7 @@ class Dropout(nn.Module):
     ) -> None:
         super().__init__()
         self.p = p
-        self.draws = Draws(seeds, purpose, shape)
+        self.draws = RandomStream(seeds, purpose, shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""

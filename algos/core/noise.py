@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .agent import State
-from .rng import Draws
+from .rng import RandomStream
 
 KINDS = ("gaussian", "ornstein_uhlenbeck", "none")
 
@@ -32,7 +32,7 @@ class Noise(Protocol):
         """Continue from what ``state`` returned."""
 
 
-class Silence:
+class NoNoise:
     """No noise."""
 
     def __call__(self, action: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Gaussian:
         self, seeds: Sequence[int], shape: tuple[int, int], std: float, device: torch.device
     ) -> None:
         self.std = std
-        self.draws = Draws(seeds, "act/noise", shape, "normal", device)
+        self.draws = RandomStream(seeds, "act/noise", shape, "normal", device)
 
     def __call__(self, action: Tensor) -> Tensor:
         """Return the action with the next noise."""
@@ -100,7 +100,7 @@ class OrnsteinUhlenbeck:
         device: torch.device,
     ) -> None:
         self._keep, self._kick = 1 - theta * dt, std * math.sqrt(dt)
-        self.draws = Draws(seeds, "act/noise", shape, "normal", device)
+        self.draws = RandomStream(seeds, "act/noise", shape, "normal", device)
         self.x = torch.zeros(len(seeds), *shape, device=device)
 
     def __call__(self, action: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class Warmup:
         self, seeds: Sequence[int], shape: tuple[int, int], steps: int, device: torch.device
     ) -> None:
         self.steps = steps
-        self.draws = Draws(seeds, "act/warmup", shape, device=device)
+        self.draws = RandomStream(seeds, "act/warmup", shape, device=device)
 
     def __call__(self, step: int) -> Tensor | None:
         """Return actions ``[K, N, A]`` for environment step ``step``, None once it is over."""

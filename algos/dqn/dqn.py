@@ -25,8 +25,8 @@ from ..core.agent import Component, Spec, State, Step, group_members, ungroup_me
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.optim import FlatParams, SeedOptimizer
-from ..core.replay import Batch, Ring
-from ..core.rng import Draws
+from ..core.replay import Batch, ReplayBuffer
+from ..core.rng import RandomStream
 from ..core.samplers import Latest, Prioritized, Sampler, Uniform
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
@@ -65,7 +65,7 @@ class DQN:
         )
         self.target_params = FlatParams(self.target.parameters())
         self._sync_target(1.0)
-        self.ring = Ring(
+        self.ring = ReplayBuffer(
             len(seeds),
             config.lanes,
             spec.obs_space,
@@ -80,7 +80,7 @@ class DQN:
         self.exploration = Schedule(e.schedule, e.start, e.end, int(e.fraction * spec.budget))
         self.beta = Schedule("linear", config.beta_start, config.beta_end, spec.budget)
         self.explore = _behaviour(config, seeds, self.actions)
-        self.coin_draws = Draws(seeds, "coin", (), device=device)
+        self.coin_draws = RandomStream(seeds, "coin", (), device=device)
         self.ticks = 0  # observed
         self.train_ticks = max(1, config.train_every // config.lanes)
         self._loss_of = torch.compile(self._loss) if config.compile else self._loss
@@ -195,7 +195,7 @@ class DQN:
         for ours, theirs in zip(self.target.running(), self.online.running(), strict=True):
             ours.lerp_(theirs, share)
 
-    def _streams(self) -> dict[str, Draws]:
+    def _streams(self) -> dict[str, RandomStream]:
         nets = self.online.streams() | self.target.streams()
         return nets | self.explore.streams() | {"coin": self.coin_draws}
 
@@ -271,7 +271,7 @@ def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behavio
     return EpsilonGreedy(seeds, config.lanes, actions)
 
 
-def _sampler(config: DQNConfig, ring: Ring, seeds: Sequence[int]) -> Sampler:
+def _sampler(config: DQNConfig, ring: ReplayBuffer, seeds: Sequence[int]) -> Sampler:
     if not config.replay:
         return Latest(ring, seeds)
     if config.prioritized:

@@ -11,7 +11,7 @@ from ..core.distributions import Distribution, action_head
 from ..core.normalize import ObservationNormalizer, RewardScaler
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.policy_value import PolicyShape, PolicyValue
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
@@ -66,7 +66,7 @@ class Body:
         kind = "linear" if config.anneal else "constant"
         self.lr = Schedule(kind, config.lr, 0.0, spec.budget)
         width, noise = self.head.noise
-        self.noise = Draws(seeds, "act", (config.lanes, width), noise, device)
+        self.noise = RandomStream(seeds, "act", (config.lanes, width), noise, device)
         shape = spec.obs_space.shape
         self.obs_norm = (
             ObservationNormalizer(len(seeds), shape, device) if config.normalize_obs else None

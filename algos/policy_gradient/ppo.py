@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, State
 from ..core.checks import one_of, within
 from ..core.distributions import Distribution
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
 from ..core.schedules import Schedule
 from ..formulas import advantages, policy, td
@@ -168,7 +168,7 @@ class PPO(PolicyGradientAgent):
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, config.rollout)
-        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.penalty = torch.full((self.k,), config.kl_coef, device=device)
         end = 0.0 if config.anneal_clip else config.clip
         self.clip = Schedule("linear", config.clip, end, spec.budget)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..core.agent import Component, Spec, State
 from ..core.checks import within
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
 from ..formulas import advantages, policy, td
 from .agent import PolicyGradientAgent
@@ -103,7 +103,7 @@ class TRPO(PolicyGradientAgent):
         self, config: TRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, config.rollout)
-        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.critics = torch.tensor([False, True] * self.k, device=device)
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
@@ -56,8 +56,10 @@ class Tabular:
         self.rule = build_rule(config, self.seeds, self.base, self._target)
         shown = self.model is not None and self.model.observation is None  # states, one by one
         self.oracle = Oracle(self.model if shown else None, config.gamma, config.predict)
-        self._act, self._next = (Draws(seeds, name, (config.lanes,)) for name in ("act", "next"))
-        self._looks: dict[int, Draws] = {}  # of evaluations, by their number of lanes
+        self._act, self._next = (
+            RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")
+        )
+        self._looks: dict[int, RandomStream] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
         self._planned, self._chance = np.zeros(shape, np.int64), np.ones(shape)
         self._follow = np.zeros(shape, bool)  # whether the planned action is the next one
@@ -119,7 +121,7 @@ class Tabular:
         if self.config.predict:
             lanes = s.shape[1]
             if lanes not in self._looks:
-                self._looks[lanes] = Draws(self.seeds, f"look/{lanes}", (lanes,))
+                self._looks[lanes] = RandomStream(self.seeds, f"look/{lanes}", (lanes,))
             action = policies.sample(self.base.take(s, 1), self._looks[lanes].host())
         value = torch.from_numpy(q.max(0)).to(self.device)
         return torch.from_numpy(action).to(self.device), {"value": value}
@@ -176,7 +178,7 @@ class Tabular:
         """Return the final values, and what a picture of them needs."""
         return {"q": self.q()} | picture(self.model, len(self.seeds))
 
-    def _streams(self) -> dict[str, Draws]:
+    def _streams(self) -> dict[str, RandomStream]:
         looks = {f"look/{lanes}": draws for lanes, draws in self._looks.items()}
         return {"act": self._act, "next": self._next, **looks}
 
@@ -201,7 +203,7 @@ class Tabular:
         for name, position in state["streams"].items():
             if name.startswith("look/"):
                 lanes = int(name.removeprefix("look/"))
-                self._looks[lanes] = Draws(self.seeds, name, (lanes,))
+                self._looks[lanes] = RandomStream(self.seeds, name, (lanes,))
             self._streams()[name].load(position)
         restore(state, planned=self._planned, chance=self._chance, follow=self._follow)
         self.ticks = state["ticks"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray as Array
 
 from ..core.agent import State
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from .one_step import QLearning
 from .policies import sample, total
 from .rule import Transition, restore, saved
@@ -41,7 +41,7 @@ class Dyna(QLearning):
         super().__init__(values, gamma)
         self.steps, self.bonus = steps, bonus
         k, states, actions = shape = values.q.shape
-        self.draws = Draws(seeds, "plan", (lanes, steps, 2))
+        self.draws = RandomStream(seeds, "plan", (lanes, steps, 2))
         self._reward, self._over = np.zeros(shape), np.zeros(shape, bool)
         self._next = np.tile(np.arange(states)[None, :, None], (k, 1, actions))
         self._taken, self._last = np.zeros(shape), np.zeros(shape)  # whether, and when last

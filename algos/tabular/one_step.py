@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray as Array
 
 from ..core.agent import State
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from .policies import expectation
 from .rule import Policy, Transition
 from .values import Table
@@ -107,7 +107,7 @@ class DoubleQ(QLearning):
     ) -> None:
         super().__init__(values, gamma)
         self.other = other
-        self.coin = Draws(seeds, "coin", (lanes,))
+        self.coin = RandomStream(seeds, "coin", (lanes,))
         self._flips = np.zeros((len(seeds), lanes), np.float32)
 
     def learn(self, t: Transition) -> Array:

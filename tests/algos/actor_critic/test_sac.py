@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prism.algos.actor_critic.sac import SAC
-from prism.algos.core.rng import Draws
+from prism.algos.core.rng import RandomStream
 from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import agent, drive, flat64, forward64, grown, in_float64, tiny
@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     learner, _ = grown(tiny("sac", alpha_lr=0.05, **VARIANTS[name]))
     batch, count = learner.experience.sample(), learner.config.critics
-    noise = Draws(SEEDS, "test", (8, 2), "normal")()
+    noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.draws = dict.fromkeys(learner.draws, lambda: noise)
     alpha = learner.temperature().detach()
     assert (len(alpha.unique()) == 3) == (name not in ("fixed temperature", "no entropy"))
@@ -93,7 +93,7 @@ def test_the_temperature_takes_adams_steps_on_its_logarithm() -> None:
     learner = agent(tiny("sac", alpha=0.5, alpha_lr=0.02, target_entropy=-1.5))
     theirs = [torch.tensor(math.log(0.5)).double().requires_grad_() for _ in SEEDS]
     adams = [torch.optim.Adam([x], 0.02) for x in theirs]
-    draws = Draws(SEEDS, "test", (8,), "normal")
+    draws = RandomStream(SEEDS, "test", (8,), "normal")
     for _ in range(20):
         log_prob = draws() + torch.tensor([[5.0], [-5.0], [1.0]])
         learner.temperature.learn(log_prob)

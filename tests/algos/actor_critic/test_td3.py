@@ -10,8 +10,8 @@ from torch import Tensor
 
 from prism.algos.actor_critic.td3 import TD3
 from prism.algos.core.agent import Spec, Step
-from prism.algos.core.noise import Gaussian, OrnsteinUhlenbeck, Silence
-from prism.algos.core.rng import Draws
+from prism.algos.core.noise import Gaussian, NoNoise, OrnsteinUhlenbeck
+from prism.algos.core.rng import RandomStream
 from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import (
@@ -63,7 +63,7 @@ def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     base, given = VARIANTS[name]
     learner, _ = grown(tiny(base, **given))
     batch, count = learner.experience.sample(), learner.config.critics
-    noise = Draws(SEEDS, "test", (8, 2), "normal")()
+    noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.target_draws = lambda: noise
     y = learner._target(batch)
     q = learner.critics.values(batch.obs, batch.action)
@@ -174,7 +174,7 @@ def test_warm_up_is_uniform_over_the_environments_box(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "cls"),
-    [("gaussian", Gaussian), ("ornstein_uhlenbeck", OrnsteinUhlenbeck), ("none", Silence)],
+    [("gaussian", Gaussian), ("ornstein_uhlenbeck", OrnsteinUhlenbeck), ("none", NoNoise)],
 )
 def test_the_kind_of_noise_is_the_one_that_acts(kind: str, cls: type) -> None:
     learner = agent(tiny("td3", noise=kind, noise_std=0.3, warmup=0, learning_starts=10_000))

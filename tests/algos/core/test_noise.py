@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from prism.algos.core.noise import Gaussian, Noise, OrnsteinUhlenbeck, Silence, Warmup
+from prism.algos.core.noise import Gaussian, Noise, NoNoise, OrnsteinUhlenbeck, Warmup
 from tests.helpers import CPU, copied
 
 SEEDS, GRID = (3, 11, 42), (2, 2)
@@ -17,7 +17,7 @@ ORIGIN = torch.zeros(3, *GRID)
 KINDS: dict[str, Callable[[tuple[int, ...]], Noise]] = {
     "gaussian": lambda seeds: Gaussian(seeds, GRID, 0.1, CPU),
     "ornstein_uhlenbeck": lambda seeds: OrnsteinUhlenbeck(seeds, GRID, 0.2, 0.5, 0.1, CPU),
-    "none": lambda seeds: Silence(),
+    "none": lambda seeds: NoNoise(),
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from prism.algos.core.rng import Draws, generator
+from prism.algos.core.rng import RandomStream, generator
 from prism.algos.core.squashed import UnitBox, squash, squashed_gaussian
 
 BOX = spaces.Box(np.float32([-2.0, 0.0, -0.4]), np.float32([2.0, 1.0, 0.1]))
@@ -15,7 +15,7 @@ BOX = spaces.Box(np.float32([-2.0, 0.0, -0.4]), np.float32([2.0, 1.0, 0.1]))
 
 def parameters(k: int = 3, b: int = 40, a: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     names = ("mean", "log_std", "noise")
-    return tuple(Draws(range(k), n, (b, a), "normal")().clone() for n in names)  # type: ignore
+    return tuple(RandomStream(range(k), n, (b, a), "normal")().clone() for n in names)  # type: ignore
 
 
 def test_the_unit_box_maps_corners_to_corners_and_back() -> None:
