@@ -107,7 +107,7 @@ class World:
 def drive(learner: DQN, world: World, ticks: int) -> dict[str, list[Tensor]]:
     """Let an agent live for some ticks; return its actions, replay draws and metrics."""
     seen: dict[str, list[Tensor]] = {"action": [], "index": [], "weight": [], "loss": []}
-    sample = learner.sampler.sample
+    sample = learner.experience.sampler.sample
 
     def spy(beta: float) -> tuple[Tensor, Tensor]:
         index, weight = sample(beta)
@@ -115,7 +115,7 @@ def drive(learner: DQN, world: World, ticks: int) -> dict[str, list[Tensor]]:
         seen["weight"].append(weight.clone())
         return index, weight
 
-    learner.sampler.sample = spy  # type: ignore[method-assign]
+    learner.experience.sampler.sample = spy  # type: ignore[method-assign]
     for _ in range(ticks):
         action, memo = learner.act(world.obs)
         seen["action"].append(action.clone())
@@ -123,7 +123,7 @@ def drive(learner: DQN, world: World, ticks: int) -> dict[str, list[Tensor]]:
         metrics = learner.update()
         if metrics:
             seen["loss"].append(metrics["loss/value"].clone())
-    learner.sampler.sample = sample  # type: ignore[method-assign]
+    learner.experience.sampler.sample = sample  # type: ignore[method-assign]
     return seen
 
 

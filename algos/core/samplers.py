@@ -8,15 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .agent import State
 from .nets import per_seed
+from .parts import HasParts
 from .replay import ReplayBuffer
 from .rng import RandomStream
 
 _FAN = 16  # children per node: few levels, and one node is one cache line or two
 
 
-class Uniform:
+class Uniform(HasParts):
     """Every start alike (Lin 1992)."""
+
+    PARTS = ("draws",)
 
     def __init__(self, buffer: ReplayBuffer, seeds: Sequence[int], batch: int) -> None:
         self.buffer = buffer
@@ -32,16 +36,8 @@ class Uniform:
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Ignore priorities."""
 
-    def state(self) -> dict:
-        """Return the stream's position."""
-        return {"draws": self.draws.state()}
 
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
-        self.draws.load(state["draws"])
-
-
-class Latest:
+class Latest(HasParts):
     """Only the newest complete starts: learning without replay."""
 
     def __init__(self, buffer: ReplayBuffer, seeds: Sequence[int]) -> None:
@@ -54,13 +50,6 @@ class Latest:
 
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Ignore priorities."""
-
-    def state(self) -> dict:
-        """Return nothing: there is nothing to remember."""
-        return {}
-
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
 
 
 class SumTree:
@@ -113,8 +102,18 @@ class SumTree:
     def _pick(sums: Tensor, child: Tensor) -> Tensor:
         return sums.gather(-1, child.clamp(min=0).unsqueeze(-1)).squeeze(-1)
 
+    def state(self) -> State:
+        """Return the leaves, of which all else is made."""
+        return {"leaves": self.levels[0]}
 
-class Prioritized:
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        leaves = state["leaves"].to(self.levels[0].device)
+        every = torch.arange(leaves.shape[1], device=leaves.device).expand(len(leaves), -1)
+        self.set(every, leaves)
+
+
+class Prioritized(HasParts):
     """Proportional prioritised replay (Schaul et al. 2016, algorithm 1 and section 3.3).
 
     P(i) is proportional to priority_i^alpha, new starts get the largest priority so far, draws are
@@ -125,6 +124,8 @@ class Prioritized:
         alpha: 0 is uniform.
         eps: added to every priority, so that none is zero.
     """
+
+    PARTS = ("draws", "tree", "largest", "entered", "left")
 
     def __init__(
         self,
@@ -174,20 +175,6 @@ class Prioritized:
         raised = per_seed(lambda p: p.pow(self.alpha), priority.double() + self.eps)
         self.largest = torch.maximum(self.largest, raised.amax(1, keepdim=True))
         self.tree.set(index, raised)
-
-    def state(self) -> dict:
-        """Return the tree's leaves, the largest priority and the stream's position."""
-        counters = {"entered": self.entered, "left": self.left, "draws": self.draws.state()}
-        return {"leaves": self.tree.levels[0], "largest": self.largest} | counters
-
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
-        leaves = state["leaves"].to(self.largest.device)
-        every = torch.arange(leaves.shape[1], device=leaves.device).expand(len(leaves), -1)
-        self.tree.set(every, leaves)
-        self.largest = state["largest"].to(self.largest.device)
-        self.entered, self.left = state["entered"], state["left"]
-        self.draws.load(state["draws"])
 
 
 Sampler = Uniform | Latest | Prioritized

@@ -11,9 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
 from .one_step import QLearning
-from .rule import Transition, restore, saved
+from .rule import Transition
 from .values import Table
 
 
@@ -27,6 +26,7 @@ class Traces(QLearning):
     """
 
     chooses_next: ClassVar[bool] = True
+    PARTS = ("trace",)
 
     def __init__(
         self,
@@ -59,11 +59,3 @@ class Traces(QLearning):
             cut = cut | (taken < best) & t.valid
         trace[cut] = 0.0
         return error
-
-    def state(self) -> State:
-        """Return the traces."""
-        return saved(trace=self.trace)
-
-    def load(self, state: State) -> None:
-        """Continue them."""
-        restore(state, trace=self.trace)

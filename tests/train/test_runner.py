@@ -176,7 +176,7 @@ def test_a_diverging_seed_ends_alone(whole: Callable[[str], Job], tmp_path: Path
     work = job(tmp_path)
     training = Training(work)
     assert isinstance(training.agent, DQN)
-    training.agent.optimizer.params.data[1] = float("nan")
+    training.agent.learner.params[1] = float("nan")
     training.run(lambda: False)
     training.close()
     assert states(work) == [schema.FINISHED, schema.FAILED, schema.FINISHED]

@@ -97,6 +97,6 @@ def test_an_action_that_depends_on_the_observation_is_learned(name: str) -> None
 def test_a_learned_temperature_brings_the_entropy_to_its_goal() -> None:
     config = probe_config("sac", gamma=0.5, warmup=300, target_entropy=-0.5, alpha_lr=5e-3)
     learner = train(config, "Follow", 3000, T=10)
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     entropy = -learner._sample(batch.obs, "noise/policy")[1].mean(-1)
     assert entropy.detach().numpy() == pytest.approx(np.full(2, -0.5), abs=0.3)

@@ -33,7 +33,7 @@ def box(actions: int) -> spaces.Box:
 
 
 def quick(name: str, updates: int, **changes: Any) -> Any:
-    """Return a preset at its own size, with a ring that wraps."""
+    """Return a preset at its own size, with a buffer that wraps."""
     eager = {"learning_starts": 20, "warmup": 10, "buffer_size": max(40, updates // 2)}
     return preset(name, **(eager | changes))
 
@@ -46,7 +46,7 @@ def live(config: Any, seeds: tuple[int, ...], updates: int, actions: int = 2) ->
 
 def comparable(learner: Any, k: int) -> State:
     state = take_seed(learner.state(), k)
-    del state["experience"]["ring"]["truncated_obs"]  # its size follows the fullest seed
+    del state["experience"]["buffer"]["truncated_obs"]  # its size follows the fullest seed
     return state
 
 
@@ -91,8 +91,8 @@ def test_slice_of_options_over_a_thousand_updates(option: str) -> None:
 def test_any_two_seeds_differ(name: str) -> None:
     seeds = (0, 1, 2, 3)
     learner = agent(quick(name, 10, hidden=[16, 16], batch_size=32, warmup=4), seeds)
-    policy = learner.state()["policy"]
-    actor, critics = policy["actor"].clone(), policy["critics"].clone()
+    actor = learner.actor.weights.params.flatten(1).clone()
+    critics = learner.critics.weights.params.clone()
     world = World(VECTOR, (7,) * 4)  # the same for all: what differs is the agent's own
     seen = drive(learner, world, 30)
     actions, index = (torch.stack(seen[n], 1).flatten(1) for n in ("action", "index"))

@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     learner, _ = grown(tiny("sac", alpha_lr=0.05, **VARIANTS[name]))
-    batch, count = learner.experience.sample(), learner.config.critics
+    batch, count = learner.experience.sample()[0], learner.config.critics
     noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.draws = dict.fromkeys(learner.draws, lambda: noise)
     alpha = learner.temperature().detach()
@@ -73,15 +73,15 @@ def test_a_learning_step_descends_these_losses() -> None:
     learner, _ = grown(tiny("sac", alpha_lr=0.05))
     other = agent(tiny("sac", alpha_lr=0.05))
     other.load(copied(learner.state()))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     learner._learn(batch)
     alpha = other.temperature().detach()
     q = other.critics.values(batch.obs, batch.action)
-    other.critics.descend((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
+    other.critics.step((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
     loss, log_prob = other._policy_loss(batch.obs, alpha)
-    other.actor.descend(loss)
+    other.actor.step(loss)
     other.temperature.learn(log_prob.detach())
-    other.critics.follow(0.005)
+    other.critics.update_target(0.005)
     for ours, theirs in ((learner.critics, other.critics), (learner.actor, other.actor)):
         assert torch.equal(ours.params, theirs.params)
     assert torch.equal(learner.critics.target_params, other.critics.target_params)
@@ -127,7 +127,7 @@ def test_a_temperature_that_is_not_learned_stays(given: dict, alpha: float) -> N
 def test_the_policy_is_sampled_when_it_explores_and_its_mean_when_it_does_not() -> None:
     learner = agent(tiny("sac", warmup=0, learning_starts=10_000))
     obs = World(VECTOR, SEEDS).obs
-    box = learner.experience.box
+    box = learner.box
     acted = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
     mean, log_std = (x.detach() for x in learner._policy(obs))
     inside = torch.atanh(acted.clamp(-1 + 1e-6, 1 - 1e-6))
@@ -142,7 +142,7 @@ def test_log_std_is_cut_and_its_gradient_ends_there() -> None:
     obs = World(VECTOR, SEEDS, 8).obs
     log_std = learner._policy(obs)[1]
     assert log_std.min() >= -0.01 and log_std.max() <= 0.01
-    raw = learner.actor.net(obs)[..., 2:]
+    raw = learner.actor.online(obs)[..., 2:]
     learner.actor.optimizer.backward(log_std.where(raw.abs() > 0.01, 0).sum((1, 2)))
     assert not learner.actor.optimizer.grad.any()
 

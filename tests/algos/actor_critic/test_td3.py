@@ -62,7 +62,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     base, given = VARIANTS[name]
     learner, _ = grown(tiny(base, **given))
-    batch, count = learner.experience.sample(), learner.config.critics
+    batch, count = learner.experience.sample()[0], learner.config.critics
     noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.target_draws = lambda: noise
     y = learner._target(batch)
@@ -94,11 +94,11 @@ def test_a_learning_step_descends_these_losses() -> None:
     learner, _ = grown(tiny("td3", policy_every=1))
     other = agent(tiny("td3", policy_every=1))
     other.load(copied(learner.state()))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     learner._learn(batch)
     q = other.critics.values(batch.obs, batch.action)
-    other.critics.descend((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
-    other.actor.descend(other._policy_loss(batch.obs))
+    other.critics.step((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
+    other.actor.step(other._policy_loss(batch.obs))
     assert torch.equal(learner.critics.params, other.critics.params)
     assert torch.equal(learner.actor.params, other.actor.params)
 
@@ -129,8 +129,8 @@ def test_targets_begin_as_copies_and_are_none_where_they_are_switched_off() -> N
     assert torch.equal(learner.actor.target_params, learner.actor.params)
     assert torch.equal(learner.critics.target_params, learner.critics.params)
     learner, _ = grown(tiny("td3", target="none"))
-    assert learner.actor.target is learner.actor.net
-    assert learner.critics.target is learner.critics.net
+    assert learner.actor.target is learner.actor.online
+    assert learner.critics.target is learner.critics.online
     assert "target" not in learner.state()["critics"]
 
 
@@ -209,7 +209,7 @@ def test_memory_holds_actions_in_the_unit_box() -> None:
     rest = (zeros, zeros.bool(), zeros.bool(), ~zeros.bool())
     obs = World(VECTOR, SEEDS).obs
     learner.observe(Step(obs, obs, corners, *rest, {}))
-    stored = torch.from_numpy(learner.experience.ring.action[:, 0])
+    stored = torch.from_numpy(learner.experience.buffer.action[:, 0])
     torch.testing.assert_close(stored, torch.tensor([[[-1.0, 1]], [[0, 0]], [[1, -1]]]))
 
 
@@ -243,8 +243,8 @@ def test_replay_taken_out_learns_from_each_transition_once(name: str, lanes: int
     (off,) = (dict(c.off) for c in learner.COMPONENTS if c.name == "replay")
     cadence = {"lanes": lanes, "train_every": 6, "gradient_steps": 4}
     learner, world = agent(tiny(name, **(cadence | off))), World(VECTOR, SEEDS, lanes)
-    gather, learned, lived = learner.experience.ring.gather, [], []
-    learner.experience.ring.gather = lambda index: learned.append(gather(index)) or learned[-1]
+    gather, learned, lived = learner.experience.buffer.gather, [], []
+    learner.experience.buffer.gather = lambda index: learned.append(gather(index)) or learned[-1]
     for _ in range(20):
         lived.append(world.step(learner.act(world.obs)[0]))
         learner.observe(lived[-1])
@@ -257,15 +257,15 @@ def test_replay_taken_out_learns_from_each_transition_once(name: str, lanes: int
 def test_without_replay_only_the_newest_transitions_are_learned_from(name: str) -> None:
     learner = agent(tiny(name, replay=False, lanes=2, warmup=0))
     world, seen = World(VECTOR, SEEDS, 2), []
-    gather = learner.experience.ring.gather
-    learner.experience.ring.gather = lambda index: seen.append(gather(index)) or seen[-1]
+    gather = learner.experience.buffer.gather
+    learner.experience.buffer.gather = lambda index: seen.append(gather(index)) or seen[-1]
     for _ in range(15):
         step = world.step(learner.act(world.obs)[0])
         learner.observe(step)
         if learner.update() is not None:
             assert torch.equal(seen[-1].obs, step.obs)
             assert torch.equal(seen[-1].reward, step.reward)
-            torch.testing.assert_close(learner.experience.box.to_env(seen[-1].action), step.action)
+            torch.testing.assert_close(learner.box.to_env(seen[-1].action), step.action)
             alive = seen[-1].discount > 0
             assert torch.equal(alive, ~step.terminated)
             assert torch.equal(seen[-1].next_obs[alive], step.next_obs[alive])
@@ -347,7 +347,7 @@ def test_component_studies_are_made_of_these_switches() -> None:
 def test_clipping_takes_the_lower_of_two_and_keeps_values_down() -> None:
     """The clipped target never exceeds what either critic's own target would be."""
     learner, _ = grown(tiny("td3", target_noise=0.0))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     y = learner._target(batch)
     action = forward_actor_target(learner, batch.next_obs)
     each = learner.critics.target_values(batch.next_obs, action)

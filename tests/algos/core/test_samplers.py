@@ -12,7 +12,7 @@ from torch import Tensor
 from prism.algos.core.agent import Step
 from prism.algos.core.replay import ReplayBuffer
 from prism.algos.core.samplers import _FAN, Prioritized, SumTree, Uniform
-from tests.helpers import SEEDS
+from tests.helpers import SEEDS, copied
 
 SPACE = spaces.Box(-1, 1, (1,), np.float32)
 K = len(SEEDS)
@@ -225,8 +225,7 @@ def test_state_and_load_continue_to_the_bit() -> None:
         one.update(index, priorities(index, i))
     grow(buffer, 3)  # not in the tree yet
     other = Prioritized(buffer, SEEDS, 8, 0.6)
-    state = one.state()
-    other.load({k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()})
+    other.load(copied(one.state()))
     for i in range(12):
         grow(buffer, 2)
         pairs = [s.sample(0.4) for s in (one, other)]

@@ -69,7 +69,7 @@ def live(config: DQNConfig, obs: spaces.Box, seeds: tuple[int, ...], updates: in
 
 def comparable(learner: DQN, k: int) -> State:
     state = take_seed(learner.state(), k)
-    del state["ring"]["truncated_obs"]  # its size follows the fullest seed; its content is learned
+    del state["experience"]["buffer"]["truncated_obs"]  # its size follows the fullest seed
     return state
 
 
@@ -124,7 +124,7 @@ def test_any_two_seeds_differ(name: str) -> None:
     # the same world for all: what differs is the agent's own
     config = quick(name, 10, batch_size=32, exploration=steady(1.0))
     learner = agent(config, seeds)
-    first = learner.state()["policy"]["params"].flatten(1).clone()
+    first = learner.learner.params.view(4, -1).clone()
     world = World(VECTOR, (7,) * 4)
     seen = drive(learner, world, 28)
     actions, index = (torch.stack(seen[name], 1).flatten(1) for name in ("action", "index"))
@@ -133,7 +133,7 @@ def test_any_two_seeds_differ(name: str) -> None:
         assert not torch.equal(actions[a], actions[b])
         assert (index[a] != index[b]).float().mean() > 0.1  # strata keep prioritised draws alike
     if config.double == "coin":  # and so do the two networks of one seed
-        twins = learner.state()["policy"]["params"]
+        twins = learner.learner.weights.params
         assert (twins[:, 0] != twins[:, 1]).float().mean() > 0.5
 
 

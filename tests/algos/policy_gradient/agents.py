@@ -73,7 +73,7 @@ def live(learner: Any, world: Any, ticks: int) -> dict[str, list[Tensor]]:
 
 def params(learner: Any) -> Tensor:
     """Return the parameters of an agent's networks, ``[K * members, D]``."""
-    found: Tensor = learner.body.params.data
+    found: Tensor = learner.learner.params
     return found
 
 

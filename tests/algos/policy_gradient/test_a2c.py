@@ -40,7 +40,7 @@ def test_the_gradient_is_of_stable_baselines3s_loss() -> None:
     """Its a2c.py: ``policy_loss + ent_coef * entropy_loss + 0.5 * F.mse_loss(returns, values)``."""
     settings = small("a2c", entropy=0.02, grad_clip=None)
     learner, world = agent(settings), world_of(settings)
-    data, net = filled(learner, world), learner.body.net
+    data, net = filled(learner, world), learner.actor_critic.net
     loss = torch.zeros(())
     for k in range(len(SEEDS)):
         out, v = (x[k] for x in net(data.obs.flatten(1, 2)))
@@ -50,9 +50,9 @@ def test_the_gradient_is_of_stable_baselines3s_loss() -> None:
         policy_loss = -(advantage * chosen.log_prob(rows(data.action, k))).mean()
         value_loss = F.mse_loss(returns, v[:, 0])
         loss = loss + policy_loss - 0.02 * chosen.entropy().mean() + DEFAULT * value_loss
-    expected = torch.autograd.grad(loss, learner.body.params.parameters)
+    expected = torch.autograd.grad(loss, learner.learner.weights.flat.parameters)
     assert learner.update() is not None
-    for view, grad in zip(learner.body.optimizer._grad_views, expected, strict=True):
+    for view, grad in zip(learner.learner.optimizer._grad_views, expected, strict=True):
         torch.testing.assert_close(view, grad, rtol=1e-4, atol=1e-6)
         assert grad.flatten(1).norm(dim=1).min() > 0
 

@@ -33,7 +33,7 @@ def test_two_workers_learn_the_identity_and_the_budget_is_kept() -> None:
         assert float(metrics["train/length"]) == 10
         pids |= {p.pid for p in learner._crew.processes}  # type: ignore[union-attr]
         assert all(x.shape == (1,) and x.isfinite().all() for x in metrics.values())
-        assert torch.equal(learner.learner.body.params.data, learner.shared[0])
+        assert torch.equal(learner.a2c.learner.params, learner.shared[0])
     assert consumed == 6000 and len(pids) == 2 and os.getpid() not in pids
     assert not torch.equal(learner.shared[0], before)
     shown = torch.eye(2)[None]

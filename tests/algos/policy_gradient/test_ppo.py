@@ -97,7 +97,7 @@ def test_every_row_of_a_rollout_is_learned_from_once_an_epoch() -> None:
         assert epochs[0] == epochs[1] == epochs[2] and len(set(epochs[0])) == 32
         assert not torch.equal(obs[k, 0], obs[k, 1])
     for batch in seen:  # rows stay together with their own actions and scalars
-        out = learner.body.net.shape.outputs
+        out = learner.actor_critic.net.shape.outputs
         assert batch.scalars.shape == (4, 3, 8) and batch.old_out.shape == (3, 8, out)
 
 
@@ -120,7 +120,7 @@ def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
     learner, world = agent(settings), world_of(settings)
     data = filled(learner, world)
     data.reward[1] = 0.0
-    learner.body.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
+    learner.actor_critic.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
     learner.config.entropy = 0.0
     seen, learn = [], learner._step
 
@@ -139,7 +139,7 @@ def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
     last = seen[-1][1]
     assert last.tolist() == [False, True, False]
     assert seen[0][1].all()
-    steps = learner.body.optimizer.state()["steps"].view(3, 2)
+    steps = learner.learner.optimizer.state()["steps"].view(3, 2)
     assert (steps[:, 0] == steps[:, 1]).all() and steps[1, 0] == 16 and steps[0, 0] < 16
 
 
@@ -165,12 +165,12 @@ def test_learning_rate_and_clip_are_annealed_over_the_budget() -> None:
     for _ in range(80):
         live(learner, world, 1)
         if learner.experience.filled == 0:
-            rates.append(learner.body.optimizer.lr)
+            rates.append(learner.learner.optimizer.lr)
     assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
     assert clips[:: len(clips) // 10] == pytest.approx([0.4 * (1 - i / 10) for i in range(10)])
     constant = agent(small("ppo", anneal=False, lr=1e-3), budget=320)
     live(constant, world, 40)
-    assert constant.body.optimizer.lr == 1e-3
+    assert constant.learner.optimizer.lr == 1e-3
 
 
 @pytest.mark.parametrize("name", ["ppo", "a2c"])
@@ -181,16 +181,17 @@ def test_observation_statistics_move_behind_the_update(name: str) -> None:
     rollout = settings.rollout
     seen: list[Tensor] = []
     for i in range(4):
-        mean = learner.body.obs_norm.moments.mean.clone()
+        mean = learner.actor_critic.obs_norm.moments.mean.clone()
         for _ in range(rollout - 1):
             seen.append(world.obs)
             live(learner, world, 1)
-            assert torch.equal(learner.body.obs_norm.moments.mean, mean)
+            assert torch.equal(learner.actor_critic.obs_norm.moments.mean, mean)
         seen.append(world.obs)
         live(learner, world, 1)
         every = torch.stack(seen, 1).flatten(1, 2).double()
-        torch.testing.assert_close(learner.body.obs_norm.moments.mean, every.mean(1))
-        assert int(learner.body.obs_norm.moments.count[0]) == (i + 1) * rollout * settings.lanes
+        moments = learner.actor_critic.obs_norm.moments
+        torch.testing.assert_close(moments.mean, every.mean(1))
+        assert int(moments.count[0]) == (i + 1) * rollout * settings.lanes
 
 
 def test_the_first_minibatch_of_an_update_has_a_ratio_of_one() -> None:
@@ -209,8 +210,8 @@ def test_values_come_back_in_the_rewards_own_units() -> None:
     learner, world = agent(settings), world_of(settings)
     live(learner, world, 24)
     _, memo = learner.act(world.obs, explore=False)
-    raw = learner.body.net.values(world.obs).squeeze(-1)
-    scale = learner.body.reward_norm.scale
+    raw = learner.actor_critic.net.values(world.obs).squeeze(-1)
+    scale = learner.actor_critic.reward_norm.scale
     assert (scale - 1).abs().min() > 0.05
     torch.testing.assert_close(memo["value"], raw * scale.unsqueeze(1))
 
@@ -245,13 +246,13 @@ def test_the_policy_alone_is_enough_to_act(name: str) -> None:
 def test_frames_and_bits_are_seen() -> None:
     frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
     learner = agent(small("ppo", hidden=[16]), obs=frames)
-    assert learner.body.net.net.torso.obs_scale == 255
-    assert learner.state()["rollout"]["obs"].dtype == torch.uint8
+    assert learner.actor_critic.net.net.torso.obs_scale == 255
+    assert learner.state()["experience"]["fields"]["obs"].dtype == torch.uint8
     learner = agent(small("ppo", hidden=[16]), obs=IMAGE)
-    assert learner.body.net.net.torso.obs_scale == 1
-    assert learner.state()["rollout"]["obs"].dtype == torch.bool
+    assert learner.actor_critic.net.net.torso.obs_scale == 1
+    assert learner.state()["experience"]["fields"]["obs"].dtype == torch.bool
     memory = agent(small("ppo", hidden=[16]), obs=spaces.Box(0, 255, (128,), np.uint8))
-    assert memory.body.net.net.torso.obs_scale == 1  # plain numbers, for DQN too
+    assert memory.actor_critic.net.net.torso.obs_scale == 1  # plain numbers, for DQN too
     live(learner, World(IMAGE, SEEDS, 4), 8)
 
 

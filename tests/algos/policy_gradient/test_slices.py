@@ -1,6 +1,7 @@
 """A seed's training is what it would be alone, to the bit; and no two seeds are alike."""
 
 from copy import deepcopy
+from dataclasses import fields
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from prism.algos.core.rollout import Trajectories
 from prism.benchmark.envs.config import EnvConfig
 from prism.benchmark.envs.make import make_spec
 from prism.benchmark.store.agents import agent_class
@@ -27,6 +29,7 @@ from tests.algos.policy_gradient.agents import (
 from tests.helpers import CPU, IMAGE, SEEDS, VECTOR, copied, equal
 
 ALONE = SEEDS.index(11)
+FIELDS = [field.name for field in fields(Trajectories)]
 NORMAL = {"normalize_obs": True, "normalize_reward": True}
 
 # what is switched on beside the preset, and the action space
@@ -94,12 +97,12 @@ def of_seed(seen: dict[str, list[Tensor]], k: int) -> dict[str, list[Tensor]]:
 def state_of(learner: Any, k: int) -> Any:
     """Return one seed's state, without the room that its company made episodes take."""
     state = take_seed(learner.state(), k)
-    if "episodes" in state:
-        position = int(state["episodes"]["position"])
-        for name, x in state["episodes"].items():
-            if name not in ("position", "done", "over", "start"):
-                assert not x[:, position:].any()
-                state["episodes"][name] = x[:, :position]
+    experience = state["experience"]
+    if "position" in experience:
+        position = int(experience["position"])
+        for part, name in [(experience, "set"), *((experience["fields"], n) for n in FIELDS)]:
+            assert not part[name][:, position:].any()
+            part[name] = part[name][:, :position]
     return state
 
 
