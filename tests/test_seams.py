@@ -66,8 +66,8 @@ def test_every_combination_runs_and_stays_finite(switches: tuple[bool, ...]) -> 
         values |= component.on if on else component.off
     learner = agent(tiny("dqn", **values), SEEDS[:2])
     before = learner.learner.params.clone()
-    seen = drive(learner, World(VECTOR, SEEDS[:2]), 50)
-    assert len(seen["loss"]) >= 14 and torch.stack(seen["loss"]).isfinite().all()
+    log = drive(learner, World(VECTOR, SEEDS[:2]), 50)
+    assert len(log["loss"]) >= 14 and torch.stack(log["loss"]).isfinite().all()
     after = learner.learner.params
     assert after.isfinite().all() and not torch.equal(after, before)
 
@@ -152,11 +152,11 @@ def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: s
         layers = [m for m in learner.online.modules() if isinstance(m, NoisyLinear)]
         assert bool(layers) == noisy
         obs = World(VECTOR, SEEDS).obs
-        seen = []
+        outputs = []
         for _ in range(5):
             learner.online.resample()
-            seen.append(learner.online(obs))
-        assert torch.equal(seen[0], seen[1]) == (not noisy)
+            outputs.append(learner.online(obs))
+        assert torch.equal(outputs[0], outputs[1]) == (not noisy)
         assert bool(learner.behaviour.PARTS) == (not noisy)  # what epsilon is drawn from
     config = switched("noisy", base, False)
     config.exploration = steady(0.3)
@@ -232,7 +232,7 @@ def test_leave_one_out_variants_are_these_switches() -> None:
         ("rainbow", "leave_one_out", "off", "Rainbow - "),
         ("dqn", "add_one_in", "on", "DQN + "),
     ):
-        found = changes(DQN, OmegaConf.structured(preset(base)), word)
-        assert {c.label: c.values for c in found} == {
+        variants = changes(DQN, OmegaConf.structured(preset(base)), word)
+        assert {c.label: c.values for c in variants} == {
             sign + name: dict(getattr(component, side)) for name, component in SIX.items()
         }

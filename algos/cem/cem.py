@@ -50,11 +50,11 @@ class CEM(HasParts):
         self.returns = torch.zeros(k, self.sessions, device=device)
         self.length = torch.zeros(k, self.sessions, dtype=torch.int64, device=device)
         # the elites of the last iterations, oldest first
-        kept = self.elites * config.memory
-        self.elite_obs = torch.zeros(k, kept, 0, *spec.obs_space.shape, device=device)
-        self.elite_actions = torch.from_numpy(np.zeros((k, kept, 0, *action[0]), action[1]))
+        capacity = self.elites * config.memory
+        self.elite_obs = torch.zeros(k, capacity, 0, *spec.obs_space.shape, device=device)
+        self.elite_actions = torch.from_numpy(np.zeros((k, capacity, 0, *action[0]), action[1]))
         self.elite_actions = self.elite_actions.to(device)
-        self.elite_length = torch.zeros(k, kept, dtype=torch.int64, device=device)
+        self.elite_length = torch.zeros(k, capacity, dtype=torch.int64, device=device)
         self.ticks, self.budget = 0, spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]

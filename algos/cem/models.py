@@ -154,8 +154,8 @@ class Network(HasParts):
             if self.sampler.discrete:
                 log_p = out.log_softmax(-1)
                 entropy = -(log_p.exp() * log_p).sum(-1)
-                taken = log_p.gather(-1, target[..., None])[..., 0]
-                loss = -(taken + self.config.entropy * entropy).mean(-1)
+                log_prob = log_p.gather(-1, target[..., None])[..., 0]
+                loss = -(log_prob + self.config.entropy * entropy).mean(-1)
             else:
                 loss = (out - self.sampler.to_mean(target)).square().mean((-2, -1))
             self.learner.step(loss, due)

@@ -120,8 +120,8 @@ class CEMParams(HasParts):
         self.std = torch.where(due[:, None], (variance + extra).sqrt(), self.std)
         self.iteration = self.iteration + self.due
         self.theta = torch.where(self.due[:, None, None], self._candidates(self.due), self.theta)
-        kept = self.returns.gather(1, best).mean(-1)
-        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": kept, "learned": due}
+        elite_return = self.returns.gather(1, best).mean(-1)
+        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": elite_return, "learned": due}
         self.returns = torch.where(self.due[:, None], 0.0, self.returns)
         self.over = self.over & ~self.due[:, None]
         return metrics

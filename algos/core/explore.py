@@ -33,8 +33,8 @@ class EpsilonGreedy(HasParts):
     def __init__(self, seeds: Sequence[int], lanes: int, actions: int) -> None:
         def action(u: np.ndarray) -> np.ndarray:
             # float32 rounds the largest draw times A up to A itself
-            chosen: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
-            return chosen
+            choice: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
+            return choice
 
         self.coin = RandomStream(seeds, "act/coin", (lanes,))
         self.random = RandomStream(seeds, "act/random", (lanes,), transform=action)

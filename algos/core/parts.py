@@ -42,9 +42,9 @@ class HasParts:
 
     def state(self) -> State:
         """Return the state of every part; tensors are the parts' own, not copies."""
-        rest = {name: _state(part) for name, part in self._named(self.PARTS)}
+        rest = {name: _state(part) for name, part in _named(self, self.PARTS)}
         policy = {}
-        for name, part in self._named(self.POLICY):
+        for name, part in _named(self, self.POLICY):
             policy[name] = _state(part)
             if _has_policy(part):
                 rest[name] = policy[name]
@@ -55,26 +55,23 @@ class HasParts:
         """Continue from a state; from its "policy" alone, only acting works.
 
         Raises:
-            KeyError: a part is missing.
-            ValueError: a tensor has another shape; one line that names it and both shapes.
+            ValueError: a part is missing, or a tensor has another shape; one line that names it.
         """
         alone = state.keys() == {"policy"}
-        for name, part in self._named(self.POLICY):
-            own = state["policy"][name]
+        for name, part in _named(self, self.POLICY):
+            own = _entry(state["policy"], self, name)
             if _has_policy(part):
-                own = {"policy": own} | ({} if alone else state[name])
-            self._load(name, part, own)
+                own = {"policy": own} | ({} if alone else _entry(state, self, name))
+            _fill(self, name, part, own)
         if not alone:
-            for name, part in self._named(self.PARTS):
-                self._load(name, part, state[name])
+            for name, part in _named(self, self.PARTS):
+                _fill(self, name, part, _entry(state, self, name))
 
-    def _named(self, names: tuple[str, ...]) -> list[tuple[str, Any]]:
-        parts = [(name, getattr(self, name)) for name in names]
-        return [(name, part) for name, part in parts if part is not None]
 
-    def _load(self, name: str, part: Any, state: Any) -> None:
-        place = f"{type(self).__name__}.{name}"
-        setattr(self, name, _loaded(part, state, place, name in self.GROWING))
+def _named(whole: HasParts, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Return names and parts, without those that are None."""
+    parts = [(name, getattr(whole, name)) for name in names]
+    return [(name, part) for name, part in parts if part is not None]
 
 
 def _has_policy(part: Any) -> bool:
@@ -91,13 +88,26 @@ def _state(part: Any) -> Any:
     return part.detach() if isinstance(part, Tensor) else part
 
 
-def _loaded(part: Any, state: Any, place: str, grows: bool) -> Any:
-    """Return the part as ``state`` has it: filled where it can be, since there are views of it."""
+def _entry(state: State, whole: HasParts, name: str) -> Any:
+    if name not in state:
+        raise ValueError(f"the state lacks {type(whole).__name__}.{name}")
+    return state[name]
+
+
+def _fill(whole: HasParts, name: str, part: Any, state: Any) -> None:
+    place = f"{type(whole).__name__}.{name}"
+    setattr(whole, name, _filled(part, state, place, name in whole.GROWING))
+
+
+def _filled(part: Any, state: Any, place: str, grows: bool) -> Any:
+    """Return the part as ``state`` has it: where it can be filled, itself, for there are views."""
     if isinstance(part, Part):
         part.load(state)
         return part
     if isinstance(part, dict):
-        part.update({k: _loaded(x, state[k], f"{place}.{k}", grows) for k, x in part.items()})
+        if missing := part.keys() - state.keys():
+            raise ValueError(f"the state lacks {place}.{min(missing)}")
+        part.update({k: _filled(x, state[k], f"{place}.{k}", grows) for k, x in part.items()})
         return part
     if not isinstance(part, Tensor | np.ndarray):
         return state

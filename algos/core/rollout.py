@@ -180,8 +180,8 @@ class Episodes(HasParts):
         self.over &= ~complete.unsqueeze(1)
         begins = complete & (self.done < self.sets)
         index = self.done.clamp(max=self.sets - 1).unsqueeze(1)
-        kept = self.start.gather(1, index).squeeze(1)
-        self.start.scatter_(1, index, torch.where(begins, self.position, kept).unsqueeze(1))
+        before = self.start.gather(1, index).squeeze(1)
+        self.start.scatter_(1, index, torch.where(begins, self.position, before).unsqueeze(1))
         self.due = bool(self.ready.any())
 
     def _grow(self) -> None:
@@ -209,10 +209,10 @@ class Episodes(HasParts):
 
     def clear(self) -> None:
         """Forget the rows of the seeds that are ready."""
-        kept = ~self.ready
-        self.position *= kept
-        self.done *= kept
-        self.start *= kept.unsqueeze(1)
+        rest = ~self.ready
+        self.position *= rest
+        self.done *= rest
+        self.start *= rest.unsqueeze(1)
         self.due = False
 
     def state(self) -> State:

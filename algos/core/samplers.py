@@ -125,7 +125,7 @@ class Prioritized(HasParts):
         eps: added to every priority, so that none is zero.
     """
 
-    PARTS = ("draws", "tree", "largest", "entered", "left")
+    PARTS = ("draws", "tree", "largest", "begin", "end")
 
     def __init__(
         self,
@@ -139,8 +139,8 @@ class Prioritized(HasParts):
         self.draws = RandomStream(seeds, "replay", (batch,))
         self.tree = SumTree(len(seeds), buffer.size)
         self.largest = torch.ones(len(seeds), 1, dtype=torch.float64)
-        self.entered = 0  # running number of the first start that is not in the tree
-        self.left = 0  # running number of the first start that has not been taken out
+        self.end = 0  # running number of the first start that is not in the tree
+        self.begin = 0  # running number of the first start that has not been taken out
         self._strata = torch.arange(batch, dtype=torch.float64)
 
     def _follow_buffer(self) -> None:
@@ -151,14 +151,14 @@ class Prioritized(HasParts):
         oldest = self.buffer.oldest
         end = oldest + len(self.buffer)
         # A place that a new start has taken over meanwhile is not emptied.
-        gone = max(self.left, end - self.buffer.size)
-        out = torch.arange(min(gone, oldest), oldest) % self.buffer.size
-        new = torch.arange(max(self.entered, oldest), end)
+        first = max(self.begin, end - self.buffer.size)
+        out = torch.arange(min(first, oldest), oldest) % self.buffer.size
+        new = torch.arange(max(self.end, oldest), end)
         index = torch.cat([out, new % self.buffer.size]).expand(len(self.largest), -1)
         value = torch.zeros(index.shape, dtype=torch.float64)
         value[:, len(out) :] = self.largest
         self.tree.set(index, value)
-        self.entered, self.left = end, oldest
+        self.end, self.begin = end, oldest
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return ``[K, B]`` places and importance weights."""

@@ -79,8 +79,8 @@ class Planner(HasParts):
 
     def update(self) -> dict[str, Tensor]:
         """Make one sweep; ``consumed`` counts the states backed up, to the end of the budget."""
-        done = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
-        if done:
+        over = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
+        if over:
             residual = torch.zeros_like(self.residuals[-1])
         else:
             self.q, residual = self.method.sweep(self.q)

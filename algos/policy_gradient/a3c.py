@@ -116,8 +116,8 @@ class A3C(HasParts):
         totals: dict[str, float] = {}
         for key, value in (item for report in reports for item in report.items()):
             totals[key] = totals.get(key, 0) + value
-        taken = int(totals["steps"])
-        consumed, self.steps = min(taken, self.spec.budget - self.steps), self.steps + taken
+        steps = int(totals["steps"])
+        consumed, self.steps = min(steps, self.spec.budget - self.steps), self.steps + steps
         self.a2c.learner.params.copy_(self.shared[0])
         metrics = {
             key: torch.tensor([total / totals["updates"]])

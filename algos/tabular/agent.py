@@ -43,7 +43,7 @@ class Tabular(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("rule",)
-    PARTS = ("draws", "looks", "planned", "chance", "follow", "ticks")
+    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks")
 
     def __init__(
         self, config: TabularConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -61,7 +61,7 @@ class Tabular(HasParts):
         self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
         self.looks: dict[str, RandomStream] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
-        self.planned, self.chance = np.zeros(shape, np.int64), np.ones(shape)
+        self.plan, self.chance = np.zeros(shape, np.int64), np.ones(shape)
         self.follow = np.zeros(shape, bool)  # whether the planned action is the next one
         self.ticks = 0
         self._report_every = max(1, spec.budget // config.lanes // _REPORTS)
@@ -84,7 +84,7 @@ class Tabular(HasParts):
             return self._evaluate(s)
         action, chance = self._choose(s, self.draws["act"].host())
         if self.rule.chooses_next:
-            action = np.where(self.follow, self.planned, action)
+            action = np.where(self.follow, self.plan, action)
             chance = np.where(self.follow, self.chance, chance)
         memo = {"state": torch.from_numpy(s), "chance": torch.from_numpy(chance)}
         return torch.from_numpy(action).to(self.device), memo
@@ -157,9 +157,9 @@ class Tabular(HasParts):
             for n in range(self.config.lanes):
                 at = {name: x[:, n] for name, x in tick.items()}
                 if self.rule.chooses_next:
-                    plan = self._choose(tick["s_next"][:, n : n + 1], u[:, n : n + 1])
-                    self.planned[:, n], self.chance[:, n] = (x[:, 0] for x in plan)
-                following = at["a"] if self.config.predict else self.planned[:, n]
+                    choice = self._choose(tick["s_next"][:, n : n + 1], u[:, n : n + 1])
+                    self.plan[:, n], self.chance[:, n] = (x[:, 0] for x in choice)
+                following = at["a"] if self.config.predict else self.plan[:, n]
                 chance = self.chance[:, n]
                 error = self.rule.learn(
                     Transition(

@@ -84,12 +84,12 @@ class NStep(QLearning):
             if self.backup in ("tree", "importance_sampling"):
                 q = self.values.at(s[slot])
                 policy = self.policy(q, s[slot])
-                taken = _pick(policy, a[slot])
+                p = _pick(policy, a[slot])
                 if self.backup == "tree":
-                    mine = taken * _pick(q, a[slot])
-                    g = expectation(q, policy) - mine + taken * g
+                    mine = p * _pick(q, a[slot])
+                    g = expectation(q, policy) - mine + p * g
                 else:
-                    ratio = ratio * taken / chance[slot]
+                    ratio = ratio * p / chance[slot]
         start = slots[-1]
         error: Array = ratio * (g - self.values.of(s[start], a[start]))
         self.values.learn(s[start], a[start], error, where)

@@ -45,9 +45,9 @@ class Traces(QLearning):
 
     def learn(self, t: Transition) -> Array:
         """Move all values by the one error, as far as they are eligible."""
-        taken = self.values.of(t.s_next, t.a_next)
+        q_next = self.values.of(t.s_next, t.a_next)
         best = self.values.at(t.s_next).max(0)
-        following = np.where(t.terminated, 0.0, best if self.watkins else taken)
+        following = np.where(t.terminated, 0.0, best if self.watkins else q_next)
         error: Array = t.r + self.gamma * following - self.values.of(t.s, t.a)
         trace, place = self.trace[:, t.lane], (self._seed, t.s, t.a)
         trace *= np.where(t.valid, self.gamma * self.decay, 1.0)[:, None, None]
@@ -56,6 +56,6 @@ class Traces(QLearning):
         self.values.learn_all(error, trace, t.s, t.a, t.valid)
         cut = t.ended & t.valid
         if self.watkins:  # equally good actions are both greedy
-            cut = cut | (taken < best) & t.valid
+            cut = cut | (q_next < best) & t.valid
         trace[cut] = 0.0
         return error

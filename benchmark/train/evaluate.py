@@ -148,7 +148,7 @@ def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
     """Return a finished run's record, its environment, and an agent of one seed that has learned.
 
     Raises:
-        ConfigError: there is no run, or it has no weights.
+        ConfigError: there is no run, it has no weights, or they are not this agent's.
     """
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
@@ -162,5 +162,9 @@ def load_run(run_dir: Path) -> tuple[RunRecord, EnvConfig, Agent]:
     cls = agent_class(config["algo"]["agent"])
     algo = cls.Config(**reveal(config["algo"], "algo"))
     agent = cls(algo, make_spec(env, record["budget"]), [0], _CPU)
-    agent.load({"policy": checkpoint.load(run_dir / WEIGHTS)})
+    weights = checkpoint.load(run_dir / WEIGHTS)
+    try:
+        agent.load({"policy": weights})
+    except ValueError as error:  # as of a version that named its parts otherwise
+        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {error}") from None
     return record, env, agent

@@ -29,13 +29,13 @@ def probe_config(name: str, **changes: Any) -> Any:
     return preset(name, **(values | {"gamma": GAMMA, "tau": 0.05} | changes))
 
 
-def shown(*obs: float) -> torch.Tensor:
+def observations(*obs: float) -> torch.Tensor:
     return torch.tensor(obs, dtype=torch.float32).view(1, -1, 1).expand(2, -1, -1)
 
 
 def values(learner: Any, *obs: float) -> np.ndarray:
     """Return the greedy values of some observations, ``[K, len(obs)]``."""
-    return learner.act(shown(*obs), explore=False)[1]["value"].numpy()
+    return learner.act(observations(*obs), explore=False)[1]["value"].numpy()
 
 
 def quick(*names: str) -> list[Any]:
@@ -89,7 +89,7 @@ def test_an_action_that_depends_on_the_observation_is_learned(name: str) -> None
     base, changes = AGENTS[name]
     config = probe_config(base, **(changes | {"gamma": 0.5, "warmup": 300}))
     learner = train(config, "Follow", 2500, T=10)
-    action = learner.act(shown(0.1, 0.9), explore=False)[0][..., 0].numpy()
+    action = learner.act(observations(0.1, 0.9), explore=False)[0][..., 0].numpy()
     assert action == pytest.approx(np.tile([0.1, 0.9], (2, 1)), abs=0.15)
 
 

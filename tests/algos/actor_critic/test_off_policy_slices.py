@@ -51,14 +51,14 @@ def comparable(learner: Any, k: int) -> State:
 
 
 def check_slice(config: Any, updates: int, actions: int = 2) -> None:
-    together, seen = live(config, SEEDS, updates, actions)
+    together, log = live(config, SEEDS, updates, actions)
     alone, expected = live(config, (SEEDS[ALONE],), updates, actions)
-    assert len(seen["loss/critic"]) >= updates // config.gradient_steps - 1
-    for name in seen:
-        assert len(seen[name]) == len(expected[name])
-        for i, (a, b) in enumerate(zip(seen[name], expected[name], strict=True)):
+    assert len(log["loss/critic"]) >= updates // config.gradient_steps - 1
+    for name in log:
+        assert len(log[name]) == len(expected[name])
+        for i, (a, b) in enumerate(zip(log[name], expected[name], strict=True)):
             assert torch.equal(a[ALONE : ALONE + 1], b), f"{name} {i}"
-        assert torch.stack(seen[name]).isfinite().all(), name
+        assert torch.stack(log[name]).isfinite().all(), name
     equal(comparable(together, ALONE), comparable(alone, 0))
 
 
@@ -94,8 +94,8 @@ def test_any_two_seeds_differ(name: str) -> None:
     actor = learner.actor.weights.params.flatten(1).clone()
     critics = learner.critics.weights.params.clone()
     world = World(VECTOR, (7,) * 4)  # the same for all: what differs is the agent's own
-    seen = drive(learner, world, 30)
-    actions, index = (torch.stack(seen[n], 1).flatten(1) for n in ("action", "index"))
+    log = drive(learner, world, 30)
+    actions, index = (torch.stack(log[n], 1).flatten(1) for n in ("action", "index"))
     for a, b in combinations(range(len(seeds)), 2):
         assert (actor[a] != actor[b]).float().mean() > 0.5
         assert (critics[a] != critics[b]).float().mean() > 0.5
@@ -120,9 +120,9 @@ def test_state_and_load_continue_to_the_bit(name: str) -> None:
     drive(whole, world, 25)
     other.load(copied(whole.state()))
     same = deepcopy(world)
-    seen, again = drive(whole, world, 8), drive(other, same, 8)
-    for key in seen:
-        assert all(torch.equal(a, b) for a, b in zip(seen[key], again[key], strict=True))
+    log, again = drive(whole, world, 8), drive(other, same, 8)
+    for key in log:
+        assert all(torch.equal(a, b) for a, b in zip(log[key], again[key], strict=True))
     equal(whole.state(), other.state())
 
 

@@ -112,15 +112,15 @@ def test_the_target_entropy_is_minus_the_number_of_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "alpha"),
+    ("settings", "alpha"),
     [
         ({"temperature": "fixed", "alpha": 0.2}, 0.2),
         ({"entropy": False}, 0.0),
         ({"entropy": False, "temperature": "fixed", "alpha": 0.2}, 0.0),
     ],
 )
-def test_a_temperature_that_is_not_learned_stays(given: dict, alpha: float) -> None:
-    learner, _ = grown(tiny("sac", **given))
+def test_a_temperature_that_is_not_learned_stays(settings: dict, alpha: float) -> None:
+    learner, _ = grown(tiny("sac", **settings))
     assert learner.temperature().tolist() == pytest.approx([alpha] * 3)
 
 
@@ -128,9 +128,9 @@ def test_the_policy_is_sampled_when_it_explores_and_its_mean_when_it_does_not() 
     learner = agent(tiny("sac", warmup=0, learning_starts=10_000))
     obs = World(VECTOR, SEEDS).obs
     box = learner.box
-    acted = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
+    actions = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
     mean, log_std = (x.detach() for x in learner._policy(obs))
-    inside = torch.atanh(acted.clamp(-1 + 1e-6, 1 - 1e-6))
+    inside = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
     torch.testing.assert_close(inside.mean(0), mean, atol=0.12, rtol=0)
     torch.testing.assert_close(inside.std(0), log_std.exp(), atol=0, rtol=0.1)
     greedy = box.from_env(learner.act(obs, explore=False)[0])
@@ -151,8 +151,8 @@ def test_component_studies_are_made_of_these_switches() -> None:
     assert set(STUDIED) == {"learned temperature", "twin critics", "entropy"}
     with cfg.session():
         sac = cfg.composed("algo=sac").algo
-    found = {c.label: c.values for c in changes(SAC, sac, "leave_one_out")}
-    assert found == {f"SAC - {name}": dict(c.off) for name, c in STUDIED.items()}
+    variants = {c.label: c.values for c in changes(SAC, sac, "leave_one_out")}
+    assert variants == {f"SAC - {name}": dict(c.off) for name, c in STUDIED.items()}
     (everything,) = changes(SAC, sac, "none")
     assert everything.values == {k: v for c in STUDIED.values() for k, v in c.off.items()}
     once = {"replay": False, "train_every": 1, "gradient_steps": 1}
@@ -174,10 +174,10 @@ def test_each_switch_changes_what_the_agent_becomes(component: str) -> None:
 
 def test_metrics_tell_entropy_and_temperature() -> None:
     learner = agent(tiny("sac"))
-    seen = drive(learner, World(VECTOR, SEEDS), 30)
+    log = drive(learner, World(VECTOR, SEEDS), 30)
     names = ("critic", "q", "grad_norm", "actor", "entropy", "alpha")
     for name in names:
-        assert all(x.shape == (3,) for x in seen[f"loss/{name}"])
+        assert all(x.shape == (3,) for x in log[f"loss/{name}"])
     # the temperature begins at 1, far above what the goal needs, and falls
-    assert seen["loss/alpha"][0].tolist() == [1.0, 1.0, 1.0]
-    assert (seen["loss/alpha"][-1] < 1).all()
+    assert log["loss/alpha"][0].tolist() == [1.0, 1.0, 1.0]
+    assert (log["loss/alpha"][-1] < 1).all()

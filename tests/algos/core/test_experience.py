@@ -38,15 +38,15 @@ def build(
 
 def live(experience: Experience, world: World, ticks: int) -> list[Tensor]:
     """Add ticks and make the updates that are due; return what was sampled."""
-    seen = []
+    log = []
     for _ in range(ticks):
         shape = (len(world.streams), world.lanes)
         experience.add(world.step(torch.full(shape, experience.ticks % 3)))
         for _ in range(experience.due):
             batch, weight, index = experience.sample(0.4)
-            seen += [*batch, weight, index]
+            log += [*batch, weight, index]
             experience.sampler.update(index, batch.reward.abs())
-    return seen
+    return log
 
 
 @pytest.mark.parametrize("gradient_steps", [1, 3])

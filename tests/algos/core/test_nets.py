@@ -96,20 +96,20 @@ def test_batch_norm_while_learning_and_while_acting() -> None:
         y = layer(x, Mode.LEARN)
         for k, norm in enumerate(alone):
             torch.testing.assert_close(y[k], norm(x[k]))
-    kept = layer.mean.clone(), layer.var.clone()
+    before = layer.mean.clone(), layer.var.clone()
     y = layer(x)
     for k, norm in enumerate(alone):
         torch.testing.assert_close(layer.var[k, 0], norm.running_var)
         torch.testing.assert_close(y[k], norm.eval()(x[k]))
-    assert torch.equal(layer.mean, kept[0]) and torch.equal(layer.var, kept[1])
+    assert torch.equal(layer.mean, before[0]) and torch.equal(layer.var, before[1])
 
 
 def test_dropout_keeps_the_mean_and_is_off_while_acting() -> None:
     layer, x = nets.Dropout(0.3, SEEDS, "dropout", (64, 50)), torch.ones(K, 64, 50)
-    kept = torch.stack([layer(x, Mode.LEARN) for _ in range(20)])
-    assert torch.unique(kept).tolist() == pytest.approx([0, 1 / 0.7])
-    assert float((kept > 0).float().mean()) == pytest.approx(0.7, abs=0.01)
-    assert not torch.equal(kept[0], kept[1]) and not torch.equal(kept[0, 0], kept[0, 1])
+    out = torch.stack([layer(x, Mode.LEARN) for _ in range(20)])
+    assert torch.unique(out).tolist() == pytest.approx([0, 1 / 0.7])
+    assert float((out > 0).float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert not torch.equal(out[0], out[1]) and not torch.equal(out[0, 0], out[0, 1])
     assert layer(x) is x
 
 
@@ -138,11 +138,11 @@ def test_noisy_weights_are_mean_plus_factorised_noise(n_in: int, n_out: int, bat
 def test_noise_has_the_papers_moments_and_start() -> None:
     layer = nets.NoisyLinear(nets.InitStream(SEEDS), 16, 8, SEEDS, "noise", 0.5)
     assert (layer.weight_sigma == 0.5 / 4).all() and (layer.bias_sigma == 0.5 / 4).all()
-    drawn = []
+    noises = []
     for _ in range(2000):
         layer.resample()
-        drawn.append(layer.noise[:, 0].clone())
-    e = torch.stack(drawn)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
+        noises.append(layer.noise[:, 0].clone())
+    e = torch.stack(noises)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
     assert abs(float(e.mean())) < 0.01
     assert float(e.var()) == pytest.approx((2 / np.pi) ** 0.5, abs=0.01)
     assert float(e.pow(4).mean()) == pytest.approx(1, abs=0.02)  # E x^2
@@ -156,10 +156,10 @@ def test_every_noisy_layer_has_a_stream_of_its_own() -> None:
     net = network(noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
     assert len(nets.streams_of(net)) == 4
     net.resample()
-    drawn = [m.noise for m in net.modules() if isinstance(m, nets.NoisyLinear)]
-    assert len(drawn) == 4
-    for i, a in enumerate(drawn):
-        assert not any(torch.equal(a, b) for b in drawn[i + 1 :])
+    noises = [m.noise for m in net.modules() if isinstance(m, nets.NoisyLinear)]
+    assert len(noises) == 4
+    for i, a in enumerate(noises):
+        assert not any(torch.equal(a, b) for b in noises[i + 1 :])
     other = network("target", noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
     assert nets.streams_of(net).keys().isdisjoint(nets.streams_of(other))
 

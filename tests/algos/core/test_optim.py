@@ -94,11 +94,11 @@ def test_a_masked_seed_keeps_everything_and_continues_with_its_own_step_count(ki
 
 def test_a_masked_seed_is_kept_even_from_nan() -> None:
     ours = flat("adam")
-    kept = ours.params.data[1].clone()
+    before = ours.params.data[1].clone()
     ours.backward(loss_of(ours.params.parameters, values(1)))
     ours.grad[1] = float("nan")
     ours.step(torch.tensor([True, False, True]))
-    assert torch.equal(ours.params.data[1], kept) and ours.params.data.isfinite().all()
+    assert torch.equal(ours.params.data[1], before) and ours.params.data.isfinite().all()
     assert all(x.isfinite().all() for x in ours.memory.values())
 
 

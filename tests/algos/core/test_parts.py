@@ -119,7 +119,14 @@ def test_a_part_that_is_none_is_not_there() -> None:
 def test_a_state_without_a_part_is_refused(missing: str) -> None:
     state = copied(Whole(3.0).state())
     del state[missing]
-    with pytest.raises(KeyError, match=missing):
+    with pytest.raises(ValueError, match=rf"the state lacks Whole\.{missing}"):
+        Whole().load(state)
+
+
+def test_a_state_without_an_entry_of_a_dict_is_refused() -> None:
+    state = copied(Whole(3.0).state())
+    del state["memory"]["several"]["a"]
+    with pytest.raises(ValueError, match=r"the state lacks Memory\.several\.a"):
         Whole().load(state)
 
 

@@ -189,7 +189,7 @@ def test_incomplete_and_overwritten_starts_are_never_sampled(n: int) -> None:
     model = Model(2, ENDS)
     buffer = filled(model, 20, n, 0)
     uniform, latest = Uniform(buffer, [0, 1, 2, 3], 64), Latest(buffer, [0, 1, 2, 3])
-    seen: set[int] = set()
+    starts: set[int] = set()
     for written in range(1, 60):
         buffer.add(model.tick())
         complete = written - n + 1  # ticks whose whole window is written
@@ -201,7 +201,7 @@ def test_incomplete_and_overwritten_starts_are_never_sampled(n: int) -> None:
         allowed = {(2 * t + lane) % buffer.size for t in expected for lane in range(2)}
         index, weight = uniform.sample(0.0)
         assert set(index.flatten().tolist()) <= allowed and (weight == 1).all()
-        seen |= {int(i) - buffer.oldest % buffer.size for i in index[0]}
+        starts |= {int(i) - buffer.oldest % buffer.size for i in index[0]}
         newest, _ = latest.sample(0.0)
         assert newest[0].tolist() == [
             (2 * (complete - 1) + lane) % buffer.size for lane in range(2)

@@ -46,9 +46,9 @@ def test_blocks_of_a_stream_differ_and_follow_one_another(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("kind", ["uniform", "normal"])
 def test_state_continues_from_anywhere(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rng, "_BLOCK_VALUES", 10)
-    for taken in (0, 1, 4, 5, 6, 10, 13):
+    for count in (0, 1, 4, 5, 6, 10, 13):
         whole = RandomStream(SEEDS, "act", (2,), kind)
-        take(whole, taken) if taken else None
+        take(whole, count) if count else None
         state = dict(whole.state())
         other = RandomStream(SEEDS, "act", (2,), kind)
         other()  # a used one
@@ -60,15 +60,15 @@ def test_state_continues_from_anywhere(kind: str, monkeypatch: pytest.MonkeyPatc
 def test_how_much_is_held_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rng, "_BLOCK_VALUES", 20)
     whole = take(RandomStream(SEEDS, "act", (2,), kind), 34)
-    for held in (1, 18, 24, 42):  # of three seeds: one to seven draws at once
-        monkeypatch.setattr(rng, "_HELD_VALUES", held)
+    for most in (1, 18, 24, 42):  # of three seeds: one to seven draws at once
+        monkeypatch.setattr(rng, "_HELD_VALUES", most)
         assert torch.equal(take(RandomStream(SEEDS, "act", (2,), kind), 34), whole)
-        for taken in (0, 1, 7, 10, 11, 20):
+        for count in (0, 1, 7, 10, 11, 20):
             used = RandomStream(SEEDS, "act", (2,), kind)
-            take(used, taken) if taken else None
+            take(used, count) if count else None
             other = RandomStream(SEEDS, "act", (2,), kind)
             other.load(used.state())
-            assert torch.equal(take(other, 14), whole[:, taken : taken + 14])
+            assert torch.equal(take(other, 14), whole[:, count : count + 14])
 
 
 def test_draws_have_their_distribution() -> None:

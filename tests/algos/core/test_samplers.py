@@ -26,8 +26,8 @@ def grow(buffer: ReplayBuffer, ticks: int = 1, reward: Tensor | None = None) -> 
     zeros = torch.zeros(buffer.k, buffer.lanes)
     obs, no = zeros.unsqueeze(2), zeros.bool()
     for _ in range(ticks):
-        paid = zeros if reward is None else reward
-        buffer.add(Step(obs, obs, zeros.long(), paid, ~no, no, ~no, {}))
+        rewards = zeros if reward is None else reward
+        buffer.add(Step(obs, obs, zeros.long(), rewards, ~no, no, ~no, {}))
 
 
 def priorities(index: Tensor, salt: int) -> Tensor:
@@ -88,12 +88,12 @@ def test_sum_tree_equals_brute_force() -> None:
             torch.testing.assert_close(above[:, : groups.shape[1]], groups, rtol=1e-14, atol=0)
         assert tree.total().tolist() == pytest.approx(leaves.sum(1).tolist(), rel=1e-12)
         mass = torch.from_numpy(rng.random((2, 200))) * tree.total().unsqueeze(1)
-        found = tree.find(mass).numpy()
+        leaf = tree.find(mass).numpy()
         for k in range(2):
             bounds = leaves[k].cumsum()
             exact = np.searchsorted(bounds, mass[k].numpy(), side="right")
             near = np.abs(bounds[np.minimum(exact, size - 1)] - mass[k].numpy()) < 1e-9
-            assert ((found[k] == exact) | near).all()
+            assert ((leaf[k] == exact) | near).all()
 
 
 def test_leaves_of_zero_are_never_drawn() -> None:
@@ -116,16 +116,16 @@ def test_frequencies_are_proportional_to_priority_to_the_alpha(alpha: float) -> 
     index = torch.arange(12).expand(K, -1)
     priority = priorities(index, 1) + 0.5
     sampler.update(index, priority)
-    drawn = torch.cat([sampler.sample(0.0)[0] for _ in range(600)], 1)
+    places = torch.cat([sampler.sample(0.0)[0] for _ in range(600)], 1)
     exact = (priority.double() + sampler.eps) ** alpha
     exact = exact / exact.sum(1, keepdim=True)
     for k in range(K):
-        counts = torch.bincount(drawn[k], minlength=buffer.size)
+        counts = torch.bincount(places[k], minlength=buffer.size)
         assert not counts[12:].any()
         # stratified draws vary less than independent ones: the test can only be conservative
-        assert chisquare(counts[:12], exact[k] * drawn.shape[1]).pvalue > 0.05
+        assert chisquare(counts[:12], exact[k] * places.shape[1]).pvalue > 0.05
         wrong = (priority[k].double() + 1) ** (alpha + 0.3)
-        assert chisquare(counts[:12], wrong / wrong.sum() * drawn.shape[1]).pvalue < 0.01
+        assert chisquare(counts[:12], wrong / wrong.sum() * places.shape[1]).pvalue < 0.01
 
 
 def test_draws_are_stratified() -> None:

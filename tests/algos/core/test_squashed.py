@@ -85,13 +85,13 @@ def test_saturated_actions_keep_finite_densities_and_gradients() -> None:
 
 def test_a_seed_is_computed_as_if_alone() -> None:
     for b, a in ((1, 1), (7, 3), (100, 6), (33, 17)):
-        given = [x.requires_grad_() for x in parameters(3, b, a)]
-        alone = [x.detach()[1:2].requires_grad_() for x in given]
-        together, single = squashed_gaussian(*given), squashed_gaussian(*alone)
+        inputs = [x.requires_grad_() for x in parameters(3, b, a)]
+        alone = [x.detach()[1:2].requires_grad_() for x in inputs]
+        together, single = squashed_gaussian(*inputs), squashed_gaussian(*alone)
         slopes = [
             torch.autograd.grad(out[0].sum() + out[1].sum(), x[:2])
-            for out, x in ((together, given), (single, alone))
+            for out, x in ((together, inputs), (single, alone))
         ]
         for both, one in ((together, single), slopes):
             assert all(torch.equal(x[1:2], y) for x, y in zip(both, one, strict=True))
-        assert torch.equal(squash(given[0])[1:2], squash(alone[0]))
+        assert torch.equal(squash(inputs[0])[1:2], squash(alone[0]))

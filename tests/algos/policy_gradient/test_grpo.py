@@ -35,8 +35,8 @@ def alike(learner: Any) -> Tensor:
 def gradients(learner: Any) -> Tensor:
     """Return what the next update would step along, ``[K, D]``."""
     learner.update()
-    found: Tensor = learner.learner.optimizer.grad
-    return found
+    grad: Tensor = learner.learner.optimizer.grad
+    return grad
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])
@@ -114,8 +114,8 @@ def test_the_first_step_written_out(length: bool, deviation: bool) -> None:
     assert len(groups) == 2 and all(len(g) == 4 for g in groups)
 
     def out(net: Any, obs: Tensor) -> Tensor:
-        shown = obs.expand(3, 1, 4)
-        return net(shown)[0][k, 0].log_softmax(-1)
+        rows = obs.expand(3, 1, 4)
+        return net(rows)[0][k, 0].log_softmax(-1)
 
     loss = torch.zeros(())
     for group in groups:
@@ -144,10 +144,10 @@ def test_the_reference_stays_unless_it_is_renewed() -> None:
         learner, world = agent(settings), world_of(settings)
         before = learner.learner.target_params.clone()
         for _ in range(200):
-            seen = live(learner, world, 1)
-            if "learned" not in seen:
+            log = live(learner, world, 1)
+            if "learned" not in log:
                 continue
-            for k in seen["learned"][0].nonzero()[:, 0].tolist():
+            for k in log["learned"][0].nonzero()[:, 0].tolist():
                 renewed = every and int(learner.updates[k]) % every == 0
                 expected = params(learner)[k] if renewed else before[k]
                 assert torch.equal(learner.learner.target_params[k], expected)

@@ -196,15 +196,15 @@ def test_an_update_is_the_mean_over_the_episodes(estimator: str, normalize: bool
 def test_seeds_that_wait_stay_as_they_are() -> None:
     settings = small("reinforce_baseline")
     learner, world = agent(settings), world_of(settings)
-    waited = 0
+    waits = 0
     for _ in range(60):
         before = learner.learner.params.clone().view(3, -1)
         learner.observe(world.step(*learner.act(world.obs)))
         metrics = learner.update()
         moved = (learner.learner.params.view(3, -1) != before).any(1)
         assert torch.equal(moved, metrics["learned"] if metrics else torch.zeros(3).bool())
-        waited += bool(metrics) and not bool(moved.all())
-    assert waited > 3
+        waits += bool(metrics) and not bool(moved.all())
+    assert waits > 3
 
 
 def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
@@ -224,9 +224,9 @@ def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
     data = learner.experience.take()
     assert data.reward.shape == (3, 192, 2) and int(data.valid.sum()) == 3 * 130 * 2
     out, _ = learner.actor_critic.net(data.obs[:, :130].flatten(1, 2))
-    chosen = out.log_softmax(-1).gather(-1, data.action[:, :130].flatten(1, 2).unsqueeze(-1))
+    log_prob = out.log_softmax(-1).gather(-1, data.action[:, :130].flatten(1, 2).unsqueeze(-1))
     target, _, _ = learner._weights(data)
-    loss = -(chosen.squeeze(-1) * target[:, :130].flatten(1)).sum() / 2
+    loss = -(log_prob.squeeze(-1) * target[:, :130].flatten(1)).sum() / 2
     grads = torch.autograd.grad(loss, learner.learner.weights.flat.parameters)
     learner.update()
     for view, grad in zip(learner.learner.optimizer._grad_views, grads, strict=True):
@@ -235,5 +235,5 @@ def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
 
 def test_live_metrics_are_finite() -> None:
     settings = small("reinforce_baseline", normalize_obs=True)
-    seen = live(agent(settings), world_of(settings, SEEDS), 60)
-    assert len(seen["learned"]) > 3 and torch.stack(seen["loss/policy"]).isfinite().all()
+    log = live(agent(settings), world_of(settings, SEEDS), 60)
+    assert len(log["learned"]) > 3 and torch.stack(log["loss/policy"]).isfinite().all()

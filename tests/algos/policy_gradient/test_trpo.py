@@ -126,8 +126,8 @@ def test_a_step_improves_within_the_region_or_is_not_made(actions: str) -> None:
     accepted = []
     for _ in range(10):
         before = params(learner).clone()
-        seen = live(learner, world, settings.rollout)
-        metrics = {name: x[-1] for name, x in seen.items() if name != "action"}
+        log = live(learner, world, settings.rollout)
+        metrics = {name: x[-1] for name, x in log.items() if name != "action"}
         moved = (params(learner)[0::2] != before[0::2]).any(1)
         assert torch.equal(moved, metrics["loss/accepted"] > 0)
         assert (metrics["loss/kl"] <= settings.max_kl * (1 + 1e-4)).all()
