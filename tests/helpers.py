@@ -34,9 +34,9 @@ def presets() -> tuple[str, ...]:
     """Return the names of the presets in conf/algo that are of the DQN family."""
     with cfg.session():
         names = cfg.options("algo")
-        found = [n for n in names if cfg.composed(f"algo={n}").algo.agent == DQNConfig.agent]
-    assert found
-    return tuple(found)
+        family = [n for n in names if cfg.composed(f"algo={n}").algo.agent == DQNConfig.agent]
+    assert family
+    return tuple(family)
 
 
 @cache
@@ -112,25 +112,25 @@ class World:
 
 def drive(learner: DQN, world: World, ticks: int) -> dict[str, list[Tensor]]:
     """Let an agent live for some ticks; return its actions, replay draws and metrics."""
-    seen: dict[str, list[Tensor]] = {"action": [], "index": [], "weight": [], "loss": []}
-    sample = learner.sampler.sample
+    log: dict[str, list[Tensor]] = {"action": [], "index": [], "weight": [], "loss": []}
+    sample = learner.experience.sampler.sample
 
     def spy(beta: float) -> tuple[Tensor, Tensor]:
         index, weight = sample(beta)
-        seen["index"].append(index.clone())
-        seen["weight"].append(weight.clone())
+        log["index"].append(index.clone())
+        log["weight"].append(weight.clone())
         return index, weight
 
-    learner.sampler.sample = spy  # type: ignore[method-assign]
+    learner.experience.sampler.sample = spy  # type: ignore[method-assign]
     for _ in range(ticks):
         action, memo = learner.act(world.obs)
-        seen["action"].append(action.clone())
+        log["action"].append(action.clone())
         learner.observe(world.step(action, memo))
         metrics = learner.update()
         if metrics:
-            seen["loss"].append(metrics["loss/value"].clone())
-    learner.sampler.sample = sample  # type: ignore[method-assign]
-    return seen
+            log["loss"].append(metrics["loss/value"].clone())
+    learner.experience.sampler.sample = sample  # type: ignore[method-assign]
+    return log
 
 
 def steady(level: float = 0.1) -> Exploration:

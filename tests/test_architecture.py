@@ -293,7 +293,7 @@ def test_forbidden_imports_are_found(path, text):
         ("algos/core/x.py", "from gymnasium import spaces"),
         (
             "algos/dqn/x.py",
-            "from prism.algos.core.rng import Draws\nfrom prism.algos.dqn import config",
+            "from prism.algos.core.rng import RandomStream\nfrom prism.algos.dqn import config",
         ),
         ("benchmark/plan/x.py", "import hydra\nfrom prism.algos.core.agent import Spec"),
         ("analysis/x.py", "from prism.benchmark.store.schema import STEP\nfrom . import data"),

@@ -41,14 +41,16 @@ def grown(config: DQNConfig, ticks: int = 40) -> DQN:
 
 
 def sampled(learner: DQN) -> tuple[Any, Tensor]:
-    index, weight = learner.sampler.sample(1.0)
-    return learner.ring.gather(index), weight
+    batch, weight, _ = learner.experience.sample()
+    return batch, weight
 
 
 def quiet(learner: DQN) -> None:
-    """Let both networks act and learn with their mean weights."""
-    learner.online.use_mean(True)
-    learner.target.use_mean(True)
+    """Let both networks act and learn without noise."""
+    for net in learner.learner.networks:
+        for layer in net.modules():
+            if isinstance(layer, NoisyLinear):
+                layer.noise.zero_()
 
 
 def test_the_six_are_rainbows() -> None:
@@ -63,10 +65,10 @@ def test_every_combination_runs_and_stays_finite(switches: tuple[bool, ...]) -> 
     for component, on in zip(SIX.values(), switches, strict=True):
         values |= component.on if on else component.off
     learner = agent(tiny("dqn", **values), SEEDS[:2])
-    before = learner.optimizer.params.data.clone()
-    seen = drive(learner, World(VECTOR, SEEDS[:2]), 50)
-    assert len(seen["loss"]) >= 14 and torch.stack(seen["loss"]).isfinite().all()
-    after = learner.optimizer.params.data
+    before = learner.learner.params.clone()
+    log = drive(learner, World(VECTOR, SEEDS[:2]), 50)
+    assert len(log["loss"]) >= 14 and torch.stack(log["loss"]).isfinite().all()
+    after = learner.learner.params
     assert after.isfinite().all() and not torch.equal(after, before)
 
 
@@ -92,8 +94,9 @@ def test_every_override_names_a_field_and_moves_it() -> None:
 @pytest.mark.parametrize("base", BASES)
 def test_prioritized_replaces_the_sampler_and_spreads_the_priorities(base: str) -> None:
     with_, without = (grown(switched("prioritized", base, on)) for on in (True, False))
-    assert type(with_.sampler) is Prioritized and type(without.sampler) is Uniform
-    leaves = with_.sampler.tree.levels[0]
+    assert type(with_.experience.sampler) is Prioritized
+    assert type(without.experience.sampler) is Uniform
+    leaves = with_.experience.sampler.tree.levels[0]
     assert all(len(torch.unique(leaves[k][leaves[k] > 0])) > 10 for k in range(len(SEEDS)))
     assert sampled(with_)[1].std() > 0 and (sampled(without)[1] == 1).all()
 
@@ -104,7 +107,7 @@ def test_double_lets_the_online_network_choose(base: str) -> None:
     losses = []
     for on in (True, False):
         learner, stranger = (agent(switched("double", base, on), s) for s in (SEEDS, (7, 8, 9)))
-        learner.optimizer.params.data.copy_(stranger.optimizer.params.data)  # unlike the target
+        learner.learner.params.copy_(stranger.learner.params)  # unlike the target
         quiet(learner)
         chooser = learner.online if on else learner.target
         best = learner.value.mean(chooser(batch.next_obs)).argmax(-1)
@@ -149,12 +152,12 @@ def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: s
         layers = [m for m in learner.online.modules() if isinstance(m, NoisyLinear)]
         assert bool(layers) == noisy
         obs = World(VECTOR, SEEDS).obs
-        seen = []
+        outputs = []
         for _ in range(5):
             learner.online.resample()
-            seen.append(learner.online(obs))
-        assert torch.equal(seen[0], seen[1]) == (not noisy)
-        assert bool(learner.explore.streams()) == (not noisy)  # what epsilon is drawn from
+            outputs.append(learner.online(obs))
+        assert torch.equal(outputs[0], outputs[1]) == (not noisy)
+        assert bool(learner.behaviour.PARTS) == (not noisy)  # what epsilon is drawn from
     config = switched("noisy", base, False)
     config.exploration = steady(0.3)
     learner, obs = agent(config), World(VECTOR, SEEDS).obs
@@ -203,8 +206,8 @@ def test_importance_weights_reach_the_gradient(model: str) -> None:
     batch = type(batch)(*(learner._each_twin(x) for x in batch))
     gradients = []
     for w in (weight, 2 * weight, weight.flip(1), 0 * weight):
-        learner.optimizer.backward(learner._loss(batch, w)[0])
-        gradients.append(learner.optimizer.grad.clone())
+        learner.learner.optimizer.backward(learner._loss(batch, w)[0])
+        gradients.append(learner.learner.optimizer.grad.clone())
     torch.testing.assert_close(gradients[1], 2 * gradients[0])
     assert not torch.allclose(gradients[2], gradients[0]) and not gradients[3].any()
     per_sample = [learner._loss(batch, one.expand_as(weight))[0] for one in torch.eye(8)]
@@ -215,13 +218,13 @@ def test_importance_weights_reach_the_gradient(model: str) -> None:
 
 def test_importance_weights_of_the_sampler_are_those_of_the_update() -> None:
     learner = grown(tiny("per_dqn", optimizer="sgd"), 20)
-    sample, before = learner.sampler.sample, learner.optimizer.params.data.clone()
-    learner.sampler.sample = lambda beta: (sample(beta)[0], torch.zeros(3, 8))  # type: ignore
+    sample, before = learner.experience.sampler.sample, learner.learner.params.clone()
+    learner.experience.sampler.sample = lambda beta: (sample(beta)[0], torch.zeros(3, 8))  # type: ignore
     assert learner.update() is not None
-    assert torch.equal(learner.optimizer.params.data, before)
-    learner.sampler.sample = sample  # type: ignore[method-assign]
+    assert torch.equal(learner.learner.params, before)
+    learner.experience.sampler.sample = sample  # type: ignore[method-assign]
     assert learner.update() is not None
-    assert not torch.equal(learner.optimizer.params.data, before)
+    assert not torch.equal(learner.learner.params, before)
 
 
 def test_leave_one_out_variants_are_these_switches() -> None:
@@ -229,7 +232,7 @@ def test_leave_one_out_variants_are_these_switches() -> None:
         ("rainbow", "leave_one_out", "off", "Rainbow - "),
         ("dqn", "add_one_in", "on", "DQN + "),
     ):
-        found = changes(DQN, OmegaConf.structured(preset(base)), word)
-        assert {c.label: c.values for c in found} == {
+        variants = changes(DQN, OmegaConf.structured(preset(base)), word)
+        assert {c.label: c.values for c in variants} == {
             sign + name: dict(getattr(component, side)) for name, component in SIX.items()
         }

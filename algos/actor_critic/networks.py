@@ -1,14 +1,14 @@
-"""Networks of the off-policy agents: stacked perceptrons that learn, and copies that follow them.
+"""Networks of the off-policy agents: stacked perceptrons, and critics that judge actions.
 
 Letters: K seeds, C critics per seed, M = K or K * C stacked networks, B batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import State, group_members, ungroup_members
+from ..core.learner import Learner
 from ..core.nets import InitStream, Linear
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.rng import Member
@@ -16,7 +16,12 @@ from ..core.torso import Torso
 
 
 class Perceptron(nn.Module):
-    """M perceptrons with ReLU, ``[M, B, in] -> [M, B, out]``."""
+    """M perceptrons with ReLU, ``[M, B, in] -> [M, B, out]``.
+
+    Args:
+        members: one per network. name: of the stream of initial parameters.
+        n_in: numbers that go in. hidden: widths of the hidden layers. n_out: numbers that come out.
+    """
 
     def __init__(
         self, members: Sequence[Member], name: str, n_in: int, hidden: Sequence[int], n_out: int
@@ -31,113 +36,40 @@ class Perceptron(nn.Module):
         return self.head.forward(self.torso.forward(x))
 
 
-class Learner:
-    """M perceptrons with their optimiser and, unless the agent does without, their targets.
+class Critics(Learner[Perceptron]):
+    """C action-value functions for each of K seeds, side by side as K * C networks.
 
     Args:
-        members: one per network. count: networks per seed, which lie side by side.
-        name: of the stream of initial parameters.
-        sizes: numbers that go in, widths of the hidden layers, numbers that come out.
-        lr: Adam's learning rate.
-        has_target: whether a slow copy bootstraps; else ``target`` is the network itself.
-        device: where they live.
+        seeds: the K seeds. count: C. sizes: numbers that go in, widths of the hidden layers.
+        optimizer, device, has_target: see ``Learner``.
     """
-
-    def __init__(
-        self,
-        members: Sequence[Member],
-        name: str,
-        sizes: tuple[int, Sequence[int], int],
-        lr: float,
-        has_target: bool,
-        device: torch.device,
-        count: int = 1,
-    ) -> None:
-        self.count = count
-        self.net = Perceptron(members, name, *sizes).to(device)
-        self.optimizer = SeedOptimizer(FlatParams(self.net.parameters()), "adam", lr)
-        self.target, self._target_params = self.net, self.optimizer.params
-        if has_target:
-            self.target = Perceptron(members, name, *sizes).to(device)
-            self._target_params = FlatParams(self.target.parameters())
-
-    @property
-    def params(self) -> Tensor:
-        """Every parameter, ``[M, D]``."""
-        return self.optimizer.params.data
-
-    @property
-    def target_params(self) -> Tensor:
-        """Every parameter of the targets, ``[M, D]``."""
-        return self._target_params.data
-
-    def descend(self, loss: Tensor) -> Tensor:
-        """Make one step down each network's loss; returns gradient norms ``[M]``.
-
-        Args:
-            loss: ``[K]`` or ``[M]``; no network's parameters may matter to two of them.
-        """
-        self.optimizer.backward(loss)
-        return self.optimizer.step()
-
-    @torch.no_grad()
-    def follow(self, tau: float) -> None:
-        """Move the targets by ``tau`` of the way to the networks."""
-        if self.target is not self.net:
-            self.target_params.lerp_(self.params, tau)
-
-    def weights(self) -> Tensor:
-        """Return every parameter by seed, ``[K, count, D]``: what acting needs."""
-        return self.params.view(-1, self.count, self.params.shape[1])
-
-    def load_weights(self, weights: Tensor) -> None:
-        """Act from now on as the networks whose ``weights`` these are."""
-        self.params.copy_(weights.flatten(0, 1))
-
-    def state(self) -> State:
-        """Return by seed what learning needs beside the weights: Adam's memory and the targets."""
-        state: State = {"optimizer": self.optimizer.state()}
-        if self.target is not self.net:
-            state["target"] = self.target_params
-        return group_members(state, self.count)
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        state = ungroup_members(state)
-        self.optimizer.load(state["optimizer"])
-        if self.target is not self.net:
-            self.target_params.copy_(state["target"])
-
-
-class Critics(Learner):
-    """C action-value functions for each of K seeds, side by side as K * C networks."""
 
     def __init__(
         self,
         seeds: Sequence[int],
         count: int,
-        sizes: tuple[int, Sequence[int], int],
-        lr: float,
-        has_target: bool,
+        sizes: tuple[int, Sequence[int]],
+        optimizer: Callable[[FlatParams], SeedOptimizer],
         device: torch.device,
+        has_target: bool,
     ) -> None:
         members = [(seed, critic) for seed in seeds for critic in range(count)]
-        super().__init__(members, "critics", sizes, lr, has_target, device, count)
-        self._first = Perceptron(seeds, "critics", *sizes).requires_grad_(False)
-        for first, every in zip(self._first.parameters(), self.net.parameters(), strict=True):
-            first.data = every.data[::count]  # a view
+
+        def build(name: str) -> Perceptron:
+            return Perceptron(members, "critics", *sizes, 1)
+
+        super().__init__(build, optimizer, device, count, has_target)
+        # what judges is held still: the gradient of its judgement reaches the action alone
+        self._still = _views(self.online, members, sizes, 1)
+        self._first = _views(self.online, members, sizes, count)
 
     def values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""
-        return self._of(self.net, obs, action)
+        return self._of(self.online, obs, action)
 
     def judge(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``values`` whose gradient reaches the action alone: what the policy climbs."""
-        self.net.requires_grad_(False)
-        try:
-            return self.values(obs, action)
-        finally:
-            self.net.requires_grad_(True)
+        return self._of(self._still, obs, action)
 
     def judge_first(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return what the first critic alone would judge, ``[K, B]``, without asking the others."""
@@ -148,5 +80,15 @@ class Critics(Learner):
         return self._of(self.target, obs, action)
 
     def _of(self, net: Perceptron, obs: Tensor, action: Tensor) -> Tensor:
-        x = torch.cat([obs, action], -1).repeat_interleave(self.count, 0)
-        return net.forward(x).reshape(-1, self.count, x.shape[1])
+        x = torch.cat([obs, action], -1).repeat_interleave(self.members, 0)
+        return net.forward(x).reshape(-1, self.members, x.shape[1])
+
+
+def _views(
+    net: Perceptron, members: Sequence[Member], sizes: tuple[int, Sequence[int]], every: int
+) -> Perceptron:
+    """Return every ``every``-th network on the same memory, without gradients of its own."""
+    views = Perceptron(members[::every], "critics", *sizes, 1).requires_grad_(False)
+    for view, whole in zip(views.parameters(), net.parameters(), strict=True):
+        view.data = whole.data[::every]
+    return views

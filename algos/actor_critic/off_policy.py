@@ -1,27 +1,31 @@
-"""What DDPG, TD3 and SAC share: common settings, what they have lived through, and the agent around
-what makes each of them itself: how it acts, what its critics learn, how its policy improves.
+"""What DDPG, TD3 and SAC share: common settings, and the agent around what makes each of them
+itself: how it acts, what its critics learn, how its policy improves.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Spec, Step
 from ..core.checks import check_cadence
 from ..core.configs import AgentConfig
+from ..core.experience import Experience
+from ..core.learner import Learner
 from ..core.noise import Warmup
-from ..core.replay import Batch, Ring
-from ..core.samplers import Latest, Uniform
+from ..core.optim import SeedOptimizer
+from ..core.parts import HasParts
+from ..core.replay import Batch
 from ..core.settings import setting
 from ..core.squashed import UnitBox
 from ..formulas import td
-from .networks import Critics, Learner
+from .networks import Critics, Perceptron
 
 TARGETS = ("soft", "none")
 
@@ -95,97 +99,22 @@ FOUNDATIONS = (
 )
 
 
-class Experience:
-    """What K seeds have lived through, and when and from what to learn next.
-
-    Actions are kept in the unit box.
-    """
-
-    def __init__(
-        self, config: OffPolicyConfig, spec: Spec, seeds: Sequence[int], device: torch.device
-    ) -> None:
-        assert isinstance(spec.action_space, spaces.Box)
-        self.config = config
-        self.box = UnitBox(spec.action_space, device)
-        self.ring = Ring(
-            len(seeds),
-            config.lanes,
-            spec.obs_space,
-            (spec.action_space.shape, np.float32),
-            min(config.buffer_size, spec.budget) if config.replay else config.lanes,
-            n_step=1,
-            gamma=config.gamma,
-            device=device,
-        )
-        self.sampler = (
-            Uniform(self.ring, seeds, config.batch_size)
-            if config.replay
-            else Latest(self.ring, seeds)
-        )
-        self.ticks = 0  # observed
-
-    @property
-    def steps(self) -> int:
-        """Environment steps per seed so far."""
-        return self.ticks * self.config.lanes
-
-    def add(self, step: Step) -> None:
-        """Store one tick."""
-        self.ring.add(step._replace(action=self.box.from_env(step.action)))
-        self.ticks += 1
-
-    def due(self) -> bool:
-        """Whether the agent learns at this tick."""
-        c = self.config
-        every = max(1, c.train_every // c.lanes)
-        return self.ticks > 0 and self.steps >= c.learning_starts and self.ticks % every == 0
-
-    def sample(self) -> Batch:
-        """Return a batch to learn from."""
-        index, _ = self.sampler.sample(1.0)
-        batch = self.ring.gather(index)
-        return batch._replace(obs=_float(batch.obs), next_obs=_float(batch.next_obs))
-
-    def state(self) -> State:
-        """Return the transitions, the sampler's stream and the tick count."""
-        return {"ring": self.ring.state(), "sampler": self.sampler.state(), "ticks": self.ticks}
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        self.ring.load(state["ring"])
-        self.sampler.load(state["sampler"])
-        self.ticks = state["ticks"]
-
-
-def _float(obs: Tensor) -> Tensor:
-    return obs if obs.dtype == torch.float32 else obs.float()
-
-
-class Part(Protocol):
-    """A piece of an agent with a state of its own."""
-
-    def state(self) -> State:
-        """Return all that its future depends on."""
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-
-
-class OffPolicy(ABC):
+class OffPolicy(HasParts, ABC):
     """An actor, C critics and their experience; an agent writes the last four methods.
+
+    The buffer holds actions of the unit box.
 
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         outputs: numbers that the actor gives for each of the A numbers of an action.
         slow_actor: whether the actor has a target too.
-
-    Attributes:
-        parts: what learning depends on beside the weights, under the state's keys; an agent adds
-            its own.
     """
 
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
+
+    POLICY = ("actor", "critics")
+    PARTS: ClassVar[tuple[str, ...]] = ("experience", "warmup")
 
     def __init__(
         self,
@@ -196,19 +125,22 @@ class OffPolicy(ABC):
         outputs: int,
         slow_actor: bool,
     ) -> None:
-        self.config, self.experience = config, Experience(config, spec, seeds, device)
-        n_obs, n_act = spec.obs_space.shape[0], self.experience.box.width
-        slow, sizes = config.target == "soft", (n_obs, config.hidden, outputs * n_act)
-        self.actor = Learner(seeds, "actor", sizes, config.actor_lr, slow and slow_actor, device)
-        sizes = n_obs + n_act, config.hidden, 1
-        self.critics = Critics(seeds, config.critics, sizes, config.critic_lr, slow, device)
-        self.warmup = Warmup(seeds, (config.lanes, n_act), config.warmup, device)
-        self.parts: dict[str, Part] = {
-            "actor": self.actor,
-            "critics": self.critics,
-            "experience": self.experience,
-            "warmup": self.warmup.draws,
-        }
+        assert isinstance(spec.action_space, spaces.Box)
+        c = self.config = config
+        self.box = UnitBox(spec.action_space, device)
+        capacity = min(c.buffer_size, spec.budget)
+        self.experience = Experience(c, spec, seeds, device, capacity)
+        n_obs, n_act, slow = spec.obs_space.shape[0], self.box.width, c.target == "soft"
+
+        def build(name: str) -> Perceptron:
+            return Perceptron(seeds, "actor", n_obs, c.hidden, outputs * n_act)
+
+        adam = partial(SeedOptimizer, kind="adam", lr=c.actor_lr)
+        self.actor = Learner(build, adam, device, has_target=slow and slow_actor)
+        adam = partial(SeedOptimizer, kind="adam", lr=c.critic_lr)
+        sizes = n_obs + n_act, c.hidden
+        self.critics = Critics(seeds, c.critics, sizes, adam, device, has_target=slow)
+        self.warmup = Warmup(seeds, (c.lanes, n_act), c.warmup, device)
 
     @classmethod
     def unsupported(cls, config: OffPolicyConfig, spec: Spec) -> str | None:
@@ -229,46 +161,32 @@ class OffPolicy(ABC):
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N, A]``; greedy acting remembers the values it expects."""
-        box = self.experience.box
         if not explore:
             action, value = self._greedy(obs)
-            return box.to_env(action), {"value": value}
+            return self.box.to_env(action), {"value": value}
         random = self.warmup(self.experience.steps)
-        return box.to_env(self._explore(obs) if random is None else random), {}
+        return self.box.to_env(self._explore(obs) if random is None else random), {}
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
-        self.experience.add(step)
+        self.experience.add(step._replace(action=self.box.from_env(step.action)))
 
     def update(self) -> dict[str, Tensor] | None:
-        """Learn from ``gradient_steps`` batches if an update is due at this tick."""
-        if not self.experience.due():
-            return None
-        for _ in range(self.config.gradient_steps):
-            metrics = self._learn(self.experience.sample())
+        """Make the gradient steps that are due at this tick."""
+        metrics = None
+        for _ in range(self.experience.due):
+            batch, _, _ = self.experience.sample()
+            metrics = self._learn(batch)
         return metrics
 
     def _learn(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics of every seed to their target, then improve the rest."""
         q = self.critics.values(batch.obs, batch.action)
         loss = td.squared(q - self._target(batch).unsqueeze(1)).mean(-1)  # [K, C]
-        norm = self.critics.descend(loss)
+        norm = self.critics.step(loss)
         metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}
         metrics["loss/grad_norm"] = norm.view_as(loss).mean(1)
         return metrics | self._improve(batch)
-
-    def state(self) -> State:
-        """Return the weights, which acting needs, and every part."""
-        weights = {"actor": self.actor.weights(), "critics": self.critics.weights()}
-        return {"policy": weights} | {name: part.state() for name, part in self.parts.items()}
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.actor.load_weights(state["policy"]["actor"])
-        self.critics.load_weights(state["policy"]["critics"])
-        if "experience" in state:
-            for name, part in self.parts.items():
-                part.load(state[name])
 
     @abstractmethod
     def _explore(self, obs: Tensor) -> Tensor:

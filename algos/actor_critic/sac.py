@@ -17,11 +17,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import Component, Family, Spec, State
+from ..core.agent import Component, Family, Spec
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
+from ..core.parts import HasParts
 from ..core.replay import Batch
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.settings import setting
 from ..core.squashed import squash, squashed_gaussian
 from ..formulas import continuous, td
@@ -91,20 +92,22 @@ COMPONENTS = (
 FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
 
 
-class Temperature:
+class Temperature(HasParts):
     """The weight alpha ``[K]`` of the entropy: learned, fixed, or zero."""
+
+    PARTS = ("log", "optimizer")
 
     def __init__(self, config: SACConfig, k: int, actions: int, device: torch.device) -> None:
         self.learns = config.entropy and config.temperature == "learned"
         self.goal = -float(actions) if config.target_entropy is None else config.target_entropy
         start = math.log(config.alpha) if self.learns else 0.0
-        self._log = nn.Parameter(torch.full((k, 1), start, device=device))
+        self.log = nn.Parameter(torch.full((k, 1), start, device=device))
         self._fixed = torch.full((k,), config.alpha if config.entropy else 0.0, device=device)
-        self.optimizer = SeedOptimizer(FlatParams([self._log]), "adam", config.alpha_lr)
+        self.optimizer = SeedOptimizer(FlatParams([self.log]), "adam", config.alpha_lr)
 
     def __call__(self) -> Tensor:
         """Return alpha ``[K]``; the gradient flows to what learns."""
-        return per_seed(torch.exp, self._log).squeeze(1) if self.learns else self._fixed
+        return per_seed(torch.exp, self.log).squeeze(1) if self.learns else self._fixed
 
     def learn(self, log_prob: Tensor) -> None:
         """Move towards the goal, given the log-probabilities ``[K, B]`` of sampled actions."""
@@ -113,28 +116,6 @@ class Temperature:
             self.optimizer.backward(loss)
             self.optimizer.step()
 
-    def state(self) -> State:
-        """Return log alpha and its optimiser's memory."""
-        return {"log": self._log.detach(), "optimizer": self.optimizer.state()}
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        self._log.data.copy_(state["log"])
-        self.optimizer.load(state["optimizer"])
-
-
-class Streams(dict[str, Draws]):
-    """Random streams by their purpose, as one part of a state."""
-
-    def state(self) -> State:
-        """Return every stream's position."""
-        return {purpose: draws.state() for purpose, draws in self.items()}
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        for purpose, draws in self.items():
-            draws.load(state[purpose])
-
 
 class SAC(OffPolicy):
     """The agent; see ``SACConfig`` for its parts."""
@@ -142,22 +123,20 @@ class SAC(OffPolicy):
     Config: ClassVar[type] = SACConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PARTS = (*OffPolicy.PARTS, "temperature", "draws")
     config: SACConfig
 
     def __init__(
         self, config: SACConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, outputs=2, slow_actor=False)
-        n_act = self.experience.box.width
+        n_act = self.box.width
         self.temperature = Temperature(config, len(seeds), n_act, device)
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
-        self.draws = Streams(
-            {
-                purpose: Draws(seeds, purpose, shape, "normal", device)
-                for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
-            }
-        )
-        self.parts |= {"temperature": self.temperature, "streams": self.draws}
+        self.draws = {
+            purpose: RandomStream(seeds, purpose, shape, "normal", device)
+            for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
+        }
 
     def _explore(self, obs: Tensor) -> Tensor:
         return self._sample(obs, "act")[0]
@@ -169,7 +148,7 @@ class SAC(OffPolicy):
 
     def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
-        mean, log_std = self.actor.net.forward(obs).chunk(2, -1)
+        mean, log_std = self.actor.online.forward(obs).chunk(2, -1)
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
     def _sample(self, obs: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
@@ -188,9 +167,9 @@ class SAC(OffPolicy):
         """Update the policy, the temperature and the targets of every seed."""
         alpha = self.temperature().detach()
         loss, log_prob = self._policy_loss(batch.obs, alpha)
-        self.actor.descend(loss)
+        self.actor.step(loss)
         self.temperature.learn(log_prob.detach())
-        self.critics.follow(self.config.tau)
+        self.critics.update_target(self.config.tau)
         metrics = {"loss/actor": loss.detach(), "loss/entropy": -log_prob.detach().mean(-1)}
         return metrics | {"loss/alpha": alpha}
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from ..core import noise
-from ..core.agent import Component, Family, Spec, State, Step
+from ..core.agent import Component, Family, Spec, Step
 from ..core.replay import Batch
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.settings import setting
 from ..core.squashed import squash
 from ..formulas import continuous, td
@@ -99,26 +99,26 @@ class TD3(OffPolicy):
     Config: ClassVar[type] = TD3Config
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PARTS = (*OffPolicy.PARTS, "noise", "target_draws", "updates")
     config: TD3Config
 
     def __init__(
         self, config: TD3Config, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, outputs=1, slow_actor=True)
-        n_act = self.experience.box.width
+        n_act = self.box.width
         self.noise = _noise(config, seeds, (config.lanes, n_act), device)
-        self.target_draws = Draws(
+        self.target_draws = RandomStream(
             seeds, "noise/target", (config.rows, n_act), "normal", device=device
         )
-        self.parts |= {"noise": self.noise, "target_draws": self.target_draws}
         self.updates = 0  # of the critics
 
     def _explore(self, obs: Tensor) -> Tensor:
-        return self.noise(squash(self.actor.net.forward(obs)))
+        return self.noise(squash(self.actor.online.forward(obs)))
 
     def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Take the actor's own actions; the values are the first critic's."""
-        action = squash(self.actor.net.forward(obs))
+        action = squash(self.actor.online.forward(obs))
         return action, self.critics.judge_first(obs, action)
 
     def observe(self, step: Step) -> None:
@@ -143,31 +143,22 @@ class TD3(OffPolicy):
         if self.updates % self.config.policy_every:
             return {}
         loss = self._policy_loss(batch.obs)
-        self.actor.descend(loss)
-        self.actor.follow(self.config.tau)
-        self.critics.follow(self.config.tau)
+        self.actor.step(loss)
+        self.actor.update_target(self.config.tau)
+        self.critics.update_target(self.config.tau)
         return {"loss/actor": loss.detach()}
 
     def _policy_loss(self, obs: Tensor) -> Tensor:
         """Return the actor's loss ``[K]``: the first critic alone judges it."""
-        action = squash(self.actor.net.forward(obs))
+        action = squash(self.actor.online.forward(obs))
         return continuous.deterministic_policy_loss(self.critics.judge_first(obs, action))
-
-    def state(self) -> State:
-        """Return the weights, every part and the count of updates."""
-        return super().state() | {"updates": self.updates}
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        super().load(state)
-        self.updates = state.get("updates", self.updates)
 
 
 def _noise(
     config: TD3Config, seeds: Sequence[int], grid: tuple[int, int], device: torch.device
 ) -> noise.Noise:
     if config.noise == "none":
-        return noise.Silence()
+        return noise.NoNoise()
     if config.noise == "gaussian":
         return noise.Gaussian(seeds, grid, config.noise_std, device)
     scale = config.noise_std, config.noise_theta, config.noise_dt

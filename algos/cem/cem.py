@@ -15,7 +15,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Spec, Step
+from ..core.parts import HasParts
 from ..core.rollout import Episodes
 from ..core.states import not_tabular
 from .config import COMPONENTS, CEMConfig
@@ -23,13 +24,17 @@ from .models import build
 from .spaces import refused
 
 
-class CEM:
+class CEM(HasParts):
     """The agent; see ``CEMConfig`` for its parts."""
 
     Config: ClassVar[type] = CEMConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
+
+    POLICY = ("model",)
+    PARTS = ("episodes", "returns", "length", "elite_obs", "elite_actions", "elite_length", "ticks")
+    GROWING = ("elite_obs", "elite_actions")
 
     def __init__(
         self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -45,11 +50,11 @@ class CEM:
         self.returns = torch.zeros(k, self.sessions, device=device)
         self.length = torch.zeros(k, self.sessions, dtype=torch.int64, device=device)
         # the elites of the last iterations, oldest first
-        kept = self.elites * config.memory
-        self.elite_obs = torch.zeros(k, kept, 0, *spec.obs_space.shape, device=device)
-        self.elite_actions = torch.from_numpy(np.zeros((k, kept, 0, *action[0]), action[1]))
+        capacity = self.elites * config.memory
+        self.elite_obs = torch.zeros(k, capacity, 0, *spec.obs_space.shape, device=device)
+        self.elite_actions = torch.from_numpy(np.zeros((k, capacity, 0, *action[0]), action[1]))
         self.elite_actions = self.elite_actions.to(device)
-        self.elite_length = torch.zeros(k, kept, dtype=torch.int64, device=device)
+        self.elite_length = torch.zeros(k, capacity, dtype=torch.int64, device=device)
         self.ticks, self.budget = 0, spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]
@@ -119,29 +124,6 @@ class CEM:
                 old, new = (_with_room(x, room) for x in (old, new))
             queue = torch.cat([old[:, self.elites :], new], 1)
             setattr(self, name, torch.where(due.view(-1, *[1] * (old.ndim - 1)), queue, old))
-
-    _TENSORS = ("returns", "length", "elite_obs", "elite_actions", "elite_length")
-
-    def state(self) -> State:
-        """Return the model, the sessions and the elites."""
-        sessions = {name: getattr(self, name) for name in self._TENSORS}
-        return {
-            "policy": self.model.policy(),
-            "model": self.model.memory(),
-            "episodes": self.episodes.state(),
-            "sessions": sessions,
-            "ticks": self.ticks,
-        }
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.model.load(state["policy"], state.get("model"))
-        if "sessions" not in state:
-            return
-        self.episodes.load(state["episodes"])
-        for name in self._TENSORS:
-            setattr(self, name, state["sessions"][name].clone().to(self.returns.device))
-        self.ticks = state["ticks"]
 
 
 def _with_room(x: Tensor, ticks: int) -> Tensor:

@@ -1,10 +1,11 @@
-"""Models of a policy that are fitted to elite sessions; each acts, is fitted, and has a state.
+"""Models of a policy that are fitted to elite sessions; each acts and is fitted.
 
 ``fit(obs [K, M, T, *obs], actions [K, M, T, *act], length [K, M], due [K])`` fits the seeds that
 are due to the first ``length`` steps of M sessions each.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -15,16 +16,18 @@ from torch import Tensor, nn
 
 from ..core.agent import Spec, State
 from ..core.distributions import inverse_cdf
+from ..core.learner import Learner
 from ..core.nets import InitStream, Linear
-from ..core.optim import FlatParams, SeedOptimizer
-from ..core.rng import Draws
+from ..core.optim import SeedOptimizer
+from ..core.parts import HasParts, Part
+from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex
 from . import streams
 from .config import CEMConfig
 
 
-class PolicyModel(Protocol):
+class PolicyModel(Part, Protocol):
     """What the cross-entropy method asks of a model."""
 
     def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
@@ -33,22 +36,15 @@ class PolicyModel(Protocol):
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Imitate."""
 
-    def policy(self) -> State:
-        """Return what acting needs."""
 
-    def memory(self) -> State:
-        """Return what fitting and sampling need beside."""
-
-    def load(self, policy: State, memory: State | None) -> None:
-        """Continue; without a memory only acting works."""
-
-
-class Sampler:
+class Sampler(HasParts):
     """Turns probabilities or means into actions, from streams.
 
     Args:
         config: the agent's. space: of actions. seeds: K. device: where.
     """
+
+    PARTS = ("draws",)
 
     def __init__(
         self, config: CEMConfig, space: spaces.Space, seeds: Sequence[int], device: torch.device
@@ -58,7 +54,7 @@ class Sampler:
         self.outputs = int(space.n) if isinstance(space, spaces.Discrete) else spaces.flatdim(space)
         shape = (n, 1) if self.discrete else (n, self.outputs)
         kind = "uniform" if self.discrete else "normal"
-        self.draws = Draws(seeds, "act", shape, kind, device)
+        self.draws = RandomStream(seeds, "act", shape, kind, device)
         self.noise = Schedule("linear", config.noise_start, config.noise_end, 1_000_000)
         self.noise_fraction = max(config.noise_fraction, 1e-6)
         if isinstance(space, spaces.Box):
@@ -83,11 +79,14 @@ class Sampler:
         return 2 * (actions - self.low) / (self.high - self.low) - 1
 
 
-class Table:
+class Table(HasParts):
     """``pi(a | s)`` by counting, smoothed: the old policy keeps ``1 - smoothing``.
 
     A state that no elite session met keeps its policy (de Boer et al. 2005, section 3).
     """
+
+    POLICY = ("p",)
+    PARTS = ("sampler",)
 
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.index, self.smoothing = StateIndex(spec, device), config.smoothing
@@ -113,23 +112,12 @@ class Table:
         mixed = self.smoothing * new + (1 - self.smoothing) * self.p
         self.p = torch.where(due[:, None, None], mixed, self.p)
 
-    def policy(self) -> State:
-        """Return the probabilities."""
-        return {"p": self.p}
 
-    def memory(self) -> State:
-        """Return the position in the stream."""
-        return {"draws": self.sampler.draws.state()}
-
-    def load(self, policy: State, memory: State | None) -> None:
-        """Continue."""
-        self.p = policy["p"].clone().to(self.p.device)
-        if memory:
-            self.sampler.draws.load(memory["draws"])
-
-
-class Network:
+class Network(HasParts):
     """A linear or neural policy, fitted by gradient steps on random batches of elite steps."""
+
+    POLICY = ("learner",)
+    PARTS = ("sampler", "iteration")
 
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.config = config
@@ -137,8 +125,8 @@ class Network:
         inputs = int(np.prod(spec.obs_space.shape))
         hidden = config.hidden if config.model == "neural" else []
         widths = [inputs, *hidden, self.sampler.outputs]
-        self.net = _net(InitStream(seeds), widths).to(device)
-        self.optimizer = SeedOptimizer(FlatParams(self.net.parameters()), "adam", config.lr)
+        adam = partial(SeedOptimizer, kind="adam", lr=config.lr)
+        self.learner = Learner(lambda name: _net(InitStream(seeds), widths), adam, device)
         self.seeds = tuple(seeds)
         self.iteration = torch.zeros(len(seeds), dtype=torch.int64, device=device)
         self._seed = torch.arange(len(seeds), device=device)[:, None]
@@ -146,7 +134,7 @@ class Network:
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
         """Evaluate the network."""
-        out = self.net(obs.flatten(2).float())
+        out = self.learner.online(obs.flatten(2).float())
         if self.sampler.discrete:
             return self.sampler.from_probabilities(out.softmax(-1), explore)
         return self.sampler.from_mean(out, explore, share)
@@ -162,49 +150,31 @@ class Network:
             session = torch.searchsorted(until, step, right=True).clamp(max=length.shape[1] - 1)
             first = until.gather(1, session) - length.gather(1, session)
             at = (self._seed, session, step - first)
-            out, target = self.net(obs[at].flatten(2)), actions[at]
+            out, target = self.learner.online(obs[at].flatten(2)), actions[at]
             if self.sampler.discrete:
                 log_p = out.log_softmax(-1)
                 entropy = -(log_p.exp() * log_p).sum(-1)
-                taken = log_p.gather(-1, target[..., None])[..., 0]
-                loss = -(taken + self.config.entropy * entropy).mean(-1)
+                log_prob = log_p.gather(-1, target[..., None])[..., 0]
+                loss = -(log_prob + self.config.entropy * entropy).mean(-1)
             else:
                 loss = (out - self.sampler.to_mean(target)).square().mean((-2, -1))
-            self.optimizer.backward(loss)
-            self.optimizer.step(due)
-
-    def policy(self) -> State:
-        """Return the weights."""
-        return {"params": self.optimizer.params.data}
-
-    def memory(self) -> State:
-        """Return optimiser and streams."""
-        return {
-            "optimizer": self.optimizer.state(),
-            "iteration": self.iteration,
-            "draws": self.sampler.draws.state(),
-        }
-
-    def load(self, policy: State, memory: State | None) -> None:
-        """Continue."""
-        self.optimizer.params.data.copy_(policy["params"])
-        if memory:
-            self.optimizer.load(memory["optimizer"])
-            self.iteration = memory["iteration"].clone().to(self.iteration.device)
-            self.sampler.draws.load(memory["draws"])
+            self.learner.step(loss, due)
 
 
-class Forest:
+class Forest(HasParts):
     """A random forest a seed (Breiman 2001, by scikit-learn), grown anew from the elites.
 
-    Its state is what it was grown from: the same steps and the same seed grow the same trees.
+    Its policy is the sessions it was grown from: the same steps and seed grow the same trees.
     """
+
+    POLICY = ("sessions",)
+    PARTS = ("sampler",)
 
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.config, self.seeds, self.device = config, tuple(seeds), device
         self.sampler = Sampler(config, spec.action_space, seeds, device)
         self.forests: list[Any] = [None] * len(self.seeds)
-        self.grown: State = {}
+        self.sessions: State = {}
 
     def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
         """Ask every seed's forest; before the first is grown, all actions are alike."""
@@ -225,26 +195,26 @@ class Forest:
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Grow the forests that are due."""
-        if not self.grown:
-            self.grown = {"obs": obs, "actions": actions, "length": torch.zeros_like(length)}
+        if not self.sessions:
+            self.sessions = {"obs": obs, "actions": actions, "length": torch.zeros_like(length)}
         new = {"obs": obs, "actions": actions, "length": length}
         for name, x in new.items():
-            old = self.grown[name]
+            old = self.sessions[name]
             if old.ndim > 2 and old.shape[2] < x.shape[2]:
                 room = torch.zeros_like(x[:, :, old.shape[2] :])
                 old = torch.cat([old, room], 2)
-            self.grown[name] = torch.where(due.view(-1, *[1] * (x.ndim - 1)), x, old)
+            self.sessions[name] = torch.where(due.view(-1, *[1] * (x.ndim - 1)), x, old)
         for i in np.flatnonzero(due):
             self._grow(int(i))
 
     def _grow(self, i: int) -> None:
         from sklearn import ensemble  # more than a second, and only a forest needs it
 
-        length = self.grown["length"][i]
-        inside = torch.arange(self.grown["obs"].shape[2], device=length.device) < length[:, None]
+        length = self.sessions["length"][i]
+        inside = torch.arange(self.sessions["obs"].shape[2], device=length.device) < length[:, None]
         if not inside.any():
             return
-        x, y = self.grown["obs"][i][inside].flatten(1), self.grown["actions"][i][inside]
+        x, y = self.sessions["obs"][i][inside].flatten(1), self.sessions["actions"][i][inside]
         discrete = self.sampler.discrete
         kind = ensemble.RandomForestClassifier if discrete else ensemble.RandomForestRegressor
         target = y if discrete else self.sampler.to_mean(y)
@@ -253,21 +223,14 @@ class Forest:
         one = flat.shape[-1:] == (1,)  # one output is a vector to scikit-learn
         self.forests[i] = forest.fit(x.numpy(force=True), flat.ravel() if one else flat)
 
-    def policy(self) -> State:
-        """Return what the forests were grown from."""
-        return dict(self.grown)
-
-    def memory(self) -> State:
-        """Return the position in the stream."""
-        return {"draws": self.sampler.draws.state()}
-
-    def load(self, policy: State, memory: State | None) -> None:
-        """Grow the same forests again."""
-        self.grown = {name: x.clone().to(self.device) for name, x in policy.items()}
-        for i in range(len(self.seeds) if self.grown else 0):
+    def load(self, state: State) -> None:
+        """Continue; grow the same forests again."""
+        self.sessions = {
+            name: x.clone().to(self.device) for name, x in state["policy"]["sessions"].items()
+        }
+        super().load(state)
+        for i in range(len(self.seeds) if self.sessions else 0):
             self._grow(i)
-        if memory:
-            self.sampler.draws.load(memory["draws"])
 
 
 def _net(init: InitStream, widths: Sequence[int]) -> nn.Sequential:

@@ -16,13 +16,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, State, Step
+from ..core.agent import Component, Family, Spec, Step
+from ..core.parts import HasParts
 from . import streams
 from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, CEMParamsConfig
 from .spaces import refused
 
 
-class CEMParams:
+class CEMParams(HasParts):
     """A linear policy, or one with a hidden layer, whose weights are searched for."""
 
     Config: ClassVar[type] = CEMParamsConfig
@@ -30,6 +31,9 @@ class CEMParams:
     FAMILY: ClassVar[Family] = PARAMS_FAMILY
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
+
+    POLICY = ("mean",)
+    PARTS = ("std", "theta", "returns", "over", "iteration")
 
     def __init__(
         self, config: CEMParamsConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -117,28 +121,8 @@ class CEMParams:
         self.std = torch.where(due[:, None], (variance + extra).sqrt(), self.std)
         self.iteration = self.iteration + self.due
         self.theta = torch.where(self.due[:, None, None], self._candidates(self.due), self.theta)
-        kept = self.returns.gather(1, best).mean(-1)
-        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": kept, "learned": due}
+        elite_return = self.returns.gather(1, best).mean(-1)
+        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": elite_return, "learned": due}
         self.returns = torch.where(self.due[:, None], 0.0, self.returns)
         self.over = self.over & ~self.due[:, None]
         return metrics
-
-    def state(self) -> State:
-        """Return the distribution, the candidates and how they fare."""
-        return {
-            "policy": {"mean": self.mean},
-            "std": self.std,
-            "theta": self.theta,
-            "returns": self.returns,
-            "over": self.over,
-            "iteration": self.iteration,
-        }
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        device = self.mean.device
-        self.mean = state["policy"]["mean"].clone().to(device)
-        if "std" not in state:
-            return
-        for name in ("std", "theta", "returns", "over", "iteration"):
-            setattr(self, name, state[name].clone().to(device))

@@ -113,19 +113,3 @@ class HasArrays(Protocol):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return arrays by name, ``[K, ...]``; floats."""
-
-
-def group_members(state: State, members: int) -> State:
-    """Turn tensors ``[K * members, ...]`` into ``[K, members, ...]``, so that they lead with K."""
-    return {
-        key: group_members(x, members) if isinstance(x, dict) else x.unflatten(0, (-1, members))
-        for key, x in state.items()
-    }
-
-
-def ungroup_members(state: State) -> State:
-    """Undo ``group_members``."""
-    return {
-        key: ungroup_members(x) if isinstance(x, dict) else x.flatten(0, 1)
-        for key, x in state.items()
-    }

@@ -60,8 +60,8 @@ class MultiCategorical(NamedTuple):
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Return the joint log-probability of ``action [..., D]``."""
-        chosen = [p.log_prob(action[..., d]) for d, p in enumerate(self.parts)]
-        return torch.stack(chosen).sum(0)
+        log_probs = [p.log_prob(action[..., d]) for d, p in enumerate(self.parts)]
+        return torch.stack(log_probs).sum(0)
 
     def entropy(self) -> Tensor:
         """Return the joint entropy in nats, ``[...]``."""
@@ -74,8 +74,8 @@ class MultiCategorical(NamedTuple):
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return actions ``[..., D]`` from uniform ``noise [..., D]``."""
-        drawn = [p.sample(noise[..., d : d + 1]) for d, p in enumerate(self.parts)]
-        return torch.stack(drawn, -1)
+        actions = [p.sample(noise[..., d : d + 1]) for d, p in enumerate(self.parts)]
+        return torch.stack(actions, -1)
 
     def mode(self) -> Tensor:
         """Return the likeliest action."""

@@ -6,9 +6,19 @@ from itertools import count
 
 from torch import Tensor, nn
 
-from .nets import BatchNorm, Dropout, InitStream, LayerNorm, Linear, NoisyLinear
-from .rng import Draws, Member
-from .torso import Torso, innermost, through
+from .nets import (
+    BatchNorm,
+    Dropout,
+    InitStream,
+    LayerNorm,
+    Linear,
+    Mode,
+    NoisyLinear,
+    innermost,
+    through,
+)
+from .rng import Member
+from .torso import Torso
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,6 @@ class QNetwork(nn.Module):
         self._advantage = innermost(self.advantage)
         self._value = innermost(self.value) if self.value is not None else None
         self._noisy = [m for m in self.modules() if isinstance(m, NoisyLinear)]
-        self._dropouts = [m for m in self.modules() if isinstance(m, Dropout)]
-        self._modal = bool(self._dropouts) or shape.norm == "batch"
-        self.eval()
 
     def _linear(self, n_in: int, n_out: int, noisy: bool) -> Linear:
         if not noisy:
@@ -98,14 +105,14 @@ class QNetwork(nn.Module):
         hidden = self._hidden(n_in, n_hidden, self.shape.noisy)
         return nn.Sequential(hidden, self._linear(n_hidden, n_out, self.shape.noisy))
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Return the values of every action."""
         batch = obs.shape[1]
-        x = self.torso.forward(obs)
-        out = through(self._advantage, x)
+        x = self.torso.forward(obs, mode)
+        out = through(self._advantage, x, mode)
         out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
         if self._value is not None:
-            value = through(self._value, x).unsqueeze(2)
+            value = through(self._value, x, mode).unsqueeze(2)
             out = value + out - out.mean(2, keepdim=True)  # Wang et al. 2016, eq. 9
         return out
 
@@ -113,23 +120,3 @@ class QNetwork(nn.Module):
         """Draw new noise for every noisy layer."""
         for layer in self._noisy:
             layer.resample()
-
-    def learn_mode(self, learning: bool) -> None:
-        """Switch batch norm and dropout between learning and acting."""
-        if self._modal:
-            self.train(learning)
-
-    def streams(self) -> dict[str, Draws]:
-        """Return the random streams of noise and dropout, which belong to the agent's state."""
-        layers: list[NoisyLinear | Dropout] = [*self._noisy, *self._dropouts]
-        return {layer.draws.purpose: layer.draws for layer in layers}
-
-    def running(self) -> list[Tensor]:
-        """Return the running statistics of batch norm, which no gradient moves."""
-        norms = [m for m in self.modules() if isinstance(m, BatchNorm)]
-        return [t for norm in norms for t in (norm.mean, norm.var)]
-
-    def use_mean(self, mean: bool) -> None:
-        """Act with the mean weights of noisy layers, or with their noise."""
-        for layer in self._noisy:
-            layer.mean = mean

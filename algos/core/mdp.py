@@ -70,14 +70,14 @@ class MDP:
 
     def reachable(self) -> np.ndarray:
         """Return which states an episode can be in and act from, ``[S]`` bool."""
-        seen = self.start > 0
+        reach = self.start > 0
         lives = (self.probability > 0) & ~self.terminal
         while True:
             following = np.zeros(self.states, bool)
-            following[self.successor[seen][lives[seen]]] = True
-            if not (following & ~seen).any():
-                return seen
-            seen = seen | following
+            following[self.successor[reach][lives[reach]]] = True
+            if not (following & ~reach).any():
+                return reach
+            reach = reach | following
 
 
 def _check(model: MDP) -> None:

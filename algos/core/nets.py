@@ -8,6 +8,7 @@ convolution, and bit-equal.
 
 import math
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .rng import Draws, Member, generator
+from .rng import Member, RandomStream, generator
 
 _FEW = 8  # rows up to which two thin products are cheaper than one set of noisy weights
 
 Init = Callable[[Sequence[int]], Tensor]  # shape per seed -> uniform draws in [-1, 1), [K, *shape]
+
+
+class Mode(Enum):
+    """What a network is asked for; noisy layers, batch norm and dropout answer each differently."""
+
+    LEARN = auto()  # noise, the batch's statistics, dropout
+    SAMPLE = auto()  # noise, running statistics, no dropout
+    MEAN = auto()  # mean weights, running statistics, no dropout
 
 
 class InitStream:
@@ -137,8 +146,7 @@ class NoisyLinear(Linear):
 
     Fortunato et al. 2018, equations 9 to 11:
     ``w = mu + sigma * f(e_in) f(e_out)^T`` with ``f(x) = sign(x) sqrt(|x|)``; mu is drawn from
-    U(-1/sqrt(in), 1/sqrt(in)), sigma begins at ``sigma0 / sqrt(in)``. ``resample`` draws new noise;
-    ``mean`` acts without any.
+    U(-1/sqrt(in), 1/sqrt(in)), sigma begins at ``sigma0 / sqrt(in)``. ``resample`` draws new noise.
     """
 
     def __init__(
@@ -157,17 +165,18 @@ class NoisyLinear(Linear):
         self._sigma = self.weight_sigma, self.bias_sigma
         self._n_in = self.weight.shape[2]
         widths = self._n_in + self.weight.shape[1]
-        self.draws = Draws(seeds, purpose, (1, widths), "normal", self.weight.device, _signed_root)
-        self.mean = False
+        self.draws = RandomStream(
+            seeds, purpose, (1, widths), "normal", self.weight.device, _signed_root
+        )
         self.noise = torch.zeros(len(seeds), 1, widths)
 
     def resample(self) -> None:
         """Draw new noise for every seed."""
         self.noise = self.draws().to(self.weight.device)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Apply the layer."""
-        if self.mean:
+        if mode is Mode.MEAN:
             return self._affine(x, *self._mean)
         (mean, bias_mean), (sigma, bias_sigma) = self._mean, self._sigma
         e_in, e_out = self.noise[..., : self._n_in], self.noise[..., self._n_in :]
@@ -233,9 +242,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("mean", torch.zeros(k, 1, width))
         self.register_buffer("var", torch.ones(k, 1, width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Apply the layer."""
-        if self.training:
+        if mode is Mode.LEARN:
             # One reduction per seed: over all seeds at once its order would depend on K.
             pairs = [torch.var_mean(xk, 0, correction=0) for xk in x.unbind(0)]
             var = torch.stack([v for v, _ in pairs]).unsqueeze(1)
@@ -258,14 +267,38 @@ class Dropout(nn.Module):
     ) -> None:
         super().__init__()
         self.p = p
-        self.draws = Draws(seeds, purpose, shape)
+        self.draws = RandomStream(seeds, purpose, shape)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Apply the layer."""
-        if not self.training:
+        if mode is not Mode.LEARN:
             return x
         keep = self.draws().to(x.device) >= self.p
         return x * keep / (1 - self.p)
+
+
+_MODAL = (NoisyLinear, BatchNorm, Dropout)
+
+
+def innermost(module: nn.Module) -> tuple[nn.Module, ...]:
+    """Return a module's innermost layers in order; a plain tuple spares calls and look-ups."""
+    inner = (nn.Sequential, nn.ModuleList)
+    if not isinstance(module, inner):
+        return (module,)
+    return tuple(layer for child in module for layer in innermost(child))
+
+
+def through(layers: tuple[nn.Module, ...], x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+    """Apply layers one after another."""
+    for layer in layers:
+        x = layer.forward(x, mode) if isinstance(layer, _MODAL) else layer.forward(x)
+    return x
+
+
+def streams_of(net: nn.Module) -> dict[str, RandomStream]:
+    """Return the random streams of a network's layers by purpose; they belong to its state."""
+    layers = [layer for layer in net.modules() if isinstance(layer, NoisyLinear | Dropout)]
+    return {layer.draws.purpose: layer.draws for layer in layers}
 
 
 def per_seed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .agent import State
-from .rng import Draws
+from .parts import HasParts, Part
+from .rng import RandomStream
 
 KINDS = ("gaussian", "ornstein_uhlenbeck", "none")
 
 
-class Noise(Protocol):
+class Noise(Part, Protocol):
     """What is added to a deterministic action."""
 
     def __call__(self, action: Tensor) -> Tensor:
@@ -25,15 +25,9 @@ class Noise(Protocol):
     def restart(self, ended: Tensor) -> None:
         """Forget the past of the lanes ``[K, N]`` whose episode has ended."""
 
-    def state(self) -> State:
-        """Return all that the future depends on."""
 
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-
-
-class Silence:
-    """No noise."""
+class NoNoise(HasParts):
+    """Actions as they are."""
 
     def __call__(self, action: Tensor) -> Tensor:
         """Return the action itself."""
@@ -42,26 +36,21 @@ class Silence:
     def restart(self, ended: Tensor) -> None:
         """Do nothing."""
 
-    def state(self) -> State:
-        """Return nothing."""
-        return {}
 
-    def load(self, state: State) -> None:
-        """Do nothing."""
-
-
-class Gaussian:
+class Gaussian(HasParts):
     """Independent normal noise (Fujimoto et al. 2018, section 6.1).
 
     Args:
         seeds: the K seeds. shape: ``(N, A)``. std: in units of the unit box.
     """
 
+    PARTS = ("draws",)
+
     def __init__(
         self, seeds: Sequence[int], shape: tuple[int, int], std: float, device: torch.device
     ) -> None:
         self.std = std
-        self.draws = Draws(seeds, "act/noise", shape, "normal", device)
+        self.draws = RandomStream(seeds, "act/noise", shape, "normal", device)
 
     def __call__(self, action: Tensor) -> Tensor:
         """Return the action with the next noise."""
@@ -70,16 +59,8 @@ class Gaussian:
     def restart(self, ended: Tensor) -> None:
         """Do nothing: there is no past."""
 
-    def state(self) -> State:
-        """Return the stream's position."""
-        return {"draws": self.draws.state()}
 
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        self.draws.load(state["draws"])
-
-
-class OrnsteinUhlenbeck:
+class OrnsteinUhlenbeck(HasParts):
     """Noise with inertia, zero at the start of an episode (Uhlenbeck and Ornstein 1930).
 
     ``x' = x - theta x dt + std sqrt(dt) normal``, as Lillicrap et al. 2016 explore, with the
@@ -89,6 +70,8 @@ class OrnsteinUhlenbeck:
         seeds: the K seeds. shape: ``(N, A)``. std, theta: volatility and pull to zero, per unit of
             time. dt: time between two ticks.
     """
+
+    PARTS = ("draws", "x")
 
     def __init__(
         self,
@@ -100,7 +83,7 @@ class OrnsteinUhlenbeck:
         device: torch.device,
     ) -> None:
         self._keep, self._kick = 1 - theta * dt, std * math.sqrt(dt)
-        self.draws = Draws(seeds, "act/noise", shape, "normal", device)
+        self.draws = RandomStream(seeds, "act/noise", shape, "normal", device)
         self.x = torch.zeros(len(seeds), *shape, device=device)
 
     def __call__(self, action: Tensor) -> Tensor:
@@ -112,24 +95,17 @@ class OrnsteinUhlenbeck:
         """Begin at zero again where an episode has ended."""
         self.x = self.x * ~ended.unsqueeze(-1)
 
-    def state(self) -> State:
-        """Return where it is, and the stream's position."""
-        return {"x": self.x, "draws": self.draws.state()}
 
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        self.x = state["x"].to(self.x.device)
-        self.draws.load(state["draws"])
-
-
-class Warmup:
+class Warmup(HasParts):
     """Uniform actions in [-1, 1]^A during the first ``steps`` steps of a seed."""
+
+    PARTS = ("draws",)
 
     def __init__(
         self, seeds: Sequence[int], shape: tuple[int, int], steps: int, device: torch.device
     ) -> None:
         self.steps = steps
-        self.draws = Draws(seeds, "act/warmup", shape, device=device)
+        self.draws = RandomStream(seeds, "act/warmup", shape, device=device)
 
     def __call__(self, step: int) -> Tensor | None:
         """Return actions ``[K, N, A]`` for environment step ``step``, None once it is over."""

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .agent import State
+from .parts import HasParts
 
-class RunningMoments:
-    """Mean and variance ``[K, *shape]`` of all that was seen; 0 and 1 before that."""
+
+class RunningMoments(HasParts):
+    """Mean and variance ``[K, *shape]`` of all that was added; 0 and 1 before that."""
+
+    PARTS = ("mean", "var", "count")
 
     def __init__(self, k: int, shape: Sequence[int], device: torch.device) -> None:
         self.mean = torch.zeros(k, *shape, dtype=torch.float64, device=device)
@@ -36,18 +41,11 @@ class RunningMoments:
             self.mean[k] += shift * share
             self.count[k] = total
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the moments and the count."""
-        return {"mean": self.mean, "var": self.var, "count": self.count}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Continue from what ``state`` returned."""
-        for name, ours in self.state().items():
-            ours.copy_(state[name])
-
-
-class ObservationNormalizer:
+class ObservationNormalizer(HasParts):
     """Maps observations to ``(x - mean) / std``, clipped to [-clip, clip]."""
+
+    PARTS = ("moments",)
 
     def __init__(
         self, k: int, shape: Sequence[int], device: torch.device, clip: float = 10.0
@@ -68,22 +66,20 @@ class ObservationNormalizer:
         self.moments.add(obs, weight)
         self._refresh()
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the moments."""
-        return self.moments.state()
-
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
-        self.moments.load(state)
+        super().load(state)
         self._refresh()
 
 
-class RewardScaler:
+class RewardScaler(HasParts):
     """Divides rewards by the standard deviation of the discounted return so far, clipped.
 
     Engstrom et al. 2020, section 3; the return of a lane runs on over rollouts and starts again
     with an episode. The mean is not taken away: that would change what is optimal.
     """
+
+    PARTS = ("moments", "running")
 
     def __init__(
         self, k: int, lanes: int, gamma: float, device: torch.device, clip: float = 10.0
@@ -100,19 +96,10 @@ class RewardScaler:
     @torch.no_grad()
     def __call__(self, reward: Tensor, ended: Tensor, valid: Tensor) -> Tensor:
         """Learn from rewards ``[K, T, N]`` in order, and scale them."""
-        seen = torch.empty_like(reward)
+        returns = torch.empty_like(reward)
         for t in range(reward.shape[1]):
             self.running = self.running * self.gamma + reward[:, t]
-            seen[:, t] = self.running
+            returns[:, t] = self.running
             self.running = torch.where(ended[:, t], 0.0, self.running)
-        self.moments.add(seen.flatten(1), valid.flatten(1))
+        self.moments.add(returns.flatten(1), valid.flatten(1))
         return (reward / self.scale[:, None, None]).clamp_(-self.clip, self.clip)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the moments and the running returns of the lanes."""
-        return self.moments.state() | {"running": self.running}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Continue from what ``state`` returned."""
-        self.moments.load(state)
-        self.running = state["running"].clone()

@@ -1,16 +1,22 @@
-"""Optimisers over one flat buffer ``[K, D]`` that the parameters of K networks are views of.
+"""Optimisers over one flat buffer ``[M, D]`` that the parameters of M networks are views of.
 
-Each seed's row is one parameter to the optimiser (for Adam, torch's own), so every seed has a step
-count of its own, a seed can sit out an update, gradients are clipped per seed, and an update costs
-the same whatever the number of layers. As long as no seed has sat out, their rows are one parameter
-together. Rows are whole vectors of the processor, so that their bits do not depend on it.
+M is K, or K * members where a seed has several networks; these lie side by side. Each network's row
+is one parameter to the optimiser (for Adam, torch's own), so every one has a step count of its own,
+can sit out an update and is clipped alone, and an update costs the same whatever the number of
+layers. As long as none has sat out, the rows are one parameter together. Rows are whole vectors of
+the processor, so that their bits do not depend on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from .agent import State
+from .parts import HasParts
 
 _ALIGN = 64  # rows start at multiples of this, so that all are aligned alike
 
@@ -25,26 +31,34 @@ KINDS = tuple(_MEMORY)
 
 
 class FlatParams:
-    """Lays the parameters of K networks into the rows of ``data [K, D]``, as views."""
+    """Lays the parameters of M networks into the rows of ``data [M, D]``, as views.
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self.parameters = list(parameters)
-        k = self.parameters[0].shape[0]
+    Args:
+        parameters: each leads with M. members: networks of a seed.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], members: int = 1) -> None:
+        self.parameters, self.members = list(parameters), members
+        m = self.parameters[0].shape[0]
         size = sum(p[0].numel() for p in self.parameters)
         width = -(-size // _ALIGN) * _ALIGN
-        self.data = self.parameters[0].data.new_zeros(k, width)
+        self.data = self.parameters[0].data.new_zeros(m, width)
         for p, view in zip(self.parameters, self.views(self.data), strict=True):
             view.copy_(p.data)
             p.data = view
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """Return the parts of ``flat [K, D]`` in the parameters' order and shapes."""
+        """Return the parts of ``flat [M, D]`` in the parameters' order and shapes."""
         out, begin = [], 0
         for p in self.parameters:
             end = begin + p[0].numel()
             out.append(flat[:, begin:end].view(p.shape))
             begin = end
         return out
+
+    def by_seed(self, x: Tensor) -> Tensor:
+        """Return ``x [M, ...]`` as ``[K, members, ...]``, on the same memory."""
+        return x.view(-1, self.members, *x.shape[1:])
 
 
 def centred_rmsprop(
@@ -61,8 +75,8 @@ def centred_rmsprop(
     row.addcdiv_(grad, variance.sqrt_().add_(eps), value=-lr)
 
 
-class SeedOptimizer:
-    """Adam, RMSprop or SGD for K networks at once.
+class SeedOptimizer(HasParts):
+    """Adam, RMSprop or SGD for M networks at once.
 
     Adam is Kingma and Ba 2015, algorithm 1. RMSprop is centred as in Mnih et al. 2015, with ``eps``
     behind the square root, as MinAtar's published runs had it; uncentred it is torch's, as for A2C.
@@ -73,11 +87,17 @@ class SeedOptimizer:
         kind: "adam", "rmsprop" (centred), "rmsprop_uncentred" or "sgd".
         lr: learning rate.
         eps: added to the root of the second moment.
-        max_norm: bound on each seed's gradient norm, or None.
-        betas: Adam's decay rates.
-        members: rows of one seed, which lie side by side; their gradients are clipped as one.
-        alpha: RMSprop's decay rate.
+        max_norm: bound on each gradient norm, or None.
+        betas: Adam's decay rates; alpha: RMSprop's.
+        jointly: whether the networks of a seed have one gradient norm, and are clipped as one.
+
+    Attributes:
+        grad: ``[M, D]``.
+        memory: what is remembered of past gradients by name, ``[K, members, D]`` each.
+        steps: how many each network has made, ``[K, members]``.
     """
+
+    PARTS = ("memory", "steps")
 
     def __init__(
         self,
@@ -86,24 +106,25 @@ class SeedOptimizer:
         lr: float,
         eps: float = 1e-8,
         max_norm: float | None = None,
-        betas: tuple[float, float] = (0.9, 0.999),
-        members: int = 1,
+        betas: Sequence[float] = (0.9, 0.999),
         alpha: float = 0.99,
+        jointly: bool = False,
     ) -> None:
-        self.members, self.alpha = members, alpha
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
-        self.max_norm, self.betas = max_norm, betas
+        self.max_norm, self.betas, self.alpha = max_norm, betas, alpha
+        self._rows = params.members if jointly else 1  # that have one norm
         self.grad = torch.zeros_like(params.data)
         self._grad_views = params.views(self.grad)
-        self.memory = {name: torch.zeros_like(params.data) for name in _MEMORY[kind]}
+        memory = [torch.zeros_like(params.data) for _ in _MEMORY[kind]]
+        self.memory = dict(zip(_MEMORY[kind], map(params.by_seed, memory), strict=True))
         self._steps = torch.zeros(len(params.data), device=params.data.device)
+        self.steps = params.by_seed(self._steps)
         self._abreast = True  # all rows have made the same number of steps
-        memory = tuple(self.memory.values())
         self._together = [[x] for x in (params.data, self.grad, self._steps[0], *memory)]
         self._apart = [list(x.unbind(0)) for x in (params.data, self.grad, self._steps, *memory)]
 
     def backward(self, loss: Tensor, accumulate: bool = False) -> None:
-        """Compute the gradient of each seed's loss ``[K]``, or add it to what is there.
+        """Compute the gradients of losses ``[K]`` or ``[M]``, or add them to what is there.
 
         The losses are summed, not averaged: a mean would divide every learning rate by K.
         """
@@ -114,10 +135,9 @@ class SeedOptimizer:
             view.add_(grad) if accumulate else view.copy_(grad)
 
     def grad_norm(self) -> Tensor:
-        """Return each seed's gradient norm ``[K]``."""
-        norm: Tensor = torch.linalg.vector_norm(
-            self.grad.view(len(self.grad) // self.members, -1), dim=1
-        )
+        """Return the gradient norms, ``[M]``, or ``[K]`` where the networks of a seed have one."""
+        rows = self.grad.view(len(self.grad) // self._rows, -1)
+        norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
         return norm
 
     @torch.no_grad()
@@ -125,11 +145,10 @@ class SeedOptimizer:
         """Clip and apply the gradients.
 
         Args:
-            mask: ``[K * members]`` bool; rows where it is False keep parameters, moments and
-                step count.
+            mask: ``[M]`` bool; networks where it is False keep parameters, memory and step count.
 
         Returns:
-            Gradient norms before clipping, ``[K]``.
+            Gradient norms before clipping, as ``grad_norm``.
         """
         norm = self.grad_norm()
         if self.max_norm is not None:
@@ -147,7 +166,7 @@ class SeedOptimizer:
     def _apply(
         self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
     ) -> None:
-        """Update some seeds' rows."""
+        """Update some networks' rows."""
         if self.kind == "adam":
             first, second = memory
             adam(
@@ -178,13 +197,34 @@ class SeedOptimizer:
             for row, grad in zip(rows, grads, strict=True):
                 row.add_(grad, alpha=-self.lr)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the memory of past gradients; the parameters are not the optimiser's own."""
-        return {"steps": self._steps} | self.memory
-
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""
-        for name, memory in self.memory.items():
-            memory.copy_(state[name])
-        self._steps.copy_(state["steps"])
+        super().load(state)
         self._abreast = bool((self._steps == self._steps[0]).all())
+
+
+class OptimizerConfig(Protocol):
+    """The settings of an agent that say how it descends."""
+
+    optimizer: str
+    lr: float
+    optimizer_eps: float
+    betas: list[float]
+    rmsprop_alpha: float
+    grad_clip: float | None
+
+
+def optimizer_of(
+    config: OptimizerConfig, jointly: bool = False
+) -> Callable[[FlatParams], SeedOptimizer]:
+    """Return what makes the optimiser that a config describes; ``jointly``: see there."""
+    return partial(
+        SeedOptimizer,
+        kind=config.optimizer,
+        lr=config.lr,
+        eps=config.optimizer_eps,
+        max_norm=config.grad_clip,
+        betas=config.betas,
+        alpha=config.rmsprop_alpha,
+        jointly=jointly,
+    )

@@ -42,6 +42,11 @@ class PolicyShape:
     orthogonal: bool
     log_std: float
 
+    @property
+    def members(self) -> int:
+        """Networks per seed: the policy and, where it is one of its own, the critic."""
+        return 2 if self.values and not self.shared else 1
+
 
 class _Net(nn.Module):
     """M stacked networks, ``[M, B, *obs] -> [M, B, width]``."""
@@ -83,7 +88,7 @@ class PolicyValue(nn.Module):
     def __init__(self, shape: PolicyShape, seeds: Sequence[int], name: str = "policy") -> None:
         super().__init__()
         self.shape = shape
-        self.members = 2 if shape.values and not shape.shared else 1
+        self.members = shape.members
         ids: list[Member] = [(seed, m) for seed in seeds for m in range(self.members)]
         init = InitStream(ids, f"init/{name}")
         apart = self.members == 2

@@ -40,7 +40,7 @@ def stored_dtype(space: spaces.Box) -> type[np.generic]:
     return np.uint8 if space.dtype == np.uint8 else np.float32
 
 
-class Ring:
+class ReplayBuffer:
     """The last ``capacity`` transitions of each of K seeds.
 
     Args:

@@ -36,12 +36,12 @@ def generator(member: Member, purpose: str, *key: int, block: int = 0) -> np.ran
     return np.random.Generator(np.random.Philox(key=philox_key, counter=[0, 0, 0, block]))
 
 
-class Draws:
+class RandomStream:
     """An endless sequence of arrays ``[K, *shape]``, one per call, from one purpose of K seeds.
 
     Args:
         seeds: the K members that draw.
-        purpose: name of the stream; two ``Draws`` of one agent need two purposes.
+        purpose: name of the stream; two streams of one agent need two purposes.
         shape: shape of a draw per seed.
         kind: "uniform" in [0, 1) or "normal" (standard).
         device: where the draws are wanted; a block is moved there at once.

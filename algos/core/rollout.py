@@ -12,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from .agent import State, Step
+from .parts import HasParts
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _values(step: Step) -> tuple[Tensor, ...]:
     return (step.obs, step.next_obs, step.action, step.reward, *ends)
 
 
-class Rollout:
+class Rollout(HasParts):
     """Room for T ticks of K seeds x N lanes.
 
     Args:
@@ -76,7 +77,7 @@ class Rollout:
         lag: ticks between the first of what is learned from and the update.
     """
 
-    name: ClassVar[str] = "rollout"  # in an agent's state
+    PARTS = ("filled", "fields")
 
     def __init__(
         self,
@@ -89,9 +90,9 @@ class Rollout:
     ) -> None:
         self.length = self.lag = length
         self.filled = 0
-        self._fields = _rooms((k, length, lanes), obs, action, device)
+        self.fields = _rooms((k, length, lanes), obs, action, device)
         # a tick's slice of every field, cut once: T views cost less than T times as many cuts
-        self._ticks = [tuple(field[:, t] for field in self._fields.values()) for t in range(length)]
+        self._ticks = [tuple(field[:, t] for field in self.fields.values()) for t in range(length)]
 
     @property
     def due(self) -> bool:
@@ -107,7 +108,7 @@ class Rollout:
     def take(self) -> Trajectories:
         """Return what is stored, valid until the next ``add``."""
         assert self.due
-        return Trajectories(**self._fields)
+        return Trajectories(**self.fields)
 
     @staticmethod
     def rows(x: Tensor) -> list[Tensor]:
@@ -118,18 +119,8 @@ class Rollout:
         """Start over."""
         self.filled = 0
 
-    def state(self) -> State:
-        """Return the ticks since the last update."""
-        return {"filled": self.filled} | self._fields
 
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        self.filled = state["filled"]
-        for name, field in self._fields.items():
-            field.copy_(state[name])
-
-
-class Episodes:
+class Episodes(HasParts):
     """Whole episodes of K seeds x N lanes, for environments whose lanes wait for each other.
 
     A set is one episode of every lane of a seed; a seed is ready when it has ``sets`` of them.
@@ -147,7 +138,8 @@ class Episodes:
     """
 
     CHUNK = 64  # ticks
-    name: ClassVar[str] = "episodes"  # in an agent's state
+    PARTS = ("fields", "set", "position", "done", "over", "start")
+    GROWING = ("fields", "set")
     lag: ClassVar[int] = 0
 
     def __init__(
@@ -161,7 +153,7 @@ class Episodes:
     ) -> None:
         self.sets, self.due, self._seeds = sets, False, torch.arange(k, device=device)
         self._room = (obs, action, device)
-        self._fields = _rooms((k, self.CHUNK, lanes), obs, action, device)
+        self.fields = _rooms((k, self.CHUNK, lanes), obs, action, device)
         self.position = torch.zeros(k, dtype=torch.int64, device=device)
         self.done = torch.zeros(k, dtype=torch.int64, device=device)  # sets
         self.over = torch.zeros(k, lanes, dtype=torch.bool, device=device)  # lanes of the set
@@ -178,7 +170,7 @@ class Episodes:
         if int(self.position.max()) == self.set.shape[1]:
             self._grow()
         rows = self._seeds, self.position
-        for room, value in zip(self._fields.values(), _values(step), strict=True):
+        for room, value in zip(self.fields.values(), _values(step), strict=True):
             room[rows] = value
         self.set[rows] = self.done
         self.position += step.valid.any(-1)  # a seed that has failed stays where it is
@@ -188,14 +180,14 @@ class Episodes:
         self.over &= ~complete.unsqueeze(1)
         begins = complete & (self.done < self.sets)
         index = self.done.clamp(max=self.sets - 1).unsqueeze(1)
-        kept = self.start.gather(1, index).squeeze(1)
-        self.start.scatter_(1, index, torch.where(begins, self.position, kept).unsqueeze(1))
+        before = self.start.gather(1, index).squeeze(1)
+        self.start.scatter_(1, index, torch.where(begins, self.position, before).unsqueeze(1))
         self.due = bool(self.ready.any())
 
     def _grow(self) -> None:
-        k, ticks, lanes = self._fields["reward"].shape
+        k, ticks, lanes = self.fields["reward"].shape
         more = _rooms((k, ticks, lanes), *self._room)
-        self._fields = {name: torch.cat([x, more[name]], 1) for name, x in self._fields.items()}
+        self.fields = {name: torch.cat([x, more[name]], 1) for name, x in self.fields.items()}
         self.set = torch.cat([self.set, torch.zeros_like(self.set)], 1)
 
     def take(self) -> Trajectories:
@@ -205,7 +197,7 @@ class Episodes:
         """
         longest = int(torch.where(self.ready, self.position, 0).max())
         ticks = -(-longest // self.CHUNK) * self.CHUNK
-        cut = {name: x[:, :ticks] for name, x in self._fields.items()}
+        cut = {name: x[:, :ticks] for name, x in self.fields.items()}
         mine = torch.arange(ticks, device=self.set.device) < self.position.unsqueeze(1)
         cut["valid"] = cut["valid"] & (mine & self.ready.unsqueeze(1)).unsqueeze(2)
         return Trajectories(**cut)
@@ -217,29 +209,20 @@ class Episodes:
 
     def clear(self) -> None:
         """Forget the rows of the seeds that are ready."""
-        kept = ~self.ready
-        self.position *= kept
-        self.done *= kept
-        self.start *= kept.unsqueeze(1)
+        rest = ~self.ready
+        self.position *= rest
+        self.done *= rest
+        self.start *= rest.unsqueeze(1)
         self.due = False
 
     def state(self) -> State:
-        """Return the rows since each seed's last update."""
-        behind = torch.arange(self.set.shape[1], device=self.set.device) >= self.position.unsqueeze(
-            1
-        )
-        fields = {}
-        for name, x in self._fields.items():  # what lies behind is of no meaning: not kept
-            fields[name] = x.masked_fill(behind.view(*behind.shape, *[1] * (x.dim() - 2)), 0)
-        own = {"position": self.position, "done": self.done, "over": self.over}
-        return fields | own | {"start": self.start, "set": self.set.masked_fill(behind, 0)}
-
-    def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
-        device = self._seeds.device
-        self._fields = {name: state[name].clone().to(device) for name in self._fields}
-        for name in ("position", "done", "over", "start", "set"):
-            setattr(self, name, state[name].clone().to(device))
+        """Return the rows since each seed's last update; what lies behind them is zero."""
+        state = super().state()
+        behind = torch.arange(self.set.shape[1], device=self.set.device) >= self.position[:, None]
+        for name, x in state["fields"].items():
+            wide = behind.view(*behind.shape, *[1] * (x.dim() - 2))
+            state["fields"][name] = x.masked_fill(wide, 0)
+        return state | {"set": self.set.masked_fill(behind, 0)}
 
 
 def chunks(x: Tensor, ticks: int = Episodes.CHUNK) -> list[Tensor]:

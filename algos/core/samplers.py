@@ -1,4 +1,4 @@
-"""Which starts of a ring are learned from, and with what weight.
+"""Which starts of a replay buffer are learned from, and with what weight.
 
 A sampler offers ``sample(beta) -> index [K, B], weight [K, B]`` and ``update(index, priority)``.
 """
@@ -8,59 +8,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .agent import State
 from .nets import per_seed
-from .replay import Ring
-from .rng import Draws
+from .parts import HasParts
+from .replay import ReplayBuffer
+from .rng import RandomStream
 
 _FAN = 16  # children per node: few levels, and one node is one cache line or two
 
 
-class Uniform:
+class Uniform(HasParts):
     """Every start alike (Lin 1992)."""
 
-    def __init__(self, ring: Ring, seeds: Sequence[int], batch: int) -> None:
-        self.ring = ring
-        self.draws = Draws(seeds, "replay", (batch,))
+    PARTS = ("draws",)
+
+    def __init__(self, buffer: ReplayBuffer, seeds: Sequence[int], batch: int) -> None:
+        self.buffer = buffer
+        self.draws = RandomStream(seeds, "replay", (batch,))
         self._ones = torch.ones(len(seeds), batch)
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return ``[K, B]`` places and weights of one."""
         # float64: a product with float32 draws would round up to the bound itself
-        offset = (self.draws().double() * len(self.ring)).long()
-        return (offset + self.ring.oldest) % self.ring.size, self._ones
+        offset = (self.draws().double() * len(self.buffer)).long()
+        return (offset + self.buffer.oldest) % self.buffer.size, self._ones
 
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Ignore priorities."""
 
-    def state(self) -> dict:
-        """Return the stream's position."""
-        return {"draws": self.draws.state()}
 
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
-        self.draws.load(state["draws"])
-
-
-class Latest:
+class Latest(HasParts):
     """Only the newest complete starts: learning without replay."""
 
-    def __init__(self, ring: Ring, seeds: Sequence[int]) -> None:
-        self.ring = ring
-        self._ones = torch.ones(len(seeds), ring.lanes)
+    def __init__(self, buffer: ReplayBuffer, seeds: Sequence[int]) -> None:
+        self.buffer = buffer
+        self._ones = torch.ones(len(seeds), buffer.lanes)
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return the newest start of each lane, ``[K, N]``, and weights of one."""
-        return self.ring.latest(), self._ones
+        return self.buffer.latest(), self._ones
 
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Ignore priorities."""
-
-    def state(self) -> dict:
-        """Return nothing: there is nothing to remember."""
-        return {}
-
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
 
 
 class SumTree:
@@ -113,8 +102,18 @@ class SumTree:
     def _pick(sums: Tensor, child: Tensor) -> Tensor:
         return sums.gather(-1, child.clamp(min=0).unsqueeze(-1)).squeeze(-1)
 
+    def state(self) -> State:
+        """Return the leaves, of which all else is made."""
+        return {"leaves": self.levels[0]}
 
-class Prioritized:
+    def load(self, state: State) -> None:
+        """Continue from what ``state`` returned."""
+        leaves = state["leaves"].to(self.levels[0].device)
+        every = torch.arange(leaves.shape[1], device=leaves.device).expand(len(leaves), -1)
+        self.set(every, leaves)
+
+
+class Prioritized(HasParts):
     """Proportional prioritised replay (Schaul et al. 2016, algorithm 1 and section 3.3).
 
     P(i) is proportional to priority_i^alpha, new starts get the largest priority so far, draws are
@@ -126,42 +125,49 @@ class Prioritized:
         eps: added to every priority, so that none is zero.
     """
 
+    PARTS = ("draws", "tree", "largest", "begin", "end")
+
     def __init__(
-        self, ring: Ring, seeds: Sequence[int], batch: int, alpha: float, eps: float = 1e-6
+        self,
+        buffer: ReplayBuffer,
+        seeds: Sequence[int],
+        batch: int,
+        alpha: float,
+        eps: float = 1e-6,
     ) -> None:
-        self.ring, self.alpha, self.eps = ring, alpha, eps
-        self.draws = Draws(seeds, "replay", (batch,))
-        self.tree = SumTree(len(seeds), ring.size)
+        self.buffer, self.alpha, self.eps = buffer, alpha, eps
+        self.draws = RandomStream(seeds, "replay", (batch,))
+        self.tree = SumTree(len(seeds), buffer.size)
         self.largest = torch.ones(len(seeds), 1, dtype=torch.float64)
-        self.entered = 0  # running number of the first start that is not in the tree
-        self.left = 0  # running number of the first start that has not been taken out
+        self.end = 0  # running number of the first start that is not in the tree
+        self.begin = 0  # running number of the first start that has not been taken out
         self._strata = torch.arange(batch, dtype=torch.float64)
 
-    def _follow_ring(self) -> None:
+    def _follow_buffer(self) -> None:
         """Put starts that became complete into the tree, and take overwritten ones out.
 
         Done at the next sample: the largest priority has not changed in between.
         """
-        oldest = self.ring.oldest
-        end = oldest + len(self.ring)
+        oldest = self.buffer.oldest
+        end = oldest + len(self.buffer)
         # A place that a new start has taken over meanwhile is not emptied.
-        gone = max(self.left, end - self.ring.size)
-        out = torch.arange(min(gone, oldest), oldest) % self.ring.size
-        new = torch.arange(max(self.entered, oldest), end)
-        index = torch.cat([out, new % self.ring.size]).expand(len(self.largest), -1)
+        first = max(self.begin, end - self.buffer.size)
+        out = torch.arange(min(first, oldest), oldest) % self.buffer.size
+        new = torch.arange(max(self.end, oldest), end)
+        index = torch.cat([out, new % self.buffer.size]).expand(len(self.largest), -1)
         value = torch.zeros(index.shape, dtype=torch.float64)
         value[:, len(out) :] = self.largest
         self.tree.set(index, value)
-        self.entered, self.left = end, oldest
+        self.end, self.begin = end, oldest
 
     def sample(self, beta: float) -> tuple[Tensor, Tensor]:
         """Return ``[K, B]`` places and importance weights."""
-        self._follow_ring()
+        self._follow_buffer()
         total = self.tree.total().unsqueeze(1)
         mass = (self._strata + self.draws()) / len(self._strata) * total
         index = self.tree.find(mass)
         probability = self.tree.get(index) / total
-        weight = per_seed(lambda p: p.pow(-beta), probability * len(self.ring))
+        weight = per_seed(lambda p: p.pow(-beta), probability * len(self.buffer))
         return index, (weight / weight.amax(1, keepdim=True)).float()
 
     def update(self, index: Tensor, priority: Tensor) -> None:
@@ -169,20 +175,6 @@ class Prioritized:
         raised = per_seed(lambda p: p.pow(self.alpha), priority.double() + self.eps)
         self.largest = torch.maximum(self.largest, raised.amax(1, keepdim=True))
         self.tree.set(index, raised)
-
-    def state(self) -> dict:
-        """Return the tree's leaves, the largest priority and the stream's position."""
-        counters = {"entered": self.entered, "left": self.left, "draws": self.draws.state()}
-        return {"leaves": self.tree.levels[0], "largest": self.largest} | counters
-
-    def load(self, state: dict) -> None:
-        """Continue from what ``state`` returned."""
-        leaves = state["leaves"].to(self.largest.device)
-        every = torch.arange(leaves.shape[1], device=leaves.device).expand(len(leaves), -1)
-        self.tree.set(every, leaves)
-        self.largest = state["largest"].to(self.largest.device)
-        self.entered, self.left = state["entered"], state["left"]
-        self.draws.load(state["draws"])
 
 
 Sampler = Uniform | Latest | Prioritized

@@ -33,10 +33,10 @@ class Schedule:
         """Return the value at environment step ``step``."""
         if self.kind == "constant":
             return self.start
-        done = step / max(self.steps, 1)
+        share = step / max(self.steps, 1)
         if self.kind == "glie":
-            return self.start / (1 + done)
-        done = min(done, 1.0)
+            return self.start / (1 + share)
+        share = min(share, 1.0)
         if self.kind == "linear":
-            return self.start + (self.end - self.start) * done
-        return float(self.start * (self.end / self.start) ** done)
+            return self.start + (self.end - self.start) * share
+        return float(self.start * (self.end / self.start) ** share)

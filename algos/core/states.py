@@ -50,7 +50,7 @@ def not_tabular(spec: Spec) -> str | None:
 
 def one_hots(model: MDP) -> np.ndarray:
     """Return the observation that each state of a model shows, ``[S, obs]`` float32."""
-    shown = np.arange(model.states) if model.observation is None else model.observation
-    places = np.unravel_index(shown, model.factors)
+    observation = np.arange(model.states) if model.observation is None else model.observation
+    places = np.unravel_index(observation, model.factors)
     blocks = [np.eye(n, dtype=np.float32)[at] for n, at in zip(model.factors, places, strict=True)]
     return np.concatenate(blocks, 1)

@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .nets import Conv2d, InitStream, Linear
+from .nets import Conv2d, InitStream, Linear, Mode, innermost, through
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -72,7 +72,7 @@ class Torso(nn.Module):
             self.width = n
         self._layers = innermost(self.layers)
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Return the features."""
         x = obs if obs.is_floating_point() else obs.float()
         if self.obs_scale != 1:
@@ -81,19 +81,4 @@ class Torso(nn.Module):
             x = conv(x).relu_()
         if x.dim() > 3:
             x = x.flatten(2)
-        return through(self._layers, x)
-
-
-def innermost(module: nn.Module) -> tuple[nn.Module, ...]:
-    """Return a module's innermost layers in order; a plain tuple spares calls and look-ups."""
-    inner = (nn.Sequential, nn.ModuleList)
-    if not isinstance(module, inner):
-        return (module,)
-    return tuple(layer for child in module for layer in innermost(child))
-
-
-def through(layers: tuple[nn.Module, ...], x: Tensor) -> Tensor:
-    """Apply layers one after another."""
-    for layer in layers:
-        x = layer.forward(x)
-    return x
+        return through(self._layers, x, mode)

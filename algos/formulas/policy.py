@@ -33,8 +33,8 @@ def clipped_value_loss(v: Tensor, v_old: Tensor, target: Tensor, clip: float) ->
 
     As in OpenAI Baselines' PPO2; it is not in the paper.
     """
-    held = v_old + (v - v_old).clamp(-clip, clip)
-    return 0.5 * torch.maximum((v - target).square(), (held - target).square())
+    v_clip = v_old + (v - v_old).clamp(-clip, clip)
+    return 0.5 * torch.maximum((v - target).square(), (v_clip - target).square())
 
 
 def k3(log_ratio: Tensor) -> Tensor:

@@ -9,12 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..core.parts import HasParts, Part
 from ..formulas.dynamic_programming import Model, backup, expected, greedy
 
 _CLEARLY = 1e-9  # how much better an action must be to replace another: rounding must not
 
 
-class Method(Protocol):
+class Method(Part, Protocol):
     """What a planner repeats."""
 
     def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,16 +24,15 @@ class Method(Protocol):
     def value(self, q: Tensor) -> Tensor:
         """Return the state values that ``q`` implies, ``[K, S]``."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what it remembers beside ``q``."""
 
-
-class ValueIteration:
+class ValueIteration(HasParts):
     """``v(s) <- max_a q(s, a)``, then q from v (Sutton and Barto, equation 4.10).
 
     Args:
         model: the process. k: seeds.
     """
+
+    PARTS = ("v",)
 
     def __init__(self, model: Model, k: int) -> None:
         self.model = model
@@ -48,10 +48,6 @@ class ValueIteration:
     def value(self, q: Tensor) -> Tensor:
         """Return the values that action values imply, ``[K, S]``."""
         return q.amax(-1)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the values."""
-        return {"v": self.v}
 
 
 class PolicyEvaluation(ValueIteration):
@@ -70,7 +66,7 @@ class PolicyEvaluation(ValueIteration):
         return expected(q, self.policy)
 
 
-class QIteration:
+class QIteration(HasParts):
     """``q(s, a) <- r + gamma max_a' q(s', a')``: value iteration in terms of action values."""
 
     def __init__(self, model: Model, k: int) -> None:
@@ -86,18 +82,16 @@ class QIteration:
         """Return the values of the best actions, ``[K, S]``."""
         return q.amax(-1)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: q is all."""
-        return {}
 
-
-class PolicyIteration:
+class PolicyIteration(HasParts):
     """Evaluation sweeps until the values stand still, then one improvement (section 4.3).
 
     Args:
         model: the process. k: seeds. policy: the first one, ``[S, A]``.
         tolerance: the residual below which the policy is improved.
     """
+
+    PARTS = ("v", "policy")
 
     def __init__(self, model: Model, k: int, policy: Tensor, tolerance: float) -> None:
         self.model, self.tolerance = model, tolerance
@@ -120,7 +114,3 @@ class PolicyIteration:
     def value(self, q: Tensor) -> Tensor:
         """Return the values under the policy, ``[K, S]``."""
         return expected(q, self.policy)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return values and policy."""
-        return {"v": self.v, "policy": self.policy}

@@ -14,19 +14,23 @@ from torch import Tensor
 from ..core.agent import Component, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture, tensors
 from ..core.oracle import Oracle
+from ..core.parts import HasParts
 from ..core.states import StateIndex, not_tabular
 from ..formulas.dynamic_programming import Model, barred
 from .config import PlanningConfig
 from .methods import Method, PolicyEvaluation, PolicyIteration, QIteration, ValueIteration
 
 
-class Planner:
+class Planner(HasParts):
     """Sweeps over the states of a known model; see ``PlanningConfig``."""
 
     Config: ClassVar[type] = PlanningConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = ()
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = False
+
+    POLICY = ("q",)
+    PARTS = ("method", "spent")
 
     def __init__(
         self, config: PlanningConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -75,8 +79,8 @@ class Planner:
 
     def update(self) -> dict[str, Tensor]:
         """Make one sweep; ``consumed`` counts the states backed up, to the end of the budget."""
-        done = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
-        if done:
+        over = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
+        if over:
             residual = torch.zeros_like(self.residuals[-1])
         else:
             self.q, residual = self.method.sweep(self.q)
@@ -96,24 +100,15 @@ class Planner:
         return {"q": self.q, "residuals": residuals} | picture(self.model, len(self.q))
 
     def state(self) -> State:
-        """Return the values, the method's memory and the residuals."""
+        """Return the parts and, as one tensor ``[K, sweeps]``, the residuals."""
         residuals = torch.stack(self.residuals, 1) if self.residuals else self.q[:, 0, :0]
-        return {
-            "policy": {"q": self.q},
-            "method": self.method.tensors(),
-            "residuals": residuals,
-            "spent": self.spent,
-        }
+        return super().state() | {"residuals": residuals}
 
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.q = state["policy"]["q"].clone().to(self.q.device)
-        if "method" not in state:
-            return
-        for name, ours in self.method.tensors().items():
-            ours.copy_(state["method"][name])
-        self.residuals = list(state["residuals"].to(self.q.device).unbind(1))
-        self.spent = state["spent"]
+        super().load(state)
+        if "residuals" in state:
+            self.residuals = list(state["residuals"].to(self.q.device).unbind(1))
 
 
 def _method(config: PlanningConfig, model: MDP, branches: Model, k: int) -> Method:

@@ -124,27 +124,26 @@ class A2C(PolicyGradientAgent):
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make one step on a rollout."""
         loss, metrics = self.loss(data)
-        self.body.optimizer.backward(loss)
-        metrics["loss/grad_norm"] = self.body.optimizer.step()
+        metrics["loss/grad_norm"] = self.learner.step(loss)
         return metrics
 
     def loss(self, data: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss ``[K]`` and metrics ``[K]``."""
-        c, body = self.config, self.body
+        c, ac = self.config, self.actor_critic
         action = data.action.flatten(1, 2)
-        out, values = body.net(body.seen(data.obs.flatten(1, 2)))
-        chosen = body.distribution(out)
+        out, values = ac.net(ac.normalized(data.obs.flatten(1, 2)))
+        pi = ac.distribution(out)
         if c.critic == "q":
             advantage, target, predicted = self._q(data, out, values, action)
         else:
             predicted = values.squeeze(-1)
-            advantage = body.gae(data, predicted.detach(), c.gae_lambda)
+            advantage = ac.gae(data, predicted.detach(), c.gae_lambda)
             target = advantage + predicted.detach()
         if c.normalize_advantage:
             advantage = advantages.standardise(advantage)
-        policy_loss = policy.policy_gradient(chosen.log_prob(action), advantage).mean(-1)
+        policy_loss = policy.policy_gradient(pi.log_prob(action), advantage).mean(-1)
         value_loss = td.squared(predicted - target).mean(-1)
-        entropy = chosen.entropy().mean(-1)
+        entropy = pi.entropy().mean(-1)
         metrics = {"policy": policy_loss, "value": value_loss, "entropy": entropy}
         loss = policy_loss + c.value_coef * value_loss - c.entropy * entropy
         return loss, {f"loss/{name}": x.detach() for name, x in metrics.items()}
@@ -154,10 +153,10 @@ class A2C(PolicyGradientAgent):
         self, data: Trajectories, out: Tensor, q: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return advantages, targets and, with its graph, Q(s, a), each ``[K, B]``."""
-        body = self.body
-        out_next, q_next = body.net(body.seen(data.next_obs.flatten(1, 2)))
+        ac = self.actor_critic
+        out_next, q_next = ac.net(ac.normalized(data.next_obs.flatten(1, 2)))
         v_t = data.timewise(self._mean(out_next, q_next))
-        reward = body.rewards(data).transpose(0, 1)
+        reward = ac.rewards(data).transpose(0, 1)
         target = advantages.returns(reward, v_t, *data.discounts(self.config.gamma))
         with torch.enable_grad():
             predicted = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
@@ -166,6 +165,6 @@ class A2C(PolicyGradientAgent):
 
     def _mean(self, out: Tensor, q: Tensor) -> Tensor:
         """Return the mean of Q under the policy, ``[K, B]``."""
-        chosen = self.body.distribution(out)
-        assert isinstance(chosen, Categorical)
-        return (chosen.log_p.exp() * q).sum(-1)
+        pi = self.actor_critic.distribution(out)
+        assert isinstance(pi, Categorical)
+        return (pi.log_p.exp() * q).sum(-1)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ..core.agent import ENVIRONMENT, Component, Family, Spec, State, Step
+from ..core.parts import HasParts
 from ..core.rng import generator
 from ..core.settings import setting
 from .a2c import A2C, A2CConfig
@@ -66,7 +67,7 @@ class A3CConfig(A2CConfig):
             raise ValueError("normalize_obs and normalize_reward need statistics of one process")
 
 
-class A3C:
+class A3C(HasParts):
     """The agent; see ``A3CConfig`` for its parts."""
 
     Config: ClassVar[type] = A3CConfig
@@ -77,14 +78,18 @@ class A3C:
     max_seeds: ClassVar[int | None] = 1
     interacts: ClassVar[bool] = False
 
+    POLICY = ("weights",)
+    PARTS = ("memory", "steps", "started")
+
     def __init__(
         self, config: A3CConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         assert len(seeds) == 1, "an asynchronous agent does not batch"
         self.config, self.spec, self.seed = config, spec, seeds[0]
-        self.learner = A2C(config, spec, seeds, device)  # acts, and holds the shape of it all
-        parameters = self.learner.body.params.data
-        self.shared = (_shared(parameters.clone()), _shared(torch.zeros_like(parameters)))
+        self.a2c = A2C(config, spec, seeds, device)  # acts, and holds the shape of it all
+        self.weights = self.a2c.learner.weights
+        self.memory = _shared(torch.zeros_like(self.weights.params))  # RMSprop's
+        self.shared = (_shared(self.a2c.learner.params.clone()), self.memory.flatten(0, 1))
         self.steps = 0
         self.started = 0  # how often workers were started; a resumed run draws anew
         self._crew: _Crew | None = None
@@ -96,7 +101,7 @@ class A3C:
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions by the parameters of the last pause."""
-        return self.learner.act(obs, explore)
+        return self.a2c.act(obs, explore)
 
     def observe(self, step: Step) -> None:
         """Do nothing: the workers observe."""
@@ -112,9 +117,9 @@ class A3C:
         totals: dict[str, float] = {}
         for key, value in (item for report in reports for item in report.items()):
             totals[key] = totals.get(key, 0) + value
-        taken = int(totals["steps"])
-        consumed, self.steps = min(taken, self.spec.budget - self.steps), self.steps + taken
-        self.learner.body.params.data.copy_(self.shared[0])
+        steps = int(totals["steps"])
+        consumed, self.steps = min(steps, self.spec.budget - self.steps), self.steps + steps
+        self.a2c.learner.params.copy_(self.shared[0])
         metrics = {
             key: torch.tensor([total / totals["updates"]])
             for key, total in totals.items()
@@ -125,21 +130,10 @@ class A3C:
                 metrics[f"train/{key}"] = torch.tensor([totals[key] / totals["episodes"]])
         return metrics | {"consumed": torch.tensor([consumed])}
 
-    def state(self) -> State:
-        """Return parameters, the shared memory and the counts."""
-        self.learner.body.params.data.copy_(self.shared[0])
-        policy = self.learner.body.policy_state()
-        members = self.learner.body.net.members
-        memory = self.shared[1].view(1, members, -1)
-        return {"policy": policy, "memory": memory, "steps": self.steps, "started": self.started}
-
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        self.learner.body.load({"policy": state["policy"]})
-        self.shared[0].copy_(self.learner.body.params.data)
-        if "memory" in state:
-            self.shared[1].copy_(state["memory"].view_as(self.shared[1]))
-            self.steps, self.started = state["steps"], state["started"]
+        super().load(state)
+        self.shared[0].copy_(self.a2c.learner.params)
 
 
 def _shared(x: Tensor) -> Tensor:
@@ -256,8 +250,8 @@ class _Worker:
         seed, start, self.index = stream
         self.config, self.counts = config, counts
         self.params, self.memory = shared
-        self.learner = A2C(config, spec, [seed], torch.device("cpu"))
-        self.learner.body.noise.purpose = f"act/{start}/{self.index}"
+        self.a2c = A2C(config, spec, [seed], torch.device("cpu"))
+        self.a2c.actor_critic.noise.purpose = f"act/{start}/{self.index}"
         self.env = spec.extras[ENVIRONMENT](gamma=config.gamma)
         self.episodes = generator(seed, "env", start, self.index)
         self._reset()
@@ -277,9 +271,9 @@ class _Worker:
             ("steps", "updates", "episodes", "return", "length"), 0
         )
         while step + int(self.counts.sum()) < goal:
-            self.learner.body.params.data.copy_(self.params)
-            self.learner.body.anneal(min(step + int(self.counts.sum()), budget))
-            while not self.learner.experience.due:
+            self.a2c.learner.params.copy_(self.params)
+            self.a2c.actor_critic.anneal(min(step + int(self.counts.sum()), budget))
+            while not self.a2c.experience.due:
                 self._live(report)
             self.counts[self.index] += self.config.rollout
             report["steps"] += self.config.rollout
@@ -290,7 +284,7 @@ class _Worker:
 
     def _live(self, report: dict[str, Any]) -> None:
         """Take one step; an episode that ends starts the next one."""
-        action, memo = self.learner.act(self.obs)
+        action, memo = self.a2c.act(self.obs)
         obs, reward, terminated, truncated, _ = self.env.step(action[0, 0].numpy())
         self.total, self.length = self.total + float(reward), self.length + 1
         following = self._tensor(obs)
@@ -298,7 +292,7 @@ class _Worker:
             torch.tensor([[flag]]) for flag in (terminated, truncated and not terminated, True)
         )
         rewards = torch.tensor([[float(reward)]])
-        self.learner.observe(Step(self.obs, following, action, rewards, over, cut, valid, memo))
+        self.a2c.observe(Step(self.obs, following, action, rewards, over, cut, valid, memo))
         self.obs = following
         if terminated or truncated:
             report["episodes"] += 1
@@ -308,9 +302,9 @@ class _Worker:
 
     def _learn(self) -> dict[str, Tensor]:
         """Add the rollout's step to the shared parameters, whoever else does the same."""
-        c, optimizer = self.config, self.learner.body.optimizer
-        loss, metrics = self.learner.loss(self.learner.experience.take())
-        self.learner.experience.clear()
+        c, optimizer = self.config, self.a2c.learner.optimizer
+        loss, metrics = self.a2c.loss(self.a2c.experience.take())
+        self.a2c.experience.clear()
         optimizer.backward(loss)
         norm = optimizer.grad_norm()
         gradient = optimizer.grad

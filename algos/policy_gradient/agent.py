@@ -7,27 +7,31 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Spec, Step
 from ..core.distributions import action_head
+from ..core.parts import HasParts
 from ..core.rollout import Episodes, Rollout, Trajectories
-from .body import Body
+from .actor_critic import ActorCritic
 from .config import PolicyGradientConfig
 
 
-class PolicyGradientAgent(ABC):
-    """A body that acts, and experience that is gathered until it is due to be learned from.
+class PolicyGradientAgent(HasParts, ABC):
+    """An actor-critic, and experience that is gathered until it is due to be learned from.
 
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         length: ticks of a rollout, or episodes of each lane.
-        values: outputs of the critic: 1 for V, A for Q, 0 for none.
+        values, has_target: see ``ActorCritic``.
     """
 
     Config: ClassVar[type]
     COMPONENTS: ClassVar[tuple[Component, ...]]
-    Experience: ClassVar[type[Rollout] | type[Episodes]] = Rollout
+    Storage: ClassVar[type[Rollout] | type[Episodes]] = Rollout
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
+
+    POLICY = ("actor_critic",)
+    PARTS: ClassVar[tuple[str, ...]] = ("experience", "ticks")
 
     config: PolicyGradientConfig
     experience: Rollout | Episodes
@@ -40,13 +44,13 @@ class PolicyGradientAgent(ABC):
         device: torch.device,
         length: int,
         values: int = 1,
+        has_target: bool = False,
     ) -> None:
         self.config, self.k = config, len(seeds)
-        self.body = Body(config, spec, seeds, device, values)
-        action = self.body.head.action
-        self.experience = self.Experience(
-            self.k, length, config.lanes, spec.obs_space, action, device
-        )
+        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target)
+        self.learner = self.actor_critic.learner
+        action = self.actor_critic.head.action
+        self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)
         self.ticks = 0  # observed
 
     @classmethod
@@ -60,7 +64,7 @@ class PolicyGradientAgent(ABC):
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""
-        return self.body.act(obs, explore)
+        return self.actor_critic.act(obs, explore)
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
@@ -72,11 +76,11 @@ class PolicyGradientAgent(ABC):
         if not self.experience.due:
             return None
         data = self.experience.take()
-        self.body.anneal(self.begun)
+        self.actor_critic.anneal(self.begun)
         metrics = self._learn(data)
         rows = self.experience.rows
         for obs, valid in zip(rows(data.obs), rows(data.valid), strict=True):
-            self.body.absorb(obs, valid)
+            self.actor_critic.absorb(obs, valid)
         self.experience.clear()
         return metrics
 
@@ -88,15 +92,3 @@ class PolicyGradientAgent(ABC):
     @abstractmethod
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make an update from experience that is due; returns metrics ``[K]``."""
-
-    def state(self) -> State:
-        """Return policy, optimiser, experience, streams and the tick count."""
-        experience = {self.experience.name: self.experience.state()}
-        return self.body.state() | experience | {"ticks": self.ticks}
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        self.body.load(state)
-        if "ticks" in state:
-            self.experience.load(state[self.experience.name])
-            self.ticks = state["ticks"]

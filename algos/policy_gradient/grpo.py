@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, State
+from ..core.agent import Component, Family, Spec
 from ..core.rollout import Episodes, Trajectories, chunks
 from ..core.settings import setting
 from ..formulas import advantages, policy
@@ -112,7 +112,8 @@ class GRPO(PolicyGradientAgent):
     Config: ClassVar[type] = GRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
-    Experience: ClassVar[type[Episodes]] = Episodes
+    Storage: ClassVar[type[Episodes]] = Episodes
+    PARTS = (*PolicyGradientAgent.PARTS, "updates")
 
     config: GRPOConfig
     experience: Episodes
@@ -120,17 +121,17 @@ class GRPO(PolicyGradientAgent):
     def __init__(
         self, config: GRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        super().__init__(config, spec, seeds, device, config.groups, values=0)
-        self.reference, self.reference_params = self.body.copy()
+        super().__init__(config, spec, seeds, device, config.groups, values=0, has_target=True)
+        self.reference = self.learner.target
         self.updates = torch.zeros(len(seeds), dtype=torch.int64, device=device)
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Let the seeds learn whose groups are complete."""
-        ready, optimizer = self.experience.ready, self.body.optimizer
-        seen = [self._chunk(rows) for rows in self._rows(data)]
+        ready, optimizer = self.experience.ready, self.learner.optimizer
+        samples = [self._chunk(rows) for rows in self._rows(data)]
         for _ in range(self.config.epochs):
             total: dict[str, Tensor] = {}
-            for i, chunk in enumerate(seen):
+            for i, chunk in enumerate(samples):
                 loss, metrics = self._loss(chunk)
                 optimizer.backward(loss, accumulate=i > 0)
                 total = {name: total.get(name, 0) + x for name, x in metrics.items()}
@@ -172,16 +173,16 @@ class GRPO(PolicyGradientAgent):
     @torch.no_grad()
     def _chunk(self, rows: tuple[Tensor, ...]) -> Chunk:
         obs, action, valid, advantage, weight = rows
-        x = self.body.seen(obs)
-        old = self.body.distribution(self.body.net(x)[0]).log_prob(action)
-        ref = self.reference
-        reference = self.body.head.build(ref(x)[0], ref.log_std).log_prob(action)
+        ac, ref = self.actor_critic, self.reference
+        x = ac.normalized(obs)
+        old = ac.distribution(ac.net(x)[0]).log_prob(action)
+        reference = ac.head.build(ref(x)[0], ref.log_std).log_prob(action)
         return Chunk(x, action, valid, advantage, weight, old, reference)
 
     def _loss(self, chunk: Chunk) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a chunk's part of the loss ``[K]`` and of the metrics ``[K]``."""
         c, rows = self.config, self.config.lanes * self.config.groups
-        now = self.body.distribution(self.body.net(chunk.obs)[0])
+        now = self.actor_critic.distribution(self.actor_critic.net(chunk.obs)[0])
         log_prob = now.log_prob(chunk.action)
         # rows that do not count hold what was there before: no ratio may overflow on them
         log_ratio = torch.where(chunk.valid, log_prob - chunk.old_log_prob, 0.0)
@@ -202,19 +203,5 @@ class GRPO(PolicyGradientAgent):
         self.updates += ready
         if self.config.reference_every:
             due = ready & (self.updates % self.config.reference_every == 0)
-            ours, theirs = self.reference_params.data, self.body.params.data
+            ours, theirs = self.learner.target_params, self.learner.params
             ours.copy_(torch.where(due.unsqueeze(1), theirs, ours))
-
-    def state(self) -> State:
-        """Return the reference and the count of updates too."""
-        return super().state() | {
-            "reference": self.reference_params.data,
-            "updates": self.updates,
-        }
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        super().load(state)
-        if "reference" in state:
-            self.reference_params.data.copy_(state["reference"])
-            self.updates = state["updates"].clone()

@@ -21,9 +21,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, State
+from ..core.agent import Component, Family, Spec
 from ..core.distributions import Distribution
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
 from ..core.schedules import Schedule
 from ..core.settings import setting
@@ -177,6 +177,7 @@ class PPO(PolicyGradientAgent):
     Config: ClassVar[type] = PPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PARTS = (*PolicyGradientAgent.PARTS, "order", "penalty")
 
     config: PPOConfig
 
@@ -184,7 +185,7 @@ class PPO(PolicyGradientAgent):
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, config.rollout)
-        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.penalty = torch.full((self.k,), config.kl_coef, device=device)
         end = 0.0 if config.anneal_clip else config.clip
         self.clip = Schedule("linear", config.clip, end, spec.budget)
@@ -193,34 +194,32 @@ class PPO(PolicyGradientAgent):
         """Make several epochs on a rollout."""
         c, samples, clip = self.config, self._samples(data), self.clip(self.begun)
         live = torch.ones(self.k, dtype=torch.bool, device=samples.obs.device)
-        seen: list[dict[str, Tensor]] = []
+        steps: list[dict[str, Tensor]] = []
         for _ in range(c.epochs):
             shuffled = samples.shuffled(self.order().argsort(-1))
             for batch in shuffled.minibatches(c.batch_size):
                 metrics, live = self._step(batch, clip, live)
-                seen.append(metrics)
-        return self._summary(seen)
+                steps.append(metrics)
+        return self._summary(steps)
 
     @torch.no_grad()
     def _samples(self, data: Trajectories) -> Samples:
         """Return a rollout's rows with their advantages and value targets."""
-        body = self.body
-        rows = body.estimate(data, self.config.gae_lambda)
-        log_prob = body.distribution(rows.out).log_prob(rows.action)
+        ac = self.actor_critic
+        rows = ac.estimate(data, self.config.gae_lambda)
+        log_prob = ac.distribution(rows.out).log_prob(rows.action)
         scalars = torch.stack([log_prob, rows.advantage, rows.target, rows.v])
-        old_std = None if body.net.log_std is None else body.net.log_std.clone()
+        old_std = None if ac.net.log_std is None else ac.net.log_std.clone()
         return Samples(rows.obs, rows.action, rows.out, scalars, old_std)
 
     def _step(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Make one step of every seed that is ``live [K]``; returns metrics and who still is."""
         loss, kl, metrics = self._loss(batch, clip)
-        optimizer, c = self.body.optimizer, self.config
-        optimizer.backward(loss)
-        mask = None
+        c, mask = self.config, None
         if c.target_kl is not None and c.surrogate != "kl":
             live = live & (kl <= c.target_kl)
-            mask = live.repeat_interleave(optimizer.members)
-        metrics["loss/grad_norm"] = optimizer.step(mask)
+            mask = live.repeat_interleave(self.learner.members)
+        metrics["loss/grad_norm"] = self.learner.step(loss, mask)
         metrics["loss/kl"], metrics["loss/live"] = kl, live.float()
         return metrics, live
 
@@ -228,8 +227,8 @@ class PPO(PolicyGradientAgent):
         """Return the loss ``[K]``, the KL from the old policy ``[K]`` and metrics ``[K]``."""
         c = self.config
         old_log_prob, advantage, target, v_old = batch.scalars.unbind(0)
-        out, values = self.body.net(batch.obs)
-        new, v = self.body.distribution(out), values.squeeze(-1)
+        out, values = self.actor_critic.net(batch.obs)
+        new, v = self.actor_critic.distribution(out), values.squeeze(-1)
         log_ratio = new.log_prob(batch.action) - old_log_prob
         if c.normalize_advantage:
             advantage = advantages.standardise(advantage)
@@ -260,31 +259,18 @@ class PPO(PolicyGradientAgent):
 
     def _old(self, batch: Samples) -> Distribution:
         """Return the distribution that acted."""
-        return self.body.head.build(batch.old_out, batch.old_std)
+        return self.actor_critic.head.build(batch.old_out, batch.old_std)
 
-    def _summary(self, seen: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _summary(self, steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return the update's metrics ``[K]``; the penalty moves by the last epoch's KL."""
         c = self.config
         # seeds lead: a mean over the first axis would sum in an order that depends on K
-        stacked = {key: torch.stack([m[key] for m in seen], -1) for key in seen[0]}
+        stacked = {key: torch.stack([m[key] for m in steps], -1) for key in steps[0]}
         metrics = {key: x.mean(-1) for key, x in stacked.items()}
         metrics["loss/largest_ratio"] = stacked["loss/largest_ratio"].amax(-1)
         if c.surrogate == "kl":
             assert c.target_kl is not None
-            last = stacked["loss/kl"][:, -(len(seen) // c.epochs) :].mean(-1)
+            last = stacked["loss/kl"][:, -(len(steps) // c.epochs) :].mean(-1)
             self.penalty = policy.adapted_penalty(self.penalty, last, c.target_kl)
             metrics["loss/penalty"] = self.penalty.clone()
         return metrics
-
-    def state(self) -> State:
-        """Return the penalty and the shuffling's position too."""
-        state = super().state() | {"penalty": self.penalty}
-        state["streams"]["order"] = self.order.state()
-        return state
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        super().load(state)
-        if "penalty" in state:
-            self.order.load(state["streams"]["order"])
-            self.penalty = state["penalty"].clone()

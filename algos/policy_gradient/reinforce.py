@@ -119,7 +119,7 @@ class Reinforce(PolicyGradientAgent):
     Config: ClassVar[type] = ReinforceConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
-    Experience: ClassVar[type[Episodes]] = Episodes
+    Storage: ClassVar[type[Episodes]] = Episodes
 
     config: ReinforceConfig
     experience: Episodes
@@ -131,19 +131,18 @@ class Reinforce(PolicyGradientAgent):
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make one step of the seeds that are ready."""
-        c, optimizer = self.config, self.body.optimizer
+        c, ac, optimizer = self.config, self.actor_critic, self.learner.optimizer
         target, advantage, weight = self._weights(data)
         count = chunked_sum(data.valid.float()).clamp(min=1)
         total = {name: torch.zeros_like(count) for name in ("policy", "value", "entropy")}
         rows = (data.obs, data.action, advantage, weight, target, data.valid.float())
         for i, (obs, action, a, w, y, valid) in enumerate(zip(*map(chunks, rows), strict=True)):
-            out, values = self.body.net(self.body.seen(obs))
-            chosen = self.body.distribution(out)
+            out, values = ac.net(ac.normalized(obs))
+            pi = ac.distribution(out)
             # sums over the steps of an episode, means over the episodes
             losses = {
-                "policy": (w * policy.policy_gradient(chosen.log_prob(action), a)).sum(-1)
-                / c.lanes,
-                "entropy": (valid * chosen.entropy()).sum(-1) / c.lanes,
+                "policy": (w * policy.policy_gradient(pi.log_prob(action), a)).sum(-1) / c.lanes,
+                "entropy": (valid * pi.entropy()).sum(-1) / c.lanes,
             }
             loss = losses["policy"] - c.entropy * losses["entropy"]
             if c.estimator == "baseline":
@@ -154,7 +153,7 @@ class Reinforce(PolicyGradientAgent):
             for name, x in losses.items():
                 total[name] = total[name] + x.detach()
         ready = self.experience.ready
-        norm = optimizer.step(ready.repeat_interleave(optimizer.members))
+        norm = optimizer.step(ready.repeat_interleave(self.learner.members))
         total["entropy"] = total["entropy"] * c.lanes / count
         metrics = {f"loss/{name}": x for name, x in total.items()}
         return metrics | {"loss/grad_norm": norm, "learned": ready}
@@ -162,13 +161,13 @@ class Reinforce(PolicyGradientAgent):
     @torch.no_grad()
     def _weights(self, data: Trajectories) -> tuple[Tensor, Tensor, Tensor]:
         """Return value targets, advantages and the weights of steps, each ``[K, T, N]``."""
-        c, seen = self.config, self.body.seen
+        c, ac = self.config, self.actor_critic
         discount, carry = data.discounts(c.gamma)
         reward = torch.where(data.valid, data.reward, 0.0).transpose(0, 1)
         v = v_next = torch.zeros_like(data.reward)
         if c.estimator == "baseline":
             v, v_next = (
-                torch.cat([self.body.net.values(seen(x)) for x in chunks(obs)], 1).view(v.shape)
+                torch.cat([ac.net.values(ac.normalized(x)) for x in chunks(obs)], 1).view(v.shape)
                 for obs in (data.obs, data.next_obs)
             )
         target = advantages.returns(reward, v_next.transpose(0, 1), discount, carry)

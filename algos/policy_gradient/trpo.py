@@ -18,13 +18,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, State
-from ..core.rng import Draws
+from ..core.agent import Component, Family, Spec
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
 from ..core.settings import setting
 from ..formulas import advantages, policy, td
+from .actor_critic import Estimates
 from .agent import PolicyGradientAgent
-from .body import Estimates
 from .config import PolicyGradientConfig, check_batches
 
 
@@ -95,6 +95,7 @@ class TRPO(PolicyGradientAgent):
     Config: ClassVar[type] = TRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PARTS = (*PolicyGradientAgent.PARTS, "order")
 
     config: TRPOConfig
 
@@ -102,18 +103,18 @@ class TRPO(PolicyGradientAgent):
         self, config: TRPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         super().__init__(config, spec, seeds, device, config.rollout)
-        self.order = Draws(seeds, "order", (config.rollout * config.lanes,), device=device)
+        self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.critics = torch.tensor([False, True] * self.k, device=device)
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make one step of the policy, and several epochs of the critic, on a rollout."""
-        rows = self.body.estimate(data, self.config.gae_lambda)
+        rows = self.actor_critic.estimate(data, self.config.gae_lambda)
         metrics = self._improve(rows)
         return metrics | {"loss/value": self._fit(rows)}
 
     def _improve(self, rows: Estimates) -> dict[str, Tensor]:
         """Make one step of every seed's policy."""
-        c, params = self.config, self.body.params
+        c = self.config
         surrogate, kl = self._objectives(rows)
         before = surrogate()
         gradient, product = self._gradient(before), self._fisher_product(kl())
@@ -122,17 +123,17 @@ class TRPO(PolicyGradientAgent):
         live = curvature > 0
         scale = (2 * c.max_kl / torch.where(live, curvature, 1.0)).sqrt()
         step = torch.where(live, scale * x, 0.0)
-        mine = params.data[0::2]
+        mine = self.learner.params[0::2]
         old, accepted = mine.clone(), torch.zeros(self.k, dtype=torch.bool, device=mine.device)
-        chosen, share = old.clone(), 1.0
+        best, share = old.clone(), 1.0
         with torch.no_grad():
             for _ in range(max(c.line_search, 1)):
                 mine.copy_(old + share * step)
                 fits = (surrogate() < before) & (kl() <= c.max_kl)
                 new = (fits | (c.line_search == 0)) & ~accepted
-                chosen = torch.where(new.unsqueeze(1), mine, chosen)
+                best = torch.where(new.unsqueeze(1), mine, best)
                 accepted, share = accepted | new, share * c.shrink
-            mine.copy_(chosen)
+            mine.copy_(best)
             return {
                 "loss/policy": before.detach(),
                 "loss/improvement": before - surrogate(),
@@ -143,28 +144,28 @@ class TRPO(PolicyGradientAgent):
 
     def _objectives(self, rows: Estimates) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
         """Return the surrogate loss and the mean KL from the old policy, of the parameters now."""
-        c, body = self.config, self.body
-        std = body.net.log_std
-        old = body.head.build(rows.out, None if std is None else std.detach().clone())
+        c, ac = self.config, self.actor_critic
+        std = ac.net.log_std
+        old = ac.head.build(rows.out, None if std is None else std.detach().clone())
         old_log_prob = old.log_prob(rows.action)
         advantage = rows.advantage
         if c.normalize_advantage:
             advantage = advantages.standardise(advantage)
 
         def surrogate() -> Tensor:
-            new = body.distribution(body.net(rows.obs)[0])
+            new = ac.distribution(ac.net(rows.obs)[0])
             gain = policy.surrogate(new.log_prob(rows.action) - old_log_prob, advantage)
             return gain.mean(-1) - c.entropy * new.entropy().mean(-1)
 
         def kl() -> Tensor:
-            new = body.distribution(body.net(rows.obs)[0])
+            new = ac.distribution(ac.net(rows.obs)[0])
             return old.kl(new).mean(-1)  # type: ignore[arg-type]
 
         return surrogate, kl
 
     def _gradient(self, loss: Tensor, keep: bool = False) -> Tensor:
         """Return the gradients of ``loss [K]`` by the policies' parameters, ``[K, D]``."""
-        params = self.body.params
+        params = self.learner.weights.flat
         grads = torch.autograd.grad(
             loss.sum(), params.parameters, retain_graph=keep, materialize_grads=True
         )
@@ -175,7 +176,7 @@ class TRPO(PolicyGradientAgent):
 
     def _fisher_product(self, kl: Tensor) -> Callable[[Tensor], Tensor]:
         """Return ``v -> (F + damping I) v`` for ``v [K, D]``; F is the Hessian of ``kl [K]``."""
-        params = self.body.params
+        params = self.learner.weights.flat
         slope = torch.autograd.grad(kl.sum(), params.parameters, create_graph=True)
 
         def product(v: Tensor) -> Tensor:
@@ -189,27 +190,14 @@ class TRPO(PolicyGradientAgent):
 
     def _fit(self, rows: Estimates) -> Tensor:
         """Train the critics on the rollout; returns the mean loss ``[K]``."""
-        c, optimizer, losses = self.config, self.body.optimizer, []
+        c, losses = self.config, []
         for _ in range(c.critic_epochs):
             order = self.order().argsort(-1)
             shuffled = (reordered(x, order) for x in (rows.obs, rows.target))
             batches = (torch.split(x, c.batch_size, 1) for x in shuffled)
             for obs, target in zip(*batches, strict=True):
-                values = self.body.net(obs)[1].squeeze(-1)
+                values = self.actor_critic.net(obs)[1].squeeze(-1)
                 loss = td.squared(values - target).mean(-1)
-                optimizer.backward(loss)
-                optimizer.step(self.critics)
+                self.learner.step(loss, self.critics)
                 losses.append(loss.detach())
         return torch.stack(losses, -1).mean(-1) if losses else torch.zeros_like(rows.v[:, 0])
-
-    def state(self) -> State:
-        """Return the shuffling's position too."""
-        state = super().state()
-        state["streams"]["order"] = self.order.state()
-        return state
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        super().load(state)
-        if "order" in state.get("streams", {}):
-            self.order.load(state["streams"]["order"])

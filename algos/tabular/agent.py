@@ -22,26 +22,28 @@ from torch import Tensor
 from ..core.agent import Component, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
-from ..core.rng import Draws
+from ..core.parts import HasParts
+from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
 from .build import build_rule
 from .config import TabularConfig
-from .one_step import DoubleQ, QLearning
-from .rule import Transition, restore, saved
-from .values import Table
+from .rule import Transition
 
 _REPORTS = 1000  # how often in a run the metrics are made, at most
 
 
-class Tabular:
+class Tabular(HasParts):
     """The family's agent; see ``TabularConfig`` for its parts."""
 
     Config: ClassVar[type] = TabularConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = ()
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
+
+    POLICY = ("rule",)
+    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks")
 
     def __init__(
         self, config: TabularConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -54,16 +56,16 @@ class Tabular:
         b = config.behaviour
         self.level = Schedule(b.schedule, b.start, b.end, max(1, int(b.fraction * spec.budget)))
         self.rule = build_rule(config, self.seeds, self.base, self._target)
-        shown = self.model is not None and self.model.observation is None  # states, one by one
-        self.oracle = Oracle(self.model if shown else None, config.gamma, config.predict)
-        self._act, self._next = (Draws(seeds, name, (config.lanes,)) for name in ("act", "next"))
-        self._looks: dict[int, Draws] = {}  # of evaluations, by their number of lanes
+        plain = self.model is not None and self.model.observation is None  # each state is its own
+        self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
+        self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
+        self.looks: dict[str, RandomStream] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
-        self._planned, self._chance = np.zeros(shape, np.int64), np.ones(shape)
-        self._follow = np.zeros(shape, bool)  # whether the planned action is the next one
+        self.plan, self.chance = np.zeros(shape, np.int64), np.ones(shape)
+        self.follow = np.zeros(shape, bool)  # whether the planned action is the next one
         self.ticks = 0
         self._report_every = max(1, spec.budget // config.lanes // _REPORTS)
-        self._seen: dict[str, Array] = {}
+        self._tick: dict[str, Array] = {}
 
     @classmethod
     def unsupported(cls, config: TabularConfig, spec: Spec) -> str | None:
@@ -80,10 +82,10 @@ class Tabular:
         s = self.index.host(obs.numpy(force=True))
         if not explore:
             return self._evaluate(s)
-        action, chance = self._choose(s, self._act.host())
+        action, chance = self._choose(s, self.draws["act"].host())
         if self.rule.chooses_next:
-            action = np.where(self._follow, self._planned, action)
-            chance = np.where(self._follow, self._chance, chance)
+            action = np.where(self.follow, self.plan, action)
+            chance = np.where(self.follow, self.chance, chance)
         memo = {"state": torch.from_numpy(s), "chance": torch.from_numpy(chance)}
         return torch.from_numpy(action).to(self.device), memo
 
@@ -92,7 +94,7 @@ class Tabular:
         policy = self._behaviour(self.rule.at(s), s)
         action = policies.sample(policy, u)
         if not self.rule.chooses_next:
-            return action, self._chance
+            return action, self.chance
         return action, np.take_along_axis(policy, action[None], 0)[0]
 
     def _behaviour(self, q: Array, s: Array) -> Array:
@@ -118,16 +120,20 @@ class Tabular:
         action = q.argmax(0)
         if self.config.predict:
             lanes = s.shape[1]
-            if lanes not in self._looks:
-                self._looks[lanes] = Draws(self.seeds, f"look/{lanes}", (lanes,))
-            action = policies.sample(self.base.take(s, 1), self._looks[lanes].host())
+            action = policies.sample(self.base.take(s, 1), self._look(lanes).host())
         value = torch.from_numpy(q.max(0)).to(self.device)
         return torch.from_numpy(action).to(self.device), {"value": value}
+
+    def _look(self, lanes: int) -> RandomStream:
+        """Return the stream of evaluations with so many lanes."""
+        if (key := str(lanes)) not in self.looks:
+            self.looks[key] = RandomStream(self.seeds, f"look/{lanes}", (lanes,))
+        return self.looks[key]
 
     def observe(self, step: Step) -> None:
         """Keep one tick, on the host."""
         terminated = step.terminated.numpy(force=True)
-        self._seen = {
+        self._tick = {
             "s": step.memo["state"].numpy(),
             "a": step.action.numpy(force=True),
             "r": step.reward.numpy(force=True).astype(np.float64),
@@ -140,27 +146,27 @@ class Tabular:
 
     def update(self) -> dict[str, Tensor] | None:
         """Learn from the tick; metrics now and then."""
-        seen = self._seen
+        tick = self._tick
         if self.config.predict:
-            seen["a"] = np.zeros_like(seen["a"])  # a state's value, whatever was done in it
+            tick["a"] = np.zeros_like(tick["a"])  # a state's value, whatever was done in it
         if self.rule.chooses_next:
-            u = self._next.host()
-        ended = seen["ended"]
+            u = self.draws["next"].host()
+        ended = tick["ended"]
         any_ended = bool(ended.any())
         with np.errstate(over="ignore", invalid="ignore"):  # the harness sees to what diverges
             for n in range(self.config.lanes):
-                at = {name: x[:, n] for name, x in seen.items()}
+                at = {name: x[:, n] for name, x in tick.items()}
                 if self.rule.chooses_next:
-                    chosen = self._choose(seen["s_next"][:, n : n + 1], u[:, n : n + 1])
-                    self._planned[:, n], self._chance[:, n] = (x[:, 0] for x in chosen)
-                following = at["a"] if self.config.predict else self._planned[:, n]
-                chance = self._chance[:, n]
+                    choice = self._choose(tick["s_next"][:, n : n + 1], u[:, n : n + 1])
+                    self.plan[:, n], self.chance[:, n] = (x[:, 0] for x in choice)
+                following = at["a"] if self.config.predict else self.plan[:, n]
+                chance = self.chance[:, n]
                 error = self.rule.learn(
                     Transition(
                         **at, a_next=following, chance_next=chance, lane=n, any_ended=any_ended
                     )
                 )
-        self._follow = ~ended
+        self.follow = ~ended
         self.ticks += 1
         if self.ticks % self._report_every:
             return None
@@ -176,35 +182,11 @@ class Tabular:
         """Return the final values, and what a picture of them needs."""
         return {"q": self.q()} | picture(self.model, len(self.seeds))
 
-    def _streams(self) -> dict[str, Draws]:
-        looks = {f"look/{lanes}": draws for lanes, draws in self._looks.items()}
-        return {"act": self._act, "next": self._next, **looks}
-
-    def state(self) -> State:
-        """Return values, the rule's memory, streams and the planned actions."""
-        tables = _tables(self.rule)
-        return {
-            "policy": {f"values{i}": saved(q=t.q, visits=t.visits) for i, t in enumerate(tables)},
-            "rule": self.rule.state(),
-            "streams": {name: draws.state() for name, draws in self._streams().items()},
-            **saved(planned=self._planned, chance=self._chance, follow=self._follow),
-            "ticks": self.ticks,
-        }
-
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
-        for i, table in enumerate(_tables(self.rule)):
-            restore(state["policy"][f"values{i}"], q=table.q, visits=table.visits)
-        if "rule" not in state:
-            return
-        self.rule.load(state["rule"])
-        for name, position in state["streams"].items():
-            if name.startswith("look/"):
-                lanes = int(name.removeprefix("look/"))
-                self._looks[lanes] = Draws(self.seeds, name, (lanes,))
-            self._streams()[name].load(position)
-        restore(state, planned=self._planned, chance=self._chance, follow=self._follow)
-        self.ticks = state["ticks"]
+        for lanes in state.get("looks", {}):
+            self._look(int(lanes))
+        super().load(state)
 
 
 def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:
@@ -212,7 +194,3 @@ def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:
     if model is None or model.legal is None:
         return np.full((actions, states), 1 / actions)
     return model.uniform.T
-
-
-def _tables(rule: QLearning) -> list[Table]:
-    return [rule.values, rule.other] if isinstance(rule, DoubleQ) else [rule.values]

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from .one_step import QLearning
 from .policies import sample, total
-from .rule import Transition, restore, saved
+from .rule import Transition
 from .values import Table
 
 
@@ -27,6 +26,11 @@ class Dyna(QLearning):
         steps: planning steps per step of the environment. bonus: kappa; 0 = Dyna-Q.
         base: ``[A, S]``, the uniform distribution over the legal actions.
     """
+
+    PARTS = (
+        *("draws", "reward", "terminal", "successor"),
+        *("entries", "last", "states", "count", "time"),
+    )
 
     def __init__(
         self,
@@ -41,12 +45,15 @@ class Dyna(QLearning):
         super().__init__(values, gamma)
         self.steps, self.bonus = steps, bonus
         k, states, actions = shape = values.q.shape
-        self.draws = Draws(seeds, "plan", (lanes, steps, 2))
-        self._reward, self._over = np.zeros(shape), np.zeros(shape, bool)
-        self._next = np.tile(np.arange(states)[None, :, None], (k, 1, actions))
-        self._taken, self._last = np.zeros(shape), np.zeros(shape)  # whether, and when last
-        self._met = np.zeros((k, states), np.int64)  # states, as first met
-        self._count, self._time = np.zeros(k, np.int64), np.zeros(k)
+        self.draws = RandomStream(seeds, "plan", (lanes, steps, 2))
+        self.reward, self.terminal = np.zeros(shape), np.zeros(shape, bool)
+        self.successor = np.tile(np.arange(states)[None, :, None], (k, 1, actions))
+        self.entries, self.last = (
+            np.zeros(shape),
+            np.zeros(shape),
+        )  # 1 where there is one; when last
+        self.states = np.zeros((k, states), np.int64)  # in the order in which they were met
+        self.count, self.time = np.zeros(k, np.int64), np.zeros(k)
         self._seed = np.arange(k)
         self._legal = (base > 0).astype(np.float64)
         self._u = np.zeros((k, lanes, steps, 2), np.float32)
@@ -63,51 +70,30 @@ class Dyna(QLearning):
 
     def _remember(self, t: Transition) -> None:
         place = (self._seed, t.s, t.a)
-        self._time += t.valid
-        new = ~self._taken[self._seed, t.s].any(-1) & t.valid
-        slot = (self._seed, np.minimum(self._count, self._met.shape[1] - 1))
-        self._met[slot] = np.where(new, t.s, self._met[slot])
-        self._count += new
+        self.time += t.valid
+        new = ~self.entries[self._seed, t.s].any(-1) & t.valid
+        slot = (self._seed, np.minimum(self.count, self.states.shape[1] - 1))
+        self.states[slot] = np.where(new, t.s, self.states[slot])
+        self.count += new
         for memory, value in (
-            (self._reward, t.r),
-            (self._over, t.terminated),
-            (self._next, t.s_next),
-            (self._taken, 1.0),
-            (self._last, self._time),
+            (self.reward, t.r),
+            (self.terminal, t.terminated),
+            (self.successor, t.s_next),
+            (self.entries, 1.0),
+            (self.last, self.time),
         ):
             memory[place] = np.where(t.valid, value, memory[place])
 
     def _plan(self, u: Array) -> None:
         """Learn from one remembered outcome of every seed; ``u [K, 2]`` chooses it."""
-        last = np.maximum(self._count - 1, 0)
-        index = np.minimum((u[:, 0] * self._count).astype(np.int64), last)
-        s = self._met[self._seed, index]
-        among = self._legal[:, s] if self.bonus > 0 else self._taken[self._seed, s].T
+        last = np.maximum(self.count - 1, 0)
+        index = np.minimum((u[:, 0] * self.count).astype(np.int64), last)
+        s = self.states[self._seed, index]
+        among = self._legal[:, s] if self.bonus > 0 else self.entries[self._seed, s].T
         a = sample(among / np.maximum(total(among), 1), u[:, 1])
         place = (self._seed, s, a)
-        following = self.values.at(self._next[place]).max(0)
-        target = self._reward[place] + self.gamma * np.where(self._over[place], 0.0, following)
+        following = self.values.at(self.successor[place]).max(0)
+        target = self.reward[place] + self.gamma * np.where(self.terminal[place], 0.0, following)
         if self.bonus > 0:
-            target = target + self.bonus * np.sqrt(self._time - self._last[place])
-        self.values.learn(s, a, target - self.values.of(s, a), self._count > 0)
-
-    def _memory(self) -> dict[str, Array]:
-        return {
-            "reward": self._reward,
-            "over": self._over,
-            "next": self._next,
-            "taken": self._taken,
-            "last": self._last,
-            "met": self._met,
-            "count": self._count,
-            "time": self._time,
-        }
-
-    def state(self) -> State:
-        """Return the model and the position in the stream."""
-        return saved(**self._memory()) | {"draws": self.draws.state()}
-
-    def load(self, state: State) -> None:
-        """Continue with them."""
-        restore(state, **self._memory())
-        self.draws.load(state["draws"])
+            target = target + self.bonus * np.sqrt(self.time - self.last[place])
+        self.values.learn(s, a, target - self.values.of(s, a), self.count > 0)

@@ -9,9 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
 from .one_step import QLearning
-from .rule import Transition, saved
+from .rule import Transition
 from .values import Table
 
 _ROWS = 64  # steps that an episode's memory holds at first
@@ -25,31 +24,33 @@ class MonteCarlo(QLearning):
             action only from its first occurrence in an episode.
     """
 
+    PARTS = ("length", "s", "a", "r", "first", "ticks")
+    GROWING = ("s", "a", "r", "first")
     chooses_next: ClassVar[bool] = True  # a cut episode goes on with the action after it
 
     def __init__(self, values: Table, gamma: float, k: int, lanes: int, first_visit: bool) -> None:
         super().__init__(values, gamma)
         self.first_visit = first_visit
         shape = (k, lanes, _ROWS)
-        self._s, self._a = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._r, self._first = np.zeros(shape), np.zeros(shape, bool)
-        self._length = np.zeros((k, lanes), np.int64)
+        self.s, self.a = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.r, self.first = np.zeros(shape), np.zeros(shape, bool)
+        self.length = np.zeros((k, lanes), np.int64)
         self._seed = np.arange(k)
-        self._ticks = 0  # since room was made: no episode has grown by more
+        self.ticks = 0  # since room was made: no episode has grown by more
 
     def learn(self, t: Transition) -> Array:
         """Remember the step; learn from the episodes that it ends, last step first."""
-        self._ticks += t.lane == 0
-        if self._ticks > self._s.shape[-1]:
+        self.ticks += t.lane == 0
+        if self.ticks > self.s.shape[-1]:
             self._make_room()
-        length = self._length[:, t.lane]  # a view, until it grows below
+        length = self.length[:, t.lane]  # a view, until it grows below
         place = (self._seed, t.lane, length)
-        for memory, new in ((self._s, t.s), (self._a, t.a), (self._r, t.r)):
+        for memory, new in ((self.s, t.s), (self.a, t.a), (self.r, t.r)):
             memory[place] = np.where(t.valid, new, memory[place])
         if self.first_visit:
-            same = (self._s[:, t.lane] == t.s[:, None]) & (self._a[:, t.lane] == t.a[:, None])
+            same = (self.s[:, t.lane] == t.s[:, None]) & (self.a[:, t.lane] == t.a[:, None])
             before = np.arange(same.shape[-1]) < length[:, None]
-            self._first[place] = ~(same & before).any(-1)
+            self.first[place] = ~(same & before).any(-1)
         length += t.valid
         return self._learn_from(t, length) if t.any_ended else np.zeros_like(t.r)
 
@@ -60,10 +61,10 @@ class MonteCarlo(QLearning):
         total, count = np.zeros_like(g), np.zeros_like(g)
         for step in reversed(range(length[over].max(initial=0))):
             here = over & (step < length)
-            g = np.where(here, self.gamma * g + self._r[:, t.lane, step], g)
+            g = np.where(here, self.gamma * g + self.r[:, t.lane, step], g)
             if self.first_visit:
-                here = here & self._first[:, t.lane, step]
-            s, a = self._s[:, t.lane, step], self._a[:, t.lane, step]
+                here = here & self.first[:, t.lane, step]
+            s, a = self.s[:, t.lane, step], self.a[:, t.lane, step]
             error = g - self.values.of(s, a)
             self.values.learn(s, a, error, here)
             total, count = total + np.where(here, error, 0.0), count + here
@@ -73,22 +74,10 @@ class MonteCarlo(QLearning):
 
     def _make_room(self) -> None:
         """Make room for as many steps again as the longest running episode has had."""
-        longest = int(self._length.max())
-        if 2 * longest > self._s.shape[-1]:
-            self._s, self._a, self._r, self._first = (
+        longest = int(self.length.max())
+        if 2 * longest > self.s.shape[-1]:
+            self.s, self.a, self.r, self.first = (
                 np.concatenate([x, np.zeros_like(x)], -1)
-                for x in (self._s, self._a, self._r, self._first)
+                for x in (self.s, self.a, self.r, self.first)
             )
-        self._ticks = longest + 1
-
-    def state(self) -> State:
-        """Return the running episodes."""
-        memory = {"s": self._s, "a": self._a, "r": self._r, "first": self._first}
-        return saved(length=self._length, **memory) | {"ticks": self._ticks}
-
-    def load(self, state: State) -> None:
-        """Continue them."""
-        names = ("s", "a", "r", "first", "length")
-        copies = (state[name].numpy(force=True).copy() for name in names)
-        self._s, self._a, self._r, self._first, self._length = copies
-        self._ticks = state["ticks"]
+        self.ticks = longest + 1

@@ -20,10 +20,9 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
 from .one_step import QLearning
 from .policies import expectation
-from .rule import Policy, Transition, restore, saved
+from .rule import Policy, Transition
 from .values import Table
 
 
@@ -35,6 +34,7 @@ class NStep(QLearning):
         policy: pi, of expected, importance_sampling and tree.
     """
 
+    PARTS = ("s", "a", "r", "chance", "age", "ticks")
     chooses_next: ClassVar[bool] = True
 
     def __init__(
@@ -50,32 +50,32 @@ class NStep(QLearning):
         super().__init__(values, gamma)
         self.n, self.backup, self.policy = n, backup, policy
         # slot i of a lane holds the ticks i, i + n, ... ; all seeds share the pointer
-        shape = (lanes, n, k)
-        self._s, self._a = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._r, self._chance = np.zeros(shape), np.ones(shape)  # of a under the behaviour
-        self._age = np.zeros((lanes, k), np.int64)
-        self._ticks = 0
+        shape = (k, lanes, n)
+        self.s, self.a = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.r, self.chance = np.zeros(shape), np.ones(shape)  # of a under the behaviour
+        self.age = np.zeros((k, lanes), np.int64)
+        self.ticks = 0
 
     def learn(self, t: Transition) -> Array:
         """Store the step, back up the window it completes and those that its end leaves open."""
-        slot = (t.lane, self._ticks % self.n)
-        self._s[slot], self._a[slot], self._r[slot], self._chance[slot] = t.s, t.a, t.r, t.chance
-        age = self._age[t.lane]
+        slot = (slice(None), t.lane, self.ticks % self.n)
+        self.s[slot], self.a[slot], self.r[slot], self.chance[slot] = t.s, t.a, t.r, t.chance
+        age = self.age[:, t.lane]
         age += t.valid
         error = self._back_up(t, self.n, t.valid & (age >= self.n))
         if t.any_ended:
             over = t.ended & t.valid
-            for steps in range(min(self.n - 1, self._ticks + 1), 0, -1):
+            for steps in range(min(self.n - 1, self.ticks + 1), 0, -1):
                 self._back_up(t, steps, over & (age >= steps))
             age[over] = 0
-        if t.lane == len(self._age) - 1:
-            self._ticks += 1
+        if t.lane == self.age.shape[1] - 1:
+            self.ticks += 1
         return error
 
     def _back_up(self, t: Transition, steps: int, where: Array) -> Array:
         """Move the value of the step ``steps - 1`` ago; returns the error ``[K]``."""
-        slots = [(self._ticks - i) % self.n for i in range(steps)]  # newest first
-        s, a, r = self._s[t.lane], self._a[t.lane], self._r[t.lane]
+        slots = [(self.ticks - i) % self.n for i in range(steps)]  # newest first
+        s, a, r, chance = (x[:, t.lane].T for x in (self.s, self.a, self.r, self.chance))  # [n, K]
         g, ratio = self._bootstrap(t)
         for i, slot in enumerate(slots):
             g = r[slot] + self.gamma * g
@@ -84,12 +84,12 @@ class NStep(QLearning):
             if self.backup in ("tree", "importance_sampling"):
                 q = self.values.at(s[slot])
                 policy = self.policy(q, s[slot])
-                taken = _pick(policy, a[slot])
+                p = _pick(policy, a[slot])
                 if self.backup == "tree":
-                    mine = taken * _pick(q, a[slot])
-                    g = expectation(q, policy) - mine + taken * g
+                    mine = p * _pick(q, a[slot])
+                    g = expectation(q, policy) - mine + p * g
                 else:
-                    ratio = ratio * taken / self._chance[t.lane, slot]
+                    ratio = ratio * p / chance[slot]
         start = slots[-1]
         error: Array = ratio * (g - self.values.of(s[start], a[start]))
         self.values.learn(s[start], a[start], error, where)
@@ -108,21 +108,6 @@ class NStep(QLearning):
             else:
                 value = expectation(q, policy)
         return np.where(t.terminated, 0.0, value), ratio
-
-    def _memory(self) -> dict[str, Array]:
-        """Return the open windows; seeds lead."""
-        memory = {"s": self._s, "a": self._a, "r": self._r, "chance": self._chance}
-        moved = {name: np.moveaxis(x, -1, 0) for name, x in memory.items()}
-        return moved | {"age": self._age.T}
-
-    def state(self) -> State:
-        """Return the open windows."""
-        return saved(**self._memory()) | {"ticks": self._ticks}
-
-    def load(self, state: State) -> None:
-        """Continue them."""
-        restore(state, **self._memory())
-        self._ticks = state["ticks"]
 
 
 def _pick(x: Array, a: Array) -> Array:

@@ -10,14 +10,14 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
-from ..core.rng import Draws
+from ..core.parts import HasParts
+from ..core.rng import RandomStream
 from .policies import expectation
 from .rule import Policy, Transition
 from .values import Table
 
 
-class QLearning:
+class QLearning(HasParts):
     """V(s') = max_a Q(s', a) (Watkins 1989; Sutton and Barto, equation 6.8).
 
     Args:
@@ -25,6 +25,7 @@ class QLearning:
     """
 
     chooses_next: ClassVar[bool] = False
+    POLICY: ClassVar[tuple[str, ...]] = ("values",)
 
     def __init__(self, values: Table, gamma: float) -> None:
         self.values, self.gamma = values, gamma
@@ -48,13 +49,6 @@ class QLearning:
     def q(self) -> Array:
         """Return the table."""
         return self.values.q
-
-    def state(self) -> State:
-        """Return nothing: the table is all there is."""
-        return {}
-
-    def load(self, state: State) -> None:
-        """Have nothing to continue from."""
 
 
 class Sarsa(QLearning):
@@ -102,12 +96,15 @@ class DoubleQ(QLearning):
         values, other: the tables. gamma: discount. seeds: draw the coins. lanes: N.
     """
 
+    POLICY = ("values", "other")
+    PARTS = ("coin",)
+
     def __init__(
         self, values: Table, other: Table, gamma: float, seeds: Sequence[int], lanes: int
     ) -> None:
         super().__init__(values, gamma)
         self.other = other
-        self.coin = Draws(seeds, "coin", (lanes,))
+        self.coin = RandomStream(seeds, "coin", (lanes,))
         self._flips = np.zeros((len(seeds), lanes), np.float32)
 
     def learn(self, t: Transition) -> Array:
@@ -136,11 +133,3 @@ class DoubleQ(QLearning):
         """Return the mean table."""
         mean: Array = (self.values.q + self.other.q) / 2
         return mean
-
-    def state(self) -> State:
-        """Return the position in the stream of coins."""
-        return {"coin": self.coin.state()}
-
-    def load(self, state: State) -> None:
-        """Continue the stream of coins."""
-        self.coin.load(state["coin"])

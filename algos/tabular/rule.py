@@ -6,11 +6,9 @@ Lanes take turns: a rule sees one lane of every seed at a time, so its arrays ar
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol
 
-import numpy as np
-import torch
 from numpy import ndarray as Array
 
-from ..core.agent import State
+from ..core.parts import Part
 
 Policy = Callable[[Array, Array], Array]  # (q [A, ...], s [...]) -> probabilities [A, ...]
 
@@ -32,7 +30,7 @@ class Transition(NamedTuple):
     any_ended: bool  # whether any seed's episode is over: spares the work for none
 
 
-class Rule(Protocol):
+class Rule(Part, Protocol):
     """A way to learn from transitions."""
 
     chooses_next: ClassVar[bool]  # it looks at a_next, so the action is chosen before it learns
@@ -45,20 +43,3 @@ class Rule(Protocol):
 
     def q(self) -> Array:
         """Return all action values, ``[K, S, A]``."""
-
-    def state(self) -> State:
-        """Return what it remembers, the values apart."""
-
-    def load(self, state: State) -> None:
-        """Continue from that."""
-
-
-def saved(**memory: Array) -> State:
-    """Return arrays that lead with K as tensors of a state, on the same memory."""
-    return {name: torch.from_numpy(array) for name, array in memory.items()}
-
-
-def restore(state: State, **memory: Array) -> None:
-    """Fill the arrays that ``saved`` was given."""
-    for name, array in memory.items():
-        np.copyto(array, state[name].numpy(force=True))

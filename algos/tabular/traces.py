@@ -11,9 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray as Array
 
-from ..core.agent import State
 from .one_step import QLearning
-from .rule import Transition, restore, saved
+from .rule import Transition
 from .values import Table
 
 
@@ -27,6 +26,7 @@ class Traces(QLearning):
     """
 
     chooses_next: ClassVar[bool] = True
+    PARTS = ("trace",)
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class Traces(QLearning):
 
     def learn(self, t: Transition) -> Array:
         """Move all values by the one error, as far as they are eligible."""
-        taken = self.values.of(t.s_next, t.a_next)
+        q_next = self.values.of(t.s_next, t.a_next)
         best = self.values.at(t.s_next).max(0)
-        following = np.where(t.terminated, 0.0, best if self.watkins else taken)
+        following = np.where(t.terminated, 0.0, best if self.watkins else q_next)
         error: Array = t.r + self.gamma * following - self.values.of(t.s, t.a)
         trace, place = self.trace[:, t.lane], (self._seed, t.s, t.a)
         trace *= np.where(t.valid, self.gamma * self.decay, 1.0)[:, None, None]
@@ -56,14 +56,6 @@ class Traces(QLearning):
         self.values.learn_all(error, trace, t.s, t.a, t.valid)
         cut = t.ended & t.valid
         if self.watkins:  # equally good actions are both greedy
-            cut = cut | (taken < best) & t.valid
+            cut = cut | (q_next < best) & t.valid
         trace[cut] = 0.0
         return error
-
-    def state(self) -> State:
-        """Return the traces."""
-        return saved(trace=self.trace)
-
-    def load(self, state: State) -> None:
-        """Continue them."""
-        restore(state, trace=self.trace)

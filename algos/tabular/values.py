@@ -8,14 +8,18 @@ actions first, ``[A, K]`` or ``[A, K, N]``, since numpy reduces a short last axi
 import numpy as np
 from numpy import ndarray as Array
 
+from ..core.parts import HasParts
 
-class Table:
+
+class Table(HasParts):
     """``q [K, S, A]`` and how often each entry was learned.
 
     Args:
         k: seeds. states: S. actions: A (1 for state values). q0: initial value.
         alpha: step size; divided by the entry's visits, and at most 1, if ``by_visits``.
     """
+
+    PARTS = ("q", "visits")
 
     def __init__(
         self, k: int, states: int, actions: int, q0: float, alpha: float, by_visits: bool

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from prism.algos.core.agent import State
 from prism.algos.core.mdp import MDP, MODEL
-from prism.algos.core.rng import Draws
+from prism.algos.core.rng import RandomStream
 from prism.algos.core.states import one_hots
 
 from ..util.errors import ConfigError
@@ -76,8 +76,10 @@ class TableVecEnv:
         total = len(self.seeds) * self.lanes
         self.failed: dict[int, str] = {}
         self._running = np.ones(total, bool)  # lanes of seeds that have not failed
-        self._draws = Draws(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
-        self._noise = Draws(self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal")
+        self._draws = RandomStream(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
+        self._noise = RandomStream(
+            self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal"
+        )
         self._s = np.zeros(total, np.int64)
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
         self._ended = np.ones(total, bool)

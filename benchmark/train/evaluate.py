@@ -156,7 +156,7 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and an agent of one seed that has learned.
 
     Raises:
-        ConfigError: there is no run, or it has no weights.
+        ConfigError: there is no run, it has no weights, or they are not this agent's.
     """
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
@@ -167,5 +167,9 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     spec = RunSpec.parse(record["config"])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [0], _CPU)
-    agent.load({"policy": checkpoint.load(run_dir / WEIGHTS)})
+    weights = checkpoint.load(run_dir / WEIGHTS)
+    try:
+        agent.load({"policy": weights})
+    except ValueError as error:  # as of a version that named its parts otherwise
+        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {error}") from None
     return record, spec, agent

@@ -95,7 +95,7 @@ BAD = [
         [*RUN, "algo.agent=prism.algos.dqn.config:DQNConfig"],
         ["algo.agent=prism.algos.dqn.config:DQNConfig lacks Config, COMPONENTS"],
     ),
-    ([*RUN, "algo.agent=prism.algos.core.agent:group_members"], ["group_members lacks"]),
+    ([*RUN, "algo.agent=prism.algos.core.agent:Spec"], ["Spec lacks"]),
     (
         [*RUN, "algo.agent=prism.algos.policy_gradient.ppo:PPO"],
         ["algo.agent=prism.algos.policy_gradient.ppo:PPO takes a", "algo=dqn"],

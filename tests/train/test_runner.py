@@ -16,7 +16,7 @@ import torch
 from prism.algos.dqn.config import DQNConfig
 from prism.algos.dqn.dqn import DQN
 from prism.benchmark.cli.main import main
-from prism.benchmark.store import identity, provenance, records, schema, spec
+from prism.benchmark.store import checkpoint, identity, provenance, records, schema, spec
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.train.evaluate import evaluate_run
@@ -176,7 +176,7 @@ def test_a_diverging_seed_ends_alone(whole: Callable[[str], Job], tmp_path: Path
     work = job(tmp_path)
     training = Training(work)
     assert isinstance(training.agent, DQN)
-    training.agent.optimizer.params.data[1] = float("nan")
+    training.agent.learner.params[1] = float("nan")
     training.run(lambda: False)
     training.close()
     assert states(work) == [schema.FINISHED, schema.FAILED, schema.FINISHED]
@@ -311,3 +311,21 @@ def test_broken_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
             out, err = capsys.readouterr()
             assert out == "" and err.startswith(f"error: {path} cannot be read: ")
             assert err.count("\n") == 1
+
+
+def test_weights_of_another_agent_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = finished(job(tmp_path, seeds=(5,)))
+    (folder,) = folders(work)
+    path = folder / "weights.pt"
+    wide = checkpoint.load(path)
+    tensors = wide["learner"]["weights"]
+    tensors["params"] = torch.cat([tensors["params"], tensors["params"]], -1)
+    for content, says in (({"params": torch.zeros(1, 8)}, "lacks DQN.learner"), (wide, "shape")):
+        checkpoint.save(path, content)
+        for command in (["evaluate", str(folder), "--episodes", "2"], ["video", str(folder)]):
+            assert main(command) == 2
+            out, err = capsys.readouterr()
+            assert out == "" and err.startswith(f"error: {path} is not of this agent: ")
+            assert says in err and err.count("\n") == 1

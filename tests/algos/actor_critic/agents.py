@@ -47,24 +47,24 @@ def agent(config: OffPolicyConfig, seeds: Sequence[int] = SEEDS, **spec: Any) ->
 
 def drive(learner: Any, world: World, ticks: int) -> dict[str, list[Tensor]]:
     """Let an agent live for some ticks; return its actions, replay draws and metrics."""
-    seen: dict[str, list[Tensor]] = {"action": [], "index": []}
+    log: dict[str, list[Tensor]] = {"action": [], "index": []}
     sampler = learner.experience.sampler
     sample = sampler.sample
 
     def spy(beta: float) -> tuple[Tensor, Tensor]:
         index, weight = sample(beta)
-        seen["index"].append(index.clone())
+        log["index"].append(index.clone())
         return index, weight
 
     sampler.sample = spy
     for _ in range(ticks):
         action, memo = learner.act(world.obs)
-        seen["action"].append(action.clone())
+        log["action"].append(action.clone())
         learner.observe(world.step(action, memo))
         for name, value in (learner.update() or {}).items():
-            seen.setdefault(name, []).append(value.clone())
+            log.setdefault(name, []).append(value.clone())
     sampler.sample = sample
-    return seen
+    return log
 
 
 def grown(config: OffPolicyConfig, ticks: int = 40, **spec: Any) -> tuple[Any, World]:

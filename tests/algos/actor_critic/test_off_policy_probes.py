@@ -29,13 +29,13 @@ def probe_config(name: str, **changes: Any) -> Any:
     return preset(name, **(values | {"gamma": GAMMA, "tau": 0.05} | changes))
 
 
-def shown(*obs: float) -> torch.Tensor:
+def observations(*obs: float) -> torch.Tensor:
     return torch.tensor(obs, dtype=torch.float32).view(1, -1, 1).expand(2, -1, -1)
 
 
 def values(learner: Any, *obs: float) -> np.ndarray:
     """Return the greedy values of some observations, ``[K, len(obs)]``."""
-    return learner.act(shown(*obs), explore=False)[1]["value"].numpy()
+    return learner.act(observations(*obs), explore=False)[1]["value"].numpy()
 
 
 def quick(*names: str) -> list[Any]:
@@ -89,7 +89,7 @@ def test_an_action_that_depends_on_the_observation_is_learned(name: str) -> None
     base, changes = AGENTS[name]
     config = probe_config(base, **(changes | {"gamma": 0.5, "warmup": 300}))
     learner = train(config, "Follow", 2500, T=10)
-    action = learner.act(shown(0.1, 0.9), explore=False)[0][..., 0].numpy()
+    action = learner.act(observations(0.1, 0.9), explore=False)[0][..., 0].numpy()
     assert action == pytest.approx(np.tile([0.1, 0.9], (2, 1)), abs=0.15)
 
 
@@ -97,6 +97,6 @@ def test_an_action_that_depends_on_the_observation_is_learned(name: str) -> None
 def test_a_learned_temperature_brings_the_entropy_to_its_goal() -> None:
     config = probe_config("sac", gamma=0.5, warmup=300, target_entropy=-0.5, alpha_lr=5e-3)
     learner = train(config, "Follow", 3000, T=10)
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     entropy = -learner._sample(batch.obs, "noise/policy")[1].mean(-1)
     assert entropy.detach().numpy() == pytest.approx(np.full(2, -0.5), abs=0.3)

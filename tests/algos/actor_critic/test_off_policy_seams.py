@@ -14,13 +14,13 @@ from tests.helpers import SEEDS, VECTOR, World
 
 def combinations(name: str, cls: Any) -> list[Any]:
     """Return every choice of on and off, named by what is off."""
-    found = []
+    cases = []
     for switches in product((True, False), repeat=len(cls.COMPONENTS)):
         pairs = list(zip(cls.COMPONENTS, switches, strict=True))
         values = {k: v for c, on in pairs for k, v in (c.on if on else c.off).items()}
         off = ", ".join(c.name for c, on in pairs if not on)
-        found.append(pytest.param(name, values, id=f"{name} - {off or 'nothing'}"))
-    return found
+        cases.append(pytest.param(name, values, id=f"{name} - {off or 'nothing'}"))
+    return cases
 
 
 @pytest.mark.parametrize(("name", "values"), [*combinations("td3", TD3), *combinations("sac", SAC)])
@@ -28,9 +28,9 @@ def test_every_combination_learns_and_stays_finite(name: str, values: dict[str, 
     config = tiny(name, hidden=[8], lanes=2, actor_lr=1e-2, critic_lr=1e-2, **values)
     learner = agent(config, SEEDS[:2])
     before = learner.actor.params.clone(), learner.critics.params.clone()
-    seen = drive(learner, World(VECTOR, SEEDS[:2], 2), 12)
-    assert len(seen["loss/critic"]) == 9
-    assert all(torch.stack(x).isfinite().all() for n, x in seen.items() if n != "index")
+    log = drive(learner, World(VECTOR, SEEDS[:2], 2), 12)
+    assert len(log["loss/critic"]) == 9
+    assert all(torch.stack(x).isfinite().all() for n, x in log.items() if n != "index")
     for now, then in zip((learner.actor.params, learner.critics.params), before, strict=True):
         assert now.isfinite().all() and not torch.equal(now, then)
 

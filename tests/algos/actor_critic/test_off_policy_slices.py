@@ -33,7 +33,7 @@ def box(actions: int) -> spaces.Box:
 
 
 def quick(name: str, updates: int, **changes: Any) -> Any:
-    """Return a preset at its own size, with a ring that wraps."""
+    """Return a preset at its own size, with a buffer that wraps."""
     eager = {"learning_starts": 20, "warmup": 10, "buffer_size": max(40, updates // 2)}
     return preset(name, **(eager | changes))
 
@@ -46,19 +46,19 @@ def live(config: Any, seeds: tuple[int, ...], updates: int, actions: int = 2) ->
 
 def comparable(learner: Any, k: int) -> State:
     state = take_seed(learner.state(), k)
-    del state["experience"]["ring"]["truncated_obs"]  # its size follows the fullest seed
+    del state["experience"]["buffer"]["truncated_obs"]  # its size follows the fullest seed
     return state
 
 
 def check_slice(config: Any, updates: int, actions: int = 2) -> None:
-    together, seen = live(config, SEEDS, updates, actions)
+    together, log = live(config, SEEDS, updates, actions)
     alone, expected = live(config, (SEEDS[ALONE],), updates, actions)
-    assert len(seen["loss/critic"]) >= updates // config.gradient_steps - 1
-    for name in seen:
-        assert len(seen[name]) == len(expected[name])
-        for i, (a, b) in enumerate(zip(seen[name], expected[name], strict=True)):
+    assert len(log["loss/critic"]) >= updates // config.gradient_steps - 1
+    for name in log:
+        assert len(log[name]) == len(expected[name])
+        for i, (a, b) in enumerate(zip(log[name], expected[name], strict=True)):
             assert torch.equal(a[ALONE : ALONE + 1], b), f"{name} {i}"
-        assert torch.stack(seen[name]).isfinite().all(), name
+        assert torch.stack(log[name]).isfinite().all(), name
     equal(comparable(together, ALONE), comparable(alone, 0))
 
 
@@ -91,11 +91,11 @@ def test_slice_of_options_over_a_thousand_updates(option: str) -> None:
 def test_any_two_seeds_differ(name: str) -> None:
     seeds = (0, 1, 2, 3)
     learner = agent(quick(name, 10, hidden=[16, 16], batch_size=32, warmup=4), seeds)
-    policy = learner.state()["policy"]
-    actor, critics = policy["actor"].clone(), policy["critics"].clone()
+    actor = learner.actor.weights.params.flatten(1).clone()
+    critics = learner.critics.weights.params.clone()
     world = World(VECTOR, (7,) * 4)  # the same for all: what differs is the agent's own
-    seen = drive(learner, world, 30)
-    actions, index = (torch.stack(seen[n], 1).flatten(1) for n in ("action", "index"))
+    log = drive(learner, world, 30)
+    actions, index = (torch.stack(log[n], 1).flatten(1) for n in ("action", "index"))
     for a, b in combinations(range(len(seeds)), 2):
         assert (actor[a] != actor[b]).float().mean() > 0.5
         assert (critics[a] != critics[b]).float().mean() > 0.5
@@ -120,9 +120,9 @@ def test_state_and_load_continue_to_the_bit(name: str) -> None:
     drive(whole, world, 25)
     other.load(copied(whole.state()))
     same = deepcopy(world)
-    seen, again = drive(whole, world, 8), drive(other, same, 8)
-    for key in seen:
-        assert all(torch.equal(a, b) for a, b in zip(seen[key], again[key], strict=True))
+    log, again = drive(whole, world, 8), drive(other, same, 8)
+    for key in log:
+        assert all(torch.equal(a, b) for a, b in zip(log[key], again[key], strict=True))
     equal(whole.state(), other.state())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prism.algos.actor_critic.sac import SAC
-from prism.algos.core.rng import Draws
+from prism.algos.core.rng import RandomStream
 from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import agent, drive, flat64, forward64, grown, in_float64, tiny
@@ -42,8 +42,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
     learner, _ = grown(tiny("sac", alpha_lr=0.05, **VARIANTS[name]))
-    batch, count = learner.experience.sample(), learner.config.critics
-    noise = Draws(SEEDS, "test", (8, 2), "normal")()
+    batch, count = learner.experience.sample()[0], learner.config.critics
+    noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.draws = dict.fromkeys(learner.draws, lambda: noise)
     alpha = learner.temperature().detach()
     assert (len(alpha.unique()) == 3) == (name not in ("fixed temperature", "no entropy"))
@@ -73,15 +73,15 @@ def test_a_learning_step_descends_these_losses() -> None:
     learner, _ = grown(tiny("sac", alpha_lr=0.05))
     other = agent(tiny("sac", alpha_lr=0.05))
     other.load(copied(learner.state()))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     learner._learn(batch)
     alpha = other.temperature().detach()
     q = other.critics.values(batch.obs, batch.action)
-    other.critics.descend((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
+    other.critics.step((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
     loss, log_prob = other._policy_loss(batch.obs, alpha)
-    other.actor.descend(loss)
+    other.actor.step(loss)
     other.temperature.learn(log_prob.detach())
-    other.critics.follow(0.005)
+    other.critics.update_target(0.005)
     for ours, theirs in ((learner.critics, other.critics), (learner.actor, other.actor)):
         assert torch.equal(ours.params, theirs.params)
     assert torch.equal(learner.critics.target_params, other.critics.target_params)
@@ -93,7 +93,7 @@ def test_the_temperature_takes_adams_steps_on_its_logarithm() -> None:
     learner = agent(tiny("sac", alpha=0.5, alpha_lr=0.02, target_entropy=-1.5))
     theirs = [torch.tensor(math.log(0.5)).double().requires_grad_() for _ in SEEDS]
     adams = [torch.optim.Adam([x], 0.02) for x in theirs]
-    draws = Draws(SEEDS, "test", (8,), "normal")
+    draws = RandomStream(SEEDS, "test", (8,), "normal")
     for _ in range(20):
         log_prob = draws() + torch.tensor([[5.0], [-5.0], [1.0]])
         learner.temperature.learn(log_prob)
@@ -112,25 +112,25 @@ def test_the_target_entropy_is_minus_the_number_of_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "alpha"),
+    ("settings", "alpha"),
     [
         ({"temperature": "fixed", "alpha": 0.2}, 0.2),
         ({"entropy": False}, 0.0),
         ({"entropy": False, "temperature": "fixed", "alpha": 0.2}, 0.0),
     ],
 )
-def test_a_temperature_that_is_not_learned_stays(given: dict, alpha: float) -> None:
-    learner, _ = grown(tiny("sac", **given))
+def test_a_temperature_that_is_not_learned_stays(settings: dict, alpha: float) -> None:
+    learner, _ = grown(tiny("sac", **settings))
     assert learner.temperature().tolist() == pytest.approx([alpha] * 3)
 
 
 def test_the_policy_is_sampled_when_it_explores_and_its_mean_when_it_does_not() -> None:
     learner = agent(tiny("sac", warmup=0, learning_starts=10_000))
     obs = World(VECTOR, SEEDS).obs
-    box = learner.experience.box
-    acted = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
+    box = learner.box
+    actions = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
     mean, log_std = (x.detach() for x in learner._policy(obs))
-    inside = torch.atanh(acted.clamp(-1 + 1e-6, 1 - 1e-6))
+    inside = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
     torch.testing.assert_close(inside.mean(0), mean, atol=0.12, rtol=0)
     torch.testing.assert_close(inside.std(0), log_std.exp(), atol=0, rtol=0.1)
     greedy = box.from_env(learner.act(obs, explore=False)[0])
@@ -142,7 +142,7 @@ def test_log_std_is_cut_and_its_gradient_ends_there() -> None:
     obs = World(VECTOR, SEEDS, 8).obs
     log_std = learner._policy(obs)[1]
     assert log_std.min() >= -0.01 and log_std.max() <= 0.01
-    raw = learner.actor.net(obs)[..., 2:]
+    raw = learner.actor.online(obs)[..., 2:]
     learner.actor.optimizer.backward(log_std.where(raw.abs() > 0.01, 0).sum((1, 2)))
     assert not learner.actor.optimizer.grad.any()
 
@@ -151,8 +151,8 @@ def test_component_studies_are_made_of_these_switches() -> None:
     assert set(STUDIED) == {"learned temperature", "twin critics", "entropy"}
     with cfg.session():
         sac = cfg.composed("algo=sac").algo
-    found = {c.label: c.values for c in changes(SAC, sac, "leave_one_out")}
-    assert found == {f"SAC - {name}": dict(c.off) for name, c in STUDIED.items()}
+    variants = {c.label: c.values for c in changes(SAC, sac, "leave_one_out")}
+    assert variants == {f"SAC - {name}": dict(c.off) for name, c in STUDIED.items()}
     (everything,) = changes(SAC, sac, "none")
     assert everything.values == {k: v for c in STUDIED.values() for k, v in c.off.items()}
     once = {"replay": False, "train_every": 1, "gradient_steps": 1}
@@ -174,10 +174,10 @@ def test_each_switch_changes_what_the_agent_becomes(component: str) -> None:
 
 def test_metrics_tell_entropy_and_temperature() -> None:
     learner = agent(tiny("sac"))
-    seen = drive(learner, World(VECTOR, SEEDS), 30)
+    log = drive(learner, World(VECTOR, SEEDS), 30)
     names = ("critic", "q", "grad_norm", "actor", "entropy", "alpha")
     for name in names:
-        assert all(x.shape == (3,) for x in seen[f"loss/{name}"])
+        assert all(x.shape == (3,) for x in log[f"loss/{name}"])
     # the temperature begins at 1, far above what the goal needs, and falls
-    assert seen["loss/alpha"][0].tolist() == [1.0, 1.0, 1.0]
-    assert (seen["loss/alpha"][-1] < 1).all()
+    assert log["loss/alpha"][0].tolist() == [1.0, 1.0, 1.0]
+    assert (log["loss/alpha"][-1] < 1).all()

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from prism.algos.actor_critic.td3 import TD3
 from prism.algos.core.agent import Spec, Step
-from prism.algos.core.noise import Gaussian, OrnsteinUhlenbeck, Silence
-from prism.algos.core.rng import Draws
+from prism.algos.core.noise import Gaussian, NoNoise, OrnsteinUhlenbeck
+from prism.algos.core.rng import RandomStream
 from prism.benchmark.plan import config as cfg
 from prism.benchmark.plan.variants import changes
 from tests.algos.actor_critic.agents import (
@@ -60,10 +60,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
-    base, given = VARIANTS[name]
-    learner, _ = grown(tiny(base, **given))
-    batch, count = learner.experience.sample(), learner.config.critics
-    noise = Draws(SEEDS, "test", (8, 2), "normal")()
+    base, settings = VARIANTS[name]
+    learner, _ = grown(tiny(base, **settings))
+    batch, count = learner.experience.sample()[0], learner.config.critics
+    noise = RandomStream(SEEDS, "test", (8, 2), "normal")()
     learner.target_draws = lambda: noise
     y = learner._target(batch)
     q = learner.critics.values(batch.obs, batch.action)
@@ -82,8 +82,8 @@ def test_targets_losses_and_gradients_are_the_papers(name: str) -> None:
             ours = learner.critics.optimizer.grad[k * count + i, : len(slope)]
             torch.testing.assert_close(ours.double(), slope, atol=1e-5, rtol=1e-3)
         actor = in_float64(learner.actor.params[k], ACTOR)
-        chosen = forward64(actor, obs).tanh()
-        slope = flat64(actor, -q64(learner.critics.params[k * count], obs, chosen).mean())
+        pi = forward64(actor, obs).tanh()
+        slope = flat64(actor, -q64(learner.critics.params[k * count], obs, pi).mean())
         ours = learner.actor.optimizer.grad[k, : len(slope)]
         torch.testing.assert_close(ours.double(), slope, atol=1e-5, rtol=1e-3)
         assert slope.abs().max() > 1e-4
@@ -94,11 +94,11 @@ def test_a_learning_step_descends_these_losses() -> None:
     learner, _ = grown(tiny("td3", policy_every=1))
     other = agent(tiny("td3", policy_every=1))
     other.load(copied(learner.state()))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     learner._learn(batch)
     q = other.critics.values(batch.obs, batch.action)
-    other.critics.descend((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
-    other.actor.descend(other._policy_loss(batch.obs))
+    other.critics.step((0.5 * (q - other._target(batch).unsqueeze(1)).square()).mean(-1))
+    other.actor.step(other._policy_loss(batch.obs))
     assert torch.equal(learner.critics.params, other.critics.params)
     assert torch.equal(learner.actor.params, other.actor.params)
 
@@ -110,15 +110,15 @@ def test_actor_and_targets_wait_for_the_critics(every: int) -> None:
     for update in range(1, 13):
         actor, critics = learner.actor.params.clone(), learner.critics.params.clone()
         slow = learner.actor.target_params.clone(), learner.critics.target_params.clone()
-        seen = drive(learner, world, 1)
+        log = drive(learner, world, 1)
         assert learner.updates == update
         assert not torch.equal(learner.critics.params, critics)
         if update % every:
-            assert torch.equal(learner.actor.params, actor) and "loss/actor" not in seen
+            assert torch.equal(learner.actor.params, actor) and "loss/actor" not in log
             assert torch.equal(learner.actor.target_params, slow[0])
             assert torch.equal(learner.critics.target_params, slow[1])
         else:
-            assert not torch.equal(learner.actor.params, actor) and "loss/actor" in seen
+            assert not torch.equal(learner.actor.params, actor) and "loss/actor" in log
             for part, before in zip((learner.actor, learner.critics), slow, strict=True):
                 expected = 0.9 * before + 0.1 * part.params
                 torch.testing.assert_close(part.target_params, expected)
@@ -129,8 +129,8 @@ def test_targets_begin_as_copies_and_are_none_where_they_are_switched_off() -> N
     assert torch.equal(learner.actor.target_params, learner.actor.params)
     assert torch.equal(learner.critics.target_params, learner.critics.params)
     learner, _ = grown(tiny("td3", target="none"))
-    assert learner.actor.target is learner.actor.net
-    assert learner.critics.target is learner.critics.net
+    assert learner.actor.target is learner.actor.online
+    assert learner.critics.target is learner.critics.online
     assert "target" not in learner.state()["critics"]
 
 
@@ -174,14 +174,14 @@ def test_warm_up_is_uniform_over_the_environments_box(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "cls"),
-    [("gaussian", Gaussian), ("ornstein_uhlenbeck", OrnsteinUhlenbeck), ("none", Silence)],
+    [("gaussian", Gaussian), ("ornstein_uhlenbeck", OrnsteinUhlenbeck), ("none", NoNoise)],
 )
 def test_the_kind_of_noise_is_the_one_that_acts(kind: str, cls: type) -> None:
     learner = agent(tiny("td3", noise=kind, noise_std=0.3, warmup=0, learning_starts=10_000))
     world = World(VECTOR, SEEDS)
     assert type(learner.noise) is cls
-    acted = [(learner.act(world.obs)[0] - learner.act(world.obs, False)[0]) for _ in range(300)]
-    off = torch.stack(acted) / torch.tensor([2.0, 0.5])  # in units of the unit box
+    moves = [(learner.act(world.obs)[0] - learner.act(world.obs, False)[0]) for _ in range(300)]
+    off = torch.stack(moves) / torch.tensor([2.0, 0.5])  # in units of the unit box
     if kind == "none":
         assert not off.any()
     else:
@@ -209,7 +209,7 @@ def test_memory_holds_actions_in_the_unit_box() -> None:
     rest = (zeros, zeros.bool(), zeros.bool(), ~zeros.bool())
     obs = World(VECTOR, SEEDS).obs
     learner.observe(Step(obs, obs, corners, *rest, {}))
-    stored = torch.from_numpy(learner.experience.ring.action[:, 0])
+    stored = torch.from_numpy(learner.experience.buffer.action[:, 0])
     torch.testing.assert_close(stored, torch.tensor([[[-1.0, 1]], [[0, 0]], [[1, -1]]]))
 
 
@@ -243,33 +243,33 @@ def test_replay_taken_out_learns_from_each_transition_once(name: str, lanes: int
     (off,) = (dict(c.off) for c in learner.COMPONENTS if c.name == "replay")
     cadence = {"lanes": lanes, "train_every": 6, "gradient_steps": 4}
     learner, world = agent(tiny(name, **(cadence | off))), World(VECTOR, SEEDS, lanes)
-    gather, learned, lived = learner.experience.ring.gather, [], []
-    learner.experience.ring.gather = lambda index: learned.append(gather(index)) or learned[-1]
+    gather, batches, steps = learner.experience.buffer.gather, [], []
+    learner.experience.buffer.gather = lambda index: batches.append(gather(index)) or batches[-1]
     for _ in range(20):
-        lived.append(world.step(learner.act(world.obs)[0]))
-        learner.observe(lived[-1])
+        steps.append(world.step(learner.act(world.obs)[0]))
+        learner.observe(steps[-1])
         learner.update()
-    starts = [step.obs for step in lived[-(-8 // lanes) - 1 :]]
-    assert torch.equal(torch.stack([batch.obs for batch in learned]), torch.stack(starts))
+    starts = [step.obs for step in steps[-(-8 // lanes) - 1 :]]
+    assert torch.equal(torch.stack([batch.obs for batch in batches]), torch.stack(starts))
 
 
 @pytest.mark.parametrize("name", ["td3", "sac"])
 def test_without_replay_only_the_newest_transitions_are_learned_from(name: str) -> None:
     learner = agent(tiny(name, replay=False, lanes=2, warmup=0))
-    world, seen = World(VECTOR, SEEDS, 2), []
-    gather = learner.experience.ring.gather
-    learner.experience.ring.gather = lambda index: seen.append(gather(index)) or seen[-1]
+    world, batches = World(VECTOR, SEEDS, 2), []
+    gather = learner.experience.buffer.gather
+    learner.experience.buffer.gather = lambda index: batches.append(gather(index)) or batches[-1]
     for _ in range(15):
         step = world.step(learner.act(world.obs)[0])
         learner.observe(step)
         if learner.update() is not None:
-            assert torch.equal(seen[-1].obs, step.obs)
-            assert torch.equal(seen[-1].reward, step.reward)
-            torch.testing.assert_close(learner.experience.box.to_env(seen[-1].action), step.action)
-            alive = seen[-1].discount > 0
+            assert torch.equal(batches[-1].obs, step.obs)
+            assert torch.equal(batches[-1].reward, step.reward)
+            torch.testing.assert_close(learner.box.to_env(batches[-1].action), step.action)
+            alive = batches[-1].discount > 0
             assert torch.equal(alive, ~step.terminated)
-            assert torch.equal(seen[-1].next_obs[alive], step.next_obs[alive])
-    assert len(seen) == 12
+            assert torch.equal(batches[-1].next_obs[alive], step.next_obs[alive])
+    assert len(batches) == 12
 
 
 SPACES: dict[str, tuple[spaces.Space, spaces.Space, str]] = {
@@ -337,17 +337,17 @@ def test_each_switch_changes_what_the_agent_becomes(component: str) -> None:
 def test_component_studies_are_made_of_these_switches() -> None:
     with cfg.session():
         td3, ddpg = (cfg.composed(f"algo={name}").algo for name in ("td3", "ddpg"))
-    found = {c.label: c.values for c in changes(TD3, td3, "leave_one_out")}
-    assert found == {f"TD3 - {name}": dict(c.off) for name, c in THREE.items()}
-    found = {c.label: c.values for c in changes(TD3, ddpg, "add_one_in")}
-    assert found == {f"DDPG + {name}": dict(c.on) for name, c in THREE.items()}
+    variants = {c.label: c.values for c in changes(TD3, td3, "leave_one_out")}
+    assert variants == {f"TD3 - {name}": dict(c.off) for name, c in THREE.items()}
+    variants = {c.label: c.values for c in changes(TD3, ddpg, "add_one_in")}
+    assert variants == {f"DDPG + {name}": dict(c.on) for name, c in THREE.items()}
     assert [c.values for c in changes(TD3, td3, "-exploration noise")] == [{"noise": "none"}]
 
 
 def test_clipping_takes_the_lower_of_two_and_keeps_values_down() -> None:
     """The clipped target never exceeds what either critic's own target would be."""
     learner, _ = grown(tiny("td3", target_noise=0.0))
-    batch = learner.experience.sample()
+    batch = learner.experience.sample()[0]
     y = learner._target(batch)
     action = forward_actor_target(learner, batch.next_obs)
     each = learner.critics.target_values(batch.next_obs, action)

@@ -88,15 +88,15 @@ CASES: dict[str, tuple[Any, EnvConfig]] = {
 def comparable(life: Life, k: int) -> Any:
     """Return seed k's state without the unused room, which follows the longest of all sessions."""
     state = take_seed(life.agent.state(), k)
-    if "sessions" in state:
-        longest = int(state["sessions"]["elite_length"].max())
-        for part in (state["sessions"], state["policy"]):
+    if "episodes" in state:
+        longest = int(state["elite_length"].max())
+        for part in (state, state["policy"]["model"].get("sessions", {})):
             for name in part.keys() & {"elite_obs", "elite_actions", "obs", "actions"}:
                 part[name] = part[name][:, :, :longest]
-        position = int(state["episodes"]["position"])
-        for name, x in state["episodes"].items():
-            if name not in ("position", "done", "over", "start"):
-                state["episodes"][name] = x[:, :position]
+        episodes = state["episodes"]
+        position = int(episodes["position"])
+        episodes["set"] = episodes["set"][:, :position]
+        episodes["fields"] = {name: x[:, :position] for name, x in episodes["fields"].items()}
     return state
 
 
@@ -190,11 +190,11 @@ def test_parameters_move_to_the_elites_and_noise_widens_them() -> None:
     torch.testing.assert_close(stds[0].square() - stds[1].square(), torch.full_like(stds[0], 0.5))
 
 
-def numbers(state: Any) -> int:
-    """Return how many numbers a state holds."""
+def tensors(state: Any) -> list[torch.Tensor]:
+    """Return every tensor of a state."""
     if isinstance(state, dict):
-        return sum(map(numbers, state.values()))
-    return state.numel() if isinstance(state, torch.Tensor) else 1
+        return [x for part in state.values() for x in tensors(part)]
+    return [state] if isinstance(state, torch.Tensor) else []
 
 
 @pytest.mark.parametrize("case", ["neural", "table, rounds"])
@@ -210,21 +210,21 @@ def test_a_seed_that_has_failed_takes_no_room(case: str) -> None:
         if tick == 5:
             life.env.step = step  # type: ignore[method-assign]
         life.tick()
-        sizes.append(numbers(life.agent.state()))
+        sizes.append(sum(x.numel() for x in tensors(life.agent.state())))
     assert life.updates > 9 and sizes[-1] < 1.2 * sizes[100]
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: c.name)
 def test_every_component_changes_something(component: Any) -> None:
     name, env = ("cem_table", LAKE) if component.name == "smoothing" else ("cem", CARTPOLE)
-    seen = []
+    policies = []
     for values in (component.on, component.off):
         config = replace(small(name), **values)
         life = Life(config, env, (0,))
         for _ in range(150 if config.lanes > 1 else 800):
             life.tick()
-        seen.append(life.agent.state()["policy"])
-    assert not all(torch.equal(a, b) for a, b in zip(*(s.values() for s in seen), strict=True))
+        policies.append(tensors(life.agent.state()["policy"]))
+    assert not all(torch.equal(a, b) for a, b in zip(*policies, strict=True))
 
 
 def test_what_is_impossible_is_said_in_a_clause() -> None:

@@ -113,4 +113,4 @@ def test_the_smallest_levels_that_pass_still_act_at_random(kind: str, schedule: 
     exploration = Exploration(kind, start=1.0, end=end, schedule=schedule)
     learner = agent(replace(tiny(), exploration=exploration), budget=20)
     actions = torch.stack(drive(learner, World(VECTOR, SEEDS), 20)["action"])
-    assert actions.float().std() > 0 and torch.isfinite(learner.optimizer.params.data).all()
+    assert actions.float().std() > 0 and torch.isfinite(learner.learner.params).all()

@@ -67,10 +67,10 @@ def test_log_probability_entropy_and_divergence_are_torchs(name: str) -> None:
 @pytest.mark.parametrize("name", ["discrete", "multi"])
 def test_samples_come_in_proportion(name: str) -> None:
     head, ours, theirs = build(name)
-    drawn = torch.stack([ours.sample(n) for n in noise(head, 20_000, 2, 6)])
+    actions = torch.stack([ours.sample(n) for n in noise(head, 20_000, 2, 6)])
     parts = theirs if name == "multi" else [theirs]
     for d, part in enumerate(parts):
-        own = drawn[..., d] if name == "multi" else drawn
+        own = actions[..., d] if name == "multi" else actions
         for a in range(part.logits.shape[-1]):
             share = (own == a).double().mean(0)
             torch.testing.assert_close(share, part.probs[..., a], atol=0.02, rtol=0)
@@ -78,10 +78,10 @@ def test_samples_come_in_proportion(name: str) -> None:
 
 def test_samples_of_a_gaussian_have_its_moments() -> None:
     head, ours, _ = build("box")
-    drawn = torch.stack([ours.sample(n) for n in noise(head, 20_000, 2, 6)])
-    torch.testing.assert_close(drawn.mean(0), ours.mean, atol=0.05, rtol=0)  # type: ignore
+    actions = torch.stack([ours.sample(n) for n in noise(head, 20_000, 2, 6)])
+    torch.testing.assert_close(actions.mean(0), ours.mean, atol=0.05, rtol=0)  # type: ignore
     std = ours.log_std.exp().expand(2, 6, 3)  # type: ignore[union-attr]
-    torch.testing.assert_close(drawn.std(0), std, atol=0.05, rtol=0)
+    torch.testing.assert_close(actions.std(0), std, atol=0.05, rtol=0)
 
 
 def test_rounding_invents_no_action() -> None:

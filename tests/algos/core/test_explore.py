@@ -27,15 +27,15 @@ def actions(kind: str, level: float) -> Tensor:
     return behaviour(kind)(lambda: Q.expand(1, DRAWS, -1), level)[0]
 
 
-def agrees(chosen: Tensor, probabilities: Tensor) -> bool:
-    counts = torch.bincount(chosen, minlength=len(Q)).double()
-    seen = probabilities > 0
-    if counts[~seen].any():
+def agrees(choices: Tensor, probabilities: Tensor) -> bool:
+    counts = torch.bincount(choices, minlength=len(Q)).double()
+    possible = probabilities > 0
+    if counts[~possible].any():
         return False
-    expected = probabilities[seen].double()
+    expected = probabilities[possible].double()
     return (
         len(expected) == 1
-        or chisquare(counts[seen], expected / expected.sum() * DRAWS).pvalue > 0.01
+        or chisquare(counts[possible], expected / expected.sum() * DRAWS).pvalue > 0.01
     )
 
 
@@ -74,8 +74,8 @@ def test_the_extreme_draws_stay_within_the_actions(
                 act = explore.Boltzmann([0], 1)
             else:
                 act = explore.EpsilonGreedy([0], 1, a)
-            chosen = act(lambda a=a: torch.zeros(1, 1, a), 1.0)
-            assert 0 <= int(chosen) < a
+            action = act(lambda a=a: torch.zeros(1, 1, a), 1.0)
+            assert 0 <= int(action) < a
 
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "boltzmann"])
@@ -83,12 +83,12 @@ def test_exploration_does_not_depend_on_the_company(kind: str) -> None:
     q = torch.linspace(-1, 1, 3 * 2 * 4).view(3, 2, 4).sin()
     together = behaviour(kind, SEEDS, 2)
     alone = [behaviour(kind, [seed], 2) for seed in SEEDS]
-    seen = []
+    actions = []
     for level in (1.0, 0.5, 1e-9, 0.5, 1.0) * 20:  # with every seed exploring, with some, with none
-        seen.append(together(lambda: q, level))
+        actions.append(together(lambda: q, level))
         for k, act in enumerate(alone):
-            assert torch.equal(act(lambda k=k: q[k : k + 1], level), seen[-1][k : k + 1])
-    choices = torch.stack(seen, 1).flatten(1)
+            assert torch.equal(act(lambda k=k: q[k : k + 1], level), actions[-1][k : k + 1])
+    choices = torch.stack(actions, 1).flatten(1)
     assert len(torch.unique(choices, dim=0)) == len(SEEDS)
 
 

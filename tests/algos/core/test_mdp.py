@@ -33,8 +33,8 @@ def test_three_forms_of_one_reward_agree_in_the_mean() -> None:
     for model in models:
         assert model.expected_reward == pytest.approx(by_action)
     policy = np.ones((2, 1))
-    paid = [([7.0], by_action[0, 0] == 7.0), ([8.0], True), ([16.0], False)]
-    for rewards, certain in paid[1:]:
+    outcomes = [([7.0], by_action[0, 0] == 7.0), ([8.0], True), ([16.0], False)]
+    for rewards, certain in outcomes[1:]:
         chance = trajectory_probability(models[1], policy, [0, 1], [0], rewards)
         assert chance == (0.75 if certain else 0.0)
     # in the third form the reward's likelihood is part of it

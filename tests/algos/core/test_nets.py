@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prism.algos.core import nets
 from prism.algos.core.heads import NetShape, QNetwork
+from prism.algos.core.nets import Mode
 from prism.algos.core.torso import Torso
 from tests.helpers import SEEDS
 
@@ -92,25 +93,24 @@ def test_batch_norm_while_learning_and_while_acting() -> None:
         norm.weight.data, norm.bias.data = layer.scale[k, 0], layer.shift[k, 0]
     for i in range(20):
         x = noise(K, 5, 9, seed=i) * 3 + 1
-        y = layer(x)
+        y = layer(x, Mode.LEARN)
         for k, norm in enumerate(alone):
             torch.testing.assert_close(y[k], norm(x[k]))
-    layer.eval()
-    kept = layer.mean.clone(), layer.var.clone()
+    before = layer.mean.clone(), layer.var.clone()
     y = layer(x)
     for k, norm in enumerate(alone):
         torch.testing.assert_close(layer.var[k, 0], norm.running_var)
         torch.testing.assert_close(y[k], norm.eval()(x[k]))
-    assert torch.equal(layer.mean, kept[0]) and torch.equal(layer.var, kept[1])
+    assert torch.equal(layer.mean, before[0]) and torch.equal(layer.var, before[1])
 
 
 def test_dropout_keeps_the_mean_and_is_off_while_acting() -> None:
     layer, x = nets.Dropout(0.3, SEEDS, "dropout", (64, 50)), torch.ones(K, 64, 50)
-    kept = torch.stack([layer(x) for _ in range(20)])
-    assert torch.unique(kept).tolist() == pytest.approx([0, 1 / 0.7])
-    assert float((kept > 0).float().mean()) == pytest.approx(0.7, abs=0.01)
-    assert not torch.equal(kept[0], kept[1]) and not torch.equal(kept[0, 0], kept[0, 1])
-    assert layer.eval()(x) is x
+    out = torch.stack([layer(x, Mode.LEARN) for _ in range(20)])
+    assert torch.unique(out).tolist() == pytest.approx([0, 1 / 0.7])
+    assert float((out > 0).float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert not torch.equal(out[0], out[1]) and not torch.equal(out[0, 0], out[0, 1])
+    assert layer(x) is x
 
 
 @pytest.mark.parametrize("batch", [1, 3, 40])
@@ -130,20 +130,19 @@ def test_noisy_weights_are_mean_plus_factorised_noise(n_in: int, n_out: int, bat
         weight = mean + sigma * torch.outer(e_out, e_in)
         torch.testing.assert_close(y[k], x[k] @ weight.T + bias + bias_sigma * e_out)
         assert not torch.allclose(y[k], x[k] @ mean.T + bias)
-    layer.mean = True
     for k in range(K):
         weight, bias = affine(layer, k)
-        torch.testing.assert_close(layer(x)[k], x[k] @ weight.T + bias)
+        torch.testing.assert_close(layer(x, Mode.MEAN)[k], x[k] @ weight.T + bias)
 
 
 def test_noise_has_the_papers_moments_and_start() -> None:
     layer = nets.NoisyLinear(nets.InitStream(SEEDS), 16, 8, SEEDS, "noise", 0.5)
     assert (layer.weight_sigma == 0.5 / 4).all() and (layer.bias_sigma == 0.5 / 4).all()
-    drawn = []
+    noises = []
     for _ in range(2000):
         layer.resample()
-        drawn.append(layer.noise[:, 0].clone())
-    e = torch.stack(drawn)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
+        noises.append(layer.noise[:, 0].clone())
+    e = torch.stack(noises)  # f(x) = sign(x) sqrt(|x|): mean 0, variance E|x| = sqrt(2 / pi)
     assert abs(float(e.mean())) < 0.01
     assert float(e.var()) == pytest.approx((2 / np.pi) ** 0.5, abs=0.01)
     assert float(e.pow(4).mean()) == pytest.approx(1, abs=0.02)  # E x^2
@@ -155,22 +154,21 @@ def test_noise_has_the_papers_moments_and_start() -> None:
 def test_every_noisy_layer_has_a_stream_of_its_own() -> None:
     # equal widths: the hidden layer of the value stream has the shape of its output layer
     net = network(noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
-    assert len(net.streams()) == 4
+    assert len(nets.streams_of(net)) == 4
     net.resample()
-    drawn = [m.noise for m in net.modules() if isinstance(m, nets.NoisyLinear)]
-    assert len(drawn) == 4
-    for i, a in enumerate(drawn):
-        assert not any(torch.equal(a, b) for b in drawn[i + 1 :])
+    noises = [m.noise for m in net.modules() if isinstance(m, nets.NoisyLinear)]
+    assert len(noises) == 4
+    for i, a in enumerate(noises):
+        assert not any(torch.equal(a, b) for b in noises[i + 1 :])
     other = network("target", noisy=True, dueling=True, hidden=(6, 6), atoms=6, actions=1)
-    assert net.streams().keys().isdisjoint(other.streams())
+    assert nets.streams_of(net).keys().isdisjoint(nets.streams_of(other))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
 def test_plain_network_is_torchs_sequence(hidden: tuple[int, ...], norm: str) -> None:
     net, x = network(hidden=hidden, norm=norm), noise(K, 7, 4)
-    net.learn_mode(True)
-    y = net(x)
+    y = net(x, Mode.LEARN)
     assert y.shape == (K, 7, 3, 5)
     linears = [m for m in net.modules() if isinstance(m, nets.Linear)]
     for k in range(K):
@@ -216,19 +214,15 @@ def test_dueling_mean_over_actions_is_the_value_stream() -> None:
 def test_noise_and_dropout_only_where_they_belong() -> None:
     net, x = network(noisy=True), noise(K, 7, 4)
     assert not isinstance(net.torso.layers[0][0], nets.NoisyLinear)  # the head alone is noisy
-    net.use_mean(True)
-    greedy = net(x)
+    greedy = net(x, Mode.MEAN)
     net.resample()
-    assert torch.equal(net(x), greedy)
-    net.use_mean(False)
+    assert torch.equal(net(x, Mode.MEAN), greedy)
     loud = net(x)
     net.resample()
     assert not torch.equal(loud, greedy) and not torch.equal(net(x), loud)
     net = network(dropout=0.5)
     assert torch.equal(net(x), net(x))
-    net.learn_mode(True)
-    assert not torch.equal(net(x), net(x))
-    net.learn_mode(False)
+    assert not torch.equal(net(x, Mode.LEARN), net(x, Mode.LEARN))
     assert torch.equal(net(x), net(x))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from prism.algos.core.noise import Gaussian, Noise, OrnsteinUhlenbeck, Silence, Warmup
+from prism.algos.core.noise import Gaussian, Noise, NoNoise, OrnsteinUhlenbeck, Warmup
 from tests.helpers import CPU, copied
 
 SEEDS, GRID = (3, 11, 42), (2, 2)
@@ -17,7 +17,7 @@ ORIGIN = torch.zeros(3, *GRID)
 KINDS: dict[str, Callable[[tuple[int, ...]], Noise]] = {
     "gaussian": lambda seeds: Gaussian(seeds, GRID, 0.1, CPU),
     "ornstein_uhlenbeck": lambda seeds: OrnsteinUhlenbeck(seeds, GRID, 0.2, 0.5, 0.1, CPU),
-    "none": lambda seeds: Silence(),
+    "none": lambda seeds: NoNoise(),
 }
 
 
@@ -83,8 +83,8 @@ def test_state_and_load_continue(kind: str) -> None:
 
 def test_the_warm_up_is_uniform_and_ends() -> None:
     warmup = Warmup(SEEDS, GRID, 3000, CPU)
-    drawn = [warmup(step) for step in range(3000)]
-    x = torch.stack([d for d in drawn if d is not None])
+    actions = [warmup(step) for step in range(3000)]
+    x = torch.stack([d for d in actions if d is not None])
     assert len(x) == 3000 and x.min() >= -1 and x.max() <= 1
     counts = torch.histc(x, 10, -1, 1) / x.numel()
     assert (counts - 0.1).abs().max() < 0.005

@@ -16,13 +16,13 @@ def batches(n: int, *shape: int) -> list[Tensor]:
 
 
 def test_moments_of_batches_are_those_of_all_rows() -> None:
-    moments, seen = RunningMoments(2, (3,), CPU), batches(5, 2, 40, 3)
+    moments, data = RunningMoments(2, (3,), CPU), batches(5, 2, 40, 3)
     weights = [torch.from_numpy(np.random.default_rng(i).random((2, 40)) < 0.7) for i in range(5)]
     weights[2][1] = False  # a seed without a row that counts
-    for x, weight in zip(seen, weights, strict=True):
+    for x, weight in zip(data, weights, strict=True):
         moments.add(x, weight)
     for k in range(2):
-        rows = torch.cat([x[k][w[k]] for x, w in zip(seen, weights, strict=True)]).double()
+        rows = torch.cat([x[k][w[k]] for x, w in zip(data, weights, strict=True)]).double()
         torch.testing.assert_close(moments.mean[k], rows.mean(0))
         torch.testing.assert_close(moments.var[k], rows.var(0, correction=0))
         assert moments.count[k] == len(rows)
@@ -48,16 +48,16 @@ def test_observations_are_normalised_and_clipped() -> None:
 def test_rewards_are_divided_by_the_deviation_of_the_return() -> None:
     scaler, gamma, n = RewardScaler(2, 3, 0.9, CPU), 0.9, 6
     draw = np.random.default_rng(0)
-    running, seen = np.zeros((2, 3)), []
+    running, returns = np.zeros((2, 3)), []
     for _ in range(4):
         reward = draw.normal(1, 4, size=(2, n, 3)).astype(np.float32)
         ended = draw.random((2, n, 3)) < 0.2
         for t in range(n):
             running = running * gamma + reward[:, t]
-            seen.append(running.copy())
+            returns.append(running.copy())
             running = np.where(ended[:, t], 0, running)
         ours = scaler(*map(torch.from_numpy, (reward, ended, np.ones_like(ended))))
-        scale = np.std(seen, axis=(0, 2))
+        scale = np.std(returns, axis=(0, 2))
         np.testing.assert_allclose(scaler.scale, scale, rtol=1e-4)
         np.testing.assert_allclose(ours, reward / scale[:, None, None], rtol=1e-4)
 

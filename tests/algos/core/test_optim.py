@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prism.algos.core.optim import KINDS, FlatParams, SeedOptimizer
-from tests.helpers import equal
+from tests.helpers import copied, equal
 
 K, STEPS = 3, 200
 SHAPES = ((5, 7), (7,), (7, 2), (1,))
@@ -42,7 +42,8 @@ def loss_of(parameters: Any, target: list[Tensor]) -> Tensor:
 
 
 def memory(optimizer: SeedOptimizer, k: int) -> dict[str, Tensor]:
-    return {name: x[k].clone() for name, x in optimizer.state().items()}
+    moments = {name: x[k].clone() for name, x in optimizer.memory.items()}
+    return moments | {"steps": optimizer.steps[k].clone()}
 
 
 @pytest.mark.parametrize("max_norm", [None, 2.0])
@@ -93,12 +94,12 @@ def test_a_masked_seed_keeps_everything_and_continues_with_its_own_step_count(ki
 
 def test_a_masked_seed_is_kept_even_from_nan() -> None:
     ours = flat("adam")
-    kept = ours.params.data[1].clone()
+    before = ours.params.data[1].clone()
     ours.backward(loss_of(ours.params.parameters, values(1)))
     ours.grad[1] = float("nan")
     ours.step(torch.tensor([True, False, True]))
-    assert torch.equal(ours.params.data[1], kept) and ours.params.data.isfinite().all()
-    assert all(x.isfinite().all() for x in ours.state().values())
+    assert torch.equal(ours.params.data[1], before) and ours.params.data.isfinite().all()
+    assert all(x.isfinite().all() for x in ours.memory.values())
 
 
 def test_one_seeds_gradient_never_reaches_another() -> None:
@@ -137,7 +138,7 @@ def test_state_and_load_continue_to_the_bit(kind: str) -> None:
     train(whole, range(20))
     train(first, range(10))
     second.params.data.copy_(first.params.data)
-    second.load({key: t.clone() for key, t in first.state().items()})
+    second.load(copied(first.state()))
     train(second, range(10, 20))
     assert torch.equal(second.params.data, whole.params.data)
 
@@ -154,8 +155,8 @@ def test_centred_rmsprop_survives_a_constant_gradient() -> None:
 
 
 def test_networks_of_one_seed_are_clipped_as_one() -> None:
-    alone, params = flat("sgd"), FlatParams([nn.Parameter(x[:2]) for x in values(0)])
-    pair = SeedOptimizer(params, "sgd", LR, EPS, 1.0, BETAS, members=2)
+    alone, params = flat("sgd"), FlatParams([nn.Parameter(x[:2]) for x in values(0)], 2)
+    pair = SeedOptimizer(params, "sgd", LR, EPS, 1.0, BETAS, jointly=True)
     target = values(1, 3.0)
     pair.backward(loss_of(pair.params.parameters, [t[:2] for t in target]))
     before = pair.params.data.clone()
@@ -178,4 +179,4 @@ def test_rows_together_are_rows_apart_to_the_bit(kind: str) -> None:
         equal(together.state(), apart.state())
         assert torch.equal(together.params.data, apart.params.data)
     if kind == "adam":  # the only one that counts
-        assert together.state()["steps"].tolist() == [20.0] * K
+        assert together.state()["steps"].tolist() == [[20.0]] * K

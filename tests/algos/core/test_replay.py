@@ -1,4 +1,4 @@
-"""The ring against a brute-force model that keeps every lane's episodes as lists."""
+"""The buffer against a brute-force model that keeps every lane's episodes as lists."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from prism.algos.core.agent import Step
-from prism.algos.core.replay import Ring
+from prism.algos.core.replay import ReplayBuffer
 from prism.algos.core.samplers import Latest, Uniform
 
 GAMMA = 0.9
@@ -105,21 +105,21 @@ class Model:
         }
 
 
-def filled(model: Model, capacity: int, n: int, ticks: int) -> Ring:
-    ring = Ring(model.k, model.lanes, model.space, ((), np.int64), capacity, n, GAMMA)
+def filled(model: Model, capacity: int, n: int, ticks: int) -> ReplayBuffer:
+    buffer = ReplayBuffer(model.k, model.lanes, model.space, ((), np.int64), capacity, n, GAMMA)
     for _ in range(ticks):
-        ring.add(model.tick())
-    return ring
+        buffer.add(model.tick())
+    return buffer
 
 
-def every_start(ring: Ring) -> Tensor:
-    return torch.arange(ring.oldest, ring.oldest + len(ring))
+def every_start(buffer: ReplayBuffer) -> Tensor:
+    return torch.arange(buffer.oldest, buffer.oldest + len(buffer))
 
 
-def compare(ring: Ring, model: Model, n: int) -> int:
+def compare(buffer: ReplayBuffer, model: Model, n: int) -> int:
     """Check every window that can be sampled; return how many end in a truncation."""
-    starts = every_start(ring)
-    batch = ring.gather((starts % ring.size).expand(model.k, -1), n)
+    starts = every_start(buffer)
+    batch = buffer.gather((starts % buffer.size).expand(model.k, -1), n)
     cut = 0
     for k in range(model.k):
         for b, start in enumerate(starts.tolist()):
@@ -141,14 +141,14 @@ ENDS = [(0.1, 0.1), (0.0, 0.25), (0.25, 0.0), (0.0, 0.0)]  # a seed without any 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_windows_equal_brute_force(lanes: int, n: int) -> None:
-    """Before the ring is full, when it just is, and after it wrapped more than once."""
+    """Before the buffer is full, when it just is, and after it wrapped more than once."""
     model, cut = Model(lanes, ENDS), 0
-    ring = filled(model, 20 * lanes, n, 0)
+    buffer = filled(model, 20 * lanes, n, 0)
     for tick in range(1, 75):
-        ring.add(model.tick())
+        buffer.add(model.tick())
         if tick in (1, n, 19, 20, 21, 22, 24, 25, 26, 27, 40, 61, 74):
-            cut += compare(ring, model, n)
-            compare(ring, model, 1)  # shorter windows of the same ring
+            cut += compare(buffer, model, n)
+            compare(buffer, model, 1)  # shorter windows of the same buffer
     assert cut or n == 1
 
 
@@ -156,57 +156,59 @@ def test_windows_equal_brute_force(lanes: int, n: int) -> None:
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_a_single_truncation_of_one_seed_is_found(which: int, lanes: int) -> None:
     model = Model(lanes, [(0.0, 0.0)] * 2)
-    ring = filled(model, 12 * lanes, 3, 5)
+    buffer = filled(model, 12 * lanes, 3, 5)
     model.ends[which] = (0.0, 1.0)
-    ring.add(model.tick())
+    buffer.add(model.tick())
     model.ends[which] = (0.0, 0.0)
     for _ in range(3):
-        ring.add(model.tick())
-    assert compare(ring, model, 3) == 2 * lanes  # the windows that the truncation shortens
-    assert int((ring.truncation > 0).sum()) == lanes
+        buffer.add(model.tick())
+    assert compare(buffer, model, 3) == 2 * lanes  # the windows that the truncation shortens
+    assert int((buffer.truncation > 0).sum()) == lanes
 
 
 def test_every_tick_truncated_and_side_table_bounded() -> None:
     """The table grows with the live truncations, and freed slots are used again."""
     model = Model(2, [(0.0, 1.0), (0.0, 0.1)])
-    ring, sizes = filled(model, 16, 2, 0), []
+    buffer, sizes = filled(model, 16, 2, 0), []
     for _ in range(100):
-        ring.add(model.tick())
-        sizes.append(ring.truncated_obs.shape[1])
-    compare(ring, model, 2)
-    live = ring.rows * ring.lanes
+        buffer.add(model.tick())
+        sizes.append(buffer.truncated_obs.shape[1])
+    compare(buffer, model, 2)
+    live = buffer.rows * buffer.lanes
     assert sizes == sorted(sizes) and live <= sizes[-1] <= 4 * live
-    assert sizes[-1] == sizes[len(sizes) // 2]  # no growth once the ring has wrapped
+    assert sizes[-1] == sizes[len(sizes) // 2]  # no growth once the buffer has wrapped
     model.ends[0] = (0.0, 0.05)
     for _ in range(60):
-        ring.add(model.tick())
-    compare(ring, model, 2)
-    assert ring.truncated_obs.shape[1] == sizes[-1]
+        buffer.add(model.tick())
+    compare(buffer, model, 2)
+    assert buffer.truncated_obs.shape[1] == sizes[-1]
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_incomplete_and_overwritten_starts_are_never_sampled(n: int) -> None:
     model = Model(2, ENDS)
-    ring = filled(model, 20, n, 0)
-    uniform, latest = Uniform(ring, [0, 1, 2, 3], 64), Latest(ring, [0, 1, 2, 3])
-    seen: set[int] = set()
+    buffer = filled(model, 20, n, 0)
+    uniform, latest = Uniform(buffer, [0, 1, 2, 3], 64), Latest(buffer, [0, 1, 2, 3])
+    starts: set[int] = set()
     for written in range(1, 60):
-        ring.add(model.tick())
+        buffer.add(model.tick())
         complete = written - n + 1  # ticks whose whole window is written
-        expected = range(max(0, written - ring.rows + 1), complete)
-        assert len(ring) == 2 * max(len(expected), 0)
-        if not len(ring):
+        expected = range(max(0, written - buffer.rows + 1), complete)
+        assert len(buffer) == 2 * max(len(expected), 0)
+        if not len(buffer):
             continue
-        assert ring.oldest == 2 * expected.start
-        allowed = {(2 * t + lane) % ring.size for t in expected for lane in range(2)}
+        assert buffer.oldest == 2 * expected.start
+        allowed = {(2 * t + lane) % buffer.size for t in expected for lane in range(2)}
         index, weight = uniform.sample(0.0)
         assert set(index.flatten().tolist()) <= allowed and (weight == 1).all()
-        seen |= {int(i) - ring.oldest % ring.size for i in index[0]}
+        starts |= {int(i) - buffer.oldest % buffer.size for i in index[0]}
         newest, _ = latest.sample(0.0)
-        assert newest[0].tolist() == [(2 * (complete - 1) + lane) % ring.size for lane in range(2)]
-    assert len(ring) == 20 and ring.size > 20
+        assert newest[0].tolist() == [
+            (2 * (complete - 1) + lane) % buffer.size for lane in range(2)
+        ]
+    assert len(buffer) == 20 and buffer.size > 20
     frequent = torch.bincount(
-        torch.cat([uniform.sample(0.0)[0].flatten() for _ in range(200)]), minlength=ring.size
+        torch.cat([uniform.sample(0.0)[0].flatten() for _ in range(200)]), minlength=buffer.size
     )
     assert sorted(frequent.nonzero().flatten().tolist()) == sorted(allowed)
     assert float(frequent[frequent > 0].double().std()) < 4 * (200 * 256 / 20) ** 0.5
@@ -214,8 +216,8 @@ def test_incomplete_and_overwritten_starts_are_never_sampled(n: int) -> None:
 
 def test_capacity_counts_transitions_that_can_be_sampled() -> None:
     for capacity, lanes, n in ((1, 1, 1), (1, 1, 5), (20, 3, 4), (20, 4, 1)):
-        ring = filled(Model(lanes, [(0.1, 0.1)]), capacity, n, 100)
-        assert len(ring) == max(1, capacity // lanes) * lanes
+        buffer = filled(Model(lanes, [(0.1, 0.1)]), capacity, n, 100)
+        assert len(buffer) == max(1, capacity // lanes) * lanes
 
 
 @pytest.mark.parametrize(
@@ -228,29 +230,29 @@ def test_capacity_counts_transitions_that_can_be_sampled() -> None:
     ],
 )
 def test_bytes_stay_bytes(space: spaces.Box, dtype: torch.dtype) -> None:
-    ring = Ring(2, 1, space, ((), np.int64), 8, 1, GAMMA)
-    state = ring.state()
+    buffer = ReplayBuffer(2, 1, space, ((), np.int64), 8, 1, GAMMA)
+    state = buffer.state()
     assert state["obs"].dtype == state["truncated_obs"].dtype == dtype
-    assert ring.gather(torch.zeros(2, 3, dtype=torch.int64)).next_obs.dtype == dtype
+    assert buffer.gather(torch.zeros(2, 3, dtype=torch.int64)).next_obs.dtype == dtype
 
 
 def test_windows_of_frames_equal_brute_force() -> None:
     model = Model(2, ENDS[:2], spaces.Box(0, 255, (3,), np.uint8))
-    ring = filled(model, 24, 3, 70)
-    assert compare(ring, model, 3)
+    buffer = filled(model, 24, 3, 70)
+    assert compare(buffer, model, 3)
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 7, 40])
 def test_state_and_load(ticks: int) -> None:
     model = Model(2, ENDS)
-    ring = filled(model, 20, 3, ticks)
-    other = Ring(model.k, 2, SPACE, ((), np.int64), 20, 3, GAMMA)
-    other.load({k: v.clone() if isinstance(v, Tensor) else v for k, v in ring.state().items()})
+    buffer = filled(model, 20, 3, ticks)
+    other = ReplayBuffer(model.k, 2, SPACE, ((), np.int64), 20, 3, GAMMA)
+    other.load({k: v.clone() if isinstance(v, Tensor) else v for k, v in buffer.state().items()})
     for _ in range(15):
         step = model.tick()
-        ring.add(step)
+        buffer.add(step)
         other.add(step)
         compare(other, model, 3)
-        index = (every_start(ring) % ring.size).expand(model.k, -1)
-        for a, b in zip(ring.gather(index), other.gather(index), strict=True):
+        index = (every_start(buffer) % buffer.size).expand(model.k, -1)
+        for a, b in zip(buffer.gather(index), other.gather(index), strict=True):
             assert torch.equal(a, b)

@@ -10,24 +10,24 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from prism.algos.core.agent import Step
-from prism.algos.core.replay import Ring
+from prism.algos.core.replay import ReplayBuffer
 from prism.algos.core.samplers import _FAN, Prioritized, SumTree, Uniform
-from tests.helpers import SEEDS
+from tests.helpers import SEEDS, copied
 
 SPACE = spaces.Box(-1, 1, (1,), np.float32)
 K = len(SEEDS)
 
 
-def ring_of(k: int = K, lanes: int = 2, capacity: int = 30, n: int = 2) -> Ring:
-    return Ring(k, lanes, SPACE, ((), np.int64), capacity, n, 0.9)
+def buffer_of(k: int = K, lanes: int = 2, capacity: int = 30, n: int = 2) -> ReplayBuffer:
+    return ReplayBuffer(k, lanes, SPACE, ((), np.int64), capacity, n, 0.9)
 
 
-def grow(ring: Ring, ticks: int = 1, reward: Tensor | None = None) -> None:
-    zeros = torch.zeros(ring.k, ring.lanes)
+def grow(buffer: ReplayBuffer, ticks: int = 1, reward: Tensor | None = None) -> None:
+    zeros = torch.zeros(buffer.k, buffer.lanes)
     obs, no = zeros.unsqueeze(2), zeros.bool()
     for _ in range(ticks):
-        paid = zeros if reward is None else reward
-        ring.add(Step(obs, obs, zeros.long(), paid, ~no, no, ~no, {}))
+        rewards = zeros if reward is None else reward
+        buffer.add(Step(obs, obs, zeros.long(), rewards, ~no, no, ~no, {}))
 
 
 def priorities(index: Tensor, salt: int) -> Tensor:
@@ -40,12 +40,12 @@ class Mirror:
     """The leaves that a prioritised sampler should have: one dict per seed, start -> p^alpha."""
 
     def __init__(self, sampler: Prioritized) -> None:
-        self.sampler, self.ring = sampler, sampler.ring
-        self.leaves: list[dict[int, float]] = [{} for _ in range(self.ring.k)]
-        self.largest = [1.0] * self.ring.k
+        self.sampler, self.buffer = sampler, sampler.buffer
+        self.leaves: list[dict[int, float]] = [{} for _ in range(self.buffer.k)]
+        self.largest = [1.0] * self.buffer.k
 
     def sample(self) -> tuple[Tensor, Tensor]:
-        first, end = self.ring.oldest, self.ring.oldest + len(self.ring)
+        first, end = self.buffer.oldest, self.buffer.oldest + len(self.buffer)
         for k, leaves in enumerate(self.leaves):
             for start in range(first, end):
                 leaves.setdefault(start, self.largest[k])
@@ -55,7 +55,7 @@ class Mirror:
     def update(self, index: Tensor, priority: Tensor) -> None:
         self.sampler.update(index, priority)
         for k, leaves in enumerate(self.leaves):
-            start_of = {s % self.ring.size: s for s in leaves}
+            start_of = {s % self.buffer.size: s for s in leaves}
             for i, p in zip(index[k].tolist(), priority[k].tolist(), strict=True):
                 leaves[start_of[i]] = (p + self.sampler.eps) ** self.sampler.alpha
                 self.largest[k] = max(self.largest[k], leaves[start_of[i]])
@@ -64,7 +64,7 @@ class Mirror:
         leaves = torch.zeros_like(self.sampler.tree.levels[0])
         for k, mine in enumerate(self.leaves):
             for start, p in mine.items():
-                leaves[k, start % self.ring.size] = p
+                leaves[k, start % self.buffer.size] = p
         return leaves
 
 
@@ -88,12 +88,12 @@ def test_sum_tree_equals_brute_force() -> None:
             torch.testing.assert_close(above[:, : groups.shape[1]], groups, rtol=1e-14, atol=0)
         assert tree.total().tolist() == pytest.approx(leaves.sum(1).tolist(), rel=1e-12)
         mass = torch.from_numpy(rng.random((2, 200))) * tree.total().unsqueeze(1)
-        found = tree.find(mass).numpy()
+        leaf = tree.find(mass).numpy()
         for k in range(2):
             bounds = leaves[k].cumsum()
             exact = np.searchsorted(bounds, mass[k].numpy(), side="right")
             near = np.abs(bounds[np.minimum(exact, size - 1)] - mass[k].numpy()) < 1e-9
-            assert ((found[k] == exact) | near).all()
+            assert ((leaf[k] == exact) | near).all()
 
 
 def test_leaves_of_zero_are_never_drawn() -> None:
@@ -109,37 +109,37 @@ def test_leaves_of_zero_are_never_drawn() -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_frequencies_are_proportional_to_priority_to_the_alpha(alpha: float) -> None:
-    ring = ring_of(capacity=12, n=1)
-    grow(ring, 6)
-    sampler = Prioritized(ring, SEEDS, 32, alpha)
+    buffer = buffer_of(capacity=12, n=1)
+    grow(buffer, 6)
+    sampler = Prioritized(buffer, SEEDS, 32, alpha)
     sampler.sample(0.0)
     index = torch.arange(12).expand(K, -1)
     priority = priorities(index, 1) + 0.5
     sampler.update(index, priority)
-    drawn = torch.cat([sampler.sample(0.0)[0] for _ in range(600)], 1)
+    places = torch.cat([sampler.sample(0.0)[0] for _ in range(600)], 1)
     exact = (priority.double() + sampler.eps) ** alpha
     exact = exact / exact.sum(1, keepdim=True)
     for k in range(K):
-        counts = torch.bincount(drawn[k], minlength=ring.size)
+        counts = torch.bincount(places[k], minlength=buffer.size)
         assert not counts[12:].any()
         # stratified draws vary less than independent ones: the test can only be conservative
-        assert chisquare(counts[:12], exact[k] * drawn.shape[1]).pvalue > 0.05
+        assert chisquare(counts[:12], exact[k] * places.shape[1]).pvalue > 0.05
         wrong = (priority[k].double() + 1) ** (alpha + 0.3)
-        assert chisquare(counts[:12], wrong / wrong.sum() * drawn.shape[1]).pvalue < 0.01
+        assert chisquare(counts[:12], wrong / wrong.sum() * places.shape[1]).pvalue < 0.01
 
 
 def test_draws_are_stratified() -> None:
-    ring = ring_of(capacity=64, lanes=1, n=1)
-    grow(ring, 64)
-    sampler = Prioritized(ring, SEEDS, 8, 1.0)
+    buffer = buffer_of(capacity=64, lanes=1, n=1)
+    grow(buffer, 64)
+    sampler = Prioritized(buffer, SEEDS, 8, 1.0)
     index, _ = sampler.sample(0.0)  # 64 equal leaves: one draw from every 8 of them
     assert (index // 8 == torch.arange(8)).all()
 
 
 def test_weights_are_schauls() -> None:
-    ring = ring_of(capacity=12, n=1)
-    grow(ring, 6)
-    sampler = Prioritized(ring, SEEDS, 32, 0.7)
+    buffer = buffer_of(capacity=12, n=1)
+    grow(buffer, 6)
+    sampler = Prioritized(buffer, SEEDS, 32, 0.7)
     sampler.sample(0.0)
     index = torch.arange(12).expand(K, -1)
     sampler.update(index, priorities(index, 1) + 0.1)
@@ -158,14 +158,14 @@ def test_weights_are_schauls() -> None:
 @pytest.mark.parametrize("n", [1, 3])
 def test_leaves_follow_the_ring(lanes: int, n: int) -> None:
     """Across gaps between samples of any length, a wrap or several included."""
-    ring = ring_of(lanes=lanes, capacity=20 * lanes, n=n)
-    mirror = Mirror(Prioritized(ring, SEEDS, 8, 0.5))
+    buffer = buffer_of(lanes=lanes, capacity=20 * lanes, n=n)
+    mirror = Mirror(Prioritized(buffer, SEEDS, 8, 0.5))
     for i, gap in enumerate((n, 1, 1, 7, 12, 1, 1, 19, 20, 21, 1, 22, 23, 24, 45, 2, 100, 1, 3)):
-        grow(ring, gap)
+        grow(buffer, gap)
         index, _ = mirror.sample()
         torch.testing.assert_close(mirror.sampler.tree.levels[0], mirror.expected())
-        first, end = ring.oldest, ring.oldest + len(ring)
-        allowed = {s % ring.size for s in range(first, end)}
+        first, end = buffer.oldest, buffer.oldest + len(buffer)
+        allowed = {s % buffer.size for s in range(first, end)}
         assert set(index.flatten().tolist()) <= allowed
         mirror.update(index, priorities(index, i) * (1 + i))
         torch.testing.assert_close(mirror.sampler.tree.levels[0], mirror.expected())
@@ -173,14 +173,14 @@ def test_leaves_follow_the_ring(lanes: int, n: int) -> None:
 
 
 def test_new_starts_get_the_largest_priority_so_far() -> None:
-    ring = ring_of(capacity=40, lanes=1, n=1)
-    sampler = Prioritized(ring, SEEDS, 4, 0.5)
-    grow(ring, 4)
+    buffer = buffer_of(capacity=40, lanes=1, n=1)
+    sampler = Prioritized(buffer, SEEDS, 4, 0.5)
+    grow(buffer, 4)
     index, _ = sampler.sample(0.0)
     assert (sampler.tree.get(torch.arange(4).expand(K, -1)) == 1).all()
     priority = torch.tensor([9.0, 100.0, 0.25]).unsqueeze(1).expand(-1, 4)
     sampler.update(index, priority)
-    grow(ring, 1)
+    grow(buffer, 1)
     sampler.sample(0.0)
     new = sampler.tree.get(torch.full((K, 1), 4))
     assert new.flatten().tolist() == pytest.approx([3.0, 10.0, 1.0], rel=1e-6)
@@ -188,18 +188,18 @@ def test_new_starts_get_the_largest_priority_so_far() -> None:
 
 @pytest.mark.parametrize(
     "build",
-    [lambda ring, s: Uniform(ring, s, 16), lambda ring, s: Prioritized(ring, s, 16, 0.6)],
+    [lambda buffer, s: Uniform(buffer, s, 16), lambda buffer, s: Prioritized(buffer, s, 16, 0.6)],
     ids=["uniform", "prioritized"],
 )
 def test_draws_do_not_depend_on_the_company_and_differ_between_seeds(
-    build: Callable[[Ring, list[int]], Uniform | Prioritized],
+    build: Callable[[ReplayBuffer, list[int]], Uniform | Prioritized],
 ) -> None:
     def draw(seeds: list[int], rows: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, Tensor]]:
-        ring, out = ring_of(len(seeds), capacity=300), []
-        sampler = build(ring, seeds)
+        buffer, out = buffer_of(len(seeds), capacity=300), []
+        sampler = build(buffer, seeds)
         for i in range(60):
-            grow(ring, 1 + i % 5)
-            if len(ring):
+            grow(buffer, 1 + i % 5)
+            if len(buffer):
                 out.append(sampler.sample(0.4))
                 # a priority that depends on the place alone is the same in any company
                 sampler.update(out[-1][0], rows(out[-1][0].float().add(1).sqrt()))
@@ -217,18 +217,17 @@ def test_draws_do_not_depend_on_the_company_and_differ_between_seeds(
 
 
 def test_state_and_load_continue_to_the_bit() -> None:
-    ring = ring_of()
-    one = Prioritized(ring, SEEDS, 8, 0.6)
+    buffer = buffer_of()
+    one = Prioritized(buffer, SEEDS, 8, 0.6)
     for i in range(12):
-        grow(ring, 2)
+        grow(buffer, 2)
         index, _ = one.sample(0.4)
         one.update(index, priorities(index, i))
-    grow(ring, 3)  # not in the tree yet
-    other = Prioritized(ring, SEEDS, 8, 0.6)
-    state = one.state()
-    other.load({k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()})
+    grow(buffer, 3)  # not in the tree yet
+    other = Prioritized(buffer, SEEDS, 8, 0.6)
+    other.load(copied(one.state()))
     for i in range(12):
-        grow(ring, 2)
+        grow(buffer, 2)
         pairs = [s.sample(0.4) for s in (one, other)]
         assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
         one.update(pairs[0][0], priorities(pairs[0][0], i))
@@ -236,20 +235,20 @@ def test_state_and_load_continue_to_the_bit() -> None:
 
 
 def roulette(beta: float) -> float:
-    """Return the value of a bet that is learned from a ring of spins with the expected wins."""
+    """Return the value of a bet that is learned from a buffer of spins with the expected wins."""
     starts = 37 * 8
-    ring = ring_of(1, lanes=1, capacity=starts, n=1)
+    buffer = buffer_of(1, lanes=1, capacity=starts, n=1)
     for i in range(starts):
-        grow(ring, 1, torch.full((1, 1), 35.0 if i % 37 == 0 else -1.0))
-    sampler, value = Prioritized(ring, [0], 32, 1.0), torch.zeros(1)
+        grow(buffer, 1, torch.full((1, 1), 35.0 if i % 37 == 0 else -1.0))
+    sampler, value = Prioritized(buffer, [0], 32, 1.0), torch.zeros(1)
     everything = torch.arange(starts).unsqueeze(0)
-    reward = ring.gather(everything).reward
+    reward = buffer.gather(everything).reward
     sampler.sample(beta)
     for step in range(500):
         # the priorities of all, so that the probabilities are those of the present estimate
         sampler.update(everything, (reward - value).abs())
         index, weight = sampler.sample(beta)
-        error = ring.gather(index).reward - value
+        error = buffer.gather(index).reward - value
         value = value + 0.5 / (1 + step / 10) * (weight * error).mean(1)
     return float(value)
 

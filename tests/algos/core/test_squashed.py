@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from prism.algos.core.rng import Draws, generator
+from prism.algos.core.rng import RandomStream, generator
 from prism.algos.core.squashed import UnitBox, squash, squashed_gaussian
 
 BOX = spaces.Box(np.float32([-2.0, 0.0, -0.4]), np.float32([2.0, 1.0, 0.1]))
@@ -15,7 +15,7 @@ BOX = spaces.Box(np.float32([-2.0, 0.0, -0.4]), np.float32([2.0, 1.0, 0.1]))
 
 def parameters(k: int = 3, b: int = 40, a: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     names = ("mean", "log_std", "noise")
-    return tuple(Draws(range(k), n, (b, a), "normal")().clone() for n in names)  # type: ignore
+    return tuple(RandomStream(range(k), n, (b, a), "normal")().clone() for n in names)  # type: ignore
 
 
 def test_the_unit_box_maps_corners_to_corners_and_back() -> None:
@@ -85,13 +85,13 @@ def test_saturated_actions_keep_finite_densities_and_gradients() -> None:
 
 def test_a_seed_is_computed_as_if_alone() -> None:
     for b, a in ((1, 1), (7, 3), (100, 6), (33, 17)):
-        given = [x.requires_grad_() for x in parameters(3, b, a)]
-        alone = [x.detach()[1:2].requires_grad_() for x in given]
-        together, single = squashed_gaussian(*given), squashed_gaussian(*alone)
+        inputs = [x.requires_grad_() for x in parameters(3, b, a)]
+        alone = [x.detach()[1:2].requires_grad_() for x in inputs]
+        together, single = squashed_gaussian(*inputs), squashed_gaussian(*alone)
         slopes = [
             torch.autograd.grad(out[0].sum() + out[1].sum(), x[:2])
-            for out, x in ((together, given), (single, alone))
+            for out, x in ((together, inputs), (single, alone))
         ]
         for both, one in ((together, single), slopes):
             assert all(torch.equal(x[1:2], y) for x, y in zip(both, one, strict=True))
-        assert torch.equal(squash(given[0])[1:2], squash(alone[0]))
+        assert torch.equal(squash(inputs[0])[1:2], squash(alone[0]))

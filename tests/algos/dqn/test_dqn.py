@@ -16,7 +16,7 @@ from prism.benchmark.plan.grid import sweep
 from tests.helpers import CPU, SEEDS, VECTOR, World, agent, copied, drive, equal, steady, tiny
 
 
-def lived(config: DQNConfig, ticks: int = 30, **spec: Any) -> tuple[DQN, World]:
+def life(config: DQNConfig, ticks: int = 30, **spec: Any) -> tuple[DQN, World]:
     learner, world = agent(config, **spec), World(VECTOR, SEEDS, config.lanes)
     drive(learner, world, ticks)
     return learner, world
@@ -29,7 +29,7 @@ def test_updates_are_due_by_steps_not_by_ticks(lanes: int, every: int) -> None:
     due = []
     for tick in range(1, 49):
         learner.observe(world.step(learner.act(world.obs)[0]))
-        assert learner.steps == tick * lanes
+        assert learner.experience.steps == tick * lanes
         if learner.update() is not None:
             due.append(tick)
     gap = max(every, lanes)  # steps
@@ -44,29 +44,29 @@ def test_gradient_steps_are_made_each_time() -> None:
 @pytest.mark.parametrize("every", [1, 7, 10])
 def test_hard_target_is_a_copy_now_and_then(every: int) -> None:
     learner, world = agent(tiny(target_every=every, learning_starts=8)), World(VECTOR, SEEDS)
-    assert torch.equal(learner.target_params.data, learner.optimizer.params.data)
+    assert torch.equal(learner.learner.target_params, learner.learner.params)
     for _ in range(40):
-        before = learner.target_params.data.clone()
+        before = learner.learner.target_params.clone()
         drive(learner, world, 1)
-        if learner.steps >= 8 and learner.steps % every == 0:
-            assert torch.equal(learner.target_params.data, learner.optimizer.params.data)
+        if learner.experience.steps >= 8 and learner.experience.steps % every == 0:
+            assert torch.equal(learner.learner.target_params, learner.learner.params)
         else:
-            assert torch.equal(learner.target_params.data, before)
+            assert torch.equal(learner.learner.target_params, before)
 
 
 def test_soft_target_moves_by_tau_at_every_update() -> None:
     learner, world = agent(tiny(target="soft", tau=0.1)), World(VECTOR, SEEDS)
     drive(learner, world, 12)
     for _ in range(5):
-        before = learner.target_params.data.clone()
+        before = learner.learner.target_params.clone()
         drive(learner, world, 1)
-        expected = 0.9 * before + 0.1 * learner.optimizer.params.data
-        torch.testing.assert_close(learner.target_params.data, expected)
+        expected = 0.9 * before + 0.1 * learner.learner.params
+        torch.testing.assert_close(learner.learner.target_params, expected)
 
 
 def test_without_a_target_network_the_online_one_bootstraps() -> None:
-    learner, _ = lived(tiny(target="none"))
-    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    learner, _ = life(tiny(target="none"))
+    batch = learner.experience.sample()[0]
     loss, _, _ = learner._loss(batch, torch.ones(3, 8))
     v = learner.value.mean(learner.online(batch.next_obs)).amax(-1)
     y = td.bootstrap(batch.reward, batch.discount, v)
@@ -75,30 +75,30 @@ def test_without_a_target_network_the_online_one_bootstraps() -> None:
 
 
 def test_the_loss_stops_the_gradient_at_the_target() -> None:
-    learner, _ = lived(tiny(target="none"))
-    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
-    learner.optimizer.backward(learner._loss(batch, torch.ones(3, 8))[0])
-    ours = learner.optimizer.grad.clone()
+    learner, _ = life(tiny(target="none"))
+    batch = learner.experience.sample()[0]
+    learner.learner.optimizer.backward(learner._loss(batch, torch.ones(3, 8))[0])
+    ours = learner.learner.optimizer.grad.clone()
     v = learner.value.mean(learner.online(batch.next_obs)).amax(-1).detach()
     q = td.select(learner.online(batch.obs), batch.action).squeeze(-1)
     loss = td.squared(batch.reward + batch.discount * v - q).mean(-1)
-    learner.optimizer.backward(loss)
-    torch.testing.assert_close(ours, learner.optimizer.grad)
+    learner.learner.optimizer.backward(loss)
+    torch.testing.assert_close(ours, learner.learner.optimizer.grad)
 
 
 def test_a_coin_picks_one_of_two_learners_and_the_other_one_values() -> None:
-    learner, world = lived(tiny("double_q"), 20)
-    learned: list[Tensor] = []
+    learner, world = life(tiny("double_q"), 20)
+    heads: list[Tensor] = []
     for _ in range(40):
-        before = learner.optimizer.params.data.clone()
+        before = learner.learner.params.clone()
         drive(learner, world, 1)
-        moved = (learner.optimizer.params.data != before).any(1).view(3, 2)
+        moved = (learner.learner.params != before).any(1).view(3, 2)
         assert (moved.sum(1) == 1).all()  # one network of each seed
-        learned.append(moved[:, 0])
-    share = torch.stack(learned).float()
+        heads.append(moved[:, 0])
+    share = torch.stack(heads).float()
     assert (share.mean(0) - 0.5).abs().max() < 0.25
     assert not torch.equal(share[:, 0], share[:, 1])  # each seed tosses a coin of its own
-    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    batch = learner.experience.sample()[0]
     batch = type(batch)(*(x.repeat_interleave(2, 0) for x in batch))
     online, target = learner.online(batch.next_obs).squeeze(-1), learner.target(batch.next_obs)
     expected = torch.empty(6)
@@ -112,7 +112,7 @@ def test_a_coin_picks_one_of_two_learners_and_the_other_one_values() -> None:
 
 
 def test_two_networks_act_by_their_mean() -> None:
-    learner, world = lived(tiny("double_q"), 20)
+    learner, world = life(tiny("double_q"), 20)
     both = learner.online(world.obs.repeat_interleave(2, 0)).squeeze(-1).view(3, 2, 1, 3)
     action, memo = learner.act(world.obs, explore=False)
     torch.testing.assert_close(memo["value"], both.mean(1).amax(-1))
@@ -122,25 +122,25 @@ def test_two_networks_act_by_their_mean() -> None:
 def test_beta_and_epsilon_are_annealed_over_the_budget() -> None:
     config = tiny("per_dqn", exploration=Exploration(start=1.0, end=0.2, fraction=0.5))
     learner, world = agent(config, budget=100), World(VECTOR, SEEDS)
-    betas, sample = [], learner.sampler.sample
+    betas, sample = [], learner.experience.sampler.sample
 
     def spy(beta: float) -> tuple[Tensor, Tensor]:
         betas.append(beta)
         return sample(beta)
 
-    learner.sampler.sample = spy  # type: ignore[method-assign]
+    learner.experience.sampler.sample = spy  # type: ignore[method-assign]
     for _ in range(100):
         learner.observe(world.step(learner.act(world.obs)[0]))
         learner.update()
     assert betas == pytest.approx([0.4 + 0.6 * t / 100 for t in range(8, 101)])
-    levels = [learner.exploration(t) for t in (0, 25, 50, 100)]
+    levels = [learner.level(t) for t in (0, 25, 50, 100)]
     assert levels == pytest.approx([1.0, 0.6, 0.2, 0.2])
 
 
 @pytest.mark.parametrize("name", ["dqn", "double_q", "rainbow"])
 def test_evaluation_leaves_no_trace(name: str) -> None:
     config = tiny(name, norm="batch", dropout=0.2, exploration=steady(0.5))
-    learner, _ = lived(config)
+    learner, _ = life(config)
     before = copied(learner.state())
     other = World(VECTOR, SEEDS, 5)
     for _ in range(10):
@@ -153,7 +153,7 @@ def test_evaluation_leaves_no_trace(name: str) -> None:
 
 def test_the_policy_alone_is_enough_to_act() -> None:
     for name in ("dqn", "double_q", "rainbow"):
-        learner, world = lived(tiny(name, norm="batch"))
+        learner, world = life(tiny(name, norm="batch"))
         fresh = agent(tiny(name, norm="batch"))
         fresh.load({"policy": copied(learner.state()["policy"])})
         a, b = learner.act(world.obs, explore=False), fresh.act(world.obs, explore=False)
@@ -162,17 +162,17 @@ def test_the_policy_alone_is_enough_to_act() -> None:
 
 def test_without_replay_only_the_newest_transitions_are_learned_from() -> None:
     learner, world = agent(tiny(replay=False, lanes=2, target="none")), World(VECTOR, SEEDS, 2)
-    gather, seen = learner.ring.gather, []
-    learner.ring.gather = lambda index: seen.append(gather(index)) or seen[-1]  # type: ignore
+    gather, batches = learner.experience.buffer.gather, []
+    learner.experience.buffer.gather = lambda index: batches.append(gather(index)) or batches[-1]  # type: ignore
     for _ in range(20):
         step = world.step(learner.act(world.obs)[0])
         learner.observe(step)
         if learner.update() is not None:
-            assert torch.equal(seen[-1].obs, step.obs)
-            assert torch.equal(seen[-1].reward, step.reward)
-            on = seen[-1].discount > 0
-            assert torch.equal(seen[-1].next_obs[on], step.next_obs[on])
-    assert len(seen) == 17
+            assert torch.equal(batches[-1].obs, step.obs)
+            assert torch.equal(batches[-1].reward, step.reward)
+            on = batches[-1].discount > 0
+            assert torch.equal(batches[-1].next_obs[on], step.next_obs[on])
+    assert len(batches) == 17
 
 
 @pytest.mark.parametrize(("lanes", "n_step"), [(1, 1), (3, 1), (2, 3)])
@@ -182,24 +182,24 @@ def test_replay_taken_out_learns_from_each_transition_once(lanes: int, n_step: i
     cadence = {"train_every": 6, "gradient_steps": 4}
     config = tiny(**({"lanes": lanes, "n_step": n_step} | cadence | off))
     learner, world = agent(config), World(VECTOR, SEEDS, lanes)
-    gather, learned, lived = learner.ring.gather, [], []
-    learner.ring.gather = lambda index: learned.append(gather(index)) or learned[-1]  # type: ignore
+    gather, batches, steps = learner.experience.buffer.gather, [], []
+    learner.experience.buffer.gather = lambda index: batches.append(gather(index)) or batches[-1]  # type: ignore
     for _ in range(20):
-        lived.append(world.step(learner.act(world.obs)[0]))
-        learner.observe(lived[-1])
+        steps.append(world.step(learner.act(world.obs)[0]))
+        learner.observe(steps[-1])
         learner.update()
     first = -(-config.learning_starts // lanes)  # tick
-    starts = [step.obs for step in lived[first - n_step : len(lived) - n_step + 1]]
-    assert torch.equal(torch.stack([batch.obs for batch in learned]), torch.stack(starts))
+    starts = [step.obs for step in steps[first - n_step : len(steps) - n_step + 1]]
+    assert torch.equal(torch.stack([batch.obs for batch in batches]), torch.stack(starts))
 
 
 def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
     learner, world = agent(tiny(norm="batch", dropout=0.3)), World(VECTOR, SEEDS)
     drive(learner, world, 5)
-    assert all((t == 0).all() or (t == 1).all() for t in learner.online.running())
+    assert all((t == 0).all() or (t == 1).all() for t in learner.learner.weights.running.values())
     drive(learner, world, 30)
-    assert all(((t != 0) & (t != 1)).any() for t in learner.online.running())
-    batch = learner.ring.gather(learner.sampler.sample(1.0)[0])
+    assert all(((t != 0) & (t != 1)).any() for t in learner.learner.weights.running.values())
+    batch = learner.experience.sample()[0]
     first, _, _ = learner._loss(batch, torch.ones(3, 8))
     again, _, _ = learner._loss(batch, torch.ones(3, 8))
     assert not torch.equal(first, again)  # another mask of the units
@@ -208,15 +208,12 @@ def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
 def test_frames_are_scaled_and_images_stored_as_bytes() -> None:
     frames = Spec(spaces.Box(0, 255, (4, 10, 10), np.uint8), spaces.Discrete(3), 100)
     learner = DQN(tiny(), frames, SEEDS, CPU)
-    assert (
-        learner.online.shape.obs_scale == 255
-        and learner.state()["ring"]["obs"].dtype == torch.uint8
-    )
+    assert learner.online.shape.obs_scale == 255
+    assert learner.state()["experience"]["buffer"]["obs"].dtype == torch.uint8
     bits = Spec(spaces.Box(0, 1, (4, 10, 10), np.bool_), spaces.Discrete(3), 100)
     learner = DQN(tiny(), bits, SEEDS, CPU)
-    assert (
-        learner.online.shape.obs_scale == 1 and learner.state()["ring"]["obs"].dtype == torch.bool
-    )
+    assert learner.online.shape.obs_scale == 1
+    assert learner.state()["experience"]["buffer"]["obs"].dtype == torch.bool
     memory = Spec(spaces.Box(0, 255, (128,), np.uint8), spaces.Discrete(3), 100)
     assert DQN(tiny(), memory, SEEDS, CPU).online.shape.obs_scale == 1
 
@@ -279,6 +276,6 @@ def test_minatars_settings_are_those_of_the_published_code(game: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["double_q", "rainbow"])
 def test_a_compiled_update_learns_the_same(name: str) -> None:
-    plain, compiled = (lived(tiny(name, compile=on), 20)[0] for on in (False, True))
+    plain, compiled = (life(tiny(name, compile=on), 20)[0] for on in (False, True))
     assert compiled._loss_of != compiled._loss
-    torch.testing.assert_close(compiled.optimizer.params.data, plain.optimizer.params.data)
+    torch.testing.assert_close(compiled.learner.params, plain.learner.params)

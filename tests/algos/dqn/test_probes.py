@@ -45,8 +45,8 @@ def train(config: DQNConfig, probe: str, ticks: int, **kwargs: Any) -> DQN:
 
 def values(learner: DQN, *obs: Any) -> np.ndarray:
     """Return the greedy values of some observations, ``[K, len(obs)]``."""
-    shown = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
-    return learner.act(shown.expand(len(SEEDS), -1, -1), explore=False)[1]["value"].numpy()
+    rows = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
+    return learner.act(rows.expand(len(SEEDS), -1, -1), explore=False)[1]["value"].numpy()
 
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -104,8 +104,8 @@ def test_the_identity_is_learned(name: str) -> None:
     explore = Exploration(start=1.0, end=0.1, fraction=0.5)
     config = probe_config(base, **(changes | {"gamma": 0.5, "v_max": 3.0, "exploration": explore}))
     learner = train(config, "Identity", 500, actions=3, T=10)
-    shown = torch.eye(3).expand(2, -1, -1)
-    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(3).expand(2, -1))
+    states = torch.eye(3).expand(2, -1, -1)
+    assert torch.equal(learner.act(states, explore=False)[0], torch.arange(3).expand(2, -1))
 
 
 @pytest.mark.slow

@@ -69,19 +69,19 @@ def live(config: DQNConfig, obs: spaces.Box, seeds: tuple[int, ...], updates: in
 
 def comparable(learner: DQN, k: int) -> State:
     state = take_seed(learner.state(), k)
-    del state["ring"]["truncated_obs"]  # its size follows the fullest seed; its content is learned
+    del state["experience"]["buffer"]["truncated_obs"]  # its size follows the fullest seed
     return state
 
 
 def check_slice(config: DQNConfig, obs: spaces.Box, updates: int) -> None:
-    together, seen = live(config, obs, SEEDS, updates)
+    together, log = live(config, obs, SEEDS, updates)
     alone, expected = live(config, obs, (SEEDS[ALONE],), updates)
-    assert len(seen["loss"]) >= updates // config.gradient_steps - 1
-    for name in seen:
-        assert len(seen[name]) == len(expected[name])
-        for i, (a, b) in enumerate(zip(seen[name], expected[name], strict=True)):
+    assert len(log["loss"]) >= updates // config.gradient_steps - 1
+    for name in log:
+        assert len(log[name]) == len(expected[name])
+        for i, (a, b) in enumerate(zip(log[name], expected[name], strict=True)):
             assert torch.equal(a[ALONE : ALONE + 1], b), f"{name} {i}"
-    assert torch.stack(seen["loss"]).isfinite().all()
+    assert torch.stack(log["loss"]).isfinite().all()
     equal(comparable(together, ALONE), comparable(alone, 0))
 
 
@@ -124,16 +124,16 @@ def test_any_two_seeds_differ(name: str) -> None:
     # the same world for all: what differs is the agent's own
     config = quick(name, 10, batch_size=32, exploration=steady(1.0))
     learner = agent(config, seeds)
-    first = learner.state()["policy"]["params"].flatten(1).clone()
+    first = learner.learner.params.view(4, -1).clone()
     world = World(VECTOR, (7,) * 4)
-    seen = drive(learner, world, 28)
-    actions, index = (torch.stack(seen[name], 1).flatten(1) for name in ("action", "index"))
+    log = drive(learner, world, 28)
+    actions, index = (torch.stack(log[name], 1).flatten(1) for name in ("action", "index"))
     for a, b in combinations(range(len(seeds)), 2):
         assert (first[a] != first[b]).float().mean() > 0.5
         assert not torch.equal(actions[a], actions[b])
         assert (index[a] != index[b]).float().mean() > 0.1  # strata keep prioritised draws alike
     if config.double == "coin":  # and so do the two networks of one seed
-        twins = learner.state()["policy"]["params"]
+        twins = learner.learner.weights.params
         assert (twins[:, 0] != twins[:, 1]).float().mean() > 0.5
 
 
@@ -151,9 +151,9 @@ def test_state_and_load_continue_to_the_bit(name: str) -> None:
     drive(whole, world, 25)
     other.load(copied(whole.state()))
     same = deepcopy(world)
-    seen, again = drive(whole, world, 8), drive(other, same, 8)
-    for key in seen:
-        assert all(torch.equal(a, b) for a, b in zip(seen[key], again[key], strict=True))
+    log, again = drive(whole, world, 8), drive(other, same, 8)
+    for key in log:
+        assert all(torch.equal(a, b) for a, b in zip(log[key], again[key], strict=True))
     equal(whole.state(), other.state())
 
 

@@ -53,8 +53,8 @@ def test_returns_are_the_longest_n_step_returns() -> None:
             for k in range(t, T):
                 expected[t, n] += GAMMA ** (k - t) * rows.r[k, n]
                 if rows.ended[k, n] or k == T - 1:
-                    seen = 0.0 if rows.terminated[k, n] else GAMMA * rows.v_next[k, n]
-                    expected[t, n] += GAMMA ** (k - t) * seen
+                    value = 0.0 if rows.terminated[k, n] else GAMMA * rows.v_next[k, n]
+                    expected[t, n] += GAMMA ** (k - t) * value
                     break
     ours = advantages.returns(rows.r, rows.v_next, rows.discount, rows.carry)
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)

@@ -53,8 +53,8 @@ def test_surrogate_gradients_written_out(clip: float | None) -> None:
     if clip is not None:
         cut = ((advantage > 0) & (rho > 1 + clip)) | ((advantage < 0) & (rho < 1 - clip))
         assert 0 < cut.sum() < B
-        left = (rho - 1).abs() > clip
-        assert (left & ~cut).any()  # outside, and still pushed: the clip bounds nothing
+        outside = (rho - 1).abs() > clip
+        assert (outside & ~cut).any()  # outside, and still pushed: the clip bounds nothing
     torch.testing.assert_close(
         logits.grad, torch.where(cut[:, None], 0.0, expected), rtol=1e-12, atol=1e-14
     )
@@ -86,8 +86,8 @@ def test_clipped_value_loss() -> None:
     v, old, target = draw(200), draw(200, seed=1), draw(200, seed=2)
     ours = policy.clipped_value_loss(v, old, target, 0.3)
     for i in range(200):
-        held = old[i] + min(max(float(v[i] - old[i]), -0.3), 0.3)
-        expected = max((v[i] - target[i]) ** 2, (held - target[i]) ** 2) / 2
+        v_clip = old[i] + min(max(float(v[i] - old[i]), -0.3), 0.3)
+        expected = max((v[i] - target[i]) ** 2, (v_clip - target[i]) ** 2) / 2
         assert float(ours[i]) == pytest.approx(float(expected))
 
 

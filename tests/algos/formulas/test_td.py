@@ -34,7 +34,7 @@ def test_bootstrap_stops_behind_a_termination() -> None:
 def test_select_takes_each_rows_action() -> None:
     values = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
     a = torch.randint(0, 3, (2, 5), generator=torch.Generator().manual_seed(1))
-    chosen = td.select(values, a)
+    out = td.select(values, a)
     for k in range(2):
         for b in range(5):
-            assert torch.equal(chosen[k, b], values[k, b, a[k, b]])
+            assert torch.equal(out[k, b], values[k, b, a[k, b]])

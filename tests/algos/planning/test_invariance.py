@@ -65,8 +65,8 @@ def test_a_potential_at_the_end_changes_policies() -> None:
 
 def test_shaping_moves_the_values_by_the_potential() -> None:
     model, phi = processes()
-    moved = solve(shaped(GAMMA, terminal=False))
-    assert torch.allclose(moved, solve(model.r) - phi[:, LIVE, None], atol=1e-9)
+    q = solve(shaped(GAMMA, terminal=False))
+    assert torch.allclose(q, solve(model.r) - phi[:, LIVE, None], atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [0.01, 7.0])
@@ -87,5 +87,5 @@ def test_a_delayed_reward_is_worth_the_same_undiscounted() -> None:
     rewards = np.random.default_rng(0).normal(size=(200, 8))
     for gamma, same in ((1.0, True), (GAMMA, False)):
         powers = gamma ** np.arange(8)
-        paid, delayed = rewards @ powers, rewards.sum(1) * powers[-1]
-        assert np.allclose(paid, delayed) == same
+        sums, delayed = rewards @ powers, rewards.sum(1) * powers[-1]
+        assert np.allclose(sums, delayed) == same

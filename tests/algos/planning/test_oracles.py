@@ -23,9 +23,9 @@ CLIFF, TAXI = ("CliffWalking-v1", {}), ("Taxi-v4", {})
 
 def model(env_id: str, kwargs: dict[str, Any]) -> MDP:
     config = EnvConfig(name="x", id=env_id, kwargs=kwargs)
-    found = model_of(config, make_env(config, training=False))
-    assert found is not None
-    return found
+    process = model_of(config, make_env(config, training=False))
+    assert process is not None
+    return process
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_shortest_paths(env_id: str, steps: int) -> None:
     """The book: 15 moves through the wind, 14 through the maze."""
     process = model(env_id, {})
     v = float(process.start @ dp.optimal(tensors(process, 0.95)).amax(-1).numpy())
-    paid = -(1 - 0.95**steps) / 0.05 if "Windy" in env_id else 0.95 ** (steps - 1)
-    assert v == pytest.approx(paid, abs=1e-10)
+    worth = -(1 - 0.95**steps) / 0.05 if "Windy" in env_id else 0.95 ** (steps - 1)
+    assert v == pytest.approx(worth, abs=1e-10)
 
 
 def test_the_mazes_optimal_soft_policy() -> None:

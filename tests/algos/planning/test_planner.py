@@ -121,7 +121,7 @@ def test_policy_iteration_needs_few_policies() -> None:
     agent, policies = planner("policy_iteration", tolerance=1e-8), []
     for _ in range(900):
         agent.update()
-        policies.append(agent.method.tensors()["policy"].clone())
+        policies.append(agent.method.policy.clone())
     changes = sum(not torch.equal(a, b) for a, b in pairwise(policies))
     assert 1 <= changes <= 6
 

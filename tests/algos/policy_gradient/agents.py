@@ -61,20 +61,20 @@ def agent(
 
 def live(learner: Any, world: Any, ticks: int) -> dict[str, list[Tensor]]:
     """Let an agent live for some ticks; return its actions and metrics."""
-    seen: dict[str, list[Tensor]] = {"action": []}
+    log: dict[str, list[Tensor]] = {"action": []}
     for _ in range(ticks):
         action, memo = learner.act(world.obs)
-        seen["action"].append(action.clone())
+        log["action"].append(action.clone())
         learner.observe(world.step(action, memo))
         for name, value in (learner.update() or {}).items():
-            seen.setdefault(name, []).append(value.clone())
-    return seen
+            log.setdefault(name, []).append(value.clone())
+    return log
 
 
 def params(learner: Any) -> Tensor:
     """Return the parameters of an agent's networks, ``[K * members, D]``."""
-    found: Tensor = learner.body.params.data
-    return found
+    flat: Tensor = learner.learner.params
+    return flat
 
 
 class EnvWorld:

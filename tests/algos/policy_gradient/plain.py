@@ -11,15 +11,15 @@ from tests.helpers import World
 def modules(learner: Any, k: int) -> tuple[nn.Module, nn.Module]:
     """Return seed ``k``'s policy and critic as torch's own modules."""
     nets = []
-    for row, width in ((2 * k, learner.body.head.outputs), (2 * k + 1, 1)):
+    for row, width in ((2 * k, learner.actor_critic.head.outputs), (2 * k + 1, 1)):
         layers: list[nn.Module] = []
-        stacked = [seq[0] for seq in learner.body.net.net.torso.layers]
+        stacked = [seq[0] for seq in learner.actor_critic.net.net.torso.layers]
         for layer in stacked:
             plain = nn.Linear(layer.n_in, layer.n_out)
             plain.weight.data = layer.weight[row, : layer.n_out, : layer.n_in].detach().clone()
             plain.bias.data = layer.bias[row, 0, : layer.n_out].detach().clone()
             layers += [plain, nn.Tanh()]
-        head = learner.body.net.net.head
+        head = learner.actor_critic.net.net.head
         last = nn.Linear(head.n_in, width)
         last.weight.data = head.weight[row, :width, : head.n_in].detach().clone()
         last.bias.data = head.bias[row, 0, :width].detach().clone()

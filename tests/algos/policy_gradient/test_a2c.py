@@ -40,19 +40,19 @@ def test_the_gradient_is_of_stable_baselines3s_loss() -> None:
     """Its a2c.py: ``policy_loss + ent_coef * entropy_loss + 0.5 * F.mse_loss(returns, values)``."""
     settings = small("a2c", entropy=0.02, grad_clip=None)
     learner, world = agent(settings), world_of(settings)
-    data, net = filled(learner, world), learner.body.net
+    data, net = filled(learner, world), learner.actor_critic.net
     loss = torch.zeros(())
     for k in range(len(SEEDS)):
         out, v = (x[k] for x in net(data.obs.flatten(1, 2)))
         v_next = net(data.next_obs.flatten(1, 2))[1][k, :, 0].detach()
         advantage, returns = gae(settings, data, k, v[:, 0].detach(), v_next)
-        chosen = torch.distributions.Categorical(logits=out)
-        policy_loss = -(advantage * chosen.log_prob(rows(data.action, k))).mean()
+        pi = torch.distributions.Categorical(logits=out)
+        policy_loss = -(advantage * pi.log_prob(rows(data.action, k))).mean()
         value_loss = F.mse_loss(returns, v[:, 0])
-        loss = loss + policy_loss - 0.02 * chosen.entropy().mean() + DEFAULT * value_loss
-    expected = torch.autograd.grad(loss, learner.body.params.parameters)
+        loss = loss + policy_loss - 0.02 * pi.entropy().mean() + DEFAULT * value_loss
+    expected = torch.autograd.grad(loss, learner.learner.weights.flat.parameters)
     assert learner.update() is not None
-    for view, grad in zip(learner.body.optimizer._grad_views, expected, strict=True):
+    for view, grad in zip(learner.learner.optimizer._grad_views, expected, strict=True):
         torch.testing.assert_close(view, grad, rtol=1e-4, atol=1e-6)
         assert grad.flatten(1).norm(dim=1).min() > 0
 
@@ -61,8 +61,8 @@ def test_the_gradient_is_of_stable_baselines3s_loss() -> None:
 def test_copied_weights_of_the_value_are_of_half_the_squared_error(name: str) -> None:
     config: Any = OmegaConf.load(TUNED / f"{name}.yaml")
     ours: Any = A2CConfig() if name.startswith("a2c") else PPOConfig()
-    found = config.algo.get("value_coef", ours.value_coef)
-    assert found == pytest.approx(2 * VF_COEF.get(name, DEFAULT))
+    weight = config.algo.get("value_coef", ours.value_coef)
+    assert weight == pytest.approx(2 * VF_COEF.get(name, DEFAULT))
 
 
 def test_every_copied_weight_has_its_file() -> None:

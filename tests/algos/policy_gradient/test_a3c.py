@@ -33,11 +33,11 @@ def test_two_workers_learn_the_identity_and_the_budget_is_kept() -> None:
         assert float(metrics["train/length"]) == 10
         pids |= {p.pid for p in learner._crew.processes}  # type: ignore[union-attr]
         assert all(x.shape == (1,) and x.isfinite().all() for x in metrics.values())
-        assert torch.equal(learner.learner.body.params.data, learner.shared[0])
+        assert torch.equal(learner.a2c.learner.params, learner.shared[0])
     assert consumed == 6000 and len(pids) == 2 and os.getpid() not in pids
     assert not torch.equal(learner.shared[0], before)
-    shown = torch.eye(2)[None]
-    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(2)[None])
+    states = torch.eye(2)[None]
+    assert torch.equal(learner.act(states, explore=False)[0], torch.arange(2)[None])
 
 
 def test_workers_take_part_pause_and_end_with_their_agent() -> None:
@@ -70,8 +70,8 @@ def test_a_state_goes_on_where_it_was() -> None:
     assert second.started == 2 and not torch.equal(second.shared[0], first.shared[0])
     only = agent()
     only.load({"policy": copied(first.state()["policy"])})
-    shown = torch.eye(2)[None]
-    a, b = first.act(shown, explore=False), only.act(shown, explore=False)
+    states = torch.eye(2)[None]
+    a, b = first.act(states, explore=False), only.act(states, explore=False)
     assert torch.equal(a[1]["value"], b[1]["value"])
 
 

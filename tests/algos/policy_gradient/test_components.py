@@ -75,15 +75,15 @@ def test_every_combination_of_ppo_runs(switches: tuple[bool, ...]) -> None:
     settings = small("ppo", **values)
     learner = agent(settings, SEEDS[:2])
     before = params(learner).clone()
-    seen = live(learner, world_of(settings, SEEDS[:2]), 17)
-    assert len(seen["loss/policy"]) == 2 and torch.stack(seen["loss/policy"]).isfinite().all()
+    log = live(learner, world_of(settings, SEEDS[:2]), 17)
+    assert len(log["loss/policy"]) == 2 and torch.stack(log["loss/policy"]).isfinite().all()
     assert params(learner).isfinite().all() and not torch.equal(params(learner), before)
 
 
 def test_ppo_is_all_of_its_six_and_leaves_them_out_one_by_one() -> None:
     preset = OmegaConf.structured(config("ppo"))
-    found = changes(PPO, preset, "leave_one_out")
-    assert {c.label for c in found} == {f"PPO - {c.name}" for c in SIX} and len(SIX) == 6
+    variants = changes(PPO, preset, "leave_one_out")
+    assert {c.label for c in variants} == {f"PPO - {c.name}" for c in SIX} and len(SIX) == 6
     (none,) = changes(PPO, preset, "none")
     assert none.values == {key: v for c in SIX for key, v in c.off.items()}
     (normal,) = changes(PPO, preset, "+observation normalisation")

@@ -28,15 +28,15 @@ def alike(learner: Any) -> Tensor:
     """Give all seeds one policy, far from uniform; returns its probabilities."""
     row = torch.from_numpy(np.random.default_rng(0).normal(size=params(learner).shape[1]))
     params(learner).copy_(row.float().expand_as(params(learner)))
-    learner.reference_params.data.copy_(params(learner))
-    return learner.body.net.policy(torch.ones(len(params(learner)), 1, 2))[0, 0].softmax(-1)
+    learner.learner.target_params.copy_(params(learner))
+    return learner.actor_critic.net.policy(torch.ones(len(params(learner)), 1, 2))[0, 0].softmax(-1)
 
 
 def gradients(learner: Any) -> Tensor:
     """Return what the next update would step along, ``[K, D]``."""
     learner.update()
-    found: Tensor = learner.body.optimizer.grad
-    return found
+    grad: Tensor = learner.learner.optimizer.grad
+    return grad
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])
@@ -49,10 +49,10 @@ def test_on_a_bandit_the_mean_update_is_the_exact_gradient(beta: float) -> None:
     learner = agent(settings, range(len(groups)), spaces.Discrete(ARMS), SPACE)
     p = alike(learner)
     chance = p[groups].prod(1)
-    net = learner.body.net
+    net = learner.actor_critic.net
     logits = net(torch.ones(len(groups), 1, 2))[0][:, 0]
     if beta:
-        learner.reference_params.data.mul_(0.5)
+        learner.learner.target_params.mul_(0.5)
     ref = learner.reference(torch.ones(len(groups), 1, 2))[0][0, 0].log_softmax(-1)
     log_p = logits.log_softmax(-1)
     j = (log_p.exp() * PAY).sum(-1)
@@ -61,7 +61,7 @@ def test_on_a_bandit_the_mean_update_is_the_exact_gradient(beta: float) -> None:
     k3 = (log_p.detach().exp() * ((ref - log_p).exp() - (ref - log_p) - 1)).sum(-1)
     assert (kl - k3).abs().max() < 1e-5
     loss = -(1 - 1 / G) * j + beta * k3
-    exact = torch.autograd.grad(loss.sum(), learner.body.params.parameters)
+    exact = torch.autograd.grad(loss.sum(), learner.learner.weights.flat.parameters)
     flat = torch.cat([g[0].flatten() for g in exact])
     pull(learner, groups, PAY[groups])
     ours = (chance[:, None] * gradients(learner)).sum(0)[: len(flat)]
@@ -104,7 +104,7 @@ def test_the_first_step_written_out(length: bool, deviation: bool) -> None:
     settings = small("grpo", grad_clip=None, epochs=1, gamma=0.9, kl_coef=0.5, entropy=0.01)
     settings.normalize_length, settings.normalize_group = length, deviation
     learner, world = agent(settings), world_of(settings)
-    learner.reference_params.data.mul_(0.7)
+    learner.learner.target_params.mul_(0.7)
     steps: list[Step] = []
     while not learner.experience.due:
         steps.append(world.step(*learner.act(world.obs)))
@@ -114,8 +114,8 @@ def test_the_first_step_written_out(length: bool, deviation: bool) -> None:
     assert len(groups) == 2 and all(len(g) == 4 for g in groups)
 
     def out(net: Any, obs: Tensor) -> Tensor:
-        shown = obs.expand(3, 1, 4)
-        return net(shown)[0][k, 0].log_softmax(-1)
+        rows = obs.expand(3, 1, 4)
+        return net(rows)[0][k, 0].log_softmax(-1)
 
     loss = torch.zeros(())
     for group in groups:
@@ -126,15 +126,15 @@ def test_the_first_step_written_out(length: bool, deviation: bool) -> None:
         for lane, episode in enumerate(group):
             share = 1 / len(episode) if length else 1.0
             for obs, action, _ in episode:
-                lp = out(learner.body.net, obs)
+                lp = out(learner.actor_critic.net, obs)
                 x = out(learner.reference, obs)[action].detach() - lp[action]
                 ratio = (lp[action] - lp[action].detach()).exp()
                 entropy = -(lp.exp() * lp).sum()
                 term = -ratio * a[lane] + 0.5 * (x.exp() - x - 1) - 0.01 * entropy
                 loss = loss + share * term / 8
-    grads = torch.autograd.grad(loss, learner.body.params.parameters)
+    grads = torch.autograd.grad(loss, learner.learner.weights.flat.parameters)
     learner.update()
-    for view, grad in zip(learner.body.optimizer._grad_views, grads, strict=True):
+    for view, grad in zip(learner.learner.optimizer._grad_views, grads, strict=True):
         torch.testing.assert_close(view[k], grad[k], rtol=1e-3, atol=1e-5)
 
 
@@ -142,16 +142,16 @@ def test_the_reference_stays_unless_it_is_renewed() -> None:
     for every in (0, 2):
         settings = small("grpo", reference_every=every)
         learner, world = agent(settings), world_of(settings)
-        before = learner.reference_params.data.clone()
+        before = learner.learner.target_params.clone()
         for _ in range(200):
-            seen = live(learner, world, 1)
-            if "learned" not in seen:
+            log = live(learner, world, 1)
+            if "learned" not in log:
                 continue
-            for k in seen["learned"][0].nonzero()[:, 0].tolist():
+            for k in log["learned"][0].nonzero()[:, 0].tolist():
                 renewed = every and int(learner.updates[k]) % every == 0
                 expected = params(learner)[k] if renewed else before[k]
-                assert torch.equal(learner.reference_params.data[k], expected)
-            before = learner.reference_params.data.clone()
+                assert torch.equal(learner.learner.target_params[k], expected)
+            before = learner.learner.target_params.clone()
         assert (learner.updates > 3).all()
 
 

@@ -64,8 +64,8 @@ def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
                     loss = torch.max(loss, -a * ratio.clamp(1 - c.clip, 1 + c.clip))
                 error = (v - target[i]) ** 2
                 if c.clip_value:
-                    held = v_old[i] + (v - v_old[i]).clamp(-bound, bound)
-                    error = torch.max(error, (held - target[i]) ** 2)
+                    v_clip = v_old[i] + (v - v_old[i]).clamp(-bound, bound)
+                    error = torch.max(error, (v_clip - target[i]) ** 2)
                 total = loss.mean() + c.value_coef * 0.5 * error.mean()
                 total = total - c.entropy * new.entropy().mean()
                 if c.surrogate == "kl":
@@ -80,24 +80,24 @@ def test_an_update_is_what_a_plain_implementation_does(switches: str) -> None:
                 adam.step()
         ours = modules(learner, k)
         for net, own in zip((policy, critic), ours, strict=True):
-            for expected, found in zip(net.parameters(), own.parameters(), strict=True):
-                torch.testing.assert_close(found, expected, rtol=1e-3, atol=2e-5)
+            for theirs, mine in zip(net.parameters(), own.parameters(), strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
 
 
 def test_every_row_of_a_rollout_is_learned_from_once_an_epoch() -> None:
     settings = small("ppo", epochs=3)
     learner, world = agent(settings), world_of(settings)
     filled(learner, world)
-    seen, learn = [], learner._step
-    learner._step = lambda batch, clip, on: seen.append(batch) or learn(batch, clip, on)
+    batches, learn = [], learner._step
+    learner._step = lambda batch, clip, on: batches.append(batch) or learn(batch, clip, on)
     learner.update()
-    obs = torch.cat([batch.obs for batch in seen], 1).view(3, 3, -1, 4)
+    obs = torch.cat([batch.obs for batch in batches], 1).view(3, 3, -1, 4)
     for k in range(3):
         epochs = [sorted(map(tuple, epoch.tolist())) for epoch in obs[k]]
         assert epochs[0] == epochs[1] == epochs[2] and len(set(epochs[0])) == 32
         assert not torch.equal(obs[k, 0], obs[k, 1])
-    for batch in seen:  # rows stay together with their own actions and scalars
-        out = learner.body.net.shape.outputs
+    for batch in batches:  # rows stay together with their own actions and scalars
+        out = learner.actor_critic.net.shape.outputs
         assert batch.scalars.shape == (4, 3, 8) and batch.old_out.shape == (3, 8, out)
 
 
@@ -120,35 +120,35 @@ def test_a_seed_beyond_target_kl_stops_while_the_others_go_on() -> None:
     learner, world = agent(settings), world_of(settings)
     data = filled(learner, world)
     data.reward[1] = 0.0
-    learner.body.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
+    learner.actor_critic.net.net.head.weight.data[2:4].zero_()  # no advantages, no entropy to gain
     learner.config.entropy = 0.0
-    seen, learn = [], learner._step
+    trace, learn = [], learner._step
 
     def spy(batch: Any, clip: float, on: Tensor) -> Any:
         before = params(learner).clone()
         metrics, live = learn(batch, clip, on)
         moved = (params(learner) != before).view(3, -1).any(1)
-        seen.append((on.clone(), live.clone(), moved, metrics["loss/kl"]))
+        trace.append((on.clone(), live.clone(), moved, metrics["loss/kl"]))
         return metrics, live
 
     learner._step = spy
     learner.update()
-    for on, live_, moved, kl in seen:
+    for on, live_, moved, kl in trace:
         assert torch.equal(live_, on & (kl <= 1e-3))
         assert not (moved & ~live_).any()  # who is over stays as it is
-    last = seen[-1][1]
+    last = trace[-1][1]
     assert last.tolist() == [False, True, False]
-    assert seen[0][1].all()
-    steps = learner.body.optimizer.state()["steps"].view(3, 2)
+    assert trace[0][1].all()
+    steps = learner.learner.optimizer.state()["steps"].view(3, 2)
     assert (steps[:, 0] == steps[:, 1]).all() and steps[1, 0] == 16 and steps[0, 0] < 16
 
 
 def test_the_penalty_follows_each_seeds_kl() -> None:
     settings = small("ppo", surrogate="kl", target_kl=0.01, kl_coef=1.0)
     learner = agent(settings)
-    seen = live(learner, world_of(settings), 80)
-    assert len(torch.unique(torch.stack(seen["loss/penalty"]))) > 2
-    for before, after in zip(seen["loss/penalty"][:-1], seen["loss/penalty"][1:], strict=True):
+    log = live(learner, world_of(settings), 80)
+    assert len(torch.unique(torch.stack(log["loss/penalty"]))) > 2
+    for before, after in zip(log["loss/penalty"][:-1], log["loss/penalty"][1:], strict=True):
         assert all(float(x) in (0.5, 1.0, 2.0) for x in after / before)
 
 
@@ -165,12 +165,12 @@ def test_learning_rate_and_clip_are_annealed_over_the_budget() -> None:
     for _ in range(80):
         live(learner, world, 1)
         if learner.experience.filled == 0:
-            rates.append(learner.body.optimizer.lr)
+            rates.append(learner.learner.optimizer.lr)
     assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
     assert clips[:: len(clips) // 10] == pytest.approx([0.4 * (1 - i / 10) for i in range(10)])
     constant = agent(small("ppo", anneal=False, lr=1e-3), budget=320)
     live(constant, world, 40)
-    assert constant.body.optimizer.lr == 1e-3
+    assert constant.learner.optimizer.lr == 1e-3
 
 
 @pytest.mark.parametrize("name", ["ppo", "a2c"])
@@ -179,18 +179,19 @@ def test_observation_statistics_move_behind_the_update(name: str) -> None:
     settings = small(name, normalize_obs=True)
     learner, world = agent(settings), world_of(settings)
     rollout = settings.rollout
-    seen: list[Tensor] = []
+    observations: list[Tensor] = []
     for i in range(4):
-        mean = learner.body.obs_norm.moments.mean.clone()
+        mean = learner.actor_critic.obs_norm.moments.mean.clone()
         for _ in range(rollout - 1):
-            seen.append(world.obs)
+            observations.append(world.obs)
             live(learner, world, 1)
-            assert torch.equal(learner.body.obs_norm.moments.mean, mean)
-        seen.append(world.obs)
+            assert torch.equal(learner.actor_critic.obs_norm.moments.mean, mean)
+        observations.append(world.obs)
         live(learner, world, 1)
-        every = torch.stack(seen, 1).flatten(1, 2).double()
-        torch.testing.assert_close(learner.body.obs_norm.moments.mean, every.mean(1))
-        assert int(learner.body.obs_norm.moments.count[0]) == (i + 1) * rollout * settings.lanes
+        every = torch.stack(observations, 1).flatten(1, 2).double()
+        moments = learner.actor_critic.obs_norm.moments
+        torch.testing.assert_close(moments.mean, every.mean(1))
+        assert int(moments.count[0]) == (i + 1) * rollout * settings.lanes
 
 
 def test_the_first_minibatch_of_an_update_has_a_ratio_of_one() -> None:
@@ -209,8 +210,8 @@ def test_values_come_back_in_the_rewards_own_units() -> None:
     learner, world = agent(settings), world_of(settings)
     live(learner, world, 24)
     _, memo = learner.act(world.obs, explore=False)
-    raw = learner.body.net.values(world.obs).squeeze(-1)
-    scale = learner.body.reward_norm.scale
+    raw = learner.actor_critic.net.values(world.obs).squeeze(-1)
+    scale = learner.actor_critic.reward_norm.scale
     assert (scale - 1).abs().min() > 0.05
     torch.testing.assert_close(memo["value"], raw * scale.unsqueeze(1))
 
@@ -245,13 +246,13 @@ def test_the_policy_alone_is_enough_to_act(name: str) -> None:
 def test_frames_and_bits_are_seen() -> None:
     frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
     learner = agent(small("ppo", hidden=[16]), obs=frames)
-    assert learner.body.net.net.torso.obs_scale == 255
-    assert learner.state()["rollout"]["obs"].dtype == torch.uint8
+    assert learner.actor_critic.net.net.torso.obs_scale == 255
+    assert learner.state()["experience"]["fields"]["obs"].dtype == torch.uint8
     learner = agent(small("ppo", hidden=[16]), obs=IMAGE)
-    assert learner.body.net.net.torso.obs_scale == 1
-    assert learner.state()["rollout"]["obs"].dtype == torch.bool
+    assert learner.actor_critic.net.net.torso.obs_scale == 1
+    assert learner.state()["experience"]["fields"]["obs"].dtype == torch.bool
     memory = agent(small("ppo", hidden=[16]), obs=spaces.Box(0, 255, (128,), np.uint8))
-    assert memory.body.net.net.torso.obs_scale == 1  # plain numbers, for DQN too
+    assert memory.actor_critic.net.net.torso.obs_scale == 1  # plain numbers, for DQN too
     live(learner, World(IMAGE, SEEDS, 4), 8)
 
 

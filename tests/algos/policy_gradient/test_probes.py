@@ -48,8 +48,8 @@ def trained(option: str, probe: str, changes: dict[str, Any] | None = None, **kw
 
 def values(learner: Any, *obs: Any) -> np.ndarray:
     """Return the greedy values of some observations, ``[K, len(obs)]``."""
-    shown = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
-    return learner.act(shown.expand(2, -1, -1), explore=False)[1]["value"].numpy()
+    rows = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
+    return learner.act(rows.expand(2, -1, -1), explore=False)[1]["value"].numpy()
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_credit_over_two_steps(option: str) -> None:
 @pytest.mark.parametrize("option", quick("ppo", "a2c", "a2c, q"))
 def test_the_identity_is_learned(option: str) -> None:
     learner = trained(option, "Identity", {"gamma": 0.5}, actions=3, T=10)
-    shown = torch.eye(3).expand(2, -1, -1)
-    assert torch.equal(learner.act(shown, explore=False)[0], torch.arange(3).expand(2, -1))
+    states = torch.eye(3).expand(2, -1, -1)
+    assert torch.equal(learner.act(states, explore=False)[0], torch.arange(3).expand(2, -1))

@@ -137,7 +137,7 @@ def test_a_baseline_moves_no_mean_but_the_spread() -> None:
     learner = learner_of("baseline", True, len(paths))
     data = trajectories(paths)
     target, advantage, _ = learner._weights(data)
-    v = learner.body.net.values(data.obs.flatten(1, 2)).view(target.shape)
+    v = learner.actor_critic.net.values(data.obs.flatten(1, 2)).view(target.shape)
     assert v.std() > 0.01
     torch.testing.assert_close(advantage, target - v)
 
@@ -157,10 +157,10 @@ def test_an_update_is_the_mean_over_the_episodes(estimator: str, normalize: bool
     ready(learner, world)
     data = learner.experience.take()
     mine = learner.experience.ready.clone()
-    out, values = learner.body.net(data.obs.flatten(1, 2))
+    out, values = learner.actor_critic.net(data.obs.flatten(1, 2))
     log_p = out.log_softmax(-1).view(3, -1, 4, 3)
     v = values.detach().reshape(3, -1, 4) if estimator == "baseline" else torch.zeros(3, 64, 4)
-    v_next = learner.body.net.values(data.next_obs.flatten(1, 2))
+    v_next = learner.actor_critic.net.values(data.next_obs.flatten(1, 2))
     losses = []
     for k in mine.nonzero()[:, 0].tolist():
         weighted, squares, advantages, count = [], [], [], 0
@@ -186,10 +186,9 @@ def test_an_update_is_the_mean_over_the_episodes(estimator: str, normalize: bool
             a = (a - a.mean()) / (a.std() + 1e-8)
         loss = sum(-f * lp * x - 0.01 * h for (f, lp, h), x in zip(weighted, a, strict=True)) / 4
         losses.append(loss + 0.5 * sum(squares) / count)
-    learner.optimizer = learner.body.optimizer
-    grads = torch.autograd.grad(sum(losses), learner.body.params.parameters)
+    grads = torch.autograd.grad(sum(losses), learner.learner.weights.flat.parameters)
     metrics = learner._learn(data)
-    for view, grad in zip(learner.optimizer._grad_views, grads, strict=True):
+    for view, grad in zip(learner.learner.optimizer._grad_views, grads, strict=True):
         torch.testing.assert_close(view, grad, rtol=1e-3, atol=1e-5)
     assert torch.equal(metrics["learned"], mine) and mine.any()
 
@@ -197,15 +196,15 @@ def test_an_update_is_the_mean_over_the_episodes(estimator: str, normalize: bool
 def test_seeds_that_wait_stay_as_they_are() -> None:
     settings = small("reinforce_baseline")
     learner, world = agent(settings), world_of(settings)
-    waited = 0
+    waits = 0
     for _ in range(60):
-        before = learner.body.params.data.clone().view(3, -1)
+        before = learner.learner.params.clone().view(3, -1)
         learner.observe(world.step(*learner.act(world.obs)))
         metrics = learner.update()
-        moved = (learner.body.params.data.view(3, -1) != before).any(1)
+        moved = (learner.learner.params.view(3, -1) != before).any(1)
         assert torch.equal(moved, metrics["learned"] if metrics else torch.zeros(3).bool())
-        waited += bool(metrics) and not bool(moved.all())
-    assert waited > 3
+        waits += bool(metrics) and not bool(moved.all())
+    assert waits > 3
 
 
 def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
@@ -224,17 +223,17 @@ def test_episodes_longer_than_a_chunk_are_learned_whole() -> None:
         learner.observe(step)
     data = learner.experience.take()
     assert data.reward.shape == (3, 192, 2) and int(data.valid.sum()) == 3 * 130 * 2
-    out, _ = learner.body.net(data.obs[:, :130].flatten(1, 2))
-    chosen = out.log_softmax(-1).gather(-1, data.action[:, :130].flatten(1, 2).unsqueeze(-1))
+    out, _ = learner.actor_critic.net(data.obs[:, :130].flatten(1, 2))
+    log_prob = out.log_softmax(-1).gather(-1, data.action[:, :130].flatten(1, 2).unsqueeze(-1))
     target, _, _ = learner._weights(data)
-    loss = -(chosen.squeeze(-1) * target[:, :130].flatten(1)).sum() / 2
-    grads = torch.autograd.grad(loss, learner.body.params.parameters)
+    loss = -(log_prob.squeeze(-1) * target[:, :130].flatten(1)).sum() / 2
+    grads = torch.autograd.grad(loss, learner.learner.weights.flat.parameters)
     learner.update()
-    for view, grad in zip(learner.body.optimizer._grad_views, grads, strict=True):
+    for view, grad in zip(learner.learner.optimizer._grad_views, grads, strict=True):
         torch.testing.assert_close(view, grad, rtol=1e-3, atol=1e-4)
 
 
 def test_live_metrics_are_finite() -> None:
     settings = small("reinforce_baseline", normalize_obs=True)
-    seen = live(agent(settings), world_of(settings, SEEDS), 60)
-    assert len(seen["learned"]) > 3 and torch.stack(seen["loss/policy"]).isfinite().all()
+    log = live(agent(settings), world_of(settings, SEEDS), 60)
+    assert len(log["learned"]) > 3 and torch.stack(log["loss/policy"]).isfinite().all()

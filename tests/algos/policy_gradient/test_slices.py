@@ -1,6 +1,7 @@
 """A seed's training is what it would be alone, to the bit; and no two seeds are alike."""
 
 from copy import deepcopy
+from dataclasses import fields
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from prism.algos.core.rollout import Trajectories
 from prism.benchmark.envs.config import EnvConfig
 from prism.benchmark.envs.make import make_spec
 from prism.benchmark.store.agents import agent_class
@@ -27,6 +29,7 @@ from tests.algos.policy_gradient.agents import (
 from tests.helpers import CPU, IMAGE, SEEDS, VECTOR, copied, equal
 
 ALONE = SEEDS.index(11)
+FIELDS = [field.name for field in fields(Trajectories)]
 NORMAL = {"normalize_obs": True, "normalize_reward": True}
 
 # what is switched on beside the preset, and the action space
@@ -66,7 +69,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
 TICKS = {"ppo": 48, "a2c": 50, "trpo": 40, "reinforce": 60, "reinforce_baseline": 60, "grpo": 90}
 
 
-def lived(
+def life(
     name: str,
     changes: dict[str, Any],
     actions: str,
@@ -79,35 +82,35 @@ def lived(
     return learner, live(learner, world_of(settings, seeds, obs), ticks)
 
 
-def of_seed(seen: dict[str, list[Tensor]], k: int) -> dict[str, list[Tensor]]:
+def of_seed(log: dict[str, list[Tensor]], k: int) -> dict[str, list[Tensor]]:
     """Return what was seen of seed ``k``; metrics only of the updates it took part in."""
-    learned = seen.get("learned")
+    mask = log.get("learned")
     own = {}
-    for key, values in seen.items():
-        kept = values
-        if learned is not None and key != "action":
-            kept = [x for x, mine in zip(values, learned, strict=True) if mine[k]]
-        own[key] = [x[k : k + 1] for x in kept]
+    for key, values in log.items():
+        part = values
+        if mask is not None and key != "action":
+            part = [x for x, mine in zip(values, mask, strict=True) if mine[k]]
+        own[key] = [x[k : k + 1] for x in part]
     return own
 
 
 def state_of(learner: Any, k: int) -> Any:
     """Return one seed's state, without the room that its company made episodes take."""
     state = take_seed(learner.state(), k)
-    if "episodes" in state:
-        position = int(state["episodes"]["position"])
-        for name, x in state["episodes"].items():
-            if name not in ("position", "done", "over", "start"):
-                assert not x[:, position:].any()
-                state["episodes"][name] = x[:, :position]
+    experience = state["experience"]
+    if "position" in experience:
+        position = int(experience["position"])
+        for part, name in [(experience, "set"), *((experience["fields"], n) for n in FIELDS)]:
+            assert not part[name][:, position:].any()
+            part[name] = part[name][:, :position]
     return state
 
 
 def check_slice(option: str, ticks: int, obs: spaces.Box = VECTOR, **more: Any) -> None:
     name, changes, actions = OPTIONS[option]
-    together, seen = lived(name, changes | more, actions, SEEDS, ticks, obs)
-    alone, expected = lived(name, changes | more, actions, (SEEDS[ALONE],), ticks, obs)
-    ours, theirs = of_seed(seen, ALONE), of_seed(expected, 0)
+    together, log = life(name, changes | more, actions, SEEDS, ticks, obs)
+    alone, expected = life(name, changes | more, actions, (SEEDS[ALONE],), ticks, obs)
+    ours, theirs = of_seed(log, ALONE), of_seed(expected, 0)
     assert len(ours) > 3
     for key, values in ours.items():
         assert len(values) == len(theirs[key]) > 0
@@ -179,11 +182,11 @@ def test_any_two_seeds_differ(name: str, actions: str) -> None:
     learner = agent(small(name), seeds, ACTIONS[actions])
     first = params(learner).view(4, -1).clone()
     # the same world for all: what differs is the agent's own
-    seen = live(learner, world_of(learner.config, (7,) * 4), 12)
-    acted = torch.stack(seen["action"], 1).flatten(1)
+    log = live(learner, world_of(learner.config, (7,) * 4), 12)
+    choices = torch.stack(log["action"], 1).flatten(1)
     for a, b in combinations(range(4), 2):
         assert (first[a] != first[b]).float().mean() > 0.3
-        assert not torch.equal(acted[a], acted[b])
+        assert not torch.equal(choices[a], choices[b])
         if name in ("ppo", "trpo"):  # who shuffle what they have seen
             assert not torch.equal(learner.order()[a], learner.order()[b])
 
@@ -197,9 +200,9 @@ def test_state_and_load_continue_to_the_bit(option: str) -> None:
     live(whole, world, 19)
     other.load(copied(whole.state()))
     same = deepcopy(world)
-    seen, again = live(whole, world, 16), live(other, same, 16)
-    for key in seen:
-        assert all(torch.equal(a, b) for a, b in zip(seen[key], again[key], strict=True))
+    log, again = live(whole, world, 16), live(other, same, 16)
+    for key in log:
+        assert all(torch.equal(a, b) for a, b in zip(log[key], again[key], strict=True))
     equal(whole.state(), other.state())
 
 

@@ -8,51 +8,51 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prism.algos.core.optim import FlatParams
-from prism.algos.policy_gradient.body import Estimates
+from prism.algos.policy_gradient.actor_critic import Estimates
 from prism.algos.policy_gradient.trpo import TRPO
 from tests.algos.policy_gradient.agents import ACTIONS, agent, config, live, params, small, world_of
 from tests.helpers import SEEDS
 
 
 def in_float64(learner: Any) -> None:
-    learner.body.net.double()
-    learner.body.params = FlatParams(learner.body.net.parameters())
-    learner.body.net.tie()
+    net = learner.actor_critic.net.double()
+    learner.learner.weights.flat = FlatParams(net.parameters())
+    net.tie()
 
 
 def prepared(actions: str, **changes: Any) -> tuple[Any, Estimates]:
     """Return a learner in float64 whose policy is not uniform, and the rows of a rollout."""
     settings = small("trpo", hidden=[5], **changes)
     learner, world = agent(settings, actions=ACTIONS[actions]), world_of(settings)
-    learner.body.net.net.head.weight.data.mul_(30)
+    learner.actor_critic.net.net.head.weight.data.mul_(30)
     for _ in range(settings.rollout):
         learner.observe(world.step(*learner.act(world.obs)))
-    rows = learner.body.estimate(learner.experience.take(), 0.9)
+    rows = learner.actor_critic.estimate(learner.experience.take(), 0.9)
     in_float64(learner)
     rows = Estimates(*(x.double() if x.is_floating_point() else x for x in rows))
-    out = learner.body.net(rows.obs)[0].detach()
+    out = learner.actor_critic.net(rows.obs)[0].detach()
     return learner, rows._replace(out=out)
 
 
 def policy_of(learner: Any, k: int, flat: Tensor, obs: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return output and log deviations of seed ``k``'s policy with the parameters ``flat [D]``."""
-    shapes = [p.shape for p in learner.body.params.parameters]
+    shapes = [p.shape for p in learner.learner.weights.flat.parameters]
     parts, begin = [], 0
     for shape in shapes:
         size = shape[1:].numel()
         parts.append(flat[begin : begin + size].view(shape[1:]))
         begin += size
-    names = [name for name, _ in learner.body.net.named_parameters()]
+    names = [name for name, _ in learner.actor_critic.net.named_parameters()]
     named = dict(zip(names, parts, strict=True))
     h = F.linear(
         obs[k], named["net.torso.layers.0.0.weight"], named["net.torso.layers.0.0.bias"][0]
     )
     out = F.linear(h.tanh(), named["net.head.weight"], named["net.head.bias"][0])
-    return out[:, : learner.body.head.outputs], named.get("free_std")
+    return out[:, : learner.actor_critic.head.outputs], named.get("free_std")
 
 
 def distribution(learner: Any, out: Tensor, std: Tensor | None) -> Any:
-    return learner.body.head.build(out, std)
+    return learner.actor_critic.head.build(out, std)
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
@@ -126,8 +126,8 @@ def test_a_step_improves_within_the_region_or_is_not_made(actions: str) -> None:
     accepted = []
     for _ in range(10):
         before = params(learner).clone()
-        seen = live(learner, world, settings.rollout)
-        metrics = {name: x[-1] for name, x in seen.items() if name != "action"}
+        log = live(learner, world, settings.rollout)
+        metrics = {name: x[-1] for name, x in log.items() if name != "action"}
         moved = (params(learner)[0::2] != before[0::2]).any(1)
         assert torch.equal(moved, metrics["loss/accepted"] > 0)
         assert (metrics["loss/kl"] <= settings.max_kl * (1 + 1e-4)).all()

@@ -70,8 +70,8 @@ def error(config: TabularConfig, expected: Tensor, ticks: int, world: Any) -> tu
     """Return the mean error and its standard error at each entry that can be met."""
     config = replace(config, gamma=GAMMA, step_size="visits", alpha=2.0)
     life = Life(config, world, range(K), ticks).live(ticks)
-    met = torch.as_tensor(world.reachable())
-    wrong = (life.agent.q() - expected)[:, met]
+    visits = torch.as_tensor(world.reachable())
+    wrong = (life.agent.q() - expected)[:, visits]
     return wrong.mean(0), wrong.std(0) / K**0.5
 
 

@@ -1,4 +1,4 @@
-"""What the policy-gradient agents have in common: networks, acting, normalisation, their state."""
+"""Policy and critic of the policy-gradient agents: networks, acting, normalisation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,12 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.agent import Spec, State, group_members, ungroup_members
+from ..core.agent import Spec
 from ..core.distributions import Distribution, action_head
+from ..core.learner import Learner
 from ..core.normalize import ObservationNormalizer, RewardScaler
-from ..core.optim import FlatParams, SeedOptimizer
+from ..core.optim import optimizer_of
+from ..core.parts import HasParts
 from ..core.policy_value import PolicyShape, PolicyValue
-from ..core.rng import Draws
+from ..core.rng import RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
@@ -22,7 +24,7 @@ from .config import PolicyGradientConfig
 class Estimates(NamedTuple):
     """A rollout's rows with what the networks that acted say about them."""
 
-    obs: Tensor  # [K, B, *obs], as the networks are shown them
+    obs: Tensor  # [K, B, *obs], as the networks take them
     action: Tensor  # [K, B] or [K, B, D]
     out: Tensor  # [K, B, P], the policy's output
     v: Tensor  # [K, B]
@@ -30,8 +32,8 @@ class Estimates(NamedTuple):
     target: Tensor  # [K, B], of the value
 
 
-class Body:
-    """Policy and critic of K seeds with their optimiser and normalisers.
+class ActorCritic(HasParts):
+    """Policy and critic of K seeds: how they act, what they say of a rollout, how they normalise.
 
     Observation statistics move once per update, behind it, so that the policy that is learned from
     is, to the bit, the one that acted.
@@ -39,7 +41,14 @@ class Body:
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         values: outputs of the critic: 1 for V, A for Q, 0 for none.
+        has_target: whether there is a copy of the networks that stays behind.
+
+    Attributes:
+        net: the networks that act and learn, ``learner.online``.
     """
+
+    POLICY = ("learner", "obs_norm", "reward_norm")
+    PARTS = ("noise",)
 
     def __init__(
         self,
@@ -48,29 +57,28 @@ class Body:
         seeds: Sequence[int],
         device: torch.device,
         values: int = 1,
+        has_target: bool = False,
     ) -> None:
-        self.config = config
-        self.head, self.seeds, self.device = action_head(spec.action_space), tuple(seeds), device
-        self.net = PolicyValue(_shape(config, spec, values), seeds).to(device)
-        self.params = FlatParams(self.net.parameters())
-        self.net.tie()
-        self.optimizer = SeedOptimizer(
-            self.params,
-            config.optimizer,
-            config.lr,
-            config.optimizer_eps,
-            config.grad_clip,
-            (config.betas[0], config.betas[1]),
-            self.net.members,
-            config.rmsprop_alpha,
+        self.config, self.head = config, action_head(spec.action_space)
+        shape = _shape(config, spec, values)
+        self.learner = Learner(
+            lambda name: PolicyValue(shape, seeds),
+            optimizer_of(config, jointly=True),
+            device,
+            shape.members,
+            has_target,
         )
+        for net in self.learner.networks:
+            net.tie()
+        self.net = self.learner.online
         kind = "linear" if config.anneal else "constant"
         self.lr = Schedule(kind, config.lr, 0.0, spec.budget)
         width, noise = self.head.noise
-        self.noise = Draws(seeds, "act", (config.lanes, width), noise, device)
-        shape = spec.obs_space.shape
+        self.noise = RandomStream(seeds, "act", (config.lanes, width), noise, device)
         self.obs_norm = (
-            ObservationNormalizer(len(seeds), shape, device) if config.normalize_obs else None
+            ObservationNormalizer(len(seeds), spec.obs_space.shape, device)
+            if config.normalize_obs
+            else None
         )
         self.reward_norm = (
             RewardScaler(len(seeds), config.lanes, config.gamma, device)
@@ -78,18 +86,10 @@ class Body:
             else None
         )
 
-    def copy(self) -> tuple[PolicyValue, FlatParams]:
-        """Return networks of the same shape and, at first, the same parameters."""
-        net = PolicyValue(self.net.shape, self.seeds).to(self.device)
-        params = FlatParams(net.parameters())
-        net.tie()
-        params.data.copy_(self.params.data)
-        return net, params
-
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions, or take the likeliest ones and remember the values they expect."""
-        x = self.seen(obs)
+        x = self.normalized(obs)
         if explore:
             return self.distribution(self.net.policy(x)).sample(self.noise()), {}
         out, values = self.net(x)
@@ -102,8 +102,8 @@ class Body:
             value = value * self.reward_norm.scale.unsqueeze(1)
         return action, {"value": value}
 
-    def seen(self, obs: Tensor) -> Tensor:
-        """Return observations ``[K, B, *obs]`` as the networks are shown them."""
+    def normalized(self, obs: Tensor) -> Tensor:
+        """Return observations ``[K, B, *obs]`` as the networks take them."""
         return obs if self.obs_norm is None else self.obs_norm(obs.float())
 
     def distribution(self, out: Tensor) -> Distribution:
@@ -113,7 +113,7 @@ class Body:
     @torch.no_grad()
     def estimate(self, data: Trajectories, lambda_: float) -> Estimates:
         """Return a full rollout's rows; the statistics of the rewards' scale move."""
-        obs, action = self.seen(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
+        obs, action = self.normalized(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
         out, v = self.net(obs)
         v = v.squeeze(-1)
         advantage = self.gae(data, v, lambda_)
@@ -122,7 +122,7 @@ class Body:
     @torch.no_grad()
     def gae(self, data: Trajectories, v: Tensor, lambda_: float) -> Tensor:
         """Return advantages ``[K, B]`` from a rollout's values ``v [K, B]``, as ``estimate``."""
-        v_next = self.net.values(self.seen(data.next_obs.flatten(1, 2)))
+        v_next = self.net.values(self.normalized(data.next_obs.flatten(1, 2)))
         v_tm1, v_t = data.timewise(v), data.timewise(v_next)
         reward, discounts = self.rewards(data).transpose(0, 1), data.discounts(self.config.gamma)
         advantage = advantages.gae(reward, v_tm1, v_t, *discounts, lambda_)
@@ -141,36 +141,7 @@ class Body:
 
     def anneal(self, step: int) -> None:
         """Set the learning rate of environment step ``step``."""
-        self.optimizer.lr = self.lr(step)
-
-    def policy_state(self) -> State:
-        """Return what greedy acting needs."""
-        state: State = group_members({"params": self.params.data}, self.net.members)
-        if self.obs_norm is not None:
-            state["obs_norm"] = self.obs_norm.state()
-        if self.reward_norm is not None:
-            state["reward_norm"] = self.reward_norm.state()
-        return state
-
-    def state(self) -> State:
-        """Return policy, optimiser and the noise's position."""
-        return {
-            "policy": self.policy_state(),
-            "optimizer": group_members(self.optimizer.state(), self.net.members),
-            "streams": {self.noise.purpose: self.noise.state()},
-        }
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        policy = state["policy"]
-        self.params.data.copy_(ungroup_members({"params": policy["params"]})["params"])
-        if self.obs_norm is not None:
-            self.obs_norm.load(policy["obs_norm"])
-        if self.reward_norm is not None:
-            self.reward_norm.load(policy["reward_norm"])
-        if "optimizer" in state:
-            self.optimizer.load(ungroup_members(state["optimizer"]))
-            self.noise.load(state["streams"][self.noise.purpose])
+        self.learner.optimizer.lr = self.lr(step)
 
 
 def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:
