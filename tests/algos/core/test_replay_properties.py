@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from prism.algos.core.agent import Step
 from prism.algos.core.replay import Batch
-from prism.algos.core.replay import Ring as Replay
+from prism.algos.core.replay import ReplayBuffer as Replay
 from prism.algos.core.samplers import Latest
 from tests.helpers import examples
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prism.algos.core.agent import Step
-from prism.algos.core.replay import Ring as Replay
+from prism.algos.core.replay import ReplayBuffer as Replay
 from prism.algos.core.samplers import Prioritized, SumTree, Uniform
 from tests.helpers import examples
 
