@@ -4,6 +4,7 @@ import importlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -155,7 +156,7 @@ def test_mistakes_in_an_extra_wrapper_are_one_line(extra: Any, told: str) -> Non
 def test_a_module_that_breaks_as_it_is_imported_is_one_line(tmp_path, monkeypatch) -> None:
     (tmp_path / "prism_broken_wrappers.py").write_text("def f(:\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"^env\.wrappers\.extra\.0\.class: .*: invalid syntax"):
+    with pytest.raises(ConfigError, match=r"^env\.wrappers\.extra\.0\.class=.*: invalid syntax"):
         validate(walk(entry("prism_broken_wrappers:W")))
 
 
@@ -264,19 +265,19 @@ def test_what_belongs_to_a_run_and_what_to_its_protocol(installed: None) -> None
     ids = [work.run_ids[0] for work in (plain, drained, more, only)]
     assert len(set(ids)) == 4
     assert drained.run_ids == not_only.run_ids == wrapped(name="drain").run_ids
-    protocols = [identity.protocol(work.config)[0] for work in (plain, drained, more, only)]
+    protocols = [identity.protocol(work.spec)[0] for work in (plain, drained, more, only)]
     assert len(set(protocols)) == 3 and protocols[0] == protocols[3]
-    assert "wrappers" not in identity.protocol(plain.config)[1]
-    assert identity.protocol(more.config)[1]["wrappers"] == [entry("drain", by=0.5)]
+    assert "wrappers" not in identity.protocol(plain.spec)[1]
+    assert identity.protocol(more.spec)[1]["wrappers"] == [entry("drain", by=0.5)]
     told = planned("env.record=[success]")
     assert told.run_ids == plain.run_ids and told.variant == plain.variant
-    assert identity.protocol(told.config) == identity.protocol(plain.config)
+    assert identity.protocol(told.spec) == identity.protocol(plain.spec)
 
 
 def test_an_argument_of_a_wrapper_can_be_swept() -> None:
     extra = f"env.wrappers.extra=[{{class:{DRAIN},by:0.5}}]"
     jobs = sweep(words(extra, "env.wrappers.extra.0.by=0.1,0.2")).jobs
-    assert [work.config["env"]["wrappers"]["extra"][0]["by"] for work in jobs] == [0.1, 0.2]
+    assert [work.spec.env.wrappers.extra[0]["by"] for work in jobs] == [0.1, 0.2]
     assert len({work.run_ids[0] for work in jobs}) == 2
 
 
@@ -287,8 +288,9 @@ def test_the_code_of_a_wrappers_package_counts(tmp_path, monkeypatch) -> None:
     def hashed(*extra: dict[str, Any]) -> str:
         provenance._hash_of.cache_clear()
         importlib.invalidate_caches()
-        env = {"imports": None, "wrappers": {"extra": list(extra)}}
-        return provenance.code_hash({"algo": {"agent": "dqn"}, "env": env})
+        env = EnvConfig(wrappers=EnvWrappers(extra=list(extra)))
+        spec: Any = SimpleNamespace(algo=SimpleNamespace(agent="dqn"), env=env)
+        return provenance.code_hash(spec)
 
     path.write_text("one = 1")
     before = hashed(theirs := entry("prism_their_wrappers:W"))

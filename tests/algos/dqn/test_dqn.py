@@ -267,8 +267,8 @@ def test_minatars_settings_are_those_of_the_published_code(game: str) -> None:
     (job,) = sweep(("algo=dqn", f"env=minatar_{game}")).jobs
     assert {key: getattr(job.spec.algo, key) for key in PUBLISHED} == PUBLISHED
     exploration = job.spec.algo.exploration
-    assert (exploration["start"], exploration["end"], exploration["schedule"]) == (1, 0.1, "linear")
-    assert exploration["fraction"] * job.spec.budget == 100_000
+    assert (exploration.start, exploration.end, exploration.schedule) == (1, 0.1, "linear")
+    assert exploration.fraction * job.spec.budget == 100_000
     (job,) = sweep(("algo=rainbow", f"env=minatar_{game}", "components=-distributional")).jobs
     assert (job.spec.algo.value, job.spec.algo.loss) == ("scalar", "huber")
 
