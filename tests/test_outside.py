@@ -64,6 +64,18 @@ def test_it_is_listed_and_read_like_any_other(ran):
     assert "Coin - cycle" in prism(ran, "table", "results/lab")
 
 
+def test_a_wrapper_and_a_tracker_of_another_package(ran):
+    words = ["algo=coin", "env=cartpole", "seed=1", *QUICK, "name=more"]
+    words += ["env.wrappers.extra=[{class:short,steps:5}]", "env.record=[lasted]"]
+    prism(ran, *words, "tracking.sinks=[notebook]")
+    (folder,) = (ran / "results" / "more" / "runs").iterdir()
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["final/length"] == 5 and rows[-1]["final/lasted"] == 1
+    notes = (folder / "notebook.txt").read_text().splitlines()
+    assert notes == ["begin coin 1", *(f"row {row['global_step']}" for row in rows), "finished"]
+    assert json.loads((folder / "status.json").read_text())["trackers"] == {"notebook": "closed"}
+
+
 def test_its_mistakes_are_one_line(ran):
     words = ["algo=coin", "env=cartpole", *QUICK]
     line = prism(ran, *words, "hydra/launcher=lab", "hydra.launcher.bok=x", code=2)
