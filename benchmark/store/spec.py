@@ -129,6 +129,10 @@ class RunSpec:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunSpec) and self.record == other.record
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the record alone: who reads it reveals its references, and knows the secrets."""
+        return RunSpec.parse, (self.record,)
+
     def changed(self, changes: Mapping[str, Any]) -> "RunSpec":
         """Return this with some dotted keys ("evaluation.every") set to other values."""
         record = deepcopy(self.record)

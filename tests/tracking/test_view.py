@@ -95,7 +95,7 @@ def test_a_server_that_refuses_is_one_line(study, wandb_server, capsys):
     capsys.readouterr()
     assert main(["wandb-report", str(study)]) == 1
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("error: the report is not on W&B: ")
+    assert told.startswith("error: W&B did not take the report: ")
 
 
 def test_no_secret_is_in_a_report(study, wandb_server, monkeypatch):

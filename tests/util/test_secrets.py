@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -177,8 +178,9 @@ def test_whatever_is_read_from_the_environment_is_kept_as_its_reference(tmp_path
     monkeypatch.setattr(leaky.Leaky, "__init__", lambda self, api_key, who, render_mode=None: None)
     plan = sweep(words)
     (work,) = plan.jobs
+    assert b"hunter2" not in pickle.dumps(work)
     assert work.spec.record["env"]["kwargs"] == {"who": "${oc.env:SIM_AUTH}", "api_key": "x"}
-    assert work.spec.algo.label == "of ${oc.env:SIM_AUTH}"
+    assert work.spec.record["algo"]["label"] == "of ${oc.env:SIM_AUTH}"
     assert from_dict(work.spec.record["env"]).kwargs["who"] == "hunter2-very-private"
     write_plan(plan)
     for path in tmp_path.rglob("*"):
