@@ -13,7 +13,7 @@ Deviations from the papers:
 - The dueling gradients are not rescaled by 1/sqrt(2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +21,16 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, State, Step, group_members, ungroup_members
+from ..core.agent import (
+    Component,
+    Family,
+    Preset,
+    Spec,
+    State,
+    Step,
+    group_members,
+    ungroup_members,
+)
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.optim import FlatParams, SeedOptimizer
@@ -31,7 +40,7 @@ from ..core.samplers import Latest, Prioritized, Sampler, Uniform
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
 from ..formulas import td
-from .config import COMPONENTS, FAMILY, DQNConfig
+from .config import COMPONENTS, FAMILY, PRESETS, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
 
 
@@ -41,6 +50,7 @@ class DQN:
     Config: ClassVar[type] = DQNConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

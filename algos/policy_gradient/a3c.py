@@ -16,7 +16,7 @@ Deviations from the paper:
 
 import multiprocessing
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.agent import ENVIRONMENT, Component, Family, Spec, State, Step
+from ..core.agent import ENVIRONMENT, Component, Family, Preset, Spec, State, Step
 from ..core.rng import generator
 from ..core.settings import setting
 from .a2c import A2C, A2CConfig
@@ -74,6 +74,12 @@ class A3C:
         c for c in A2C.COMPONENTS if "normalisation" not in c.name
     )
     FAMILY: ClassVar[Family] = Family(full="a3c", parts=("multi-step", "entropy bonus"))
+    PRESETS: ClassVar[Mapping[str, Preset]] = {
+        "a3c": Preset(
+            "asynchronous workers without locks; not reproducible, one seed a job",
+            "Mnih et al. 2016",
+        ),
+    }
     max_seeds: ClassVar[int | None] = 1
     interacts: ClassVar[bool] = False
 
