@@ -42,7 +42,7 @@ class A3CConfig(A2CConfig):
     name: str = "a3c"
     label: str = "A3C"
     lanes: int = setting(
-        1, "environments of a worker; a seed's are as many as it has workers", ge=1
+        1, "parallel environments per seed (`num_envs` elsewhere): 1, each worker has its own", ge=1
     )
     entropy: float = 0.01
     value_coef: float = 0.5
