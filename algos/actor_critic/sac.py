@@ -10,14 +10,14 @@ Deviations from the papers:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import Component, Family, Spec
+from ..core.agent import Component, Family, Preset, Spec
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.parts import HasParts
@@ -91,6 +91,13 @@ COMPONENTS = (
 
 FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
 
+PRESETS = {
+    "sac": Preset(
+        "a stochastic policy, twin critics and a learned temperature",
+        "Haarnoja et al. 2018a; Haarnoja et al. 2018b",
+    ),
+}
+
 
 class Temperature(HasParts):
     """The weight alpha ``[K]`` of the entropy: learned, fixed, or zero."""
@@ -123,6 +130,7 @@ class SAC(OffPolicy):
     Config: ClassVar[type] = SACConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     PARTS = (*OffPolicy.PARTS, "temperature", "draws")
     config: SACConfig
 

@@ -12,7 +12,7 @@ Deviations from the papers:
 - An update follows every step; the paper's code makes an episode's updates at its end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..core import noise
-from ..core.agent import Component, Family, Spec, Step
+from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.settings import setting
@@ -92,6 +92,16 @@ FAMILY = Family(
     parts=("clipped double-Q", "delayed policy", "target smoothing"),
 )
 
+PRESETS = {
+    "td3": Preset(
+        "clipped double-Q, a delayed policy and target smoothing", "Fujimoto et al. 2018"
+    ),
+    "ddpg": Preset(
+        "TD3 without its three parts, at TD3's architecture and settings",
+        "Lillicrap et al. 2016",
+    ),
+}
+
 
 class TD3(OffPolicy):
     """The family's agent; see ``TD3Config`` for its parts."""
@@ -99,6 +109,7 @@ class TD3(OffPolicy):
     Config: ClassVar[type] = TD3Config
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     PARTS = (*OffPolicy.PARTS, "noise", "target_draws", "updates")
     config: TD3Config
 

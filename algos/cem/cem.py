@@ -6,7 +6,7 @@ regressed (``models.py``). Lanes wait for each other: all sessions of an iterati
 before the best are chosen. The four declared components are in ``config.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -15,11 +15,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, Step
+from ..core.agent import Component, Preset, Spec, Step
 from ..core.parts import HasParts
 from ..core.rollout import Episodes
 from ..core.states import not_tabular
-from .config import COMPONENTS, CEMConfig
+from .config import COMPONENTS, PRESETS, CEMConfig
 from .models import build
 from .spaces import refused
 
@@ -29,6 +29,7 @@ class CEM(HasParts):
 
     Config: ClassVar[type] = CEMConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..core.agent import Component, Family
+from ..core.agent import Component, Family, Preset
 from ..core.configs import AgentConfig
 from ..core.settings import setting
 
@@ -141,3 +141,22 @@ PARAMS_COMPONENTS = (
 )
 
 PARAMS_FAMILY = Family(base=None, full="cem_params", parts=("noise",))
+
+PRESETS = {
+    "cem": Preset("a neural policy imitates the best sessions", "Rubinstein 1999"),
+    "cem_linear": Preset("a linear policy imitates the best sessions", "Rubinstein 1999"),
+    "cem_forest": Preset(
+        "a random forest imitates the best sessions", "Rubinstein 1999; Breiman 2001"
+    ),
+    "cem_table": Preset(
+        "a table of probabilities, smoothed", "Rubinstein 1999; de Boer et al. 2005"
+    ),
+}
+
+PARAMS_PRESETS = {
+    "cem_params": Preset(
+        "searches for the weights of a linear policy, with noise that decreases",
+        "Szita and Lorincz 2006",
+    ),
+    "cem_params_neural": Preset("searches for the weights of a network", "Szita and Lorincz 2006"),
+}

@@ -9,17 +9,17 @@ Deviations:
 - The default noise is for weights of about 1, not the paper's, which was for Tetris.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, Step
+from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.parts import HasParts
 from . import streams
-from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, CEMParamsConfig
+from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, PARAMS_PRESETS, CEMParamsConfig
 from .spaces import refused
 
 
@@ -29,6 +29,7 @@ class CEMParams(HasParts):
     Config: ClassVar[type] = CEMParamsConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = PARAMS_COMPONENTS
     FAMILY: ClassVar[Family] = PARAMS_FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PARAMS_PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

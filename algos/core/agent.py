@@ -1,6 +1,7 @@
 """The agent protocol: what every algorithm offers to the harness, and all that it is asked for.
 
-Shape letters: K seed, N lane. An agent always trains K seeds; a single run is K = 1.
+Shape letters: K seed, N lane (parallel environments per seed, `num_envs` elsewhere). An agent
+always trains K seeds; a single run is K = 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,10 +70,21 @@ class Family:
     parts: tuple[str, ...] = ()  # names of the components between the two
 
 
+@dataclass(frozen=True)
+class Preset:
+    """What a preset is, in words, and where it comes from.
+
+    An agent has one for each name of a preset in its class attribute ``PRESETS``.
+    """
+
+    about: str  # one line
+    paper: str = ""  # one, or several with semicolons between them
+
+
 class Agent(Protocol):
     """Built as ``Agent(config, spec, seeds, device)``; ``config`` is the agent's own ``Config``.
 
-    A class may also declare its ``FAMILY``.
+    A class may also declare its ``FAMILY``, and describe its ``PRESETS``.
     """
 
     Config: ClassVar[type]  # dataclass; holds at least ``agent``, ``lanes`` and ``reset``

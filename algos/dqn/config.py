@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..core import explore
-from ..core.agent import Component, Family
+from ..core.agent import Component, Family, Preset
 from ..core.checks import check_cadence, check_schedule
 from ..core.configs import DeepConfig, LevelConfig
 from ..core.settings import setting
@@ -178,3 +178,31 @@ FAMILY = Family(
     full="rainbow",
     parts=("double", "prioritized", "dueling", "multi-step", "distributional", "noisy"),
 )
+
+PRESETS = {
+    "dqn": Preset(
+        "replay, a hard target network, epsilon-greedy; CleanRL's settings for classic control",
+        "Mnih et al. 2015",
+    ),
+    "double_dqn": Preset(
+        "the online network chooses, the target network values", "van Hasselt et al. 2016"
+    ),
+    "double_q": Preset(
+        "two networks: a coin picks which of them learns, the other one values",
+        "van Hasselt 2010",
+    ),
+    "per_dqn": Preset("proportional prioritised replay", "Schaul et al. 2016"),
+    "dueling_dqn": Preset(
+        "streams for the state's value and for mean-normalised advantages", "Wang et al. 2016"
+    ),
+    "nstep_dqn": Preset("multi-step targets", "Sutton 1988"),
+    "noisy_dqn": Preset("factorised noise in the head's weights explores", "Fortunato et al. 2018"),
+    "c51": Preset(
+        "learns the distribution of returns on 51 atoms; their support depends on the task",
+        "Bellemare et al. 2017",
+    ),
+    "qrdqn": Preset(
+        "learns quantiles of the returns, by the quantile Huber loss", "Dabney et al. 2018"
+    ),
+    "rainbow": Preset("all six parts of the family together", "Hessel et al. 2018"),
+}

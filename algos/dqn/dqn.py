@@ -13,14 +13,20 @@ Deviations from the papers:
 - The dueling gradients are not rescaled by 1/sqrt(2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec, Step
+from ..core.agent import (
+    Component,
+    Family,
+    Preset,
+    Spec,
+    Step,
+)
 from ..core.experience import Experience
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
@@ -33,7 +39,7 @@ from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale
 from ..formulas import td
-from .config import COMPONENTS, FAMILY, DQNConfig
+from .config import COMPONENTS, FAMILY, PRESETS, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
 
 
@@ -43,6 +49,7 @@ class DQN(HasParts):
     Config: ClassVar[type] = DQNConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..core.agent import Preset
 from ..core.configs import AgentConfig
 from ..core.settings import setting
 
@@ -30,3 +31,20 @@ class PlanningConfig(AgentConfig):
         "sweeps after which the values stay: those with so many steps to go; null: no limit",
         ge=1,
     )
+
+
+PRESETS = {
+    "value_iteration": Preset(
+        "backs up the best action's value", "Bellman 1957; Sutton and Barto 2018, section 4.4"
+    ),
+    "q_iteration": Preset(
+        "value iteration in terms of action values", "Sutton and Barto 2018, section 4.4"
+    ),
+    "policy_iteration": Preset(
+        "evaluates a policy, improves it, and so on",
+        "Howard 1960; Sutton and Barto 2018, section 4.3",
+    ),
+    "policy_evaluation": Preset(
+        "values of the uniform policy", "Sutton and Barto 2018, section 4.1"
+    ),
+}

@@ -4,20 +4,20 @@ Policy evaluation, policy iteration, value iteration with V and with Q (Bellman 
 Sutton and Barto, chapter 4); with ``horizon``, the values with so many steps to go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Preset, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture, tensors
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
 from ..core.states import StateIndex, not_tabular
 from ..formulas.dynamic_programming import Model, barred
-from .config import PlanningConfig
+from .config import PRESETS, PlanningConfig
 from .methods import Method, PolicyEvaluation, PolicyIteration, QIteration, ValueIteration
 
 
@@ -26,6 +26,7 @@ class Planner(HasParts):
 
     Config: ClassVar[type] = PlanningConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = ()
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = False
 

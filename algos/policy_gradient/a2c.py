@@ -8,7 +8,7 @@ Deviations from the paper:
   log-probabilities by Q(s, a) less its mean under the policy, which has the same expectation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Spec
+from ..core.agent import Component, Preset, Spec
 from ..core.distributions import Categorical
 from ..core.rollout import Trajectories
 from ..core.settings import setting
@@ -96,12 +96,19 @@ COMPONENTS = (
     ),
 )
 
+PRESETS = {
+    "a2c": Preset(
+        "one step on each short rollout, at Stable-Baselines3's settings", "Mnih et al. 2016"
+    ),
+}
+
 
 class A2C(PolicyGradientAgent):
     """The agent; see ``A2CConfig`` for its parts."""
 
     Config: ClassVar[type] = A2CConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
 
     config: A2CConfig
 

@@ -16,7 +16,7 @@ Deviations from the paper:
 
 import multiprocessing
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.agent import ENVIRONMENT, Component, Family, Spec, State, Step
+from ..core.agent import ENVIRONMENT, Component, Family, Preset, Spec, State, Step
 from ..core.parts import HasParts
 from ..core.rng import generator
 from ..core.settings import setting
@@ -43,7 +43,7 @@ class A3CConfig(A2CConfig):
     name: str = "a3c"
     label: str = "A3C"
     lanes: int = setting(
-        1, "environments of a worker; a seed's are as many as it has workers", ge=1
+        1, "parallel environments per seed (`num_envs` elsewhere): 1, each worker has its own", ge=1
     )
     entropy: float = 0.01
     value_coef: float = 0.5
@@ -75,6 +75,12 @@ class A3C(HasParts):
         c for c in A2C.COMPONENTS if "normalisation" not in c.name
     )
     FAMILY: ClassVar[Family] = Family(full="a3c", parts=("multi-step", "entropy bonus"))
+    PRESETS: ClassVar[Mapping[str, Preset]] = {
+        "a3c": Preset(
+            "asynchronous workers without locks; not reproducible, one seed a job",
+            "Mnih et al. 2016",
+        ),
+    }
     max_seeds: ClassVar[int | None] = 1
     interacts: ClassVar[bool] = False
 

@@ -14,14 +14,14 @@ Deviations from the paper:
 - When a seed learns is decided by its episodes, so this agent asks the host once a tick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec
+from ..core.agent import Component, Family, Preset, Spec
 from ..core.rollout import Episodes, Trajectories, chunks
 from ..core.settings import setting
 from ..formulas import advantages, policy
@@ -93,6 +93,13 @@ FAMILY = Family(
     parts=("group deviation", "length normalisation", "reference policy"),
 )
 
+PRESETS = {
+    "grpo": Preset(
+        "groups of episodes from one start state, no critic; sizes for a laptop",
+        "Shao et al. 2024",
+    ),
+}
+
 
 class Chunk(NamedTuple):
     """Rows of one shape to learn from, ``B`` = ticks x lanes."""
@@ -112,6 +119,7 @@ class GRPO(PolicyGradientAgent):
     Config: ClassVar[type] = GRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     Storage: ClassVar[type[Episodes]] = Episodes
     PARTS = (*PolicyGradientAgent.PARTS, "updates")
 

@@ -14,14 +14,14 @@ Deviations from the paper and from OpenAI Baselines:
 - ``target_kl`` stops a seed before the minibatch that would go on from a KL above it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec
+from ..core.agent import Component, Family, Preset, Spec
 from ..core.distributions import Distribution
 from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
@@ -138,6 +138,13 @@ FAMILY = Family(
     ),
 )
 
+PRESETS = {
+    "ppo": Preset(
+        "several epochs of a clipped ratio, at CleanRL's settings for classic control",
+        "Schulman et al. 2017",
+    ),
+}
+
 
 class Samples(NamedTuple):
     """Rows to learn from; ``B`` is the whole rollout or a minibatch."""
@@ -177,6 +184,7 @@ class PPO(PolicyGradientAgent):
     Config: ClassVar[type] = PPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     PARTS = (*PolicyGradientAgent.PARTS, "order", "penalty")
 
     config: PPOConfig

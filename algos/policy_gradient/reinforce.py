@@ -13,14 +13,14 @@ Deviations from the paper:
 - When a seed learns is decided by its episodes, so this agent asks the host once a tick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec
+from ..core.agent import Component, Family, Preset, Spec
 from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
 from ..core.settings import setting
 from ..formulas import advantages, policy, td
@@ -112,6 +112,11 @@ FAMILY = Family(
     parts=("baseline", "advantage normalisation"),
 )
 
+PRESETS = {
+    "reinforce": Preset("rewards-to-go of whole episodes, no baseline", "Williams 1992"),
+    "reinforce_baseline": Preset("a learned value as the baseline", "Williams 1992, section 4"),
+}
+
 
 class Reinforce(PolicyGradientAgent):
     """The agent; see ``ReinforceConfig`` for its parts."""
@@ -119,6 +124,7 @@ class Reinforce(PolicyGradientAgent):
     Config: ClassVar[type] = ReinforceConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     Storage: ClassVar[type[Episodes]] = Episodes
 
     config: ReinforceConfig

@@ -11,14 +11,14 @@ Deviations from the paper:
 - The Fisher product takes all rows of the rollout.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Family, Spec
+from ..core.agent import Component, Family, Preset, Spec
 from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
 from ..core.settings import setting
@@ -88,6 +88,12 @@ COMPONENTS = (
 
 FAMILY = Family(base=None, full="trpo", parts=("natural gradient", "line search", "GAE"))
 
+PRESETS = {
+    "trpo": Preset(
+        "the natural gradient within a KL, at sb3-contrib's settings", "Schulman et al. 2015"
+    ),
+}
+
 
 class TRPO(PolicyGradientAgent):
     """The agent; see ``TRPOConfig`` for its parts."""
@@ -95,6 +101,7 @@ class TRPO(PolicyGradientAgent):
     Config: ClassVar[type] = TRPOConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     PARTS = (*PolicyGradientAgent.PARTS, "order")
 
     config: TRPOConfig

@@ -10,7 +10,7 @@ Deviations from the textbook:
 - Evaluation is greedy, the first of equals; with state values only, the uniform policy acts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from gymnasium import spaces
 from numpy import ndarray as Array
 from torch import Tensor
 
-from ..core.agent import Component, Spec, State, Step
+from ..core.agent import Component, Preset, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
@@ -28,7 +28,7 @@ from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
 from .build import build_rule
-from .config import TabularConfig
+from .config import PRESETS, TabularConfig
 from .rule import Transition
 
 _REPORTS = 1000  # how often in a run the metrics are made, at most
@@ -39,6 +39,7 @@ class Tabular(HasParts):
 
     Config: ClassVar[type] = TabularConfig
     COMPONENTS: ClassVar[tuple[Component, ...]] = ()
+    PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..core.agent import Preset
 from ..core.checks import check_schedule
 from ..core.configs import AgentConfig, LevelConfig
 from ..core.settings import setting
@@ -107,3 +108,71 @@ class TabularConfig(AgentConfig):
         for wrong, message in checks:
             if wrong:
                 raise ValueError(message)
+
+
+PRESETS = {
+    "q_learning": Preset(
+        "learns the greedy policy's values, whatever acts",
+        "Watkins 1989; Sutton and Barto 2018, section 6.5",
+    ),
+    "sarsa": Preset(
+        "learns the values of the policy that acts",
+        "Rummery and Niranjan 1994; Sutton and Barto 2018, section 6.4",
+    ),
+    "expected_sarsa": Preset(
+        "Sarsa in expectation over the next action; target=greedy makes it Q-learning",
+        "van Seijen et al. 2009; Sutton and Barto 2018, section 6.6",
+    ),
+    "double_q_learning": Preset(
+        "two tables: a coin picks which of them learns",
+        "van Hasselt 2010; Sutton and Barto 2018, section 6.7",
+    ),
+    "td": Preset(
+        "values of the uniform policy, by one-step errors",
+        "Sutton 1988; Sutton and Barto 2018, section 6.1",
+    ),
+    "monte_carlo": Preset(
+        "returns of whole episodes, every visit", "Sutton and Barto 2018, section 5.4"
+    ),
+    "monte_carlo_first": Preset(
+        "returns of whole episodes, first visits", "Sutton and Barto 2018, section 5.4"
+    ),
+    "monte_carlo_prediction": Preset(
+        "values of the uniform policy, by returns of whole episodes",
+        "Sutton and Barto 2018, section 5.1",
+    ),
+    "n_step_sarsa": Preset(
+        "n-step returns of the policy that acts", "Sutton and Barto 2018, section 7.2"
+    ),
+    "n_step_q": Preset("n-step Q-learning, uncorrected: its fixed point is its own"),
+    "n_step_importance": Preset(
+        "n-step Sarsa of the greedy policy, corrected by importance sampling",
+        "Sutton and Barto 2018, section 7.3",
+    ),
+    "n_step_td": Preset(
+        "values of the uniform policy, by n-step returns", "Sutton and Barto 2018, section 7.1"
+    ),
+    "tree_backup": Preset(
+        "n steps of the greedy policy without importance sampling",
+        "Precup et al. 2000; Sutton and Barto 2018, section 7.5",
+    ),
+    "sarsa_lambda": Preset(
+        "Sarsa with eligibility traces",
+        "Rummery and Niranjan 1994; Sutton and Barto 2018, section 12.7",
+    ),
+    "q_lambda": Preset(
+        "Q-learning with traces that are cut at exploratory actions", "Watkins 1989"
+    ),
+    "td_lambda": Preset(
+        "values of the uniform policy, by eligibility traces",
+        "Sutton 1988; Sutton and Barto 2018, section 12.2",
+    ),
+    "dyna_q": Preset(
+        "plans on the transitions that it remembers",
+        "Sutton 1990; Sutton and Barto 2018, section 8.2",
+    ),
+    "dyna_q_plus": Preset(
+        "Dyna-Q with a bonus for what was long untried",
+        "Sutton 1990; Sutton and Barto 2018, section 8.3",
+    ),
+}

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prism.algos.core.settings import defaults
+
 from ..envs import outside
 from ..envs.config import EnvConfig
 from ..envs.simulators import simulators
@@ -50,16 +52,13 @@ def _differing(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def _defaults(config_class: type) -> dict[str, Any]:
-    """Return a dataclass's defaults; a field without one has no entry."""
-    out = {}
-    for f in dataclasses.fields(config_class):
-        if f.default is not dataclasses.MISSING:
-            out[f.name] = f.default
-        elif f.default_factory is not dataclasses.MISSING:
-            value = f.default_factory()
-            nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
-            out[f.name] = dataclasses.asdict(value) if nested else value
-    return out
+    """Return a dataclass's defaults as plain data; a field without one has no entry."""
+
+    def plain(value: Any) -> Any:
+        nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
+        return dataclasses.asdict(value) if nested else value
+
+    return {name: plain(value) for name, value in defaults(config_class).items()}
 
 
 def identity(spec: RunSpec) -> dict[str, Any]:

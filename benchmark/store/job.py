@@ -16,7 +16,7 @@ class Retry:
 
     exception: int = setting(0, "times after an exception", ge=0)
     exit: int = setting(0, "times after sys.exit", ge=0)
-    nan: int = setting(0, "times after a number that is none", ge=0)
+    nan: int = setting(0, "times after a job of NaN", ge=0)
     crash: int = setting(1, "times after a segfault and its like", ge=0)
     oom: int = setting(1, "times after memory ran out, or a job's limit of it", ge=0)
     hang: int = setting(1, "times after limits.hang", ge=0)
