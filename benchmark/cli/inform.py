@@ -9,10 +9,12 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from ..plan import config as cfg
+from ..plan.describe import describe, text
 from ..plan.executors import Options, executors, options_class
 from ..plan.places import about, files
+from ..store.agents import agent_class
 from ..store.job import Sweep
-from ..util.errors import unknown
+from ..util.errors import ConfigError, unknown
 from . import complete
 from .parser import OneLine, add_config_dir, parsed
 
@@ -76,8 +78,19 @@ def hydra_info(which: str, overrides: list[str]) -> int:
 
 def _algos() -> list[list[str]]:
     with cfg.session():
-        nodes = cfg.nodes("algo", cfg.options("algo"))
-    return [[name, str(node.get("label") or node.get("name"))] for name, node in nodes.items()]
+        names = cfg.options("algo")
+        nodes = cfg.nodes("algo", names)
+    labels = {name: str(node.get("label") or name) for name, node in nodes.items()}
+    return [[name, labels[name], _about(str(node.agent), name)] for name, node in nodes.items()]
+
+
+def _about(agent: str, preset: str) -> str:
+    """Return what an agent says of one of its presets; "" where it cannot be imported."""
+    try:
+        presets = getattr(agent_class(agent), "PRESETS", {})
+    except ConfigError:
+        return ""
+    return presets[preset].about if preset in presets else ""
 
 
 def _envs() -> list[list[str]]:
@@ -121,6 +134,21 @@ def _list(words: list[str]) -> int:
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
     return 0
+
+
+def explained(word: str) -> str:
+    """Return what is to know of ``algo=<name>``, ``env=<name>`` or ``study=<name>``.
+
+    Raises:
+        ConfigError: there is no such thing.
+    """
+    group, _, name = word.partition("=")
+    if group != "study":
+        return text(describe(word))
+    studies = files("study")
+    if name not in studies:
+        raise unknown("study", name, studies)
+    return f"{studies[name].read_text()}\nRun it: prism study={name}; its price: dry_run=true\n"
 
 
 def _completion(words: list[str]) -> int:

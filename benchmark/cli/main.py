@@ -128,6 +128,20 @@ def _planned(args: argparse.Namespace) -> tuple[Sweep, Options]:
     return plan, options
 
 
+def _help(words: list[str]) -> int:
+    """Explain a command, an algorithm, an environment or a study."""
+    if not words:
+        print(texts.HELP, end="")
+        return 0
+    if "=" in words[0]:
+        print(inform.explained(words[0]), end="")
+        return 0
+    try:
+        return _command([words[0], "--help"])
+    except SystemExit:  # argparse ends the process behind a help
+        return 0
+
+
 def _run(words: list[str]) -> int:
     if not words:
         raise ConfigError("run takes what to train: prism run algo=dqn env=cartpole")
@@ -176,6 +190,7 @@ def _submit(words: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **COMMANDS,
     **inform.COMMANDS,
+    "help": _help,
     "resume": _resume,
     "run": _run,
     "study": _study,

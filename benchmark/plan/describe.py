@@ -192,7 +192,7 @@ def describe(word: str) -> AlgoDoc | EnvDoc:
         return describe_algo(name)
     if group == "env":
         return describe_env(name)
-    raise unknown("help", word, ("algo=<name>", "env=<name>"))
+    raise unknown("help", word, ("algo=<name>", "env=<name>", "study=<name>"))
 
 
 def text(doc: AlgoDoc | EnvDoc) -> str:
