@@ -15,9 +15,9 @@ from .errors import AnalysisError, nearest
 from .load.data import Data, Where
 from .load.data import load as load_data
 from .questions import compare as comparison
-from .questions import curves as cv
-from .questions import factorial, power
+from .questions import curves, factorial, power
 from .questions.ablation import Choice, ablate
+from .questions.scores import REFERENCE, aggregates, profiles, score_runs
 from .report.sentences import Verdict, verdicts
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
@@ -42,17 +42,17 @@ class Study:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The scored runs with score at the end, area under the curve, best snapshot."""
-        return cv.scores(self.data, self.metric)
+        return score_runs(self.data, self.metric)
 
     @cached_property
     def metric(self) -> str:
-        """The metric of the cv."""
-        return cv.curve_metric(self.data)
+        """The metric of the curves."""
+        return curves.curve_metric(self.data)
 
     def curves(self, axis: str = STEP) -> pd.DataFrame:
         """Return learning curves with intervals, over steps or over ``time/wall``."""
-        _known("axis", axis, cv.AXES.values())
-        return cv.learning_curves(self.data, self.metric, axis)
+        _known("axis", axis, curves.AXES.values())
+        return curves.learning_curves(self.data, self.metric, axis)
 
     def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return the component study: one row per environment, section, metric and label."""
@@ -91,13 +91,13 @@ class Study:
             raise AnalysisError(f"effect: {effect} is no finite number")
         return power.plan(self.data, self.scores, reference, family, effect, sizes)
 
-    def aggregate(self, how: str = cv.REFERENCE) -> pd.DataFrame:
+    def aggregate(self, how: str = REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""
-        return cv.aggregates(self.data, self.scores, how)
+        return aggregates(self.data, self.scores, how)
 
     def profile(self, above: Sequence[float] = tuple(np.linspace(0, 2, 41))) -> pd.DataFrame:
         """Return performance profiles of the normalised scores."""
-        return cv.profiles(self.data, self.scores, np.asarray(above, float))
+        return profiles(self.data, self.scores, np.asarray(above, float))
 
     def report(self, out: str | Path) -> Path:
         """Write the report into a folder and return its page."""

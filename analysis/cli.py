@@ -13,6 +13,7 @@ from .api import CORRECTIONS, Study, load
 from .errors import AnalysisError
 from .load.data import FLAGS
 from .questions import curves
+from .questions.scores import FINAL, NORMALISERS, REFERENCE
 
 if TYPE_CHECKING:
     from .report.table import Table
@@ -126,7 +127,7 @@ def _options(parser: argparse.ArgumentParser, name: str) -> None:
     if name in ("table", "profile"):
         parser.add_argument(
             "--normalise",
-            choices=curves.NORMALISERS,
+            choices=NORMALISERS,
             help="reference: random and reference of each environment; human: Atari; min-max",
         )
     if name == "compare":
@@ -232,7 +233,7 @@ def report(options: argparse.Namespace) -> None:
     )
     print(f"runs: {_counts(study)}\n")
     for table in made.tables:
-        if (table.frame.metric == curves.FINAL).all():
+        if (table.frame.metric == FINAL).all():
             print(table.text(), end="\n\n")
     for line in lines(made.verdicts):
         print(line)
@@ -346,7 +347,7 @@ def profile(options: argparse.Namespace) -> None:
     from .report.tables import profile_table
 
     study = _load(options)
-    found = profile_table(study.data, study.scores, options.normalise or curves.REFERENCE)
+    found = profile_table(study.data, study.scores, options.normalise or REFERENCE)
     if found is None:
         raise AnalysisError(_UNSCALED)
     _print(options, [found], runs=study)

@@ -121,6 +121,11 @@ class Data:
         columns = {c: self.runs[c].replace(new) for c in ("label", "base", "full")}
         return replace(self, runs=self.runs.assign(**columns), order=tuple(dict.fromkeys(order)))
 
+    def note(self, text: str) -> None:
+        """Add a note, unless it is there already."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     @property
     def running(self) -> bool:
         """Whether a run is running."""

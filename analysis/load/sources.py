@@ -9,10 +9,10 @@ analysis knows where runs came from. The first that accepts reads.
 
 from types import ModuleType
 
-from . import arrays, study, table, wandb, wandb_file
+from . import arrays, study_folder, table, wandb, wandb_file
 from .frames import Frames, complete
 
-SOURCES: tuple[ModuleType, ...] = (arrays, table, wandb, wandb_file, study)
+SOURCES: tuple[ModuleType, ...] = (arrays, table, wandb, wandb_file, study_folder)
 
 
 def read(where: str) -> Frames:

@@ -32,9 +32,9 @@ import pandas as pd
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, nearest
-from . import foreign, study
-from .folder import Run, tidy
+from . import foreign, study_folder
 from .frames import MISSING, Frames, stack
+from .run_folder import Run, tidy
 
 SCHEME = "wandb:"
 _FILTERS = {
@@ -193,7 +193,9 @@ def _ours(
     runs = {run_id: runs.get(run_id, Run(MISSING, "no wandb run")) for run_id in planned}
     notes += [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
     return Frames(
-        runs=pd.DataFrame([study.row(*planned[run_id], run) for run_id, run in runs.items()]),
+        runs=pd.DataFrame(
+            [study_folder.row(*planned[run_id], run) for run_id, run in runs.items()]
+        ),
         metrics=stack({run_id: run.columns for run_id, run in runs.items()}),
         records={run_id: run.record for run_id, run in runs.items() if run.record},
         skipped=[pair for plan in plans for pair in plan["skipped"]],

@@ -25,7 +25,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from .. import stats
 from ..load.data import Data
-from .curves import AUC, FINAL
+from .scores import AUC, FINAL
 
 COMPARISON = "comparison"
 METRICS = (FINAL, AUC)
@@ -62,7 +62,7 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
 
     Args:
         data: the loaded studies.
-        scores: one row per scored run, from ``curves.scores``.
+        scores: one row per scored run, from ``scores.score_runs``.
         choice: test and correction.
 
     Returns:

@@ -10,7 +10,7 @@ from .. import stats
 from ..errors import AnalysisError, nearest
 from ..load.data import Data
 from ..load.frames import names_of
-from .curves import FINAL
+from .scores import FINAL
 
 WORSE, NOT_WORSE, BETTER, UNDECIDED = "worse", "not worse", "better", "undecided"
 MISSING_NEW, MISSING_OLD = "missing in new", "missing in old"

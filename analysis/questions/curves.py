@@ -1,16 +1,8 @@
-"""Learning curves and scores of runs: aligned without stretching, a run ends where its rows end.
+"""Learning curves of runs, per environment and over environments; nothing is stretched.
 
-Runs of one cell are put on common steps, each interpolated linearly between its own values where it
-has none there.
-
-The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of
-the curve over the training: the trapezoid sum from the run's first value to its last, divided by
-that distance, so it has the unit of a return.
+The runs of one cell (one label on one environment) are put on common steps. Between two of its own
+values a run is interpolated linearly; before its first and after its last value it has none.
 """
-
-import re
-from collections.abc import Iterable
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -18,21 +10,10 @@ import pandas as pd
 from prism.benchmark.store.schema import EVAL_RETURN, STEP, TRAIN_RETURN
 
 from .. import stats
-from ..errors import AnalysisError, nearest
 from ..load.data import Data
 from ..load.frames import WALL
 
-FINAL, AUC, BEST = "final", "auc", "best"
-NAMES = {FINAL: "score at the end", AUC: "area under the curve", BEST: "best snapshot"}
 AXES = {"steps": STEP, "wall-clock": WALL}
-REFERENCE, HUMAN, MIN_MAX = NORMALISERS = ("reference", "human", "min-max")
-AGGREGATES = {
-    "median": stats.median,
-    "IQM": stats.iqm,
-    "mean": stats.mean,
-    "optimality gap": stats.optimality_gap,
-}
-PROFILE_REPETITIONS = 2_000
 CURVE_NAMES = {
     EVAL_RETURN: "evaluation return (greedy, raw reward)",
     TRAIN_RETURN: "training return (raw reward)",
@@ -40,7 +21,6 @@ CURVE_NAMES = {
 THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as Rainbow's Figure 2
 CURVE_REPETITIONS = 500
 CURVE_POINTS = 50
-_COVERED = 0.9  # share of the budget that a curve must span for its area to count
 
 Points = dict[str, tuple[stats.Array, stats.Array]]
 
@@ -80,42 +60,6 @@ def points(data: Data, metric: str, axis: str = STEP) -> Points:
         for run_id, run in rows.groupby("run_id", observed=True)
         if len(run) > 1
     }
-
-
-def scores(data: Data, metric: str) -> pd.DataFrame:
-    """Return the scored runs with score at the end, AUC (NaN if not covered) and best snapshot.
-
-    The best snapshot is the highest point of a run's own curve: biased upwards, for the choice and
-    the score rest on the same evaluations. It is shown beside published numbers made that way.
-    """
-    found = points(data, metric)
-    frame = data.scored.copy()
-    best = {run_id: values.max() for run_id, (_, values) in found.items()}
-    frame[BEST] = frame.run_id.map(best).astype(float)
-    frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
-    empty = ~frame.run_id.isin(list(found))
-    for runs, what in (
-        (frame.run_id[empty], f"that have no curve of {metric}"),
-        (
-            frame.run_id[frame[AUC].isna() & ~empty],
-            f"whose {metric} spans less than {_COVERED:.0%} of the budget",
-        ),
-    ):
-        if len(runs):
-            named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
-            _note(data, f"no AUC for {len(runs)} runs {what}: {named}")
-    return frame
-
-
-def _cells(frame: pd.DataFrame) -> Iterable[tuple[str, int]]:
-    return zip(frame.run_id, frame.budget, strict=True)
-
-
-def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
-    if curve is None or not curve[0][-1] - curve[0][0] >= max(1, _COVERED * budget):
-        return float("nan")
-    steps, values = curve
-    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
 def align(curves: list[tuple[stats.Array, stats.Array]], grid: stats.Array) -> stats.Array:
@@ -168,13 +112,14 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
         return np.array([]), {}
     left_out = [env for env in data.envs if env not in envs]
     if left_out:
-        _note(data, f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
-    spans = np.array([found[i][0][[0, -1]] / budget for i, budget in _cells(known) if i in found])
+        data.note(f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
+    budgets = zip(known.run_id, known.budget, strict=True)
+    spans = np.array([found[i][0][[0, -1]] / budget for i, budget in budgets if i in found])
     if not len(spans):
         return np.array([]), {}
     first, last = spans[:, 0].max(), spans[:, 1].min()  # all runs have values between them
     if first >= last:
-        _note(data, f"no aggregate over time: no share of the budget has {metric} of every run")
+        data.note(f"no aggregate over time: no share of the budget has {metric} of every run")
         return np.array([]), {}
     shares = np.linspace(first, last, CURVE_POINTS)
     curves: dict[str, list[stats.Array]] = {}
@@ -184,13 +129,8 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
         if all(len(cell) for cell in cells):
             curves[label] = [_normalised(cell, found, shares) for cell in cells]
         else:
-            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
+            data.note(f"{label} is not in the aggregate: no finished run on some environment")
     return shares, curves
-
-
-def _note(data: Data, text: str) -> None:
-    if text not in data.notes:
-        data.notes.append(text)
 
 
 def _normalised(cell: pd.DataFrame, found: Points, shares: stats.Array) -> stats.Array:
@@ -240,95 +180,3 @@ def above_reference(data: Data, metric: str) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows, columns=["label", "threshold", "share", "count", "of"])
-
-
-def _human(scores: pd.DataFrame) -> tuple[stats.Array, stats.Array]:
-    table = pd.read_csv(str(files("analysis") / "atari57.csv"), comment="#").set_index("game")
-    games = scores.env.map(_game)
-    return games.map(table.random).to_numpy(float), games.map(table.human).to_numpy(float)
-
-
-def _game(env: str) -> str:
-    """Return an Atari game's name without what names of environments add to it."""
-    name = re.sub(r"^(ale[/_]|atari_)|(noframeskip)?-v\d+$", "", env.lower())
-    return name.replace("_", "").replace(" ", "")
-
-
-def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) -> pd.DataFrame:
-    """Return the scores whose environments can be normalised, with ``metric`` normalised.
-
-    Args:
-        scores: from ``scores``.
-        how: "reference" (0 random, 1 reference, both of the environment), "human" (Atari games, the
-            57 random and human scores of dqn_zoo), or "min-max" (over all runs of the environment).
-        metric: which score.
-
-    Raises:
-        AnalysisError: there is no such normalisation.
-    """
-    if how not in NORMALISERS:
-        raise AnalysisError(f"no normalisation {how!r}; there are {nearest(how, NORMALISERS)}")
-    if how == HUMAN:
-        low, high = _human(scores)
-    elif how == MIN_MAX:
-        by_env = scores.groupby("env")[metric]
-        low, high = (by_env.transform(end).to_numpy(float) for end in ("min", "max"))
-    else:
-        low, high = scores.random.to_numpy(float), scores.reference.to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high) & (low != high)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = stats.normalise(scores[metric].to_numpy(float), low, high)
-    return scores.assign(**{metric: values})[known]
-
-
-def matrices(
-    data: Data, scores: pd.DataFrame, how: str = REFERENCE
-) -> dict[str, list[stats.Array]]:
-    """Return the normalised scores ``[runs]`` per environment, of labels that ran on each."""
-    frame = normalised(scores, how)
-    envs = [env for env in data.envs if env in set(frame.env)]
-    out = {}
-    for label in data.labels:
-        mine = frame[frame.label == label]
-        tasks = [mine.loc[mine.env == env, FINAL].to_numpy(float) for env in envs]
-        if envs and all(len(task) for task in tasks):
-            out[label] = tasks
-        elif envs:
-            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
-    return out
-
-
-def aggregates(data: Data, scores: pd.DataFrame, how: str = REFERENCE) -> pd.DataFrame:
-    """Return median, IQM, mean and optimality gap of the normalised scores, with intervals.
-
-    Columns ``label, statistic, value, low, high, n, environments, method``.
-    """
-    rows = []
-    for label, tasks in matrices(data, scores, how).items():
-        for name, statistic in AGGREGATES.items():
-            e = stats.bootstrap(statistic, tasks)
-            rows.append((label, name, e.value, e.low, e.high, min(e.n), len(tasks), e.method))
-    columns = ["label", "statistic", "value", "low", "high", "n", "environments", "method"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def profiles(
-    data: Data,
-    scores: pd.DataFrame,
-    above: stats.Array | None = None,
-    how: str = REFERENCE,
-) -> pd.DataFrame:
-    """Return performance profiles: the share of runs above each normalised score.
-
-    Columns ``label, above, share, low, high``; pointwise stratified bootstrap.
-    """
-    grid = np.linspace(0, 2, 21) if above is None else above
-    rows, tails = [], [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
-    for label, tasks in matrices(data, scores, how).items():
-        rng = np.random.default_rng(stats.SEED)
-        drawn = stats.profile(tasks, stats.resamples(rng, tasks, PROFILE_REPETITIONS), above=grid)
-        low, high = np.quantile(drawn, tails, axis=-1)
-        share = stats.profile(tasks, above=grid)
-        columns = {"label": label, "above": grid, "share": share, "low": low, "high": high}
-        rows.append(pd.DataFrame(columns))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()

@@ -24,7 +24,7 @@ def plan(
 
     Args:
         data: the pilot.
-        scores: from ``curves.scores``.
+        scores: from ``scores.score_runs``.
         reference: label to compare with; by default the first (the full agent).
         family: comparisons to correct for; by default all labels but the reference.
         effect: difference to find; by default the one that the pilot measured.

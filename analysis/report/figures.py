@@ -18,7 +18,8 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP
 
 from .. import stats
 from ..load.data import Data
-from ..questions import curves as cv
+from ..questions import curves
+from ..questions.scores import AUC, FINAL, NAMES
 from . import gridworlds
 from .style import Plot, Style, edges, legend, panels, styles, theme
 
@@ -28,11 +29,11 @@ def figures(
 ) -> Iterator[Plot]:
     """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
     theme(width)
-    look, by_env = styles(data), cv.learning_curves(data, metric)
+    look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.families for name in pair}
     agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
-    aggregate = cv.aggregate_curves(data, metric)  # empty where fewer than two environments
+    aggregate = curves.aggregate_curves(data, metric)  # empty where fewer than two environments
     groups = [("agents", "agent and baselines", agents)]
     for kind, name, title in (
         (LEAVE_ONE_OUT, "ablations", "components taken out, one at a time"),
@@ -57,7 +58,7 @@ def figures(
             "environments with reference scores"
         )
     else:
-        yield _above(cv.above_reference(data, metric), agents, look)
+        yield _above(curves.above_reference(data, metric), agents, look)
     if (table.component != "").any():
         yield _contributions(data, table, look)
         yield from _shares(data, table, look)
@@ -69,7 +70,7 @@ def figures(
 def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
     """Return the learning curves of all labels, over steps or over wall-clock seconds."""
     theme(width)
-    frame = cv.learning_curves(data, metric, axis)
+    frame = curves.learning_curves(data, metric, axis)
     plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
     if axis != STEP:
         for panel in plot.figure.axes:
@@ -116,7 +117,7 @@ def _curves(
         axis.set_ylabel("return")
     legend(figure, len(axes))
     caption = (
-        f"Learning curves, {title}: {cv.CURVE_NAMES[metric]}, mean over runs with the pointwise "
+        f"Learning curves, {title}: {curves.CURVE_NAMES[metric]}, mean over runs with pointwise "
         f"{stats.LEVEL:.0%} Student interval. {_sizes(frame[frame.label.isin(labels)])}"
     )
     if thin:
@@ -167,7 +168,7 @@ def _aggregate(
     legend(figure, 2)
     caption = (
         f"Normalised score over environments, {title} (0 random, 1 reference), with the pointwise "
-        f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({cv.CURVE_REPETITIONS} "
+        f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({curves.CURVE_REPETITIONS} "
         f"repetitions); n: runs per environment."
     )
     return Plot(f"aggregate-{name}", figure, caption)
@@ -176,8 +177,8 @@ def _aggregate(
 def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
     """Draw the number of environments above a share of the reference score (Rainbow's figure 2)."""
     total = frame["of"].iloc[0]
-    figure, axes = panels(len(cv.THRESHOLDS), height=2.2, most=2)
-    for axis, threshold in zip(axes, cv.THRESHOLDS, strict=True):
+    figure, axes = panels(len(curves.THRESHOLDS), height=2.2, most=2)
+    for axis, threshold in zip(axes, curves.THRESHOLDS, strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.threshold == threshold)]
             if len(rows):
@@ -204,7 +205,7 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
     """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
     rows = table[table.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
-    cells = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
+    cells = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
     figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
     first, last = edges(axes, most=2)
     for axis, (env, metric) in zip(axes, cells, strict=True):
@@ -215,7 +216,7 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(range(len(labels)), labels if axis in first else [])
         axis.set_ylim(len(labels) - 0.4, -0.6)
-        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+        axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
         axis.grid(False, axis="y")
     drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
     word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
@@ -245,7 +246,7 @@ def _sides(rows: pd.DataFrame) -> str:
 
 def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
     """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
-    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == cv.AUC)]
+    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == AUC)]
     rows = rows[rows["share"].notna()]
     envs = [env for env in data.envs if env in set(rows.env)]
     ends = {*rows.base, *rows.full}
@@ -253,7 +254,7 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
         return
     labels = [label for label in data.labels if label in set(rows.label)]
     behind = table[(table.section == LEAVE_ONE_OUT) & table.label.isin([*labels, *ends])]
-    behind = behind[(behind.metric == cv.AUC) & behind.env.isin(envs) & (behind.n > 0)]
+    behind = behind[(behind.metric == AUC) & behind.env.isin(envs) & (behind.n > 0)]
     figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
     for y, label in enumerate(labels):
         shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
@@ -296,7 +297,7 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
     first, _ = edges(axes)
     for axis, env in zip(axes, data.envs, strict=True):
         for y, label in enumerate(data.labels):
-            x = scores.loc[(scores.env == env) & (scores.label == label), cv.FINAL]
+            x = scores.loc[(scores.env == env) & (scores.label == label), FINAL]
             if x.empty:
                 continue
             color, mean = look[label].color, stats.mean_interval(x.to_numpy(float))
@@ -341,7 +342,7 @@ def _is_number(value: object) -> bool:
 
 def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     envs = [env for env in data.envs if env in set(rows.env)]
-    cells = [(env, metric) for env in envs for metric in (cv.FINAL, cv.AUC)]
+    cells = [(env, metric) for env in envs for metric in (FINAL, AUC)]
     figure, axes = panels(len(cells), height=2.3, most=2)
     settings = list(dict.fromkeys(zip(rows.algo, rows.rest, strict=True)))
     palette = sns.color_palette("colorblind", len(settings))
@@ -365,7 +366,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
             )
         if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
             axis.set_xscale("log")
-        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+        axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
     for axis in edges(axes, most=2)[1]:
         axis.set_xlabel(key)
     if len(settings) > 1:

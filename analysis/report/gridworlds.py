@@ -14,7 +14,7 @@ from prism.benchmark.store.schema import ARRAYS, ERROR
 
 from .. import stats
 from ..load.data import Data
-from ..questions import curves as cv
+from ..questions.curves import learning_curves
 from .style import Plot, Style, legend, panels
 
 Arrays = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def figures(data: Data, look: dict[str, Style]) -> Iterator[Plot]:
         if drawn:
             yield _values(env, drawn)
     if ERROR in data.metrics and data.metrics[ERROR].notna().any():
-        yield _errors(data, cv.learning_curves(data, ERROR), look)
+        yield _errors(data, learning_curves(data, ERROR), look)
 
 
 def _arrays(data: Data, env: str, label: str) -> list[Arrays]:

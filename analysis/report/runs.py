@@ -12,7 +12,7 @@ import pandas as pd
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from ..load.data import Data
-from ..questions.curves import AUC
+from ..questions.scores import AUC
 from .links import cell_anchor, run_anchor
 from .sentences import number
 

@@ -10,7 +10,7 @@ from prism.benchmark.store.schema import LEAVE_ONE_OUT
 
 from .. import stats
 from ..questions.ablation import COMPARISON, sizes
-from ..questions.curves import AUC, FINAL, NAMES
+from ..questions.scores import AUC, FINAL, NAMES
 
 MANY = 12  # sentences that are read; more are for looking up
 _FEW = 3  # comparisons that need no sentence over them

@@ -10,9 +10,20 @@ from prism.benchmark.store.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 
 from .. import stats
 from ..load.data import Data
-from ..questions import curves
 from ..questions.ablation import COMPARISON
-from ..questions.curves import FINAL, NAMES
+from ..questions.scores import (
+    AGGREGATES,
+    BEST,
+    FINAL,
+    HUMAN,
+    MIN_MAX,
+    NAMES,
+    PROFILE_REPETITIONS,
+    REFERENCE,
+    matrices,
+    normalised,
+    profiles,
+)
 from .table import DASH, MARK, Table, p_value, slug, spans
 
 _LISTED = 6  # cells that a note names
@@ -121,13 +132,13 @@ def score_table(
 ) -> Table | None:
     """Return the table labels x environments of scores; None where it would be empty.
 
-    Where ``how`` normalises them (``curves.normalised``) it adds IQM, median, mean and optimality
+    Where ``how`` normalises them (``scores.normalised``) it adds IQM, median, mean and optimality
     gap over all environments, with bootstrap intervals, for the labels that ran on each. Every cell
     says its number of runs, and the notes say which environments could not be normalised.
     """
     lost = _unscaled(scores, how, metric) if how else []
     if how:
-        scores = curves.normalised(scores, how, metric)
+        scores = normalised(scores, how, metric)
     scores = scores.dropna(subset=[metric])
     envs = [env for env in data.envs if env in set(scores.env)]
     if not envs:
@@ -159,7 +170,7 @@ def score_table(
             if e.n
         ]
     )
-    stem = {FINAL: "scores", curves.BEST: "best-snapshots"}.get(metric, metric)
+    stem = {FINAL: "scores", BEST: "best-snapshots"}.get(metric, metric)
     return Table(
         name=f"{stem}-{how}" if how else stem,
         title=f"{'Normalised ' if how else ''}{NAMES[metric]}, {how or 'raw'}",
@@ -203,20 +214,19 @@ def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> I
 def _unscaled(scores: pd.DataFrame, how: str, metric: str) -> list[str]:
     """Return the sentence on environments that a normalisation leaves out, if any."""
     scores = scores.dropna(subset=[metric])
-    kept = set(curves.normalised(scores, how, metric).env)
+    kept = set(normalised(scores, how, metric).env)
     lost = [env for env in dict.fromkeys(scores.env) if env not in kept]
-    why = "all runs score the same" if how == curves.MIN_MAX else f"no {how} scores"
+    why = "all runs score the same" if how == MIN_MAX else f"no {how} scores"
     return [f"Not normalised, for {why}: {', '.join(lost)}."] if lost else []
 
 
 def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
     """Return performance profiles as a table; None where nothing can be normalised."""
-    frame = curves.profiles(data, scores, how=how)
+    frame = profiles(data, scores, how=how)
     if frame.empty:
         return None
     sizes = {
-        label: [len(task) for task in tasks]
-        for label, tasks in curves.matrices(data, scores, how).items()
+        label: [len(task) for task in tasks] for label, tasks in matrices(data, scores, how).items()
     }
     frame = frame.assign(
         environments=[len(sizes[x]) for x in frame.label], n=[sum(sizes[x]) for x in frame.label]
@@ -230,7 +240,7 @@ def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
     }
     notes = [
         f"Pointwise {stats.LEVEL:.0%} stratified percentile bootstrap over runs, "
-        f"{curves.PROFILE_REPETITIONS} repetitions. {_SCALES[how]}"
+        f"{PROFILE_REPETITIONS} repetitions. {_SCALES[how]}"
     ]
     return Table(
         name="profile",
@@ -249,14 +259,14 @@ def _estimates(
     estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
     notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval] (runs)."]
     if how and len(cells) > 1:
-        for name, statistic in curves.AGGREGATES.items():
+        for name, statistic in AGGREGATES.items():
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
         method = next((e.method for e in estimates["IQM"] if e.method), "Stratified bootstrap")
-        names = ", ".join(curves.AGGREGATES)
+        names = ", ".join(AGGREGATES)
         notes.append(f"{method[0].upper()}{method[1:]} for {names} (runs per environment).")
     if how:
         notes.append(_SCALES[how])
-    if metric == curves.BEST:
+    if metric == BEST:
         notes.append(
             "Biased upwards: the highest point of each run's own curve, chosen and scored by the "
             "same evaluations. Only for comparison with numbers that were published so."
@@ -265,9 +275,9 @@ def _estimates(
 
 
 _SCALES = {
-    curves.REFERENCE: "0 is the random agent, 1 the reference of each environment.",
-    curves.HUMAN: "0 is the random agent, 1 the human of each game.",
-    curves.MIN_MAX: "0 is the lowest, 1 the highest of all runs on each environment: relative to "
+    REFERENCE: "0 is the random agent, 1 the reference of each environment.",
+    HUMAN: "0 is the random agent, 1 the human of each game.",
+    MIN_MAX: "0 is the lowest, 1 the highest of all runs on each environment: relative to "
     "the runs of this study.",
 }
 

@@ -9,17 +9,6 @@ import pytest
 from prism import analysis
 from prism.analysis.cli import COMMANDS, main
 from prism.analysis.errors import AnalysisError
-from prism.analysis.questions.compare import (
-    BETTER,
-    MISSING_NEW,
-    MISSING_OLD,
-    NOT_COMPARED,
-    NOT_WORSE,
-    UNDECIDED,
-    WORSE,
-    against,
-)
-from prism.analysis.report import table
 
 
 def out(capsys, *words):
@@ -142,12 +131,6 @@ def test_every_score_says_its_runs_and_what_is_wrong_with_it(capsys, tmp_path):
     assert re.search(r"^hill +final +B +A +1 +6 .*go on: fewer than two runs$", plan, re.MULTILINE)
 
 
-def test_numbers_have_no_exponent():
-    cells = table.numbers([12071.3, 0.5, 1e-7, float("nan")])
-    assert cells == ["12071", "0.5000", "0.0000001000", table.DASH]
-    assert table.numbers([3.0, 12.0]) == ["3", "12"]
-
-
 @pytest.fixture
 def flat(tmp_path):
     """Arrays ``[runs, tasks]``, as rliable has them."""
@@ -170,92 +153,6 @@ def test_figures_without_a_curve_are_not_written(capsys, flat, rainbow, tmp_path
         assert main(["curves", str(where), "--axis", axis, "--out", str(figures)]) == 2
         assert f"over {axis}\n" in capsys.readouterr().err
         assert not figures.exists()
-
-
-def pair(new, old, n=10):
-    rng = np.random.default_rng(0)
-    rows = [
-        {"label": "A", "env": env, "seed": s, "final": mean + rng.normal(), "place": place}
-        for place, means in (("new", new), ("old", old))
-        for env, mean in means.items()
-        for s in range(n)
-    ]
-    frame = pd.DataFrame(rows)
-    return (analysis.load(frame[frame.place == x].drop(columns="place")) for x in ("new", "old"))
-
-
-def test_is_the_new_code_worse():
-    new, old = pair({"a": 100, "b": 90, "c": 110, "d": 10}, {"a": 100, "b": 100, "c": 100, "d": 10})
-    found = new.compare(old).set_index("env")
-    assert list(found.verdict) == [NOT_WORSE, WORSE, BETTER, UNDECIDED]
-    assert found.margin["a"] == pytest.approx(5, abs=0.1)
-
-
-def sides(tmp_path):
-    """Two tables: of the new one, B crashed on one environment and C was not run at all."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {"label": x, "env": env, "seed": s, "global_step": 100, "final": 10 + rng.normal()}
-        for x in "ABC"
-        for env in ("lake", "pond")
-        for s in range(4)
-    ]
-    old = pd.DataFrame(rows).assign(state="finished", protocol="p1", budget=100)
-    new = old[old.label != "C"].copy()
-    new.loc[(new.label == "B") & (new.env == "pond"), "state"] = "failed"
-    return new, old
-
-
-def test_what_only_one_side_has_is_a_row(capsys, tmp_path):
-    new, old = sides(tmp_path)
-    for frame, name in ((new, "new.csv"), (old, "old.csv")):
-        frame.to_csv(tmp_path / name, index=False)
-    found = analysis.load(new).compare(analysis.load(old)).set_index(["label", "env"])
-    assert found.verdict["B", "pond"] == MISSING_NEW
-    assert list(found.loc["B", "pond"][["n_new", "planned_new", "n_old"]]) == [0, 4, 4]
-    assert found.note["B", "pond"] == "new: none of 4 runs is scored: failed"
-    assert set(found.verdict["C"]) == {MISSING_NEW}
-    assert found.note["C", "lake"].startswith("new has no run of it; labels there: ")
-    assert found.p.notna().sum() == 3
-    back = analysis.load(old).compare(analysis.load(new)).set_index(["label", "env"])
-    assert back.verdict["C", "lake"] == MISSING_OLD
-    text = out(capsys, "compare", tmp_path / "new.csv", "--against", tmp_path / "old.csv")
-    assert "new: 16 planned, 12 finished, 4 failed, 12 scored\n" in text
-    assert "old: 24 planned, 24 finished, 24 scored\n" in text
-    assert "new: left out: 4 of 4 runs of B on pond: failed" in text
-    assert re.search(r"^B +pond +0/4 +4/4 .*missing in new", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize(("flag", "other"), [("protocol", "p2"), ("budget", 200)])
-def test_other_protocols_and_budgets_are_not_compared_unless_asked_for(tmp_path, flag, other):
-    _, old = sides(tmp_path)
-    new = old.copy()
-    mine = new.env == "lake"
-    new[flag] = new[flag].where(~mine, other)
-    if flag == "budget":
-        new["global_step"] = new.budget
-    found = analysis.load(new).compare(analysis.load(old))
-    lake = found.env == "lake"
-    assert set(found.verdict[lake]) == {NOT_COMPARED}
-    assert found.difference[lake].isna().all()
-    said = f"{flag} {other} against {'p1' if flag == 'protocol' else 100}"
-    assert set(found.note[lake]) == {f"{said}, let in by --take {flag}"}
-    assert set(found.verdict[~lake]) == {UNDECIDED}
-    asked = analysis.load(new, take=[flag]).compare(analysis.load(old, take=[flag]))
-    assert NOT_COMPARED not in set(asked.verdict)
-    assert set(asked.note[lake]) == {said}
-
-
-@pytest.mark.slow
-def test_not_worse_is_rarely_said_of_what_is_worse_by_the_margin():
-    rng, said = np.random.default_rng(1), 0
-    for _ in range(200):
-        frames = [
-            analysis.load(pd.DataFrame({"label": "A", "env": "e", "seed": range(6), "final": x}))
-            for x in (rng.normal(95, 1, 6), rng.normal(100, 1, 6))
-        ]
-        said += against(frames[0].data, frames[1].data, 0.05).verdict[0] == NOT_WORSE
-    assert said / 200 <= 0.06
 
 
 @pytest.mark.parametrize(
@@ -317,25 +214,3 @@ def test_what_cannot_be_read_or_written_is_one_line(rainbow, capsys, tmp_path, m
 def test_a_notebook_is_told_the_same(rainbow, ask, message):
     with pytest.raises(AnalysisError, match=message):
         ask(analysis.load(rainbow))
-
-
-def test_the_command_of_a_run_plans_that_run(tmp_path):
-    """What the report prints for a run asks the harness for the very same run ids."""
-    import shlex
-
-    from prism.analysis.report.runs import command
-    from prism.benchmark.plan import grid
-    from prism.benchmark.store import records
-
-    common = ("env=acrobot", "algo.lr=1e-3", "evaluation.every=1500", "budget=15000", "seed=1,2")
-    jobs = [
-        job
-        for own in (("algo=rainbow", "components=-noisy,none"), ("algo=dqn", "components=+double"))
-        for job in grid.sweep((*own, *common, f"results={tmp_path}")).jobs
-    ]
-    assert len(jobs) == 3
-    for job in jobs:
-        record = {**records.run_record(job, 0)}
-        _, _, _, *again = shlex.split(command(record))
-        found = grid.sweep(tuple(w for w in again if w != "-m"))
-        assert [run for j in found.jobs for run in j.run_ids] == job.run_ids, command(record)

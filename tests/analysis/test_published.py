@@ -6,8 +6,8 @@ import pytest
 
 from prism.analysis.api import load
 from prism.analysis.errors import AnalysisError
-from prism.analysis.questions import curves
 from prism.analysis.questions.compare import NOT_COMPARED, read_published, with_published
+from prism.analysis.questions.scores import AGGREGATES, HUMAN, normalised
 from prism.benchmark.store import schema
 
 
@@ -27,7 +27,7 @@ MEDIANS = {
 
 def test_rainbows_medians_of_human_normalised_scores(table6):
     study = load(table6.assign(seed=0))
-    found = study.aggregate(curves.HUMAN)
+    found = study.aggregate(HUMAN)
     medians = found[found.statistic == "median"].set_index("label")
     assert set(medians.environments) == {54}
     for label, (exact, low, high) in MEDIANS.items():
@@ -59,7 +59,7 @@ DOPAMINE = {
 def test_dopamines_sixty_games(dopamine):
     assert dopamine.data.counts()["scored"] == 60 * 6 * 5
     chosen = dopamine.scores[~dopamine.scores.env.isin(["defender", "surround"])].copy()
-    found = curves.normalised(chosen, curves.HUMAN)
+    found = normalised(chosen, HUMAN)
     pinball = found.env == "videopinball"  # the oracle's table has random = 0 there
     raw = chosen.final[found.index[pinball]]
     found.loc[pinball, "final"] = raw / 17667.9
@@ -67,7 +67,7 @@ def test_dopamines_sixty_games(dopamine):
     for label, expected in DOPAMINE.items():
         mine = found[found.label == label]
         tasks = [group.final.to_numpy(float) for _, group in mine.groupby("env")]
-        values = [float(statistic(tasks)) for statistic in curves.AGGREGATES.values()]
+        values = [float(statistic(tasks)) for statistic in AGGREGATES.values()]
         assert values == pytest.approx(expected, abs=6e-4)
 
 

@@ -12,6 +12,7 @@ import pytest
 from prism.analysis.errors import AnalysisError
 from prism.analysis.load.data import load
 from prism.analysis.questions import curves
+from prism.analysis.questions.scores import score_runs
 from prism.benchmark.store import schema
 
 
@@ -49,7 +50,7 @@ def test_a_torn_last_line_is_left_out_and_told(broken):
 
 def test_unfinished_runs_enter_curves_only_if_asked_and_never_scores(broken):
     closed, partial = load(broken), load(broken, take=["unfinished"])
-    assert len(curves.scores(partial, schema.EVAL_RETURN)) == 15
+    assert len(score_runs(partial, schema.EVAL_RETURN)) == 15
     frames = [curves.learning_curves(data, schema.EVAL_RETURN) for data in (closed, partial)]
     before, after = (frame[frame.label == "Rainbow"].set_index("step").n for frame in frames)
     assert set(before) == {5}

@@ -1,8 +1,6 @@
 """The component study finds what was planted, refuses what cannot be said, and says it in words."""
 
 import dataclasses
-import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,7 @@ from prism.analysis import stats
 from prism.analysis.load.data import load
 from prism.analysis.questions import curves
 from prism.analysis.questions.ablation import COMPARISON, Choice, ablate
-from prism.analysis.questions.factorial import INTERACTION, MAIN, SHAPLEY, _contrasts, effects
+from prism.analysis.questions.scores import score_runs
 from prism.analysis.report import figures, tables
 from prism.analysis.report.sentences import verdicts
 from prism.benchmark.store import schema
@@ -21,7 +19,7 @@ from prism.benchmark.store import schema
 def study(folder):
     data = load(folder)
     metric = curves.curve_metric(data)
-    return ablate(data, curves.scores(data, metric))
+    return ablate(data, score_runs(data, metric))
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +177,7 @@ def test_the_same_input_gives_the_same_table(rainbow, table):
 def test_dropping_a_run_changes_the_table(rainbow, table):
     data = load(rainbow)
     data = dataclasses.replace(data, runs=data.runs[data.runs.run_id != "rainbow-lake-s3"])
-    other = ablate(data, curves.scores(data, schema.EVAL_RETURN))
+    other = ablate(data, score_runs(data, schema.EVAL_RETURN))
     assert cell(other, "Rainbow").n == 9
     assert cell(other, "Rainbow - noisy").effect != cell(table, "Rainbow - noisy").effect
 
@@ -223,7 +221,7 @@ def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
         for part, score in (("noisy", 70), ("double", 99)):
             one.run(one.without(part), "lake", seed, score, noise=1)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores)
     row = cell(found, "Rainbow - noisy")
     assert (row.n_of, row.n_against, row.paired) == (2, 8, False)
@@ -236,7 +234,7 @@ def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
 
 def test_pairs_are_counted_as_pairs():
     data = seeds_of(A=range(10), B=range(5, 15), C=range(10))
-    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
+    found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
     rows = found[found.metric == "final"].set_index("label")
     assert list(rows.n_of[["A", "B"]]) == [10, 5]
     assert [v.text.rpartition(", ")[2] for v in verdicts(found)] == ["10 pairs).", "5 pairs)."]
@@ -244,7 +242,7 @@ def test_pairs_are_counted_as_pairs():
     assert "p: paired t test of pairs of seeds (B: 5; A: 10), Holm" in notes
     assert "nan" not in notes  # the labels share too few seeds to say whether those correlate
     whole = seeds_of(A=range(5), B=range(5))
-    found = ablate(whole, curves.scores(whole, schema.EVAL_RETURN), Choice(test="paired"))
+    found = ablate(whole, score_runs(whole, schema.EVAL_RETURN), Choice(test="paired"))
     correlation = found.correlation.iloc[0]
     expected = f"paired t test of 5 pairs, seeds correlate: r = {correlation:.2f}, Holm"
     assert expected in tables.ablation_tables(found)[0].notes[0]
@@ -257,7 +255,7 @@ def test_pairs_that_turn_the_order_round_are_told():
     low = [{"label": "B", "seed": s, "final": 20} for s in range(5, 15)]
     frame = pd.DataFrame(high + low).assign(env="lake")
     data = load(frame.assign(final=frame.final + rng.normal(size=20)))
-    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
+    found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
     (said,) = verdicts(found)
     assert said.kind == "better"
     assert "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), though A has" in said.text
@@ -280,7 +278,7 @@ def test_a_test_that_could_not_speak_is_refused_with_the_n_it_needs(writer):
     one = writer("few")
     one.rainbow(seeds=4)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     row = cell(ablate(data, scores, Choice(test="permutation")), "Rainbow - multi-step")
     assert np.isnan([row.p, row.p_adjusted]).all()
     assert row.note.startswith(
@@ -310,7 +308,7 @@ def test_swapping_two_seeds_changes_a_paired_study(writer):
         for seed in range(8):
             one.run(label, "lake", seed, score + 40 * luck[seed], noise=4)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     swapped = scores.copy()
     mine = swapped.index[swapped.label == "Rainbow"]
     swapped.loc[mine[:2], "seed"] = [1, 0]
@@ -333,7 +331,7 @@ def luck_of_seeds(one, seeds=8):
 def test_a_table_has_one_test_for_all_its_differences(writer):
     """The share of full - base is judged by the pairs that the table shows, not by Welch's test."""
     data = luck_of_seeds(writer("one-test"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores)
     base, row = cell(found, "DQN"), cell(found, "Rainbow - noisy")
     assert base.test == row.test == "paired t"
@@ -354,7 +352,7 @@ def cell_p(data, scores):
 
 def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
     data = luck_of_seeds(writer("ragged"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     gone = (scores.label == "DQN") & (scores.seed > 5)
     gone |= (scores.label == "Rainbow - noisy") & (scores.seed < 2)
     row = cell(ablate(data, scores[~gone], Choice(test="paired")), "Rainbow - noisy")
@@ -381,7 +379,7 @@ def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
 )  # fmt: skip
 def test_captions_name_the_test_that_was_made(writer, choice, said):
     data = luck_of_seeds(writer("caption"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores, choice)
     captions = {p.name: p.caption for p in figures.figures(data, scores, found, schema.EVAL_RETURN)}
     assert captions["contributions"].endswith(said)
@@ -395,56 +393,3 @@ def test_places_of_the_contributions(table):
     inert = cell(table, "Rainbow - dueling")
     assert (inert.place_low, inert.place_high) == (3, 6)
     assert cell(table, "DQN").rank_low == cell(table, "DQN").rank_high == 8
-
-
-@pytest.fixture(scope="module")
-def factors(tmp_path_factory):
-    """Two components that add 30 and 10, and 20 more together; a third that is inert."""
-    rows = []
-    rng = np.random.default_rng(0)
-    for a, b, c in itertools.product((0, 1), repeat=3):
-        on = [name for name, x in zip(("double", "noisy", "dueling"), (a, b, c), strict=True) if x]
-        for seed in range(12):
-            score = 10 + 30 * a + 10 * b + 20 * a * b + rng.normal()
-            facts = {"label": "+".join(["DQN", *on]), "env": "lake", "base": "DQN", "full": "All"}
-            switches = {"on": json.dumps(["replay", *on])}
-            rows.append({**facts, **switches, "seed": seed, "final": score})
-    data = load(pd.DataFrame(rows))
-    return effects(data, curves.scores(data, schema.EVAL_RETURN))
-
-
-def test_main_effects_interactions_and_shapley_values(factors):
-    final = factors[factors.metric == "final"].set_index(["kind", "name"])
-    truth = {
-        (MAIN, "double"): 40, (MAIN, "noisy"): 20, (MAIN, "dueling"): 0,
-        (INTERACTION, "double x noisy"): 10, (INTERACTION, "double x dueling"): 0,
-        (SHAPLEY, "double"): 40, (SHAPLEY, "noisy"): 20, (SHAPLEY, "dueling"): 0,
-    }  # fmt: skip
-    for key, value in truth.items():
-        row = final.loc[key]
-        assert row.low <= value <= row.high, key
-        assert (row.p_adjusted < 0.001) == (value != 0)
-    assert final.loc[SHAPLEY].effect.sum() == pytest.approx(60, abs=1.5)  # full - base
-    assert set(final.cells) == {8}
-
-
-def test_shapley_values_add_up_exactly():
-    rng = np.random.default_rng(3)
-    names = ("a", "b", "c", "d")
-    cells = [frozenset(s) for k in range(5) for s in itertools.combinations(names, k)]
-    value = {s: rng.normal() for s in cells}
-    found = {
-        name: sum(w * value[s] for s, w in weights.items())
-        for kind, name, weights in _contrasts(names)
-        if kind == SHAPLEY
-    }
-    assert sum(found.values()) == pytest.approx(value[frozenset(names)] - value[frozenset()])
-    orders = list(itertools.permutations(names))
-    before = [frozenset(order[: order.index("b")]) for order in orders]
-    added = [value[s | {"b"}] - value[s] for s in before]
-    assert found["b"] == pytest.approx(np.mean(added))
-
-
-def test_an_incomplete_factorial_gives_none(rainbow):
-    data = load(rainbow)
-    assert effects(data, curves.scores(data, schema.EVAL_RETURN)).empty

@@ -14,8 +14,8 @@ import pandas as pd
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, nearest
-from .folder import Run, read_json, read_run
 from .frames import Frames, stack
+from .run_folder import Run, read_json, read_run
 
 _PLANNED = ("run_id", "algo", "variant", "env", "seed", "budget", "protocol")
 
