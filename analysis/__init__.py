@@ -1,5 +1,5 @@
 """Curves, comparisons, component studies and reports of runs; reads files and never trains."""
 
-from .api import Study, load
+from .api import Results, load
 
-__all__ = ["Study", "load"]
+__all__ = ["Results", "load"]

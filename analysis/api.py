@@ -18,12 +18,12 @@ from .questions import compare as comparison
 from .questions import curves, factorial, power
 from .questions.ablation import Choice, ablate
 from .questions.scores import REFERENCE, aggregates, profiles, score_runs
-from .report.sentences import Verdict, verdicts
+from .report.sentences import Sentence, sentences
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
 
-class Study:
+class Results:
     """What was loaded, and everything that can be asked of it; the answers are pandas frames."""
 
     def __init__(self, data: Data) -> None:
@@ -51,25 +51,25 @@ class Study:
 
     def curves(self, axis: str = STEP) -> pd.DataFrame:
         """Return learning curves with intervals, over steps or over ``time/wall``."""
-        _known("axis", axis, curves.AXES.values())
+        _check_name("axis", axis, curves.AXES.values())
         return curves.learning_curves(self.data, self.metric, axis)
 
     def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return the component study: one row per environment, section, metric and label."""
-        _known("test", test, stats.TESTS)
-        _known("correction", correction, CORRECTIONS)
+        _check_name("test", test, stats.TESTS)
+        _check_name("correction", correction, CORRECTIONS)
         return ablate(self.data, self.scores, Choice(test, correction))
 
     def factorial(self, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return main effects, interactions and Shapley values of every complete factorial."""
-        _known("correction", correction, CORRECTIONS)
+        _check_name("correction", correction, CORRECTIONS)
         return factorial.effects(self.data, self.scores, Choice(correction=correction))
 
-    def verdicts(self) -> list[Verdict]:
+    def sentences(self) -> list[Sentence]:
         """Return the component study in words."""
-        return verdicts(self.ablation())
+        return sentences(self.ablation())
 
-    def compare(self, old: "Study", margin: float = 0.05) -> pd.DataFrame:
+    def compare(self, old: "Results", margin: float = 0.05) -> pd.DataFrame:
         """Say where these runs are worse than ``old``, and where they are surely not."""
         if not 0 <= margin < np.inf:
             raise AnalysisError(f"margin: {margin} is no share; say 0.05 for 5 %")
@@ -84,7 +84,7 @@ class Study:
     ) -> pd.DataFrame:
         """Return power curves and the seeds needed; options as in ``planning.plan``."""
         if reference is not None:
-            _known("label", reference, self.data.labels)
+            _check_name("label", reference, self.data.labels)
         if family is not None and family < 1:
             raise AnalysisError(f"family: {family} comparisons; there is at least 1")
         if effect is not None and not np.isfinite(effect):
@@ -108,11 +108,11 @@ class Study:
         ).page
 
 
-def _known(what: str, name: str, names: Iterable[str]) -> None:
+def _check_name(what: str, name: str, names: Iterable[str]) -> None:
     if name not in names:
         raise AnalysisError(f"no {what} {name!r}; there are {nearest(name, names)}")
 
 
-def load(where: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Study:
+def load(where: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Results:
     """Load runs from wherever they are; arguments as in ``prism.analysis.load.data.load``."""
-    return Study(load_data(where, take=take, **names))
+    return Results(load_data(where, include=include, **names))

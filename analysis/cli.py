@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from . import stats
-from .api import CORRECTIONS, Study, load
+from .api import CORRECTIONS, Results, load
 from .errors import AnalysisError
 from .load.data import FLAGS
 from .questions import curves
@@ -78,11 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check_out(out: Path | None) -> None:
     """Refuse what is no folder to write to before anything is computed."""
     if out is not None:
-        there = next(path for path in (out, *out.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise AnalysisError(f"--out {out}: {there} is a file; name a folder")
-        if not os.access(there, os.W_OK):
-            raise AnalysisError(f"--out {out}: cannot write to {there}")
+        existing = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise AnalysisError(f"--out {out}: {existing} is a file; name a folder")
+        if not os.access(existing, os.W_OK):
+            raise AnalysisError(f"--out {out}: cannot write to {existing}")
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             "where", nargs="+", help="folders results/<study>, or .csv, .parquet, .npz files"
         )
         one.add_argument(
-            "--take",
+            "--include",
             nargs="+",
             default=[],
             choices=FLAGS,
@@ -148,14 +148,14 @@ def _options(parser: argparse.ArgumentParser, name: str) -> None:
         )
 
 
-def _load(options: argparse.Namespace) -> Study:
+def _load(options: argparse.Namespace) -> Results:
     if sys.stderr.isatty():
         print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
-    study = load(options.where, take=options.take)
+    results = load(options.where, include=options.include)
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = dict(map(_pair, options.rename))
-        study = Study(study.data.presented(pairs, options.order or []))
-    return _scored(study)
+        results = Results(results.data.presented(pairs, options.order or []))
+    return _scored(results)
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -165,24 +165,24 @@ def _pair(word: str) -> tuple[str, str]:
     return old, new
 
 
-def _scored(study: Study) -> Study:
+def _scored(results: Results) -> Results:
     """Return the study, which must hold a run to score."""
-    if study.data.scored.empty:
-        runs = study.data.runs
-        line = _counts(study)
-        why = next(iter(runs.excluded))
-        raise AnalysisError(f"no run to score: {line}; the first: {runs.run_id[0]}: {why}")
-    return study
+    if results.data.scored.empty:
+        runs = results.data.runs
+        line = _counts(results)
+        reason = next(iter(runs.excluded))
+        raise AnalysisError(f"no run to score: {line}; the first: {runs.run_id[0]}: {reason}")
+    return results
 
 
-def _remarks(study: Study) -> Iterator[str]:
+def _remarks(results: Results) -> Iterator[str]:
     """Yield which runs are not in the numbers and why, and the notes."""
-    runs = study.runs[study.runs.excluded != ""]
+    runs = results.runs[results.runs.excluded != ""]
     groups = list(runs.groupby(["label", "env", "flag"], sort=False))
     for (label, env, flag), group in groups[:_GROUPS]:
-        planned = study.data.size(str(label), str(env))[1]
+        planned = results.data.size(str(label), str(env))[1]
         more = " and others" if group.excluded.nunique() > 1 else ""
-        lets = f" (let in by --take {flag})" if flag else ""
+        lets = f" (let in by --include {flag})" if flag else ""
         if group.partial.all():
             lets = " (in the curves as far as it got)"
         what = f"{len(group)} of {planned} runs of {label} on {env}"
@@ -190,11 +190,11 @@ def _remarks(study: Study) -> Iterator[str]:
     if len(groups) > _GROUPS:
         left = sum(len(group) for _, group in groups[_GROUPS:])
         yield f"left out: {left} more runs; the report lists each"
-    for note in study.data.notes:
+    for note in results.data.notes:
         yield f"note: {note}"
 
 
-def _print(options: argparse.Namespace, found: Sequence["Table"], **studies: Study) -> None:
+def _print(options: argparse.Namespace, tables: Sequence["Table"], **studies: Results) -> None:
     """Print tables after the counts of the runs behind them; then what is not in them, and notes.
 
     In other formats than text these go to stderr, so that stdout holds tables and nothing else.
@@ -203,43 +203,43 @@ def _print(options: argparse.Namespace, found: Sequence["Table"], **studies: Stu
     for name, study in studies.items():
         print(f"{name}: {_counts(study)}", file=aside)
     print(file=aside)
-    print("\n\n".join(getattr(one, _FORMATS[options.format])() for one in found))
+    print("\n\n".join(getattr(one, _FORMATS[options.format])() for one in tables))
     for name, study in studies.items():
         for line in _remarks(study):
             print(f"{name}: {line}" if len(studies) > 1 else line, file=aside)
 
 
-def _counts(study: Study) -> str:
-    return ", ".join(f"{count} {name}" for name, count in study.data.counts().items() if count)
+def _counts(results: Results) -> str:
+    return ", ".join(f"{count} {name}" for name, count in results.data.counts().items() if count)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write the report: one page, figures and tables."""
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("a report of several studies needs --out DIR")
-    study = _load(options)
+    results = _load(options)
     from .questions.ablation import Choice
     from .report.sentences import lines
     from .report.write import write  # late: bad input is answered at once
 
     out = options.out or _beside(Path(options.where[0]), "report")
     words = [shlex.quote(word) for word in _words(options)]
-    made = write(
-        study.data,
+    result = write(
+        results.data,
         out,
         f"python -m analysis report {' '.join(words)}",
         Choice(options.test, options.correct),
         options.width,
     )
-    print(f"runs: {_counts(study)}\n")
-    for table in made.tables:
+    print(f"runs: {_counts(results)}\n")
+    for table in result.tables:
         if (table.frame.metric == FINAL).all():
             print(table.text(), end="\n\n")
-    for line in lines(made.verdicts):
+    for line in lines(result.sentences):
         print(line)
-    for line in _remarks(study):
+    for line in _remarks(results):
         print(line)
-    print(f"\nreport: {made.page}")
+    print(f"\nreport: {result.page}")
 
 
 def _beside(where: Path, what: str) -> Path:
@@ -249,7 +249,7 @@ def _beside(where: Path, what: str) -> Path:
 def _words(options: argparse.Namespace) -> list[str]:
     words = [*map(str, options.where)]
     words += ["--out", str(options.out)] if options.out else []
-    words += ["--take", *options.take] if options.take else []
+    words += ["--include", *options.include] if options.include else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
     words += ["--width", options.width] if options.width != "text" else []
@@ -259,16 +259,16 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 def ablation(options: argparse.Namespace) -> None:
     """Print the component study and what it says."""
-    from .report.sentences import lines, verdicts
+    from .report.sentences import lines, sentences
     from .report.tables import ablation_tables, factorial_tables
 
-    study = _load(options)
-    found = study.ablation(options.test, options.correct)
-    effects = study.factorial(options.correct)
-    _print(options, [*ablation_tables(found), *factorial_tables(effects)], runs=study)
+    results = _load(options)
+    frame = results.ablation(options.test, options.correct)
+    effects = results.factorial(options.correct)
+    _print(options, [*ablation_tables(frame), *factorial_tables(effects)], runs=results)
     if options.format == "text":
         print()
-        for line in lines(verdicts(found)):
+        for line in lines(sentences(frame)):
             print(line)
 
 
@@ -276,11 +276,11 @@ def table(options: argparse.Namespace) -> None:
     """Print scores per environment, raw or normalised."""
     from .report.tables import score_table
 
-    study = _load(options)
-    found = score_table(study.data, study.scores, options.normalise)
-    if found is None:
+    results = _load(options)
+    scores = score_table(results.data, results.scores, options.normalise)
+    if scores is None:
         raise AnalysisError(_UNSCALED)
-    _print(options, [found], runs=study)
+    _print(options, [scores], runs=results)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -290,34 +290,34 @@ def compare(options: argparse.Namespace) -> None:
 
     if bool(options.against) == bool(options.published):
         raise AnalysisError("compare needs --against OLD or --published FILE")
-    study = _load(options)
+    results = _load(options)
     if options.published:
         published = read_published(options.published)
-        frame = with_published(study.data, published)
-        found = published_table(frame, options.published)
-        _print(options, [found], runs=study)
+        frame = with_published(results.data, published)
+        result = published_table(frame, options.published)
+        _print(options, [result], runs=results)
         return
-    old = _scored(load(options.against, take=options.take))
-    found = against_table(study.compare(old, options.margin), options.margin)
-    _print(options, [found], new=study, old=old)
+    old = _scored(load(options.against, include=options.include))
+    result = against_table(results.compare(old, options.margin), options.margin)
+    _print(options, [result], new=results, old=old)
 
 
 def power(options: argparse.Namespace) -> None:
     """Print how many seeds tell labels apart."""
     from .report.table import from_frame
 
-    study = _load(options)
-    found = study.power(reference=options.reference, effect=options.effect, family=options.family)
-    if found.empty:
+    results = _load(options)
+    frame = results.power(reference=options.reference, effect=options.effect, family=options.family)
+    if frame.empty:
         raise AnalysisError("no two labels with two runs each on one environment")
-    family = options.family or len(study.data.labels) - 1
-    told = (
+    family = options.family or len(results.data.labels) - 1
+    note = (
         f"needed: runs a label that Welch's test finds the effect with, {stats.POWER:.0%} power, "
         f"level {1 - stats.LEVEL:.2g} over {family} comparisons; needed_safe: with the spreads at "
         f"their upper {stats.POWER:.0%} limits. n: scored runs."
     )
     title = "Seeds needed, and power at several sizes"
-    _print(options, [from_frame(found, title, told)], runs=study)
+    _print(options, [from_frame(frame, title, note)], runs=results)
 
 
 def draw_curves(options: argparse.Namespace) -> None:
@@ -326,18 +326,20 @@ def draw_curves(options: argparse.Namespace) -> None:
 
     if not options.out:
         raise AnalysisError("curves needs --out DIR")
-    study = _load(options)
+    results = _load(options)
     axis = curves.AXES[options.axis]
-    frame = study.curves(axis)
+    frame = results.curves(axis)
     if frame.empty:
-        raise AnalysisError(f"no run has a curve: two values of {study.metric} over {options.axis}")
+        raise AnalysisError(
+            f"no run has a curve: two values of {results.metric} over {options.axis}"
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(options.out / "curves.csv", index=False)
-    plot = figures.learning_curves(study.data, study.metric, axis, options.width)
+    plot = figures.learning_curves(results.data, results.metric, axis, options.width)
     plot.save(options.out)
-    print(f"runs: {_counts(study)}\n")
+    print(f"runs: {_counts(results)}\n")
     print(plot.caption)
-    for line in _remarks(study):
+    for line in _remarks(results):
         print(line)
     print(f"written: {options.out}/{plot.name}.svg, .png, .pdf and curves.csv")
 
@@ -346,26 +348,28 @@ def profile(options: argparse.Namespace) -> None:
     """Print performance profiles: the share of runs above each normalised score."""
     from .report.tables import profile_table
 
-    study = _load(options)
-    found = profile_table(study.data, study.scores, options.normalise or REFERENCE)
-    if found is None:
+    results = _load(options)
+    result = profile_table(results.data, results.scores, options.normalise or REFERENCE)
+    if result is None:
         raise AnalysisError(_UNSCALED)
-    _print(options, [found], runs=study)
+    _print(options, [result], runs=results)
 
 
 def export(options: argparse.Namespace) -> None:
     """Write the two tidy frames: runs.csv and metrics.parquet."""
     if not options.out:
         raise AnalysisError("export needs --out DIR")
-    study = _load(options)
+    results = _load(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    study.runs.to_csv(options.out / "runs.csv", index=False)
-    keys = study.runs[["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]]
-    rows = study.metrics.astype({"run_id": str}).merge(keys, on="run_id")
+    results.runs.to_csv(options.out / "runs.csv", index=False)
+    keys = results.runs[
+        ["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]
+    ]
+    rows = results.metrics.astype({"run_id": str}).merge(keys, on="run_id")
     rows.to_parquet(options.out / "metrics.parquet", index=False)
-    for line in (f"runs: {_counts(study)}", *_remarks(study)):
+    for line in (f"runs: {_counts(results)}", *_remarks(results)):
         print(line)
-    print(f"written: {options.out}/runs.csv ({len(study.runs)} runs) and metrics.parquet")
+    print(f"written: {options.out}/runs.csv ({len(results.runs)} runs) and metrics.parquet")
 
 
 def tensorboard(options: argparse.Namespace) -> None:

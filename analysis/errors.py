@@ -10,5 +10,5 @@ class AnalysisError(ValueError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the names nearest to ``name``, or the first few, for the end of a message."""
-    known = list(dict.fromkeys(map(str, names)))
-    return ", ".join(difflib.get_close_matches(name, known, 3, 0.4) or known[:8])
+    candidates = list(dict.fromkeys(map(str, names)))
+    return ", ".join(difflib.get_close_matches(name, candidates, 3, 0.4) or candidates[:8])

@@ -75,13 +75,13 @@ def from_arrays(
         if steps is None and length
         else np.atleast_1d(_numbers(steps, "steps", where) if length else 0)
     )
-    given = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
-    given |= {
+    axes = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
+    axes |= {
         k: (v, count) for k, v in (("random", random), ("reference", reference)) if v is not None
     }
-    for key, (values, wanted) in given.items():
-        if len(values) != wanted:
-            raise AnalysisError(f"{where}: {key} names {len(values)}, the arrays hold {wanted}")
+    for key, (values, size) in axes.items():
+        if len(values) != size:
+            raise AnalysisError(f"{where}: {key} names {len(values)}, the arrays hold {size}")
     ends = {
         key: np.full(count, np.nan) if x is None else _numbers(x, key, where)
         for key, x in (("random", random), ("reference", reference))
@@ -91,13 +91,13 @@ def from_arrays(
         for task, env in enumerate(names):
             for run, values in enumerate(x[:, task].reshape(len(x), -1)):
                 run_id = re.sub(r"\s+", "-", f"{label}/{env}/{run}")
-                known = ~np.isnan(values)
+                valid = ~np.isnan(values)
                 rows.append(
                     {"run_id": run_id, "study": study, "label": label, "env": env, "seed": run,
-                     "budget": int(grid[-1]), "state": schema.FINISHED if known.any() else MISSING,
+                     "budget": int(grid[-1]), "state": schema.FINISHED if valid.any() else MISSING,
                      "final": values[-1], **{key: ends[key][task] for key in ends}}
                 )  # fmt: skip
-                parts.append((run_id, grid[known], values[known]))
+                parts.append((run_id, grid[valid], values[valid]))
     sizes = [len(steps) for _, steps, _ in parts]
     owners = pd.Categorical.from_codes(
         np.repeat(np.arange(len(parts)), sizes), pd.Index([p[0] for p in parts])

@@ -1,7 +1,7 @@
 """One or several sources -> one ``Data``: every run is in it, what does not count says why.
 
 Runs are never mixed in silence. A run that does not enter the scores carries the reason in
-``excluded``, and in ``flag`` the kind that ``take`` must name to let it in all the same:
+``excluded``, and in ``flag`` the kind that ``include`` must name to let it in all the same:
 
 =============  ===================================================================================
 unfinished     failed, interrupted, running, or its rows or evaluations end too soon: enters the
@@ -16,7 +16,7 @@ duplicate      a further run of the same label, environment and seed, or a copy 
 
 A broken run has no flag: nothing lets it in. Runs that do not say how they were evaluated have no
 vote on the protocol; they count, and are noted. Where as many runs have one protocol as another,
-nothing is read unless ``take`` names it.
+nothing is read unless ``include`` names it.
 """
 
 import json
@@ -59,7 +59,7 @@ class Data:
         skipped: incompatible pairs that a plan left out.
         unplanned: run folders that no plan names; they enter nothing.
         notes: what a reader of any number must know.
-        take: the flags that were let in.
+        include: the flags that were let in.
         order: labels that come first in every table and figure.
     """
 
@@ -71,7 +71,7 @@ class Data:
     skipped: list[schema.Skipped]
     unplanned: list[str]
     notes: list[str]
-    take: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
 
     @property
@@ -88,17 +88,17 @@ class Data:
     def labels(self) -> list[str]:
         """Labels in the order of every table and figure: full, base, other presets, variants."""
         rank = {schema.PRESET: 2, schema.LEAVE_ONE_OUT: 3, schema.ADD_ONE_IN: 4, schema.SWEEP: 5}
-        full, base = ({pair[i] for pair in self.families} for i in (1, 0))
+        full, base = ({pair[i] for pair in self.ablations} for i in (1, 0))
 
         def key(row: Any) -> int:
             return 0 if row.label in full else 1 if row.label in base else rank.get(row.kind, 6)
 
         rows = self.runs.drop_duplicates("label").itertuples()
-        found = [str(row.label) for row in sorted(rows, key=key)]
-        return [*self.order, *(label for label in found if label not in self.order)]
+        labels = [str(row.label) for row in sorted(rows, key=key)]
+        return [*self.order, *(label for label in labels if label not in self.order)]
 
     @cached_property
-    def families(self) -> list[tuple[str, str]]:
+    def ablations(self) -> list[tuple[str, str]]:
         """The (base, full) pairs whose components were taken out or put in."""
         kinds = self.runs.kind.isin([schema.LEAVE_ONE_OUT, schema.ADD_ONE_IN])
         return list(dict.fromkeys(zip(self.runs.base[kinds], self.runs.full[kinds], strict=True)))
@@ -159,35 +159,35 @@ class Data:
         }
 
 
-def load(paths: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Data:
+def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Data:
     """Load runs from wherever they are.
 
     Args:
         paths: one place or several: a study folder, a CSV, Parquet or ``.npz`` file, anything else
             that a source accepts (``sources.py``), a frame, or ``{label: [runs, tasks]}``.
-        take: flags of runs that count although they would be left out.
+        include: flags of runs that count although they would be left out.
         names: ``tasks``, ``steps``, ``random``, ``reference`` of arrays.
 
     Raises:
         AnalysisError: a place cannot be read, or a flag does not exist.
     """
-    for flag in take:
+    for flag in include:
         if flag not in FLAGS:
             raise AnalysisError(f"no flag {flag!r}; there are {nearest(flag, FLAGS)}")
-    several = isinstance(paths, Sequence) and not isinstance(paths, str)
-    places: list[Any] = list(paths) if several else [paths]  # type: ignore[arg-type]
+    many = isinstance(paths, Sequence) and not isinstance(paths, str)
+    places: list[Any] = list(paths) if many else [paths]  # type: ignore[arg-type]
     folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
-    found = join([_read(place, names) for place in places], folders)
+    frames = join([_read(place, names) for place in places], folders)
     data = Data(
-        studies=tuple(dict.fromkeys(found.runs.study)),
+        studies=tuple(dict.fromkeys(frames.runs.study)),
         folders=folders,
-        runs=_judge(found.runs, tuple(take)),
-        metrics=found.metrics,
-        records=found.records,
-        skipped=found.skipped,
-        unplanned=found.unplanned,
-        notes=found.notes,
-        take=tuple(take),
+        runs=_mark_excluded(frames.runs, tuple(include)),
+        metrics=frames.metrics,
+        records=frames.records,
+        skipped=frames.skipped,
+        unplanned=frames.unplanned,
+        notes=frames.notes,
+        include=tuple(include),
     )
     data.notes.extend(_remarks(data))
     return data
@@ -201,15 +201,15 @@ def _read(place: Where, names: dict[str, Any]) -> Frames:
     return sources.read(str(place))
 
 
-def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
+def _mark_excluded(runs: pd.DataFrame, include: tuple[str, ...]) -> pd.DataFrame:
     """Add ``excluded``, ``flag`` and ``partial``, and take ``differs`` away."""
-    verdicts = [_own_fault(run) for run in runs.to_dict("records")]
+    faults = [_own_fault(run) for run in runs.to_dict("records")]
     runs = runs.assign(
-        excluded=[why for why, _ in verdicts], flag=[flag for _, flag in verdicts], taken=""
+        excluded=[why for why, _ in faults], flag=[flag for _, flag in faults], included=""
     )
 
     def settle(flag: str, reasons: pd.Series) -> None:
-        column = "taken" if flag in take else "excluded"
+        column = "included" if flag in include else "excluded"
         runs.loc[reasons.index, column] = reasons
         runs.loc[reasons.index, "flag"] = flag
 
@@ -219,25 +219,25 @@ def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
     copies = runs[(runs.differs != "") & (runs.excluded == "")]
     settle(DUPLICATE, copies.differs)
     for flag, keys in MAJORITY.items():
-        refuse = flag == "protocol" and flag not in take
-        settle(flag, _odd(runs[runs.excluded == ""], flag, keys, refuse))
-    fine = runs[runs.excluded == ""]
-    again = fine[fine.duplicated(["label", "env", "seed"]) & (fine.differs == "")]
+        refuse = flag == "protocol" and flag not in include
+        settle(flag, _minority(runs[runs.excluded == ""], flag, keys, refuse))
+    scored = runs[runs.excluded == ""]
+    repeats = scored[scored.duplicated(["label", "env", "seed"]) & (scored.differs == "")]
     firsts = (
-        fine.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
+        scored.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
     )
-    first = [firsts[key] for key in zip(again.label, again.env, again.seed, strict=True)]
+    first = [firsts[key] for key in zip(repeats.label, repeats.env, repeats.seed, strict=True)]
     settle(
         DUPLICATE,
         pd.Series(
-            [f"same label, environment and seed as {x}" for x in first], again.index, dtype=object
+            [f"same label, environment and seed as {x}" for x in first], repeats.index, dtype=object
         ),
     )
-    runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in take)
+    runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in include)
     return runs.drop(columns="differs")
 
 
-def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
+def _minority(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
     """Say of every run that differs from most of its group in what it does; unknown has no vote.
 
     An unknown protocol is none that differs: a remark tells of it. An unknown configuration is, for
@@ -252,18 +252,18 @@ def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Ser
         counts = values[values != ""].value_counts(sort=False)
         if counts.empty:
             continue
-        usual, *others = counts.index[counts == counts.max()]
+        mode, *others = counts.index[counts == counts.max()]
         group, share = " on ".join(map(str, key)), "as many" if others else "most"
         if others and refuse:
             each = ", ".join(f"{n} runs have {flag} {value}" for value, n in counts.items())
             raise AnalysisError(
                 f"{group}: {each}; none is that of most: read them apart, "
-                f"or let all in with --take {flag}"
+                f"or let all in with --include {flag}"
             )
-        for row, value in values[values != usual].items():
+        for row, value in values[values != mode].items():
             if value != "" or flag != "protocol":
-                told = f"{share} runs of {group} have {usual}"
-                reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {told}"
+                norm = f"{share} runs of {group} have {mode}"
+                reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {norm}"
     return pd.Series(reasons, dtype=object)
 
 
@@ -291,22 +291,22 @@ def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
 
 def _remarks(data: Data) -> Iterator[str]:
     """Yield what a reader of any number must know."""
-    for flag in data.take:
-        taken = data.runs[(data.runs.taken != "") & (data.runs.flag == flag)]
-        if len(taken):
-            shown = "; ".join(f"{r.run_id}: {r.taken}" for r in taken.head(3).itertuples())
-            yield f"taken in by request: {len(taken)} runs with flag {flag} ({shown})"
-    everything = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
-    for row in everything.drop_duplicates("label").to_dict("records"):
+    for flag in data.include:
+        rows = data.runs[(data.runs.included != "") & (data.runs.flag == flag)]
+        if len(rows):
+            examples = "; ".join(f"{r.run_id}: {r.included}" for r in rows.head(3).itertuples())
+            yield f"included by request: {len(rows)} runs with flag {flag} ({examples})"
+    all_off = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
+    for row in all_off.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}: it differs in {row['overrides']}"
     for env, runs in data.scored.groupby("env", sort=False):
-        silent, known = runs[runs.protocol == ""], runs[runs.protocol != ""]
-        if len(silent) and len(known):
+        unknown, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
+        if len(unknown) and len(others):
             yield (
-                f"{env}: {len(silent)} runs do not say how they were evaluated "
-                f"({', '.join(silent.label.unique())}); they count beside protocol "
-                f"{', '.join(known.protocol.unique())}"
+                f"{env}: {len(unknown)} runs do not say how they were evaluated "
+                f"({', '.join(unknown.label.unique())}); they count beside protocol "
+                f"{', '.join(others.protocol.unique())}"
             )
     codes = sorted(filter(None, data.scored.code.unique()))
     if len(codes) > 1:

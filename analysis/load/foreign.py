@@ -52,7 +52,7 @@ _STATES = {"finished": schema.FINISHED, "running": schema.RUNNING}
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedRun:
     """A run as a tracker holds it; ``state`` in the tracker's words."""
 
     run_id: str
@@ -62,7 +62,7 @@ class Logged:
     history: pd.DataFrame
 
 
-def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where: str) -> Frames:
+def frames(runs: Sequence[LoggedRun], study: str, mapping: Mapping[str, str], where: str) -> Frames:
     """Return the frames of runs that Prism did not log.
 
     Args:
@@ -90,10 +90,10 @@ def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where
                 )
         rows.append(row)
         columns[run.run_id] = _columns(run.history, mapping)
-    if not any(len(found) > 1 for found in columns.values()):
-        seen = sorted({str(name) for run in runs for name in run.history if str(name)[0] != "_"})
+    if not any(len(series) > 1 for series in columns.values()):
+        names = sorted({str(name) for run in runs for name in run.history if str(name)[0] != "_"})
         raise AnalysisError(
-            f"{where}: no column is known as a return; say return=<one of {', '.join(seen[:12])}>"
+            f"{where}: no column is known as a return; say return=<one of {', '.join(names[:12])}>"
         )
     table = pd.DataFrame(rows)
     ends = pd.Series({run_id: c[schema.STEP].max(initial=0) for run_id, c in columns.items()})
@@ -102,11 +102,11 @@ def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where
     budgets = dict(zip(columns, table.budget.tolist(), strict=True))
     for name, state in zip(columns, table.state, strict=True):
         if state == schema.FINISHED:
-            columns[name] = _closed(columns[name], int(budgets[name]))
+            columns[name] = _end_at_budget(columns[name], int(budgets[name]))
     table["final"] = [_final(columns[name], budgets[name]) for name in columns]
-    unread = [run.run_id for run in runs if len(columns[run.run_id]) < 2]
-    if unread:
-        notes.append(f"{where}: {len(unread)} runs have no return: {', '.join(unread[:5])}")
+    empty = [run.run_id for run in runs if len(columns[run.run_id]) < 2]
+    if empty:
+        notes.append(f"{where}: {len(empty)} runs have no return: {', '.join(empty[:5])}")
     notes.append(
         f"{where}: the score at the end of runs without a final evaluation is their mean return "
         f"over the last {_TAIL:.0%} of the budget"
@@ -131,22 +131,22 @@ def _columns(history: pd.DataFrame, mapping: Mapping[str, str]) -> dict[str, Any
     step = next((s for s in (mapping.get("step"), *STEPS) if s in history), None)
     if step is None:
         return {schema.STEP: np.array([], np.int64)}
-    found = {}
+    series = {}
     for ours, names in COLUMNS.items():
-        asked = mapping.get(_ASKED.get(ours, ""))
-        name = next((n for n in (asked, ours, *names) if n in history), None)
+        override = mapping.get(_ASKED.get(ours, ""))
+        name = next((n for n in (override, ours, *names) if n in history), None)
         if name is not None:
-            found[ours] = history[name]
-    table = pd.DataFrame(found).assign(**{schema.STEP: history[step]}).dropna(subset=[schema.STEP])
-    if found:
-        table = table.dropna(subset=list(found), how="all")
+            series[ours] = history[name]
+    table = pd.DataFrame(series).assign(**{schema.STEP: history[step]}).dropna(subset=[schema.STEP])
+    if series:
+        table = table.dropna(subset=list(series), how="all")
     last = table.groupby(schema.STEP, sort=True).last()
     return {schema.STEP: last.index.to_numpy().astype(np.int64)} | {
-        name: last[name].to_numpy(np.float64) for name in found
+        name: last[name].to_numpy(np.float64) for name in series
     }
 
 
-def _closed(columns: dict[str, Any], budget: int) -> dict[str, Any]:
+def _end_at_budget(columns: dict[str, Any], budget: int) -> dict[str, Any]:
     """Let a run that ends about where its budget does end there."""
     steps = columns[schema.STEP]
     if not len(steps) or abs(int(steps[-1]) - budget) > _NEAR * budget:
@@ -164,8 +164,8 @@ def _final(columns: Mapping[str, Any], budget: float) -> float:
     steps = columns[schema.STEP]
     for metric in (schema.EVAL_RETURN, schema.TRAIN_RETURN):
         values = np.asarray(columns.get(metric, []), float)
-        known = ~np.isnan(values)
-        if known.any():
-            tail = known & (steps >= (1 - _TAIL) * budget)
-            return float(values[tail].mean() if tail.any() else values[known][-1])
+        valid = ~np.isnan(values)
+        if valid.any():
+            tail = valid & (steps >= (1 - _TAIL) * budget)
+            return float(values[tail].mean() if tail.any() else values[valid][-1])
     return np.nan

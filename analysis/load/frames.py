@@ -101,8 +101,8 @@ def complete(frames: Frames, name: str) -> Frames:
         raise AnalysisError(
             f"{name}: two runs are called {runs.run_id[runs.run_id.duplicated()].iloc[0]!r}"
         )
-    known = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
-    runs = runs.assign(**{key: value for key, value in known.items() if key not in runs})
+    defaults = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
+    runs = runs.assign(**{key: value for key, value in defaults.items() if key not in runs})
     for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
     seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
@@ -122,7 +122,7 @@ def stack(runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Concatenate the columns of all runs under one categorical ``run_id``."""
     lengths = [len(columns[schema.STEP]) for columns in runs.values()]
     names = dict.fromkeys(name for columns in runs.values() for name in columns)
-    stacked = {
+    arrays = {
         name: np.concatenate(
             [
                 columns.get(name, np.full(length, np.nan))
@@ -134,7 +134,7 @@ def stack(runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     owners = pd.Categorical.from_codes(
         np.repeat(np.arange(len(runs)), lengths), pd.Index(list(runs))
     )
-    return pd.DataFrame({"run_id": owners} | stacked)
+    return pd.DataFrame({"run_id": owners} | arrays)
 
 
 def names_of(frame: pd.DataFrame) -> str:

@@ -70,20 +70,24 @@ def read_run(folder: Path) -> Run:
         run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
     except AnalysisError as error:
         run.fault = run.fault or str(error).removeprefix(f"{folder}/")
-    run.fault = run.fault or _lost(folder / "metrics.jsonl", status)
+    run.fault = run.fault or _size_fault(folder / "metrics.jsonl", status)
     run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
     return run
 
 
-def _lost(lines: Path, status: dict[str, Any]) -> str:
+def _size_fault(lines: Path, status: dict[str, Any]) -> str:
     """Say where a finished run's rows are not those that were there when it finished."""
-    size = status.get("size")
-    if status.get("state") != schema.FINISHED or not isinstance(size, int):
+    size_at_end = status.get("size")
+    if status.get("state") != schema.FINISHED or not isinstance(size_at_end, int):
         return ""
     if not lines.exists():
         return f"{lines.name} is gone"
-    found = lines.stat().st_size
-    return f"{lines.name} has {found} bytes, at its end it had {size}" if found != size else ""
+    size = lines.stat().st_size
+    return (
+        f"{lines.name} has {size} bytes, at its end it had {size_at_end}"
+        if size != size_at_end
+        else ""
+    )
 
 
 def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:
@@ -91,22 +95,22 @@ def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns
     try:
         lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
         rows = json.loads(b"[" + b",".join(lines) + b"]")
-        known = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
+        clock = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError):
         notes.append("timing.jsonl is unreadable: no clock times")
         return {}
-    nothing = (np.nan, np.nan)
-    times = np.array([known.get(step, nothing) for step in steps.tolist()], float).reshape(-1, 2)
+    blank = (np.nan, np.nan)
+    times = np.array([clock.get(step, blank) for step in steps.tolist()], float).reshape(-1, 2)
     return {WALL: times[:, 0], CPU: times[:, 1]}
 
 
 def _reason(status: dict[str, Any]) -> str:
     reason = str(status.get("reason") or "")
     if status.get("state") == schema.RUNNING and status.get("updated"):
-        seen = datetime.fromtimestamp(float(status["updated"]), UTC)
-        reason = f"last sign of life {seen:%Y-%m-%d %H:%M} UTC" + (reason and f"; {reason}")
+        heartbeat = datetime.fromtimestamp(float(status["updated"]), UTC)
+        reason = f"last sign of life {heartbeat:%Y-%m-%d %H:%M} UTC" + (reason and f"; {reason}")
     return reason
 
 
@@ -150,29 +154,29 @@ def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 def tidy(columns: Mapping[str, Any]) -> Columns:
     """Make arrays of numbers, check the steps, and merge rows of one step that do not clash."""
     try:
-        tidy = {name: np.array(values, np.float64) for name, values in columns.items()}
+        arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
     except (TypeError, ValueError) as error:
         raise AnalysisError(f"metrics: a value is no number ({error})") from None
-    if not tidy:
+    if not arrays:
         return dict(_EMPTY)
-    if schema.STEP not in tidy or np.isnan(tidy[schema.STEP]).any():
+    if schema.STEP not in arrays or np.isnan(arrays[schema.STEP]).any():
         raise AnalysisError(f"metrics: a row has no {schema.STEP}")
-    steps = tidy[schema.STEP] = tidy[schema.STEP].astype(np.int64)
+    steps = arrays[schema.STEP] = arrays[schema.STEP].astype(np.int64)
     back = np.flatnonzero(np.diff(steps) < 0)
     if len(back):
         raise AnalysisError(f"metrics: row {back[0] + 2} goes back to step {steps[back[0] + 1]}")
-    return _merge_equal_steps(tidy)
+    return _merge_equal_steps(arrays)
 
 
 def _merge_equal_steps(columns: Columns) -> Columns:
     steps, place = np.unique(columns[schema.STEP], return_inverse=True)
     if len(steps) == len(place):
         return columns
-    merged: Columns = {schema.STEP: steps}
+    result: Columns = {schema.STEP: steps}
     for name in columns.keys() - {schema.STEP}:
-        known = ~np.isnan(columns[name])
-        if len(np.unique(place[known])) < known.sum():
+        valid = ~np.isnan(columns[name])
+        if len(np.unique(place[valid])) < valid.sum():
             raise AnalysisError(f"metrics: one step has two values of {name}")
-        merged[name] = np.full(len(steps), np.nan)
-        merged[name][place[known]] = columns[name][known]
-    return merged
+        result[name] = np.full(len(steps), np.nan)
+        result[name][place[valid]] = columns[name][valid]
+    return result

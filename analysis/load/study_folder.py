@@ -29,10 +29,8 @@ def read(where: str) -> Frames:
     """Read ``plan.json`` and every run folder that it names."""
     folder = Path(where)
     plan = _read_plan(folder)
-    runs = {
-        planned["run_id"]: read_run(folder / "runs" / planned["run_id"]) for planned in plan["runs"]
-    }
-    rows = [row(plan["study"], planned, runs[planned["run_id"]]) for planned in plan["runs"]]
+    runs = {entry["run_id"]: read_run(folder / "runs" / entry["run_id"]) for entry in plan["runs"]}
+    rows = [row(plan["study"], entry, runs[entry["run_id"]]) for entry in plan["runs"]]
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
     unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
@@ -69,40 +67,40 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     return {"study": folder.name, "skipped": []} | plan
 
 
-def row(study: str, planned: dict[str, Any], run: Run) -> dict[str, Any]:
+def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
     """Return the row of ``runs`` for one planned run of a study."""
-    variant, record = planned["variant"], run.record
+    variant, record = entry["variant"], run.record
     scores, config = record.get("scores") or {}, record.get("config") or {}
     parts = json.dumps([config.get("algo"), config.get("env")], sort_keys=True)
     finals = run.columns.get(schema.FINAL_RETURN, np.array([]))
     finals = finals[~np.isnan(finals)]
     return {
-        "run_id": planned["run_id"],
+        "run_id": entry["run_id"],
         "study": study,
-        "algo": planned["algo"],
+        "algo": entry["algo"],
         **{key: variant.get(key) for key in ("label", "kind", "base", "full", "component")},
         "on": json.dumps(variant.get("on") or []),
         "overrides": json.dumps(variant.get("overrides") or {}, sort_keys=True),
-        "env": planned["env"],
-        "seed": planned["seed"],
-        "budget": planned["budget"],
-        "protocol": record.get("protocol", planned["protocol"]),
+        "env": entry["env"],
+        "seed": entry["seed"],
+        "budget": entry["budget"],
+        "protocol": record.get("protocol", entry["protocol"]),
         "code": record.get("code", ""),
         "config": hashlib.sha256(parts.encode()).hexdigest()[:10] if record else "",
         "state": run.state,
         "reason": run.reason,
-        "fault": run.fault or _contradiction(planned, run),
+        "fault": run.fault or _contradiction(entry, run),
         "random": _number(scores.get("random")),
         "reference": _number(scores.get("reference")),
         "final": float(finals[-1]) if len(finals) else np.nan,
     }
 
 
-def _contradiction(planned: dict[str, Any], run: Run) -> str:
+def _contradiction(entry: dict[str, Any], run: Run) -> str:
     """Say where the record of a run that wrote one is not what was planned."""
     if run.state == schema.FINISHED:
         for key in ("run_id", "algo", "env", "seed", "budget", "variant"):
-            if run.record.get(key) != planned[key]:
+            if run.record.get(key) != entry[key]:
                 return f"run.json and plan.json differ in {key}"
     return ""
 

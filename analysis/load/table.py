@@ -43,8 +43,8 @@ def read(where: str) -> Frames:
     """Read one table."""
     path = Path(where)
     if not path.is_file():
-        near = [str(p) for p in path.parent.glob("*") if p.name.endswith(_ENDINGS)]
-        raise unknown_path(where, near)
+        candidates = [str(p) for p in path.parent.glob("*") if p.name.endswith(_ENDINGS)]
+        raise unknown_path(where, candidates)
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -84,9 +84,9 @@ def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
     metrics = metrics.assign(run_id=pd.Categorical(metrics.run_id, list(firsts.index)))
     metrics = metrics.sort_values(["run_id", schema.STEP], kind="stable", ignore_index=True)
     metrics[schema.STEP] = metrics[schema.STEP].astype(np.int64)
-    found = Frames(firsts.reset_index().assign(study=study), metrics)
-    _finish(found, where)
-    return found
+    frames = Frames(firsts.reset_index().assign(study=study), metrics)
+    _finish(frames, where)
+    return frames
 
 
 def _check(runs: pd.DataFrame, metrics: pd.DataFrame, where: str) -> None:
@@ -111,14 +111,14 @@ def _finish(frames: Frames, where: str) -> None:
     at = due = pd.Series(np.nan, runs.run_id)
     for metric in (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN):
         if "final" not in runs and metric in metrics:
-            known = metrics.dropna(subset=[metric])
-            by_run = known.groupby("run_id", observed=True)
+            rows = metrics.dropna(subset=[metric])
+            by_run = rows.groupby("run_id", observed=True)
             runs["final"] = by_run[metric].last().reindex(runs.run_id).to_numpy()
             at = due = by_run[schema.STEP].last().reindex(runs.run_id)
             if metric != schema.FINAL_RETURN:
                 frames.notes.append(f"{where}: the score at the end is a run's last {metric}")
-                gaps = by_run[schema.STEP].diff().fillna(known[schema.STEP])
-                due = at + gaps.groupby(known.run_id, observed=True).max()
+                gaps = by_run[schema.STEP].diff().fillna(rows[schema.STEP])
+                due = at + gaps.groupby(rows.run_id, observed=True).max()
     if "final" not in runs:
         raise AnalysisError(
             f"{where}: no score; name a column final, {schema.FINAL_RETURN}, {schema.EVAL_RETURN} "

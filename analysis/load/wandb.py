@@ -54,17 +54,19 @@ def accepts(where: str) -> bool:
 def read(where: str) -> Frames:
     """Read the runs of a project that pass the query."""
     path, _, query = where.removeprefix(SCHEME).partition("?")
-    asked = parse_qs(query, keep_blank_values=True)
-    mapping = {key: asked.pop(key)[0] for key in foreign.KEYS if key in asked}
-    found = _runs(path, {"$and": [_filter(key, values) for key, values in asked.items()]}, where)
-    plans = [run for run in found if run.job_type == "study"]
-    found = [run for run in found if run not in plans]
-    if not found:
+    filters = parse_qs(query, keep_blank_values=True)
+    mapping = {key: filters.pop(key)[0] for key in foreign.KEYS if key in filters}
+    wandb_runs = _runs(
+        path, {"$and": [_filter(key, values) for key, values in filters.items()]}, where
+    )
+    plans = [run for run in wandb_runs if run.job_type == "study"]
+    wandb_runs = [run for run in wandb_runs if run not in plans]
+    if not wandb_runs:
         raise AnalysisError(f"{where}: no run passes the query")
     with ThreadPoolExecutor(_THREADS) as pool:
-        histories = list(pool.map(_history, found))
+        histories = list(pool.map(_history, wandb_runs))
     ours, others = [], []
-    for run, history in zip(found, histories, strict=True):
+    for run, history in zip(wandb_runs, histories, strict=True):
         record = _record(run)
         if record:
             ours.append((record, run, history))
@@ -72,23 +74,23 @@ def read(where: str) -> Frames:
             others.append((run, history))
     parts = [_ours(ours, [_plan(run) for run in plans])] if ours else []
     if others:
-        runs = [foreign.Logged(r.id, r.name, r.state, r.config, h) for r, h in others]
+        runs = [foreign.LoggedRun(r.id, r.name, r.state, r.config, h) for r, h in others]
         parts.append(foreign.frames(runs, path, mapping, where))
     return _join(parts)
 
 
 def _filter(key: str, values: list[str]) -> dict[str, Any]:
-    wanted: list[Any] = list(values)
+    choices: list[Any] = list(values)
     if key.startswith("config."):
         first, _, rest = key.removeprefix("config.").partition(".")
         name = ".".join(filter(None, ["config", first, "value", rest]))
-        wanted += [_number(value) for value in values]
+        choices += [_number(value) for value in values]
     elif key in _FILTERS:
         name = _FILTERS[key]
     else:
         near = nearest(key, [*_FILTERS, *foreign.KEYS])
         raise AnalysisError(f"no query key {key!r}: nearest {near}")
-    return {name: {"$in": wanted}}
+    return {name: {"$in": choices}}
 
 
 def _number(text: str) -> Any:
@@ -122,9 +124,9 @@ def _history(run: Any) -> pd.DataFrame:
     last = int((run.historyKeys or {}).get("lastStep", -1))
     state = (run.createdAt, run.heartbeatAt, last, run.historyLineCount)
     folder = _cache_folder() / run.entity / run.project
-    cached = folder / f"{run.id}-{hashlib.sha256(repr(state).encode()).hexdigest()[:12]}.parquet"
-    if run.state != "running" and cached.is_file():
-        return pd.read_parquet(cached)
+    cache = folder / f"{run.id}-{hashlib.sha256(repr(state).encode()).hexdigest()[:12]}.parquet"
+    if run.state != "running" and cache.is_file():
+        return pd.read_parquet(cache)
     page = max(_PAGE, -(-(last + 1) // _PAGES))
     rows = list(run.scan_history(page_size=page, use_cache=False)) if last >= 0 else []
     history = pd.DataFrame(rows, columns=None if rows else ["_step"])  # "NaN" comes as text
@@ -137,7 +139,7 @@ def _history(run: Any) -> pd.DataFrame:
             old.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
             history.to_parquet(file.name)
-        Path(file.name).replace(cached)
+        Path(file.name).replace(cache)
     return history
 
 
@@ -164,25 +166,25 @@ def _plan(run: Any) -> dict[str, Any]:
 
 
 def _ours(
-    logged: list[tuple[dict[str, Any], Any, pd.DataFrame]], plans: list[dict[str, Any]]
+    entries: list[tuple[dict[str, Any], Any, pd.DataFrame]], plans: list[dict[str, Any]]
 ) -> Frames:
     """Return the frames of runs that Prism logged, in the order of their plans."""
     notes, runs, records = [], {}, {}
-    for record, run, history in logged:  # by creation: the last generation counts
+    for record, run, history in entries:  # by creation: the last generation counts
         run_id = record["run_id"]
         if run_id in runs:
             notes.append(f"{run_id}: W&B has several generations; the last one counts")
         runs[run_id], records[run_id] = _run(record, run, history), record
-    planned: dict[str, tuple[str, Any]] = {
+    plan_entries: dict[str, tuple[str, Any]] = {
         item["run_id"]: (plan["study"], item) for plan in plans for item in plan["runs"]
     }
     unplanned = []
     for run_id, record in records.items():
-        if run_id not in planned:
+        if run_id not in plan_entries:
             if record["study"] in {plan["study"] for plan in plans}:
                 unplanned.append(f"{record['study']}/{run_id}")
             else:
-                planned[run_id] = (record["study"], record)
+                plan_entries[run_id] = (record["study"], record)
     for name in {r["study"] for r in records.values()} - {plan["study"] for plan in plans}:
         notes.append(
             f"the plan of {name} is not on W&B: what never began is not counted; "
@@ -190,11 +192,11 @@ def _ours(
         )
     if unplanned:
         notes.append(f"{len(unplanned)} runs are not in the plan and enter nothing")
-    runs = {run_id: runs.get(run_id, Run(MISSING, "no wandb run")) for run_id in planned}
+    runs = {run_id: runs.get(run_id, Run(MISSING, "no wandb run")) for run_id in plan_entries}
     notes += [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
     return Frames(
         runs=pd.DataFrame(
-            [study_folder.row(*planned[run_id], run) for run_id, run in runs.items()]
+            [study_folder.row(*plan_entries[run_id], run) for run_id, run in runs.items()]
         ),
         metrics=stack({run_id: run.columns for run_id, run in runs.items()}),
         records={run_id: run.record for run_id, run in runs.items() if run.record},
@@ -204,12 +206,12 @@ def _ours(
     )
 
 
-def _run(record: dict[str, Any], logged: Any, history: pd.DataFrame) -> Run:
+def _run(record: dict[str, Any], wandb_run: Any, history: pd.DataFrame) -> Run:
     """Return a run as its folder would give it; say where W&B has not all of it."""
-    summary = logged.summary
-    ended = summary.get("state")
-    state = str(ended or (schema.RUNNING if logged.state == "running" else schema.FAILED))
-    reason = str(summary.get("reason") or ("" if ended else f"W&B says {logged.state}"))
+    summary = wandb_run.summary
+    end_state = summary.get("state")
+    state = str(end_state or (schema.RUNNING if wandb_run.state == "running" else schema.FAILED))
+    reason = str(summary.get("reason") or ("" if end_state else f"W&B says {wandb_run.state}"))
     run = Run(state, reason, record)
     table = history.drop(columns=[name for name in history if str(name).startswith("_")])
     if schema.STEP in table:
@@ -221,10 +223,10 @@ def _run(record: dict[str, Any], logged: Any, history: pd.DataFrame) -> Run:
         except AnalysisError as error:
             run.fault = str(error)
     rows = len(run.columns[schema.STEP])
-    if ended and rows != summary.get("rows", rows):
+    if end_state and rows != summary.get("rows", rows):
         run.fault = run.fault or f"W&B has {rows} of its {summary['rows']} rows"
-    if (logged.historyLineCount or 0) > len(history):
-        run.fault = run.fault or f"W&B gave {len(history)} of {logged.historyLineCount} rows"
+    if (wandb_run.historyLineCount or 0) > len(history):
+        run.fault = run.fault or f"W&B gave {len(history)} of {wandb_run.historyLineCount} rows"
     return run
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import AnalysisError
-from .foreign import Logged, frames
+from .foreign import LoggedRun, frames
 from .frames import Frames
 
 
@@ -30,14 +30,14 @@ def read(where: str) -> Frames:
     files = [path] if path.is_file() else _files(path)
     if not files:
         raise AnalysisError(f"{where}: no such file")
-    return frames([_logged(file) for file in files], path.stem, {}, where)
+    return frames([_read_file(file) for file in files], path.stem, {}, where)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("run-*.wandb"), *folder.glob("*run-*/run-*.wandb")])
 
 
-def _logged(file: Path) -> Logged:
+def _read_file(file: Path) -> LoggedRun:
     run: dict[str, Any] = {}
     rows, state = [], "without an end"
     for record in _records(file):
@@ -49,14 +49,14 @@ def _logged(file: Path) -> Logged:
             state = "failed" if record["exit"].get("exit_code") else "finished"
     config = (run.get("config") or {}).get("update") or {}
     name = run.get("run_id") or file.stem
-    return Logged(name, run.get("display_name") or name, state, config, pd.DataFrame(rows))
+    return LoggedRun(name, run.get("display_name") or name, state, config, pd.DataFrame(rows))
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise AnalysisError(f"{file}: wandb leet inspect: {last}")
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         yield json.loads(line)

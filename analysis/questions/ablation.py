@@ -82,7 +82,7 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         row
         for section in _sections(data)
         for metric in METRICS
-        for row in _Cell(data, by_cell, section, metric, choice or Choice()).rows()
+        for row in _Effects(data, by_cell, section, metric, choice or Choice()).rows()
     ]
     return pd.DataFrame(rows)
 
@@ -92,8 +92,8 @@ def _sections(data: Data) -> Iterator[Section]:
     for env in data.envs:
         here = data.runs[data.runs.env == env].drop_duplicates("label").set_index("label")
         labels = [label for label in data.labels if label in here.index]
-        placed: set[str] = set()
-        for base, full in data.families:
+        component_labels: set[str] = set()
+        for base, full in data.ablations:
             family = here[(here.base == base) & (here.full == full)]
             for kind in (LEAVE_ONE_OUT, ADD_ONE_IN):
                 mine = family[(family.kind == kind) & family.component.notna()]
@@ -101,11 +101,11 @@ def _sections(data: Data) -> Iterator[Section]:
                 if parts:
                     others = set(family.index[family.kind == kind])  # "Rainbow - all"
                     members = [x for x in labels if x in {base, full, *parts, *others}]
-                    placed |= set(members)
+                    component_labels |= set(members)
                     yield Section(env, kind, base, full, members, parts)
-        rest = [label for label in labels if label not in placed]
+        rest = [label for label in labels if label not in component_labels]
         if rest:
-            ends = [x for x in labels if x in {name for pair in data.families for name in pair}]
+            ends = [x for x in labels if x in {name for pair in data.ablations for name in pair}]
             members = [x for x in labels if x in {*rest, *ends}]
             yield Section(env, COMPARISON, None, None, members)
 
@@ -117,7 +117,7 @@ def sizes(n_of: int, n_against: int, paired: bool) -> str:
     return f"n = {n_of}" + ("" if n_of == n_against else f" against {n_against}")
 
 
-class _Cell:
+class _Effects:
     """One section under one metric."""
 
     def __init__(
@@ -141,8 +141,8 @@ class _Cell:
         pick = {LEAVE_ONE_OUT: section.full, ADD_ONE_IN: section.base, COMPARISON: best}
         self.reference = pick[section.kind]
         self.correlation, p = self._seeds()
-        supported = p < 1 - stats.LEVEL
-        auto = "paired" if supported else "welch"
+        significant = p < 1 - stats.LEVEL
+        auto = "paired" if significant else "welch"
         self.test = auto if choice.test == stats.AUTO else choice.test
         self.paired = self.test in stats.PAIRED
 
@@ -156,18 +156,18 @@ class _Cell:
 
     def rows(self) -> list[dict[str, object]]:
         """Return the finished rows of this cell."""
-        tested = self.section.components or {
+        comparisons = self.section.components or {
             label: "" for label in self.section.labels if label != self.reference
         }
         effects = {label: self._effect(label) for label in self.section.labels}
         shares = {label: self._share(label, effect) for label, effect in effects.items()}
-        family = sum(not np.isnan(effects[x].p) for x in tested)
+        family = sum(not np.isnan(effects[x].p) for x in comparisons)
         level = stats.first_level(family, self.choice.correction)
-        effects = {x: self._reached(effects[x], level) for x in effects}
-        adjusted = dict(
+        effects = {x: self._testable(effects[x], level) for x in effects}
+        p_adjusted = dict(
             zip(
-                tested,
-                stats.adjust([effects[x].p for x in tested], self.choice.correction),
+                comparisons,
+                stats.adjust([effects[x].p for x in comparisons], self.choice.correction),
                 strict=True,
             )
         )
@@ -175,14 +175,14 @@ class _Cell:
         sizes = {
             x: effects[x].value
             for x in self.section.components
-            if effects[x].value > 0 and adjusted[x] < alpha
+            if effects[x].value > 0 and p_adjusted[x] < alpha
         }
         strongest = max(sizes, key=sizes.__getitem__, default=None)
         leader, ranks, parts = self._leader(), self._ranks(list(self.means)), self._contributions()
         return [
             self._row(label, effects[label], shares[label])
             | {
-                "p_adjusted": adjusted.get(label, np.nan),
+                "p_adjusted": p_adjusted.get(label, np.nan),
                 "correction": self.choice.correction,
                 "family": family,
                 "visible": stats.visible_effect(
@@ -201,23 +201,23 @@ class _Cell:
             for label in self.section.labels
         ]
 
-    def _reached(self, effect: stats.Difference, level: float) -> stats.Difference:
+    def _testable(self, effect: stats.Difference, level: float) -> stats.Difference:
         """Refuse a test that could not have spoken, with the runs that it needs."""
         if effect.smallest <= level:
             return effect
-        needed = stats.runs_to_reach(self.test, level)
-        had = sizes(effect.n[0], effect.n[1], self.paired)
+        runs = stats.runs_to_reach(self.test, level)
+        current = sizes(effect.n[0], effect.n[1], self.paired)
         note = (
-            f"refused: at {had} the {effect.method} test reaches p = "
+            f"refused: at {current} the {effect.method} test reaches p = "
             f"{effect.smallest:.3g} at best, the corrected level is {level:.3g}; it needs "
-            f"{sizes(needed, needed, self.paired)}"
+            f"{sizes(runs, runs, self.paired)}"
         )
         return replace(effect, p=float("nan"), note=note)
 
     def _ranks(self, labels: list[str], sign: int = 1) -> dict[str, tuple[int, int]]:
-        able = [x for x in labels if len(self.groups[x]) > 1]
-        found = stats.rank_intervals([sign * self.groups[x] for x in able])
-        return dict(zip(able, found, strict=True))
+        members = [x for x in labels if len(self.groups[x]) > 1]
+        ranges = stats.rank_intervals([sign * self.groups[x] for x in members])
+        return dict(zip(members, ranges, strict=True))
 
     def _contributions(self) -> dict[str, tuple[int, int, int]]:
         """Return each component's place among the contributions, with the places it could have."""
@@ -257,34 +257,34 @@ class _Cell:
 
     def _share(self, label: str, part: stats.Difference) -> stats.Estimate:
         """Return a component's drop or gain ``part`` as a share of full - base."""
-        section, nothing = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
+        section, blank = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
-            return nothing
+            return blank
         if section.base == section.full:
-            return replace(nothing, note="the base agent is the full agent")
+            return replace(blank, note="the base agent is the full agent")
         whole = self._whole
         if np.isnan(whole.p):
-            return replace(nothing, note=f"full and base: {whole.note}")
+            return replace(blank, note=f"full and base: {whole.note}")
         if whole.detectable and whole.value < 0:
-            return replace(nothing, note="the base agent is not below the full agent")
+            return replace(blank, note="the base agent is not below the full agent")
         if not self.paired:
-            shared = self._group(self.reference)
-            return stats.share(part, whole, float(np.var(shared, ddof=1)) / len(shared))
+            common = self._group(self.reference)
+            return stats.share(part, whole, float(np.var(common, ddof=1)) / len(common))
         out = section.kind == LEAVE_ONE_OUT
         one, other = (section.full, label) if out else (label, section.base)
         pairs = self._pairs(one, other, section.full, section.base).to_numpy(float)
         if len(pairs) < 2:
-            return replace(nothing, note="fewer than two seeds of full, base and agent")
+            return replace(blank, note="fewer than two seeds of full, base and agent")
         gaps = np.cov(pairs[:, 0] - pairs[:, 1], pairs[:, 2] - pairs[:, 3])
         return stats.share(part, whole, gaps[0, 1] * len(pairs) / (part.n[0] * whole.n[0]))
 
     def _leader(self) -> str | None:
         """Return the label of the highest mean, if the test tells it above the runner-up."""
-        ranked = sorted(self.means, key=self.means.__getitem__, reverse=True)
-        if len(ranked) < 2:
+        order = sorted(self.means, key=self.means.__getitem__, reverse=True)
+        if len(order) < 2:
             return None
-        difference = self._difference(*ranked[:2])
-        return ranked[0] if difference.detectable and difference.value > 0 else None
+        difference = self._difference(*order[:2])
+        return order[0] if difference.detectable and difference.value > 0 else None
 
     def _row(
         self, label: str, effect: stats.Difference, share: stats.Estimate
@@ -295,7 +295,7 @@ class _Cell:
         pair = self._group(self.reference), self.groups[label]
         if section.kind == ADD_ONE_IN:
             pair = pair[1], pair[0]
-        same = label == self.reference
+        is_reference = label == self.reference
         return {
             "env": section.env,
             "section": section.kind,
@@ -322,8 +322,8 @@ class _Cell:
             "correlation": self.correlation,
             "p": effect.p,
             "p_smallest": effect.smallest,
-            "hedges_g": np.nan if same else stats.hedges_g(*pair),
-            "a12": np.nan if same else stats.a12(*pair),
+            "hedges_g": np.nan if is_reference else stats.hedges_g(*pair),
+            "a12": np.nan if is_reference else stats.a12(*pair),
             "share": share.value,
             "share_low": share.low,
             "share_high": share.high,

@@ -27,7 +27,7 @@ def against(
     "better" where it lies above 0, "worse" where it lies below 0 and the corrected test agrees,
     "undecided" otherwise. The tests are corrected over all cells. A cell that only one side has
     runs of is "missing" in the other. Runs of another protocol or budget are "not compared",
-    unless either side was loaded with that flag in ``take``.
+    unless either side was loaded with that flag in ``include``.
 
     Args:
         new: runs of the code, or the study, in question.
@@ -70,20 +70,23 @@ def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str
     )
     x, y = runs[FINAL].to_numpy(float), others[FINAL].to_numpy(float)
     verdict = MISSING_NEW if not len(x) else MISSING_OLD if not len(y) else ""
-    notes = [_absent(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
-    scale, found = np.nan, stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t")
+    notes = [_why_no_score(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
+    scale, difference = (
+        np.nan,
+        stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t"),
+    )
     if not verdict:
-        odd = dict(_unlike(runs, others))
-        refused = [flag for flag in odd if flag not in {*new.take, *old.take}]
+        mismatches = dict(_mismatches(runs, others))
+        barriers = [flag for flag in mismatches if flag not in {*new.include, *old.include}]
         notes += [
-            told + (f", let in by --take {flag}" if flag in refused else "")
-            for flag, told in odd.items()
+            text + (f", let in by --include {flag}" if flag in barriers else "")
+            for flag, text in mismatches.items()
         ]
-        verdict = NOT_COMPARED if refused else ""
+        verdict = NOT_COMPARED if barriers else ""
         scale = others.reference.iloc[0] - others.random.iloc[0]
-        if not refused:
-            found = stats.welch(x, y)
-            notes.append(found.note)
+        if not barriers:
+            difference = stats.welch(x, y)
+            notes.append(difference.note)
     return {
         "label": label,
         "env": env,
@@ -93,31 +96,31 @@ def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str
         "planned_old": old.size(label, env)[1],
         "new": x.mean() if len(x) else np.nan,
         "old": y.mean() if len(y) else np.nan,
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
         "margin": margin * abs((y.mean() if len(y) else np.nan) if np.isnan(scale) else scale),
-        "p": found.p,
-        "se": found.se,
-        "df": found.df,
+        "p": difference.p,
+        "se": difference.se,
+        "df": difference.df,
         "verdict": verdict,
         "note": "; ".join(filter(None, notes)),
     }
 
 
-def _absent(data: Data, label: str, env: str, name: str) -> str:
+def _why_no_score(data: Data, label: str, env: str, name: str) -> str:
     """Say why one side of a cell has no score."""
     scored, planned = data.size(label, env)
     if scored:
         return ""
     if not planned:
-        near = "" if label in data.labels else f"; labels there: {nearest(label, data.labels)}"
-        return f"{name} has no run of it" + near
+        hint = "" if label in data.labels else f"; labels there: {nearest(label, data.labels)}"
+        return f"{name} has no run of it" + hint
     runs = data.runs[(data.runs.label == label) & (data.runs.env == env)]
     return f"{name}: none of {planned} runs is scored: {runs.excluded.iloc[0]}"
 
 
-def _unlike(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def _mismatches(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Yield what the scored runs of two sides do not share, by the flag that lets it in."""
     for flag in _SAME:
         ours, theirs = ({str(x) for x in side[flag].unique()} for side in (runs, others))
@@ -157,8 +160,8 @@ def read_published(path: str) -> pd.DataFrame:
         wrong = numbers.isna() & (frame[column].notna() | (column == "score"))
         if wrong.any():
             row = int(wrong.argmax())
-            said = frame[column].iloc[row]
-            raise AnalysisError(f"{path}: row {row + 2}: {column} {said!r} is no number")
+            value = frame[column].iloc[row]
+            raise AnalysisError(f"{path}: row {row + 2}: {column} {value!r} is no number")
         frame[column] = numbers
     return frame
 
@@ -176,7 +179,7 @@ def with_published(data: Data, published: pd.DataFrame) -> pd.DataFrame:
     Raises:
         AnalysisError: no number is of a label and environment that ran.
     """
-    frame = pd.DataFrame([_published(data, row) for row in published.to_dict("records")])
+    frame = pd.DataFrame([_published_row(data, row) for row in published.to_dict("records")])
     if not frame.n.any():
         raise AnalysisError(
             f"no published number is of these runs: {', '.join(data.labels[:6])} on "
@@ -185,14 +188,14 @@ def with_published(data: Data, published: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _published(data: Data, row: dict) -> dict[str, object]:
+def _published_row(data: Data, row: dict) -> dict[str, object]:
     label, env = str(row["label"]), str(row["env"])
-    ours = data.scored[(data.scored.label == label) & (data.scored.env == env)]
-    x = ours[FINAL].to_numpy(float)
+    runs = data.scored[(data.scored.label == label) & (data.scored.env == env)]
+    x = runs[FINAL].to_numpy(float)
     out = {"label": label, "env": env, "n": len(x), "planned": data.size(label, env)[1]}
     out |= {"ours": x.mean() if len(x) else np.nan, "published": row["score"]}
     if len(x) < 2:
-        note = "one run of ours" if len(x) else _unknown(data, label, env)
+        note = "one run of ours" if len(x) else _why_no_run(data, label, env)
         blank = dict.fromkeys(("difference", "low", "high"), np.nan)
         return out | blank | {
             "verdict": NOT_COMPARED, "method": "", "source": row["source"], "note": note,
@@ -216,7 +219,7 @@ def _published(data: Data, row: dict) -> dict[str, object]:
     }
 
 
-def _unknown(data: Data, label: str, env: str) -> str:
+def _why_no_run(data: Data, label: str, env: str) -> str:
     """Say why none of our runs is there for a published number."""
     for kind, name, names in (("label", label, data.labels), ("environment", env, data.envs)):
         if name not in names:

@@ -33,8 +33,8 @@ def curve_metric(data: Data) -> str:
     """
     runs = data.scored.run_id
     counts = {metric: _count(data, metric, runs) for metric in CURVE_NAMES}
-    most = counts[EVAL_RETURN] > len(runs) / 2
-    return EVAL_RETURN if most or counts[EVAL_RETURN] >= counts[TRAIN_RETURN] else TRAIN_RETURN
+    majority = counts[EVAL_RETURN] > len(runs) / 2
+    return EVAL_RETURN if majority or counts[EVAL_RETURN] >= counts[TRAIN_RETURN] else TRAIN_RETURN
 
 
 def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
@@ -83,9 +83,9 @@ def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
     limits are NaN: two runs give no band worth drawing. ``step`` is seconds where ``axis`` is
     "time/wall".
     """
-    found, parts = points(data, metric, axis), []
+    by_run, parts = points(data, metric, axis), []
     for cell, runs in data.runs.groupby(["env", "label"], sort=False):
-        curves = [found[run_id] for run_id in runs.run_id if run_id in found]
+        curves = [by_run[run_id] for run_id in runs.run_id if run_id in by_run]
         if not curves:
             continue
         grid = _grid(curves)
@@ -105,16 +105,16 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
     Only scored runs, only environments with a random and a reference score (two at least, else
     nothing), and only labels with a finished run on each of those; what is left out is noted.
     """
-    found, scored = points(data, metric), data.scored
-    known = scored[scored.random.notna() & scored.reference.notna()]
-    envs = list(dict.fromkeys(known.env))
+    by_run, scored = points(data, metric), data.scored
+    rows = scored[scored.random.notna() & scored.reference.notna()]
+    envs = list(dict.fromkeys(rows.env))
     if len(envs) < 2:
         return np.array([]), {}
     left_out = [env for env in data.envs if env not in envs]
     if left_out:
         data.note(f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
-    budgets = zip(known.run_id, known.budget, strict=True)
-    spans = np.array([found[i][0][[0, -1]] / budget for i, budget in budgets if i in found])
+    budgets = zip(rows.run_id, rows.budget, strict=True)
+    spans = np.array([by_run[i][0][[0, -1]] / budget for i, budget in budgets if i in by_run])
     if not len(spans):
         return np.array([]), {}
     first, last = spans[:, 0].max(), spans[:, 1].min()  # all runs have values between them
@@ -124,20 +124,20 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
     shares = np.linspace(first, last, CURVE_POINTS)
     curves: dict[str, list[stats.Array]] = {}
     for label in data.labels:
-        cells = [known[(known.label == label) & (known.env == env)] for env in envs]
-        cells = [cell[cell.run_id.isin(list(found))] for cell in cells]
+        cells = [rows[(rows.label == label) & (rows.env == env)] for env in envs]
+        cells = [cell[cell.run_id.isin(list(by_run))] for cell in cells]
         if all(len(cell) for cell in cells):
-            curves[label] = [_normalised(cell, found, shares) for cell in cells]
+            curves[label] = [_normalised(cell, by_run, shares) for cell in cells]
         else:
             data.note(f"{label} is not in the aggregate: no finished run on some environment")
     return shares, curves
 
 
-def _normalised(cell: pd.DataFrame, found: Points, shares: stats.Array) -> stats.Array:
+def _normalised(cell: pd.DataFrame, by_run: Points, shares: stats.Array) -> stats.Array:
     """Return ``[runs, G]`` normalised scores at the given shares of the budget."""
     rows = []
     for run in cell.to_dict("records"):
-        steps, values = found[run["run_id"]]
+        steps, values = by_run[run["run_id"]]
         score = stats.normalise(values, run["random"], run["reference"])
         rows.append(np.interp(shares * run["budget"], steps, score))
     return np.stack(rows)

@@ -23,28 +23,28 @@ from ..load.data import Data, switched_on
 from .ablation import METRICS, Choice
 
 MAIN, INTERACTION, SHAPLEY = "main effect", "interaction", "Shapley value"
-Cells = dict[frozenset[str], str]  # components that are on -> label
+Design = dict[frozenset[str], str]  # components that are on -> label
 
 
-def designs(data: Data, env: str) -> Iterator[tuple[tuple[str, ...], Cells]]:
+def designs(data: Data, env: str) -> Iterator[tuple[tuple[str, ...], Design]]:
     """Yield the largest complete factorial of every family on one environment."""
     here = data.runs[data.runs.env == env].drop_duplicates("label")
     for _, family in here.groupby(["base", "full"], sort=False):
         on = dict(zip(switched_on(family), family.label, strict=True))
         always = frozenset.intersection(*on)
-        cells = {parts - always: label for parts, label in on.items()}
-        names = sorted({name for parts in cells for name in parts})
+        design = {parts - always: label for parts, label in on.items()}
+        names = sorted({name for parts in design for name in parts})
         for size in range(len(names), 1, -1):
-            found = next(
+            factors = next(
                 (
-                    chosen
-                    for chosen in combinations(names, size)
-                    if all(frozenset(s) in cells for s in _subsets(chosen))
+                    subset
+                    for subset in combinations(names, size)
+                    if all(frozenset(s) in design for s in _subsets(subset))
                 ),
                 None,
             )
-            if found:
-                yield found, {frozenset(s): cells[frozenset(s)] for s in _subsets(found)}
+            if factors:
+                yield factors, {frozenset(s): design[frozenset(s)] for s in _subsets(factors)}
                 break
 
 
@@ -79,12 +79,12 @@ def effects(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> p
     """
     how, parts = (choice or Choice()).correction, []
     for env in data.envs:
-        for names, cells in designs(data, env):
+        for names, design in designs(data, env):
             for metric in METRICS:
                 here = scores[scores.env == env]
                 groups = {
                     s: here.loc[here.label == label, metric].dropna().to_numpy(float)
-                    for s, label in cells.items()
+                    for s, label in design.items()
                 }
                 parts.append(_table(env, metric, names, groups, how))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -99,10 +99,10 @@ def _table(
 ) -> pd.DataFrame:
     rows = []
     for kind, name, weights in _contrasts(names):
-        found = stats.contrast([groups[s] for s in weights], list(weights.values()))
+        size = stats.contrast([groups[s] for s in weights], list(weights.values()))
         rows.append(
-            (env, metric, kind, name, found.value, found.low, found.high, found.p, found.method,
-             found.note)
+            (env, metric, kind, name, size.value, size.low, size.high, size.p, size.method,
+             size.note)
         )  # fmt: skip
     columns = ["env", "metric", "kind", "name", "effect", "low", "high", "p", "method", "note"]
     frame = pd.DataFrame(rows, columns=columns)

@@ -48,22 +48,22 @@ def plan(
                 label: here.loc[here.label == label, metric].dropna().to_numpy(float)
                 for label in (first, *others)
             }
-            x, judged = groups[first], any(len(groups[label]) > 1 for label in others)
-            for label in others if judged and len(x) > 1 else ():
+            x, has_plan = groups[first], any(len(groups[label]) > 1 for label in others)
+            for label in others if has_plan and len(x) > 1 else ():
                 y = groups[label]
                 gap = float(x.mean() - y.mean()) if len(y) else np.nan
-                wanted = gap if effect is None else effect
+                target = gap if effect is None else effect
                 sx, sy = (float(np.std(z, ddof=1)) if len(z) > 1 else np.nan for z in (x, y))
                 safe = stats.spread_above(x), stats.spread_above(y)
                 decision = stats.sequential(x, y, margin=effect or 0.0, alpha=alpha)
-                able = len(y) > 1
+                enough = len(y) > 1
                 rows.append(
                     {"env": env, "metric": metric, "label": label, "reference": first,
-                     "n": len(y), "n_reference": len(x), "effect": wanted,
+                     "n": len(y), "n_reference": len(x), "effect": target,
                      "sd_reference": sx, "sd": sy,
-                     "needed": stats.runs_needed(wanted, sx, sy, alpha) if able else None,
-                     "needed_safe": stats.runs_needed(wanted, *safe, alpha) if able else None,
-                     **{f"power_{k}": stats.power(wanted, sx, sy, k, alpha) if able else np.nan
+                     "needed": stats.runs_needed(target, sx, sy, alpha) if enough else None,
+                     "needed_safe": stats.runs_needed(target, *safe, alpha) if enough else None,
+                     **{f"power_{k}": stats.power(target, sx, sy, k, alpha) if enough else np.nan
                         for k in sizes},
                      "now": decision.text}
                 )  # fmt: skip

@@ -36,13 +36,13 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
     The best snapshot is the highest point of a run's own curve: biased upwards, for the choice and
     the score rest on the same evaluations. It is shown beside published numbers made that way.
     """
-    found = points(data, metric)
+    by_run = points(data, metric)
     frame = data.scored.copy()
-    best = {run_id: values.max() for run_id, (_, values) in found.items()}
+    best = {run_id: values.max() for run_id, (_, values) in by_run.items()}
     frame[BEST] = frame.run_id.map(best).astype(float)
     budgets = zip(frame.run_id, frame.budget, strict=True)
-    frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in budgets]
-    empty = ~frame.run_id.isin(list(found))
+    frame[AUC] = [_area(by_run.get(run_id), budget) for run_id, budget in budgets]
+    empty = ~frame.run_id.isin(list(by_run))
     for runs, what in (
         (frame.run_id[empty], f"that have no curve of {metric}"),
         (
@@ -51,8 +51,8 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
         ),
     ):
         if len(runs):
-            named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
-            data.note(f"no AUC for {len(runs)} runs {what}: {named}")
+            examples = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
+            data.note(f"no AUC for {len(runs)} runs {what}: {examples}")
     return frame
 
 
@@ -96,10 +96,10 @@ def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) 
         low, high = (by_env.transform(end).to_numpy(float) for end in ("min", "max"))
     else:
         low, high = scores.random.to_numpy(float), scores.reference.to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high) & (low != high)
+    valid = np.isfinite(low) & np.isfinite(high) & (low != high)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = stats.normalise(scores[metric].to_numpy(float), low, high)
-    return scores.assign(**{metric: values})[known]
+    return scores.assign(**{metric: values})[valid]
 
 
 def matrices(
@@ -147,8 +147,10 @@ def profiles(
     rows, tails = [], [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
     for label, tasks in matrices(data, scores, how).items():
         rng = np.random.default_rng(stats.SEED)
-        drawn = stats.profile(tasks, stats.resamples(rng, tasks, PROFILE_REPETITIONS), above=grid)
-        low, high = np.quantile(drawn, tails, axis=-1)
+        replicates = stats.profile(
+            tasks, stats.resamples(rng, tasks, PROFILE_REPETITIONS), above=grid
+        )
+        low, high = np.quantile(replicates, tails, axis=-1)
         share = stats.profile(tasks, above=grid)
         columns = {"label": label, "above": grid, "share": share, "low": low, "high": high}
         rows.append(pd.DataFrame(columns))

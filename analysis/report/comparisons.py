@@ -23,14 +23,14 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
         "note": list(frame.note),
     }
     family = int(frame.p.notna().sum())
-    told = (
+    note = (
         f"n: scored/planned runs. Means; differences with {stats.LEVEL:.0%} Welch interval, not "
         f"corrected; p: Welch, Holm correction over {family} cells. {NOT_WORSE}: the interval lies "
         "above minus the margin; better: above 0; worse: below 0 and p < 0.05. Margin: "
         f"{margin:.0%} of the old mean, or of the distance from random to reference."
     )
     title = f"New minus old, margin {margin:.0%}"
-    return _table("compare", title, columns, frame, (0, 1, 9, 10), told)
+    return _table("compare", title, columns, frame, (0, 1, 9, 10), note)
 
 
 def published_table(frame: pd.DataFrame, path: str) -> table.Table:
@@ -47,13 +47,13 @@ def published_table(frame: pd.DataFrame, path: str) -> table.Table:
         "source": list(map(str, frame.source)),
         "note": list(frame.note),
     }
-    told = (
+    note = (
         "n: scored/planned runs of ours. Means; differences with an interval of "
         f"{stats.LEVEL:.0%} (Welch, or Student where the published number is taken as exact), not "
         "corrected; agrees: it holds 0."
     )
     title = f"Our runs and the numbers of {path}"
-    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), told)
+    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), note)
 
 
 def _table(
@@ -62,10 +62,10 @@ def _table(
     columns: dict[str, list[str]],
     frame: pd.DataFrame,
     words: tuple[int, ...],
-    told: str,
+    note: str,
 ) -> table.Table:
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return table.Table(name, title, list(columns), rows, frame, words=words, notes=[told])
+    return table.Table(name, title, list(columns), rows, frame, words=words, notes=[note])
 
 
 def _counts(scored: pd.Series, planned: pd.Series) -> list[str]:

@@ -25,13 +25,13 @@ from .style import Plot, Style, edges, legend, panels, styles, theme
 
 
 def figures(
-    data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str, width: str = "text"
+    data: Data, scores: pd.DataFrame, ablation: pd.DataFrame, metric: str, width: str = "text"
 ) -> Iterator[Plot]:
     """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
     theme(width)
     look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
-    ends = {name for pair in data.families for name in pair}
+    ends = {name for pair in data.ablations for name in pair}
     agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
     aggregate = curves.aggregate_curves(data, metric)  # empty where fewer than two environments
     groups = [("agents", "agent and baselines", agents)]
@@ -59,9 +59,9 @@ def figures(
         )
     else:
         yield _above(curves.above_reference(data, metric), agents, look)
-    if (table.component != "").any():
-        yield _contributions(data, table, look)
-        yield from _shares(data, table, look)
+    if (ablation.component != "").any():
+        yield _contributions(data, ablation, look)
+        yield from _shares(data, ablation, look)
     yield _runs(data, scores, look)
     yield from gridworlds.figures(data, look)
     yield from _sensitivity(data, scores)
@@ -105,8 +105,8 @@ def _curves(
             if rows.empty:
                 continue
             n = int(rows.n.max())
-            shown = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
-            _line(axis, rows, ("step", "mean", "low", "high"), look[label], shown)
+            entry = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
+            _line(axis, rows, ("step", "mean", "low", "high"), look[label], entry)
             if n < 3:
                 thin.append(f"{label} on {env} (n = {n})")
         axis.set_title(env, loc="left")
@@ -130,13 +130,13 @@ def _curves(
 def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str, str]:
     """Return " = X" for every label whose lines all lie exactly under those of X, drawn before."""
     first: dict[int, str] = {}
-    found = {}
+    twins = {}
     for label in labels:
         lines = frame.loc[frame.label == label, keys].reset_index(drop=True)
         same = hash(tuple(pd.util.hash_pandas_object(lines, index=False)))
         if len(lines) and first.setdefault(same, label) != label:
-            found[label] = f" = {first[same]}"
-    return found
+            twins[label] = f" = {first[same]}"
+    return twins
 
 
 def _sizes(frame: pd.DataFrame) -> str:
@@ -160,8 +160,8 @@ def _aggregate(
         for label in labels:
             rows = frame[(frame.label == label) & (frame.statistic == statistic)]
             if len(rows):
-                shown = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
-                _line(axis, rows, ("share", "value", "low", "high"), look[label], shown)
+                entry = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
+                _line(axis, rows, ("share", "value", "low", "high"), look[label], entry)
         axis.set_title(f"{statistic} over environments", loc="left")
         axis.set_xlabel("share of the budget")
     axes[0].set_ylabel("normalised score")
@@ -201,14 +201,14 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
     return Plot("environments-above", figure, caption)
 
 
-def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Plot:
+def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Plot:
     """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
-    rows = table[table.component != ""]
+    rows = ablation[ablation.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
-    cells = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
-    figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
+    panel_keys = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
+    figure, axes = panels(len(panel_keys), height=0.27 * len(labels) + 0.7, most=2)
     first, last = edges(axes, most=2)
-    for axis, (env, metric) in zip(axes, cells, strict=True):
+    for axis, (env, metric) in zip(axes, panel_keys, strict=True):
         here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
         for y, label in enumerate(labels):
             if label in here.index and math.isfinite(here.effect[label]):
@@ -218,16 +218,16 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         axis.set_ylim(len(labels) - 0.4, -0.6)
         axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
         axis.grid(False, axis="y")
-    drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
+    effects, how = rows[rows.effect.notna()], rows.correction.iloc[0]
     word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
     sections = [word[section] for section in dict.fromkeys(rows.section)]
     for axis in last:
         axis.set_xlabel(" or ".join(sections))
     caption = (
         f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
-        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(drawn.interval))} interval "
-        f"({_sides(drawn)}; not corrected for the number of comparisons). "
-        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(drawn.test))} test, "
+        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(effects.interval))} interval "
+        f"({_sides(effects)}; not corrected for the number of comparisons). "
+        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(effects.test))} test, "
         f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
     )
     return Plot("contributions", figure, caption)
@@ -236,25 +236,25 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
 def _sides(rows: pd.DataFrame) -> str:
     """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
     apart, pairs = rows[~rows.paired], rows[rows.paired]
-    told = []
+    parts = []
     if len(apart):
-        told.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
+        parts.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
     if len(pairs):
-        told.append(f"{_range(pairs.n_of)} pairs of seeds")
-    return " or ".join(told) or "no effect"
+        parts.append(f"{_range(pairs.n_of)} pairs of seeds")
+    return " or ".join(parts) or "no effect"
 
 
-def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
+def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
     """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
-    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == AUC)]
+    rows = ablation[(ablation.section == LEAVE_ONE_OUT) & (ablation.metric == AUC)]
     rows = rows[rows["share"].notna()]
     envs = [env for env in data.envs if env in set(rows.env)]
     ends = {*rows.base, *rows.full}
     if len(envs) < 2:
         return
     labels = [label for label in data.labels if label in set(rows.label)]
-    behind = table[(table.section == LEAVE_ONE_OUT) & table.label.isin([*labels, *ends])]
-    behind = behind[(behind.metric == AUC) & behind.env.isin(envs) & (behind.n > 0)]
+    runs = ablation[(ablation.section == LEAVE_ONE_OUT) & ablation.label.isin([*labels, *ends])]
+    runs = runs[(runs.metric == AUC) & runs.env.isin(envs) & (runs.n > 0)]
     figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
     for y, label in enumerate(labels):
         shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
@@ -266,24 +266,26 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
     axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.set_xlabel("drop as a share of full - base, area under the curve")
     axis.grid(False, axis="y")
-    left = [env for env in data.envs if env not in envs]
+    omissions = [env for env in data.envs if env not in envs]
     caption = (
         "What each removal costs of the area under the curve, as a share of the distance between "
         f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
-        f"mean (bar). n = {_range(behind.n)} runs per agent."
+        f"mean (bar). n = {_range(runs.n)} runs per agent."
     )
-    if left:
-        caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."
+    if omissions:
+        caption += (
+            f" Left out, for the full agent is not told above the base: {', '.join(omissions)}."
+        )
     yield Plot("contributions-normalised", figure, caption)
 
 
 def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
-    solid = row.p_adjusted < 1 - stats.LEVEL
+    significant = row.p_adjusted < 1 - stats.LEVEL
     axis.barh(
         y,
         row.effect,
         height=0.66,
-        color=style.color if solid else "white",
+        color=style.color if significant else "white",
         edgecolor=style.color,
         lw=1.2,
     )
@@ -319,12 +321,12 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
 
 def _sensitivity(data: Data, scores: pd.DataFrame) -> Iterator[Plot]:
     """Draw score and AUC against a swept number, other overrides held, per environment."""
-    swept = scores[scores.kind == SWEEP]
-    settings = swept.overrides.map(json.loads)
+    sweep = scores[scores.kind == SWEEP]
+    settings = sweep.overrides.map(json.loads)
     keys = sorted({key for setting in settings for key, x in setting.items() if _is_number(x)})
     for key in keys:
         has = settings.map(lambda setting, key=key: _is_number(setting.get(key)))
-        rows = swept[has].assign(
+        rows = sweep[has].assign(
             x=settings[has].map(lambda setting, key=key: float(setting[key])),
             rest=settings[has].map(
                 lambda setting, key=key: ", ".join(
@@ -342,11 +344,11 @@ def _is_number(value: object) -> bool:
 
 def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     envs = [env for env in data.envs if env in set(rows.env)]
-    cells = [(env, metric) for env in envs for metric in (FINAL, AUC)]
-    figure, axes = panels(len(cells), height=2.3, most=2)
+    panel_keys = [(env, metric) for env in envs for metric in (FINAL, AUC)]
+    figure, axes = panels(len(panel_keys), height=2.3, most=2)
     settings = list(dict.fromkeys(zip(rows.algo, rows.rest, strict=True)))
     palette = sns.color_palette("colorblind", len(settings))
-    for axis, (env, metric) in zip(axes, cells, strict=True):
+    for axis, (env, metric) in zip(axes, panel_keys, strict=True):
         for color, (algo, rest) in zip(palette, settings, strict=True):
             here = rows[(rows.env == env) & (rows.algo == algo) & (rows.rest == rest)]
             groups = here.dropna(subset=[metric]).groupby("x")[metric]

@@ -23,10 +23,10 @@ Arrays = dict[str, np.ndarray]
 def figures(data: Data, look: dict[str, Style]) -> Iterator[Plot]:
     """Yield a picture per environment that is a grid, and the error over time if it was logged."""
     for env in data.envs:
-        found = {label: _arrays(data, env, label) for label in data.labels}
-        drawn = {label: runs for label, runs in found.items() if runs}
-        if drawn:
-            yield _values(env, drawn)
+        arrays = {label: _arrays(data, env, label) for label in data.labels}
+        by_label = {label: runs for label, runs in arrays.items() if runs}
+        if by_label:
+            yield _values(env, by_label)
     if ERROR in data.metrics and data.metrics[ERROR].notna().any():
         yield _errors(data, learning_curves(data, ERROR), look)
 
@@ -44,16 +44,16 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
     return out
 
 
-def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
+def _values(env: str, by_label: dict[str, list[Arrays]]) -> Plot:
     """Draw max_a q as colours and the greedy action as an arrow, means over runs."""
-    figure, axes = panels(len(drawn), height=1.7)
-    states = {label: np.mean([_v(run) for run in runs], axis=0) for label, runs in drawn.items()}
-    everything = np.concatenate([v[np.isfinite(v)] for v in states.values()])
-    low, high = (float(x) for x in (everything.min(), everything.max()))
-    for axis, (label, runs) in zip(axes, drawn.items(), strict=True):
+    figure, axes = panels(len(by_label), height=1.7)
+    means = {label: np.mean([_v(run) for run in runs], axis=0) for label, runs in by_label.items()}
+    values = np.concatenate([v[np.isfinite(v)] for v in means.values()])
+    low, high = (float(x) for x in (values.min(), values.max()))
+    for axis, (label, runs) in zip(axes, by_label.items(), strict=True):
         rows, columns = (int(n) for n in runs[0]["grid"])
         image = axis.imshow(
-            states[label].reshape(rows, columns), cmap="viridis", vmin=low, vmax=high
+            means[label].reshape(rows, columns), cmap="viridis", vmin=low, vmax=high
         )
         _arrows(axis, runs, (rows, columns))
         axis.set_title(label, loc="left")
@@ -62,7 +62,7 @@ def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
         axis.grid(False)
         axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, shrink=0.6, label="value")
-    counts = sorted({len(runs) for runs in drawn.values()})
+    counts = sorted({len(runs) for runs in by_label.values()})
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     caption = (
         f"Values learned on {env}: the largest action value of each cell, mean over n = {n} runs, "

@@ -20,7 +20,7 @@ from ..questions import curves
 from ..questions.ablation import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
-from .sentences import MANY, Verdict
+from .sentences import MANY, Sentence
 from .table import Table
 
 TEMPLATES = {"index.html": "page.html", "report.md": "report.md.txt"}
@@ -41,7 +41,7 @@ class Content:
         completeness: scored and planned runs.
         excluded: planned runs that do not enter the scores; None where all do.
         figures: ``name`` and ``caption`` of every figure.
-        verdicts: the sentences.
+        sentences: the sentences.
         command: the command line that makes the report again.
         linked: whether the report lies in the study's folder, so that runs can be linked.
     """
@@ -56,7 +56,7 @@ class Content:
     completeness: Table
     excluded: Table | None
     figures: list[dict[str, str]]
-    verdicts: list[Verdict]
+    sentences: list[Sentence]
     command: str
     linked: bool
 
@@ -70,11 +70,11 @@ def render(content: Content, folder: Path) -> None:
 
 def _facts(content: Content) -> dict[str, Any]:
     """Return what the templates ask for."""
-    data, choices = content.data, interactive.content(content.data)
+    data, choices = content.data, interactive.curve_data(content.data)
     return {
         "data": data,
         "counts": data.counts(),
-        "verdicts": content.verdicts,
+        "sentences": content.sentences,
         "many": MANY,
         "main": content.main,
         "scores": content.per_env,
@@ -88,7 +88,7 @@ def _facts(content: Content) -> dict[str, Any]:
         "warning": _few(content),
         "cells": list(runs.cells(data, content.scores)),
         "choices": choices,
-        "packed": interactive.packed(interactive.as_json(choices)),
+        "packed": interactive.pack(interactive.as_json(choices)),
         "library": interactive.library(),
         "script": Markup((files(__package__) / "page.js").read_text()),
         "linked": content.linked,

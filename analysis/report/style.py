@@ -85,7 +85,7 @@ class Plot:
 
 def styles(data: Data) -> dict[str, Style]:
     """Return the style of every label, in the order of the report."""
-    full, base = ({pair[i] for pair in data.families} for i in (1, 0))
+    full, base = ({pair[i] for pair in data.ablations} for i in (1, 0))
     palette = [sns.color_palette("colorblind")[i] for i in _ORDER]
     out, k = {}, 0
     for label in data.labels:
@@ -149,22 +149,22 @@ def legend(figure: Figure, count: int) -> None:
         return
     width = figure.get_figwidth() * figure.dpi
     if count == 1 and figure.get_figwidth() >= _NARROW:
-        drawn = figure.legend(lines, names, loc="outside right center", frameon=False)
-        if drawn.get_window_extent().width <= _SIDE * width:
+        box = figure.legend(lines, names, loc="outside right center", frameon=False)
+        if box.get_window_extent().width <= _SIDE * width:
             return
-        drawn.remove()
+        box.remove()
     below: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
     for across in range(min(4, len(names)), 0, -1):
-        drawn = figure.legend(lines, names, ncols=across, **below)
-        size = drawn.get_window_extent()
+        box = figure.legend(lines, names, ncols=across, **below)
+        size = box.get_window_extent()
         if size.width <= width:
             break
-        drawn.remove()
+        box.remove()
     else:
         share = width / size.width
         names = [_wrapped(name, share) for name in names]
-        drawn = figure.legend(lines, names, ncols=1, **below)
-    height = drawn.get_window_extent().height / figure.dpi
+        box = figure.legend(lines, names, ncols=1, **below)
+    height = box.get_window_extent().height / figure.dpi
     figure.set_figheight(figure.get_figheight() + max(0.0, height - _SPARE))
 
 

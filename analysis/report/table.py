@@ -48,7 +48,7 @@ class Table:
 
     def text(self) -> str:
         """Render for a terminal."""
-        rows = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
+        rows = self._entries(lambda cell, i, j: cell + self._dagger(i, j))
         widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
         lines = [
             "  ".join(
@@ -67,7 +67,7 @@ class Table:
             return f"**{text}**" if (i, j) in self.bold else text
 
         rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
-        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._cells(cell)]]
+        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._entries(cell)]]
         return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
 
     def latex(self) -> str:
@@ -79,7 +79,7 @@ class Table:
             )
             return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
 
-        rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
+        rows = [" & ".join(row) + r" \\" for row in self._entries(cell)]
         notes = " ".join(_latex(note) for note in self.notes)
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
         return "\n".join(
@@ -118,7 +118,7 @@ class Table:
             f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
             for j, title in enumerate(self.header)
         )
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._entries(cell))
         notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
         return (
             f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
@@ -130,7 +130,7 @@ class Table:
         """Render the unrounded numbers."""
         return str(self.frame.to_csv(index=False, lineterminator="\n"))
 
-    def _cells(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
+    def _entries(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
         return [
             [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
         ]
@@ -161,18 +161,18 @@ def spans(
 
     def column(numbers: Iterable[float]) -> list[str]:
         rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
-        cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
-        width = max(map(len, cells), default=0)
-        return [cell.rjust(width) for cell in cells]
+        entries = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
+        width = max(map(len, entries), default=0)
+        return [cell.rjust(width) for cell in entries]
 
-    cells = [
+    entries = [
         f"{value} [{low}, {high}]" if math.isfinite(number) else value
         for number, value, low, high in zip(
             values, column(values), column(lows), column(highs), strict=True
         )
     ]
-    width = max(map(len, cells), default=0)
-    return [cell.ljust(width) for cell in cells]
+    width = max(map(len, entries), default=0)
+    return [cell.ljust(width) for cell in entries]
 
 
 def numbers(values: Iterable[float]) -> list[str]:

@@ -29,12 +29,12 @@ from .table import DASH, MARK, Table, p_value, slug, spans
 _LISTED = 6  # cells that a note names
 
 
-def ablation_tables(table: pd.DataFrame) -> list[Table]:
+def ablation_tables(ablation: pd.DataFrame) -> list[Table]:
     """Return one table per environment, section and metric of ``ablation.ablate``'s table."""
-    if table.empty:
+    if ablation.empty:
         return []
     keys = ["env", "section", "base", "full", "metric"]
-    groups = table.groupby(keys, sort=False, dropna=False)
+    groups = ablation.groupby(keys, sort=False, dropna=False)
     return [_ablation_table(group.reset_index(drop=True)) for _, group in groups]
 
 
@@ -75,11 +75,11 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
 
 def _ranks(rows: pd.DataFrame) -> list[str]:
     """Return "2 [1, 4]": the rank by mean, and the ranks that the data allow."""
-    cells = []
+    entries = []
     for rank, low, high in zip(rows["rank"], rows.rank_low, rows.rank_high, strict=True):
         spread = "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
-        cells.append("" if math.isnan(rank) else f"{rank:.0f}{spread}")
-    return cells
+        entries.append("" if math.isnan(rank) else f"{rank:.0f}{spread}")
+    return entries
 
 
 def _correction(rows: pd.DataFrame) -> str:
@@ -89,14 +89,16 @@ def _correction(rows: pd.DataFrame) -> str:
 
 def _test(rows: pd.DataFrame) -> str:
     """Return the test that was used; where it is one of pairs, how many and why."""
-    used = " and ".join(dict.fromkeys(rows.test[rows.test != ""])) or "no"
+    methods = " and ".join(dict.fromkeys(rows.test[rows.test != ""])) or "no"
     pairs = rows[rows.paired & (rows.n_of > 0)].groupby("n_of").label.agg(", ".join)
     if pairs.empty:
-        return f"{used} test"
+        return f"{methods} test"
     counts = "; ".join(f"{labels}: {n}" for n, labels in pairs.items())
-    told = f"{pairs.index[0]} pairs" if len(pairs) == 1 else f"pairs of seeds ({counts})"
+    pairs_text = f"{pairs.index[0]} pairs" if len(pairs) == 1 else f"pairs of seeds ({counts})"
     r = rows.correlation.iloc[0]
-    return f"{used} test of {told}" + ("" if math.isnan(r) else f", seeds correlate: r = {r:.2f}")
+    return f"{methods} test of {pairs_text}" + (
+        "" if math.isnan(r) else f", seeds correlate: r = {r:.2f}"
+    )
 
 
 def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
@@ -119,8 +121,8 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
         notes.append(f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller].")
     if rows.strongest.any():
         notes.append(f"{MARK} largest {word} that is told apart from 0.")
-    refused = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
-    for reason, group in refused.groupby("share_note", sort=False):
+    without_share = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
+    for reason, group in without_share.groupby("share_note", sort=False):
         notes.append(f"{DASH} no % of gap for {', '.join(group.label)}: {reason}.")
     for note, group in rows[rows.note != ""].groupby("note", sort=False):
         notes.append(f"{', '.join(group.label)}: {note}.")
@@ -136,7 +138,7 @@ def score_table(
     gap over all environments, with bootstrap intervals, for the labels that ran on each. Every cell
     says its number of runs, and the notes say which environments could not be normalised.
     """
-    lost = _unscaled(scores, how, metric) if how else []
+    scale_notes = _unscaled(scores, how, metric) if how else []
     if how:
         scores = normalised(scores, how, metric)
     scores = scores.dropna(subset=[metric])
@@ -151,7 +153,7 @@ def score_table(
         for env in envs
     }
     estimates, notes = _estimates(cells, how, metric)
-    printed = {name: _with_runs(column) for name, column in estimates.items()}
+    columns = {name: _with_runs(column) for name, column in estimates.items()}
     frame = pd.DataFrame(
         [
             {
@@ -174,10 +176,10 @@ def score_table(
     return Table(
         name=f"{stem}-{how}" if how else stem,
         title=f"{'Normalised ' if how else ''}{NAMES[metric]}, {how or 'raw'}",
-        header=["agent", *printed],
-        rows=[list(row) for row in zip(data.labels, *printed.values(), strict=True)],
+        header=["agent", *columns],
+        rows=[list(row) for row in zip(data.labels, *columns.values(), strict=True)],
         frame=frame,
-        notes=[*notes, *lost, *_remarks(data.labels, estimates)],
+        notes=[*notes, *scale_notes, *_remarks(data.labels, estimates)],
         about={
             (i, j): (label, env)
             for i, label in enumerate(data.labels)
@@ -188,10 +190,10 @@ def score_table(
 
 def _with_runs(column: list[stats.Estimate]) -> list[str]:
     """Return "value [low, high] (n)" cells; "(n to m)" where environments differ in it."""
-    cells = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
+    entries = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
     sizes = ["" if not e.n or max(e.n) == 0 else f" ({_range(e.n)})" for e in column]
     width = max(map(len, sizes), default=0)
-    return [cell + size.rjust(width) for cell, size in zip(cells, sizes, strict=True)]
+    return [entry + size.rjust(width) for entry, size in zip(entries, sizes, strict=True)]
 
 
 def _range(sizes: Sequence[int]) -> str:
@@ -201,12 +203,12 @@ def _range(sizes: Sequence[int]) -> str:
 
 def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> Iterator[str]:
     """Yield what estimates say of themselves, with the cells that say it."""
-    said: dict[str, list[str]] = {}
+    by_note: dict[str, list[str]] = {}
     for name, column in estimates.items():
         for label, estimate in zip(labels, column, strict=True):
             if estimate.note:
-                said.setdefault(estimate.note, []).append(f"{label}, {name}")
-    for note, cells in said.items():
+                by_note.setdefault(estimate.note, []).append(f"{label}, {name}")
+    for note, cells in by_note.items():
         more = f" and {len(cells) - _LISTED} more" if len(cells) > _LISTED else ""
         yield f"{note[0].upper()}{note[1:]}: {'; '.join(cells[:_LISTED])}{more}."
 
@@ -214,10 +216,10 @@ def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> I
 def _unscaled(scores: pd.DataFrame, how: str, metric: str) -> list[str]:
     """Return the sentence on environments that a normalisation leaves out, if any."""
     scores = scores.dropna(subset=[metric])
-    kept = set(normalised(scores, how, metric).env)
-    lost = [env for env in dict.fromkeys(scores.env) if env not in kept]
-    why = "all runs score the same" if how == MIN_MAX else f"no {how} scores"
-    return [f"Not normalised, for {why}: {', '.join(lost)}."] if lost else []
+    envs = set(normalised(scores, how, metric).env)
+    omissions = [env for env in dict.fromkeys(scores.env) if env not in envs]
+    reason = "all runs score the same" if how == MIN_MAX else f"no {how} scores"
+    return [f"Not normalised, for {reason}: {', '.join(omissions)}."] if omissions else []
 
 
 def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
@@ -363,7 +365,7 @@ def excluded_table(data: Data) -> Table | None:
             str(run.seed),
             f"{run.global_step}/{run.budget}",
             why,
-            f"--take {flag}" if flag else "",
+            f"--include {flag}" if flag else "",
         ]
         for run, why, flag in zip(runs.itertuples(), runs.excluded, runs.flag, strict=True)
     ]

@@ -60,8 +60,8 @@ def _name(text: str) -> str:
 def _settings(run: Mapping[Any, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the table of runs shows of one, flat."""
     config = record.get("config", {})
-    shown = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
-    return shown | dict(_flat({"algo": config.get("algo", {})}))
+    facts = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
+    return facts | dict(_flat({"algo": config.get("algo", {})}))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -69,8 +69,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            kept = isinstance(value, bool | int | float | str)
-            yield f"{prefix}{key}", value if kept else json.dumps(value)
+            is_scalar = isinstance(value, bool | int | float | str)
+            yield f"{prefix}{key}", value if is_scalar else json.dumps(value)
 
 
 def _events(run: Mapping[Any, Any], settings: Mapping[str, Any], rows: pd.DataFrame) -> Any:
@@ -124,8 +124,8 @@ def _overview(names: list[str]) -> Any:
     from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb
 
     metrics = [Metric(name) for name in _METRICS]
-    told = hparams_config_pb(list(map(HParam, names)), metrics, time_created_secs=0.0)
-    return Event(summary=told)
+    config = hparams_config_pb(list(map(HParam, names)), metrics, time_created_secs=0.0)
+    return Event(summary=config)
 
 
 def _write(path: Path, events: Iterator[Any]) -> None:
@@ -142,7 +142,7 @@ def _write(path: Path, events: Iterator[Any]) -> None:
             for value in event.summary.value:
                 about = value.metadata.plugin_data
                 if about.plugin_name == "hparams":  # holds a map, whose order is not fixed
-                    told = HParamsPluginData.FromString(about.content)
-                    about.content = told.SerializeToString(deterministic=True)
+                    content = HParamsPluginData.FromString(about.content)
+                    about.content = content.SerializeToString(deterministic=True)
             writer.write(event.SerializeToString(deterministic=True))
     partial.replace(path)

@@ -15,7 +15,7 @@ from ..questions.ablation import Choice, ablate
 from ..questions.curves import curve_metric
 from ..questions.scores import BEST, FINAL, REFERENCE, score_runs
 from . import page, tables
-from .sentences import Verdict, verdicts
+from .sentences import Sentence, sentences
 from .table import Table
 
 MANIFEST = "written.json"  # the files of a report, which the next one may replace
@@ -28,7 +28,7 @@ class Report:
 
     page: Path
     tables: list[Table]
-    verdicts: list[Verdict]
+    sentences: list[Sentence]
 
 
 def write(
@@ -47,28 +47,28 @@ def write(
         AnalysisError: a file of that name is there that no report wrote.
     """
     with TemporaryDirectory(prefix="report-") as scratch:
-        made = _make(data, Path(scratch), out, command, choice or Choice(), width)
+        report = _make(data, Path(scratch), out, command, choice or Choice(), width)
         _publish(Path(scratch), out)
-    return made
+    return report
 
 
 def _publish(scratch: Path, out: Path) -> None:
     """Move the files of a report to where it belongs, in the place of an older report's."""
     manifest = out / MANIFEST
     new = [str(path.relative_to(scratch)) for path in sorted(scratch.rglob("*.*"))]
-    known: set[str] = set()
+    previous: set[str] = set()
     if manifest.is_file():
         with suppress(ValueError):  # a broken list of files is none
-            known = set(json.loads(manifest.read_text()))
-    if not known and all((out / name).exists() for name in _PARTS):
-        known = set(new)  # a report from before there were manifests
-    foreign = [name for name in new if name not in known and (out / name).exists()]
+            previous = set(json.loads(manifest.read_text()))
+    if not previous and all((out / name).exists() for name in _PARTS):
+        previous = set(new)  # a report from before there were manifests
+    foreign = [name for name in new if name not in previous and (out / name).exists()]
     if foreign:
         raise AnalysisError(
             f"{out}: {', '.join(foreign[:3])} {'is' if len(foreign) == 1 else 'are'} there, and "
             "not from a report; name another folder"
         )
-    for name in known:
+    for name in previous:
         if name in new or re.fullmatch(r"(tables|figures)/[^/]+", name):
             (out / name).unlink(missing_ok=True)
     for name in new:
@@ -85,15 +85,15 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
     scores = score_runs(data, metric)
     ablation = ablate(data, scores, choice)
     main = tables.ablation_tables(ablation)
-    wanted = ((None, FINAL), (REFERENCE, FINAL), (None, BEST))
-    per_env = [t for how, name in wanted if (t := tables.score_table(data, scores, how, name))]
+    choices = ((None, FINAL), (REFERENCE, FINAL), (None, BEST))
+    per_env = [t for how, name in choices if (t := tables.score_table(data, scores, how, name))]
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
     for name in ("tables", "figures"):
         (scratch / name).mkdir()
-    drawn = []
+    figure_facts = []
     for plot in figures.figures(data, scores, ablation, metric, width):
         plot.save(scratch / "figures")
-        drawn.append({"name": plot.name, "caption": plot.caption})
+        figure_facts.append({"name": plot.name, "caption": plot.caption})
     main += tables.factorial_tables(factorial.effects(data, scores, choice))
     _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], scratch)
     content = page.Content(
@@ -106,17 +106,17 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
         per_env=per_env,
         completeness=completeness,
         excluded=excluded,
-        figures=drawn,
-        verdicts=verdicts(ablation),
+        figures=figure_facts,
+        sentences=sentences(ablation),
         command=command,
         linked=out.parent == Path(data.folders[0]) and len(data.folders) == 1,
     )
     page.render(content, scratch)
-    return Report(out / "index.html", main, content.verdicts)
+    return Report(out / "index.html", main, content.sentences)
 
 
-def _write_tables(written: list[Table], out: Path) -> None:
-    for table in written:
+def _write_tables(items: list[Table], out: Path) -> None:
+    for table in items:
         for ending, text in (
             ("md", table.markdown()),
             ("csv", table.csv()),

@@ -48,8 +48,8 @@ def resamples(
     if clusters is None:
         return [draw(rng, len(task), repetitions) for task in samples]
     names = {name: i for i, name in enumerate(dict.fromkeys(c for task in clusters for c in task))}
-    drawn = draw(rng, len(names), repetitions)
-    return [drawn[[names[c] for c in task]] for task in clusters]
+    counts = draw(rng, len(names), repetitions)
+    return [counts[[names[c] for c in task]] for task in clusters]
 
 
 def bootstrap(
@@ -80,9 +80,9 @@ def bootstrap(
         raise ValueError("every task needs at least one run, and no score may be NaN")
     value = float(statistic(*groups))
     kind = "stratified" if clusters is None else "cluster"
-    told = f"{kind} {method} bootstrap, {repetitions} repetitions"
+    description = f"{kind} {method} bootstrap, {repetitions} repetitions"
     if max(n) == 1:
-        return Estimate(value, np.nan, np.nan, n, told, "one run a task: no interval")
+        return Estimate(value, np.nan, np.nan, n, description, "one run a task: no interval")
     rng = np.random.default_rng(rng)
     counts = [
         resamples(rng, group, repetitions, clusters[i] if clusters else None)
@@ -99,7 +99,7 @@ def bootstrap(
         note = f"{n.count(1)} of {len(n)} tasks have one run, whose spread is not in the interval"
     elif len(n) == 1 and n[0] < SMALL_N:
         note = f"n = {n[0]}: a percentile interval of few runs is too narrow"
-    return Estimate(value, float(low), float(high), n, told, note)
+    return Estimate(value, float(low), float(high), n, description, note)
 
 
 def _jackknife(statistic: Callable[..., Array], groups: Sequence[Samples]) -> Array:
@@ -111,8 +111,8 @@ def _jackknife(statistic: Callable[..., Array], groups: Sequence[Samples]) -> Ar
                 continue
             counts = [[np.ones((len(x), len(task)), np.int64) for x in other] for other in groups]
             counts[g][t] = 1 - np.eye(len(task), dtype=np.int64)
-            left = statistic(*groups, *counts)
-            parts.append(left.mean() - left)
+            values = statistic(*groups, *counts)
+            parts.append(values.mean() - values)
     return np.concatenate(parts)
 
 

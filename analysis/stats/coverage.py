@@ -85,8 +85,8 @@ def worst(method: str, sizes: Collection[int], same: bool = False) -> float:
         same: only where all groups have the same kind of scores.
     """
     places = [n - SIZES[0] for n in sizes if n in SIZES]
-    found = [row for kinds, row in MEASURED[method].items() if not same or len({*kinds}) == 1]
-    return min(row[i] for row in found for i in places)
+    rows = [row for kinds, row in MEASURED[method].items() if not same or len({*kinds}) == 1]
+    return min(row[i] for row in rows for i in places)
 
 
 def warning(
@@ -104,18 +104,18 @@ def warning(
     if not small:
         return ""
     sizes = f"n = {small[0]}" + (f" to {small[-1]}" if len(small) > 1 else "")
-    told = [
+    sentences = [
         f"At {sizes}, 95 % intervals of a mean cover {worst(STUDENT, small):.0f} % on the worst of "
         "normal, skewed and two-peaked scores."
     ]
     for method, groups in differences.items():
         if few := {n for n in groups if n in SIZES}:
-            told.append(
+            sentences.append(
                 f"Intervals of a difference ({method}) cover {worst(method, few, same=True):.0f} % "
                 f"or more where both agents' scores have the same shape, {worst(method, few):.0f} "
                 "% on the worst pair of different shapes; an uncorrected test errs as often."
             )
     if aggregates:
         least = worst(IQM, small)
-        told.append(f"Bootstrap intervals of an IQM over 5 environments cover {least:.0f} %.")
-    return " ".join(told)
+        sentences.append(f"Bootstrap intervals of an IQM over 5 environments cover {least:.0f} %.")
+    return " ".join(sentences)

@@ -74,7 +74,7 @@ def _trimmed(values: Array, counts: NDArray) -> Array:
     total = counts.sum(0, dtype=np.int64)
     low = total // 4
     high = total - low
-    kept = values[-1] * high - values[0] * low
+    trimmed_sum = values[-1] * high - values[0] * low
     below, inside, term = np.zeros(len(total)), np.empty(len(total)), np.empty(len(total))
     floor, ceiling = low.astype(float), high.astype(float)
     for row, step in zip(counts[:-1], np.diff(values), strict=True):
@@ -82,9 +82,9 @@ def _trimmed(values: Array, counts: NDArray) -> Array:
         np.maximum(below, floor, out=inside)
         np.minimum(inside, ceiling, out=inside)
         np.multiply(inside, step, out=term)
-        np.subtract(kept, term, out=kept)
+        np.subtract(trimmed_sum, term, out=trimmed_sum)
     with np.errstate(invalid="ignore"):
-        return np.asarray(centre + kept / (high - low))
+        return np.asarray(centre + trimmed_sum / (high - low))
 
 
 def _pooled_mean(parts: list[Array], counts: Counts | None) -> Array:

@@ -130,12 +130,12 @@ def contrast(groups: Sequence[Array], weights: Sequence[float], level: float = L
     Main effects, interactions and Shapley values of a factorial study are such contrasts. Groups of
     weight 0 do not count.
     """
-    used = [(np.asarray(x, float), w) for x, w in zip(groups, weights, strict=True) if w != 0]
-    n, method = tuple(len(x) for x, _ in used), "Welch-Satterthwaite t"
-    value = float(sum(w * x.mean() for x, w in used)) if min(n, default=0) else float("nan")
+    terms = [(np.asarray(x, float), w) for x, w in zip(groups, weights, strict=True) if w != 0]
+    n, method = tuple(len(x) for x, _ in terms), "Welch-Satterthwaite t"
+    value = float(sum(w * x.mean() for x, w in terms)) if min(n, default=0) else float("nan")
     if min(n, default=0) < 2:
         return Difference(value, np.nan, np.nan, n, method, "a cell has fewer than two runs")
-    parts = np.array([w**2 * np.var(x, ddof=1) / len(x) for x, w in used])
+    parts = np.array([w**2 * np.var(x, ddof=1) / len(x) for x, w in terms])
     se = float(np.sqrt(parts.sum()))
     if se == 0:
         return Difference(value, value, value, n, method, "no cell has any spread")

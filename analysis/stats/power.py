@@ -43,17 +43,17 @@ def runs_needed(
     sd_x: float,
     sd_y: float,
     alpha: float = 1 - LEVEL,
-    wanted: float = POWER,
+    target: float = POWER,
     sides: int = 2,
     most: int = 10_000,
 ) -> int | None:
     """Return the runs a group that find ``effect`` with this probability; None above ``most``."""
-    if effect == 0 or power(effect, sd_x, sd_y, most, alpha, sides) < wanted:
+    if effect == 0 or power(effect, sd_x, sd_y, most, alpha, sides) < target:
         return None
     low, high = 1, most
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(effect, sd_x, sd_y, middle, alpha, sides) >= wanted
+        enough = power(effect, sd_x, sd_y, middle, alpha, sides) >= target
         low, high = (low, middle) if enough else (middle, high)
     return high
 

@@ -29,9 +29,9 @@ def student_bootstrap(
 
     The interval and the test turn the same distribution of t around, so they agree.
     """
-    found = welch(x, y, level)
-    if not found.se > 0:
-        return found
+    base = welch(x, y, level)
+    if not base.se > 0:
+        return base
     generator = np.random.default_rng(rng)
     centres, squares = [], []
     for group in (x, y):
@@ -44,12 +44,12 @@ def student_bootstrap(
         t = (centres[0] - centres[1]) / np.sqrt(squares[0] + squares[1])
     t = t[np.isfinite(t)]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    seen, smallest = found.value / found.se, 2 / (len(t) + 1)
-    tail = min((t >= seen).sum(), (t <= seen).sum())
+    statistic, smallest = base.value / base.se, 2 / (len(t) + 1)
+    tail = min((t >= statistic).sum(), (t <= statistic).sum())
     p = min(1.0, 2 * (tail + 1) / (len(t) + 1))
-    limits = found.value - high * found.se, found.value - low * found.se
+    limits = base.value - high * base.se, base.value - low * base.se
     return Difference(
-        found.value, *limits, found.n, "studentised bootstrap", "", p, found.se, found.df, smallest
+        base.value, *limits, base.n, "studentised bootstrap", "", p, base.se, base.df, smallest
     )
 
 
@@ -58,10 +58,10 @@ def permutation(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Di
 
     Studentising keeps the level where the spreads differ (Janssen 1997). The interval is Welch's.
     """
-    found = welch(x, y, level)
+    base = welch(x, y, level)
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        return found
+        return base
     smallest = smallest_p("permutation", n, m)
     pooled = np.concatenate([x, y])
     total = comb(n + m, n)
@@ -77,19 +77,19 @@ def permutation(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Di
     sizes = np.abs(_studentised(pooled, inside))
     own = np.zeros((1, n + m), bool)
     own[0, :n] = True
-    seen = np.abs(_studentised(pooled, own))[0]
-    p = float(((sizes >= seen * (1 - 1e-12)).sum() + extra) / (len(rows) + extra))
+    statistic = np.abs(_studentised(pooled, own))[0]
+    p = float(((sizes >= statistic * (1 - 1e-12)).sum() + extra) / (len(rows) + extra))
     method = "permutation of Welch's t" + ("" if extra else " (exact)")
     return Difference(
-        found.value,
-        found.low,
-        found.high,
+        base.value,
+        base.low,
+        base.high,
         (n, m),
         method,
-        found.note,
+        base.note,
         p,
-        found.se,
-        found.df,
+        base.se,
+        base.df,
         smallest,
     )
 
@@ -111,12 +111,12 @@ def _studentised(pooled: Array, inside: NDArray[np.bool_]) -> Array:
 
 def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Difference:
     """Paired permutation test: the sign of every pair's difference is as likely the other one."""
-    found = paired(x, y, level)
+    base = paired(x, y, level)
     gaps = np.asarray(x, float) - np.asarray(y, float)
     gaps = gaps[~np.isnan(gaps)]
     n = len(gaps)
     if n < 2:
-        return found
+        return base
     smallest, extra = smallest_p("paired-permutation", n, n), 0
     if 2**n <= EXACT:
         signs = np.array(list(product((1, -1), repeat=n)))
@@ -127,31 +127,31 @@ def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Dif
     p = float(((sums >= abs(gaps.sum()) * (1 - 1e-12)).sum() + extra) / (len(signs) + extra))
     method = "sign flips of pairs" + ("" if extra else " (exact)")
     return Difference(
-        found.value,
-        found.low,
-        found.high,
+        base.value,
+        base.low,
+        base.high,
         (n, n),
         method,
-        found.note,
+        base.note,
         p,
-        found.se,
-        found.df,
+        base.se,
+        base.df,
         smallest,
     )
 
 
 def mann_whitney(x: Array, y: Array, level: float = LEVEL) -> Difference:
     """Mann-Whitney test, exact, or asymptotic where there are ties; the interval is Welch's."""
-    found = welch(x, y, level)
-    if min(found.n) < 2:
-        return found
+    base = welch(x, y, level)
+    if min(base.n) < 2:
+        return base
     exact = len(np.unique(np.concatenate([x, y]))) == len(x) + len(y)
     how = "exact" if exact else "asymptotic"
     p = float(scipy_stats.mannwhitneyu(x, y, alternative="two-sided", method=how).pvalue)
-    smallest = smallest_p("mann-whitney", *found.n)
+    smallest = smallest_p("mann-whitney", *base.n)
     return Difference(
-        found.value, found.low, found.high, found.n, f"Mann-Whitney ({how})", found.note, p,
-        found.se, found.df, smallest,
+        base.value, base.low, base.high, base.n, f"Mann-Whitney ({how})", base.note, p,
+        base.se, base.df, smallest,
     )  # fmt: skip
 
 
@@ -224,21 +224,21 @@ def holm(p: Sequence[float]) -> Array:
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
     values = np.asarray(p, float)
-    adjusted = np.full(values.shape, np.nan)
+    result = np.full(values.shape, np.nan)
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # argsort puts NaN last
     steps = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
+    result[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return result
 
 
 def benjamini_hochberg(p: Sequence[float]) -> Array:
     """Return Benjamini and Hochberg's adjusted p-values (1995): the false discovery rate."""
     values = np.asarray(p, float)
-    adjusted = np.full(values.shape, np.nan)
+    result = np.full(values.shape, np.nan)
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]
     steps = values[order] * len(order) / np.arange(1, len(order) + 1)
-    adjusted[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
-    return adjusted
+    result[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
+    return result
 
 
 def first_level(family: int, how: str = HOLM, alpha: float = 1 - LEVEL) -> float:
@@ -271,9 +271,9 @@ def rank_intervals(groups: Sequence[Array], how: str = HOLM) -> list[tuple[int, 
     """
     k = len(groups)
     pairs = list(combinations(range(k), 2))
-    found = [welch(groups[i], groups[j]) for i, j in pairs]
+    results = [welch(groups[i], groups[j]) for i, j in pairs]
     above, below = np.zeros(k, int), np.zeros(k, int)
-    for (i, j), one, p in zip(pairs, found, adjust([f.p for f in found], how), strict=True):
+    for (i, j), one, p in zip(pairs, results, adjust([f.p for f in results], how), strict=True):
         if p < 1 - LEVEL:
             winner, loser = (i, j) if one.value > 0 else (j, i)
             above[loser] += 1

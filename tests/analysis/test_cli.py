@@ -22,7 +22,7 @@ def test_help_has_an_example(capsys, command):
         main([command, "--help"])
     text = capsys.readouterr().out
     assert f"python -m analysis {command} " in text
-    assert "--take" in text
+    assert "--include" in text
 
 
 def test_table(capsys, rainbow):
@@ -98,7 +98,7 @@ def test_a_table_says_what_does_not_enter_it(capsys, broken):
         text = out(capsys, command, broken)
         assert text.startswith("runs: 20 planned, 15 finished, 1 failed, 2 interrupted, ")
         assert "left out: 4 of 10 runs of Rainbow on lake: failed; ValueError: loss is N" in text
-        assert "(let in by --take unfinished)" in text
+        assert "(let in by --include unfinished)" in text
         assert "left out: 1 of 10 runs of Rainbow on lake: missing" in text
         assert "not in the plan" in text
     assert main(["table", str(broken), "--format", "csv"]) == 0

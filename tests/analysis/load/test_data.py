@@ -49,7 +49,7 @@ def test_a_torn_last_line_is_left_out_and_told(broken):
 
 
 def test_unfinished_runs_enter_curves_only_if_asked_and_never_scores(broken):
-    closed, partial = load(broken), load(broken, take=["unfinished"])
+    closed, partial = load(broken), load(broken, include=["unfinished"])
     assert len(score_runs(partial, schema.EVAL_RETURN)) == 15
     frames = [curves.learning_curves(data, schema.EVAL_RETURN) for data in (closed, partial)]
     before, after = (frame[frame.label == "Rainbow"].set_index("step").n for frame in frames)
@@ -186,9 +186,9 @@ def test_odd_runs_are_left_out_listed_and_taken_in_by_their_flag(writer, change,
     assert list(data.scored.seed) == [0, 1]
     assert data.runs.flag[2] == flag
     assert reason in data.runs.excluded[2]
-    taken = load(folder, take=[flag])
+    taken = load(folder, include=[flag])
     assert len(taken.scored) == 3
-    assert any(note.startswith("taken in by request: 1 runs") for note in taken.notes)
+    assert any(note.startswith("included by request: 1 runs") for note in taken.notes)
 
 
 def outside(n, label="SB3", seeds=None, **columns):
@@ -230,7 +230,7 @@ def test_no_majority_of_protocols_is_refused_unless_taken_in(writer):
     message = "lake: 2 runs have protocol p0, 2 runs have protocol p1; none is that of most"
     with pytest.raises(AnalysisError, match=message):
         load([folder, outside(9)])
-    assert len(load(folder, take=["protocol"]).scored) == 4
+    assert len(load(folder, include=["protocol"]).scored) == 4
 
 
 def test_runs_of_unknown_configuration_are_not_averaged_with_known_ones(writer):
@@ -257,7 +257,7 @@ def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
     folder = study.plan()
     assert list(load(folder).scored.seed) == [1]
     assert load(folder).runs.flag[0] == "over-long"
-    assert list(load(folder, take=["over-long"]).scored.seed) == [0, 1]
+    assert list(load(folder, include=["over-long"]).scored.seed) == [0, 1]
 
 
 def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
@@ -277,7 +277,7 @@ def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     assert list(data.scored.run_id) == ["dqn-lake-s0"]
     assert data.runs.flag[1] == "duplicate"
     assert "same label, environment and seed as dqn-lake-s0" in data.runs.excluded[1]
-    assert len(load(folders, take=["duplicate"]).scored) == 2
+    assert len(load(folders, include=["duplicate"]).scored) == 2
 
 
 def generations(writer, **second):
@@ -313,7 +313,7 @@ def test_two_generations_of_a_study_are_told_apart(writer):
         note = f"3 runs of {there} are copies of runs that count, with other code, rows, score"
         assert [n for n in data.notes if "copies" in n] == [note]
         assert data.records["dqn-lake-s1@" + there.name]["code"] == load(there).runs.code[0]
-        taken = load([here, there], take=["duplicate"])
+        taken = load([here, there], include=["duplicate"])
         assert len(taken.scored) == 6
         assert sorted(taken.scored.final.round(6)) == sorted(
             [*alone.scored.final.round(6), *load(there).scored.final.round(6)]
@@ -325,8 +325,8 @@ def test_the_record_is_that_of_the_copy_that_counts(writer):
     edit(first / "runs" / "dqn-lake-s1" / "status.json", state=schema.INTERRUPTED)
     edit(first / "runs" / "dqn-lake-s1" / "run.json", git="first")
     edit(second / "runs" / "dqn-lake-s1" / "run.json", git="second")
-    for take in ([], ["unfinished"], ["duplicate"]):
-        data = load([first, second], take=take)
+    for include in ([], ["unfinished"], ["duplicate"]):
+        data = load([first, second], include=include)
         assert list(data.scored.seed) == [0, 1, 2]
         assert data.records["dqn-lake-s1"]["git"] == "second"
         assert data.records["dqn-lake-s1@old"]["git"] == "first"
@@ -364,7 +364,7 @@ def test_other_runs_of_one_id_all_count():
 
 def test_a_flag_that_does_not_exist_is_told(rainbow):
     with pytest.raises(AnalysisError, match="no flag 'unfinishd'; there are unfinished"):
-        load(rainbow, take=["unfinishd"])
+        load(rainbow, include=["unfinishd"])
 
 
 def test_several_versions_of_the_code_are_told(writer):

@@ -12,7 +12,7 @@ from prism.analysis.questions import curves
 from prism.analysis.questions.ablation import COMPARISON, Choice, ablate
 from prism.analysis.questions.scores import score_runs
 from prism.analysis.report import figures, tables
-from prism.analysis.report.sentences import verdicts
+from prism.analysis.report.sentences import sentences
 from prism.benchmark.store import schema
 
 
@@ -108,7 +108,7 @@ def test_add_one_in_gains_over_the_base(writer):
     assert (row.section, row.reference) == (schema.ADD_ONE_IN, "DQN")
     assert row.effect_low < 40 < row.effect_high
     assert row.share_low < 0.5 < row.share_high
-    said = next(v for v in verdicts(table) if v.label == "DQN + noisy")
+    said = next(v for v in sentences(table) if v.label == "DQN + noisy")
     assert said.text.startswith("adding to DQN noisy raises the score at the end by ")
     assert said.kind == "better"
 
@@ -121,7 +121,7 @@ def test_a_study_without_components_is_a_comparison(writer):
     table = study(one.plan())
     assert set(table.section) == {COMPARISON}
     assert table["share"].isna().all()
-    said = {v.label: v for v in verdicts(table)}
+    said = {v.label: v for v in sentences(table)}
     assert said["PPO"].kind == "worse"
     assert len(said) == 2
 
@@ -134,8 +134,8 @@ def test_one_run_is_not_judged(writer):
     table = study(one.plan())
     row = cell(table, "Rainbow - noisy")
     assert np.isnan([row.low, row.high, row.effect_low, row.p, row["share"]]).all()
-    assert verdicts(table)[0].kind == "unknown"
-    assert "cannot be judged" in verdicts(table)[0].text
+    assert sentences(table)[0].kind == "unknown"
+    assert "cannot be judged" in sentences(table)[0].text
 
 
 def test_an_agent_without_a_finished_run_keeps_its_row(writer):
@@ -183,7 +183,7 @@ def test_dropping_a_run_changes_the_table(rainbow, table):
 
 
 def test_words(table):
-    said = [v.text for v in verdicts(table) if v.env == "lake"]
+    said = [v.text for v in sentences(table) if v.env == "lake"]
     first = cell(table, "Rainbow - multi-step")
     assert said[0].startswith(
         f"removing multi-step lowers the score at the end by {first.effect:.1f} ["
@@ -193,7 +193,7 @@ def test_words(table):
     dueling = next(text for text in said if "dueling" in text)
     visible = cell(table, "Rainbow - dueling").visible
     assert f"n = 10 could only have seen an effect above {visible:.2f}" in dueling
-    overall = [v.text for v in verdicts(table) if not v.env]
+    overall = [v.text for v in sentences(table) if not v.env]
     assert (
         "removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
         in overall
@@ -225,7 +225,7 @@ def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
     found = ablate(data, scores)
     row = cell(found, "Rainbow - noisy")
     assert (row.n_of, row.n_against, row.paired) == (2, 8, False)
-    said = {v.label: v.text for v in verdicts(found)}
+    said = {v.label: v.text for v in sentences(found)}
     assert "n = 2 against 8, 36% of" in said["Rainbow - noisy"]
     assert "n = 2 against 8 could only have seen" in said["Rainbow - double"]
     captions = {p.name: p.caption for p in figures.figures(data, scores, found, schema.EVAL_RETURN)}
@@ -237,7 +237,7 @@ def test_pairs_are_counted_as_pairs():
     found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
     rows = found[found.metric == "final"].set_index("label")
     assert list(rows.n_of[["A", "B"]]) == [10, 5]
-    assert [v.text.rpartition(", ")[2] for v in verdicts(found)] == ["10 pairs).", "5 pairs)."]
+    assert [v.text.rpartition(", ")[2] for v in sentences(found)] == ["10 pairs).", "5 pairs)."]
     notes = " ".join(tables.ablation_tables(found)[0].notes)
     assert "p: paired t test of pairs of seeds (B: 5; A: 10), Holm" in notes
     assert "nan" not in notes  # the labels share too few seeds to say whether those correlate
@@ -256,7 +256,7 @@ def test_pairs_that_turn_the_order_round_are_told():
     frame = pd.DataFrame(high + low).assign(env="lake")
     data = load(frame.assign(final=frame.final + rng.normal(size=20)))
     found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
-    (said,) = verdicts(found)
+    (said,) = sentences(found)
     assert said.kind == "better"
     assert "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), though A has" in said.text
 

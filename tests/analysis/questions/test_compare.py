@@ -92,9 +92,9 @@ def test_other_protocols_and_budgets_are_not_compared_unless_asked_for(tmp_path,
     assert set(found.verdict[lake]) == {NOT_COMPARED}
     assert found.difference[lake].isna().all()
     said = f"{flag} {other} against {'p1' if flag == 'protocol' else 100}"
-    assert set(found.note[lake]) == {f"{said}, let in by --take {flag}"}
+    assert set(found.note[lake]) == {f"{said}, let in by --include {flag}"}
     assert set(found.verdict[~lake]) == {UNDECIDED}
-    asked = analysis.load(new, take=[flag]).compare(analysis.load(old, take=[flag]))
+    asked = analysis.load(new, include=[flag]).compare(analysis.load(old, include=[flag]))
     assert NOT_COMPARED not in set(asked.verdict)
     assert set(asked.note[lake]) == {said}
 

@@ -171,7 +171,7 @@ def odd(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     pd.DataFrame(rows).to_csv(folder / "odd.csv", index=False)
     out = folder / "out"
-    words = ["report", str(folder / "odd.csv"), "--take", "unfinished", "--out", str(out)]
+    words = ["report", str(folder / "odd.csv"), "--include", "unfinished", "--out", str(out)]
     assert main(words) == 0
     page = browser.new_page()
     page.goto((out / "index.html").as_uri())

@@ -77,7 +77,7 @@ def test_a_factorial_has_files_and_says_what_its_intervals_are(tmp_path):
 
 
 def test_broken_study_is_told_run_by_run(broken, capsys):
-    assert main(["report", str(broken), "--take", "unfinished"]) == 0
+    assert main(["report", str(broken), "--include", "unfinished"]) == 0
     printed = capsys.readouterr().out
     first = (
         "runs: 20 planned, 15 finished, 1 failed, 2 interrupted, 1 running, 1 missing, 15 scored"
