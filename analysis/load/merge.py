@@ -1,8 +1,9 @@
-"""Several places -> one: what is in several of them counts once, and its copies are compared.
+"""Join the frames of several places; a run that is in more than one of them counts once.
 
-Runs are copies where run id, label, environment and seed are the same. The first finished one
-counts, or else the first. A copy that says the same, or that has not begun, is left out; one that
-differs stays, under an id of its own (``run_id@study``), and the column ``differs`` says in what.
+Two runs are copies of each other if run id, label, environment and seed are the same. The first
+finished copy counts, or else the first copy. A copy that is equal, or that was never started, is
+dropped. A copy that differs is kept under a new id (``run_id@study``), and the column
+``differs`` lists what differs.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ import pandas as pd
 
 from prism.benchmark.store.schema import FINISHED
 
+from ..errors import count
 from .frames import CPU, MISSING, WALL, Frames
 
 _SAME = ["run_id", "label", "env", "seed"]
@@ -21,7 +23,12 @@ _Sums = Mapping[tuple[int, str], int]
 
 
 def join(frames: list[Frames], places: Sequence[str]) -> Frames:
-    """Put the frames of places, so called, together; ``runs`` gets the column ``differs``."""
+    """Join the frames of several places, and add the column ``differs`` to ``runs``.
+
+    Args:
+        frames: one per place.
+        places: their names, for messages.
+    """
     if len(frames) == 1:
         frames[0].runs["differs"] = ""
         return frames[0]
@@ -39,7 +46,7 @@ def join(frames: list[Frames], places: Sequence[str]) -> Frames:
         what = ", ".join(_differences(run, copy, sums))
         if what and copy["state"] != MISSING:
             source, other = places[copy["place"]], places[run["place"]]
-            differs[row] = f"a copy from {source}: other {what} than {run['old']} of {other}"
+            differs[row] = f"copy from {source} of {run['old']} in {other}; differs in {what}"
             words[source].append(what)
         else:
             identical.append(row)
@@ -69,7 +76,7 @@ def join(frames: list[Frames], places: Sequence[str]) -> Frames:
 
 
 def _differences(run: Mapping[Any, Any], copy: Mapping[Any, Any], sums: _Sums) -> Iterator[str]:
-    """Yield in what two copies of a run differ; what one of them does not know is no difference."""
+    """Yield what differs between two copies of a run; unknown values do not differ."""
     for column, word in _FACTS.items():
         if run[column] != copy[column] and "" not in (run[column], copy[column]):
             yield word
@@ -83,9 +90,9 @@ def _differences(run: Mapping[Any, Any], copy: Mapping[Any, Any], sums: _Sums) -
 
 
 def _sums(frames: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str], int]:
-    """Return by place and run id a hash of a run's rows: all columns that the places share.
+    """Return a hash of every run's rows, by place and run id, over the columns all places share.
 
-    Clock times are no part of it: they are where a run was read from a folder alone.
+    Clock times are left out: only runs that were read from a folder have them.
     """
     parts = {i: one.metrics[one.metrics.run_id.isin(run_ids)] for i, one in enumerate(frames)}
     parts = {i: rows for i, rows in parts.items() if len(rows)}
@@ -101,14 +108,14 @@ def _sums(frames: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str
 
 def _notes(words: Mapping[str, list[str]], identical: int) -> Iterator[str]:
     if identical:
-        yield f"{identical} runs are in several places and the same there; each counts once"
+        yield f"equal in several places and counted once: {count(identical, 'run')}"
     for place, entries in words.items():
         each = ", ".join(dict.fromkeys(word for what in entries for word in what.split(", ")))
-        yield f"{len(entries)} runs of {place} are copies of runs that count, with other {each}"
+        yield f"copies with different {each}: {count(len(entries), 'run')} of {place}"
 
 
 def _own_ids(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield every run's id; one that another run has already is followed by the study."""
+    """Yield a unique id for every run: a repeated id gets its study as a suffix."""
     ids: set[str] = set()
     for run_id, study in zip(runs.run_id, runs.study, strict=True):
         name, number = run_id, 1

@@ -1,8 +1,7 @@
-"""Source: offline W&B runs of anybody, ``path/to/run-abc.wandb`` or a folder of them.
+"""Source: offline W&B runs, ``path/to/run-abc.wandb`` or a folder of them, from any program.
 
-The files are read by W&B's own reader, ``wandb leet inspect --json``, and named in our words as
-``foreign.py`` says. A run without an exit record ended without saying so: it counts
-as failed up to where it got.
+The files are read with W&B's own reader, ``wandb leet inspect --json``; ``foreign.py`` maps their
+names. A run without an exit record counts as failed, with the rows that it has.
 """
 
 import json
@@ -20,7 +19,7 @@ from .frames import Frames
 
 
 def accepts(where: str) -> bool:
-    """Take ``.wandb`` files and folders that hold W&B's run folders."""
+    """Accept ``.wandb`` files, and folders that contain W&B's run folders."""
     return where.endswith(".wandb") or bool(_files(Path(where)))
 
 
@@ -39,7 +38,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _read_file(file: Path) -> LoggedRun:
     run: dict[str, Any] = {}
-    rows, state = [], "without an end"
+    rows, state = [], "no exit record"
     for record in _records(file):
         if record["type"] == "run":
             run = record["run"]

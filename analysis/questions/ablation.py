@@ -1,16 +1,16 @@
-"""The component study: what each part of an algorithm contributes, with corrected tests.
+"""The ablation: what each component of an agent contributes, with corrected tests.
 
-Per environment and metric there are up to three sections. ``leave_one_out`` compares everything
-with the full agent (drop = full - x), ``add_one_in`` with the base agent (gain = x - base), and
-``comparison`` compares labels that belong to no component study with the best of them (behind =
-best - x; the best is chosen after the fact, which flatters it). Drops and gains are also given as a
-share of full - base, where that difference is told apart from 0.
+Each environment and metric has up to three sections. ``leave_one_out`` compares the full agent with
+agents that lack one component (drop = full - agent). ``add_one_in`` compares agents that have one
+component more with the base agent (gain = agent - base). ``comparison`` compares the other labels,
+and the base and full agents, with the best of them (behind = best - agent). The best is chosen
+after seeing the results, so its lead is biased upwards. Drops and gains are also given as a share
+of full - base, if that difference is significant.
 
-A section has one test on each environment and metric, for all its differences: those of its rows,
-full - base under the share, and the best against the runner-up. It is Welch's, or paired by seed
-where the measured correlation supports it; two-sided, and corrected over one family: the components
-of one section, one environment and one metric.
-Components come from each run's ``variant``; no agent is imported.
+A section uses one test on each environment and metric, for all its differences: those of its rows,
+full - base, and the best against the runner-up. The test is Welch's, or paired by seed if an F-test
+finds a seed effect. It is two-sided and corrected over one family: the comparisons of one section,
+environment and metric. Components come from the ``variant`` of each run; no agent is imported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ METRICS = (FINAL, AUC)
 
 @dataclass(frozen=True)
 class Section:
-    """One table's worth of labels on one environment, before any statistics."""
+    """The labels of one section on one environment."""
 
     env: str
     kind: str  # LEAVE_ONE_OUT | ADD_ONE_IN | COMPARISON
@@ -45,12 +45,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Choice:
-    """How the tests of a study are made.
+    """The test and the correction of an ablation.
 
     Attributes:
-        test: one of ``stats.TESTS``; "auto" pairs by seed only where an F-test finds that seeds
-            have an effect of their own over the labels of a section, and is Welch's test elsewhere.
-        correction: "Holm" (family-wise error), "Benjamini-Hochberg" (false discoveries) or "no".
+        test: one of ``stats.TESTS``; "auto" pairs by seed if an F-test finds an effect of the seeds
+            that the labels of a section share, and is Welch's test otherwise.
+        correction: "Holm" (family-wise error rate), "Benjamini-Hochberg" (false discovery rate) or
+            "no".
     """
 
     test: str = stats.AUTO
@@ -58,10 +59,10 @@ class Choice:
 
 
 def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd.DataFrame:
-    """Return the long table of all sections: one row per environment, section, metric and label.
+    """Return all sections in one frame: one row per environment, section, metric and label.
 
     Args:
-        data: the loaded studies.
+        data: the runs.
         scores: one row per scored run, from ``scores.score_runs``.
         choice: test and correction.
 
@@ -71,11 +72,12 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         n_of, n_against, paired, test, interval, correlation, p, p_smallest, p_adjusted, correction,
         family, hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads,
         place, place_low, place_high, note``.
-        ``effect`` is the drop, gain or distance behind; ``n_of`` and ``n_against`` the runs on its
-        two sides (pairs, where ``paired``); ``visible`` the effect that they find with 80 % power;
-        ``place`` the component's place among the contributions with the places that the data allow;
-        ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a highest mean
-        that the test tells apart from the runner-up.
+        ``effect`` is the drop, the gain or the distance to the best; ``n_of`` and ``n_against`` are
+        the runs on its two sides (pairs, if ``paired``); ``visible`` is the effect that they detect
+        with 80% power. ``rank_low`` to ``rank_high`` are the ranks by mean that are consistent with
+        the data, ``place`` is the rank of the component by contribution. ``strongest`` marks the
+        largest significant drop or gain, ``leads`` a highest mean that differs significantly from
+        the runner-up. ``p_smallest`` is the smallest p that the test can reach at this n.
     """
     by_cell = {key: cell for key, cell in scores.groupby(["env", "label"], sort=False)}
     rows = [
@@ -88,7 +90,7 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
 
 
 def _sections(data: Data) -> Iterator[Section]:
-    """Yield the sections of every environment, labels in the order of the whole report."""
+    """Yield the sections of every environment; labels have the order of ``data.labels``."""
     for env in data.envs:
         here = data.runs[data.runs.env == env].drop_duplicates("label").set_index("label")
         labels = [label for label in data.labels if label in here.index]
@@ -111,14 +113,14 @@ def _sections(data: Data) -> Iterator[Section]:
 
 
 def sizes(n_of: int, n_against: int, paired: bool) -> str:
-    """Return what an effect rests on: "5 pairs", "n = 8", or "n = 2 against 8"."""
+    """Return the sample of an effect: "5 pairs", "n = 8", or "n = 2 against 8"."""
     if paired:
         return f"{n_of} pair{'' if n_of == 1 else 's'}"
     return f"n = {n_of}" + ("" if n_of == n_against else f" against {n_against}")
 
 
 class _Effects:
-    """One section under one metric."""
+    """The effects of one section on one metric."""
 
     def __init__(
         self,
@@ -147,7 +149,7 @@ class _Effects:
         self.paired = self.test in stats.PAIRED
 
     def _seeds(self) -> tuple[float, float]:
-        """Return the seeds' correlation over the labels that ran the same ones, and its p."""
+        """Return the correlation of the seeds over labels that share all of them, and its p."""
         full = [x for x in self.runs.values() if len(x) == max(map(len, self.runs.values()))]
         common = [x.sort_index() for x in full if set(x.index) == set(full[0].index)]
         if len(common) < 2 or len(common) < len(self.means):
@@ -155,7 +157,7 @@ class _Effects:
         return stats.seeds_matter([x.to_numpy(float) for x in common])
 
     def rows(self) -> list[dict[str, object]]:
-        """Return the finished rows of this cell."""
+        """Return one row per label."""
         comparisons = self.section.components or {
             label: "" for label in self.section.labels if label != self.reference
         }
@@ -202,14 +204,14 @@ class _Effects:
         ]
 
     def _testable(self, effect: stats.Difference, level: float) -> stats.Difference:
-        """Refuse a test that could not have spoken, with the runs that it needs."""
+        """Skip a test that cannot reach the corrected level at this n; note the n it needs."""
         if effect.smallest <= level:
             return effect
         runs = stats.runs_to_reach(self.test, level)
         current = sizes(effect.n[0], effect.n[1], self.paired)
         note = (
-            f"refused: at {current} the {effect.method} test reaches p = "
-            f"{effect.smallest:.3g} at best, the corrected level is {level:.3g}; it needs "
+            f"test skipped: at {current}, the smallest p of the {effect.method} test is "
+            f"{effect.smallest:.3g}; the corrected level of {level:.3g} needs "
             f"{sizes(runs, runs, self.paired)}"
         )
         return replace(effect, p=float("nan"), note=note)
@@ -220,7 +222,7 @@ class _Effects:
         return dict(zip(members, ranges, strict=True))
 
     def _contributions(self) -> dict[str, tuple[int, int, int]]:
-        """Return each component's place among the contributions, with the places it could have."""
+        """Return the rank of each component by contribution, and its range."""
         sign = -1 if self.section.kind == LEAVE_ONE_OUT else 1
         parts = [x for x in self.section.components if x in self.means]
         order = sorted(parts, key=lambda x: -sign * self.means[x])
@@ -231,12 +233,12 @@ class _Effects:
         return self.groups.get(label or "", np.array([]))
 
     def _pairs(self, *labels: str | None) -> pd.DataFrame:
-        """Return the seeds that all these labels ran, a column each."""
+        """Return the scores of the seeds that all these labels share, one column per label."""
         none = pd.Series(dtype=float)
         return pd.concat([self.runs.get(x or "", none) for x in labels], axis=1).dropna()
 
     def _difference(self, one: str | None, other: str | None) -> stats.Difference:
-        """Return ``one - other`` by the section's test."""
+        """Return ``one - other`` with the test of the section."""
         groups = [self._group(one), self._group(other)]
         if self.paired:
             pairs = self._pairs(one, other)
@@ -256,7 +258,7 @@ class _Effects:
         return self._difference(self.section.full, self.section.base)
 
     def _share(self, label: str, part: stats.Difference) -> stats.Estimate:
-        """Return a component's drop or gain ``part`` as a share of full - base."""
+        """Return the drop or gain ``part`` of a component as a share of full - base."""
         section, blank = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
             return blank
@@ -264,9 +266,9 @@ class _Effects:
             return replace(blank, note="the base agent is the full agent")
         whole = self._whole
         if np.isnan(whole.p):
-            return replace(blank, note=f"full and base: {whole.note}")
+            return replace(blank, note=f"full agent against base agent: {whole.note}")
         if whole.detectable and whole.value < 0:
-            return replace(blank, note="the base agent is not below the full agent")
+            return replace(blank, note="the base agent scores significantly above the full agent")
         if not self.paired:
             common = self._group(self.reference)
             return stats.share(part, whole, float(np.var(common, ddof=1)) / len(common))
@@ -274,12 +276,14 @@ class _Effects:
         one, other = (section.full, label) if out else (label, section.base)
         pairs = self._pairs(one, other, section.full, section.base).to_numpy(float)
         if len(pairs) < 2:
-            return replace(blank, note="fewer than two seeds of full, base and agent")
+            return replace(
+                blank, note="full agent, base agent and agent share fewer than two seeds"
+            )
         gaps = np.cov(pairs[:, 0] - pairs[:, 1], pairs[:, 2] - pairs[:, 3])
         return stats.share(part, whole, gaps[0, 1] * len(pairs) / (part.n[0] * whole.n[0]))
 
     def _leader(self) -> str | None:
-        """Return the label of the highest mean, if the test tells it above the runner-up."""
+        """Return the label with the highest mean, if it is significantly above the runner-up."""
         order = sorted(self.means, key=self.means.__getitem__, reverse=True)
         if len(order) < 2:
             return None

@@ -1,7 +1,7 @@
 """Learning curves of runs, per environment and over environments; nothing is stretched.
 
-The runs of one cell (one label on one environment) are put on common steps. Between two of its own
-values a run is interpolated linearly; before its first and after its last value it has none.
+The runs of a cell (a label on an environment) are put on common steps. Between two of its values a
+run is interpolated linearly; before its first and after its last value it has none.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ CURVE_NAMES = {
     EVAL_RETURN: "evaluation return (greedy, raw reward)",
     TRAIN_RETURN: "training return (raw reward)",
 }
-THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as Rainbow's Figure 2
+THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as in Rainbow's Figure 2
 CURVE_REPETITIONS = 500
 CURVE_POINTS = 50
 
@@ -26,10 +26,10 @@ Points = dict[str, tuple[stats.Array, stats.Array]]
 
 
 def curve_metric(data: Data) -> str:
-    """Return the curves' metric: evaluations, unless more of the scored runs have training curves.
+    """Return the metric of the learning curves: evaluation return or training return.
 
-    A run has a curve of a metric where it has two values of it. Evaluations stand where most runs
-    have them, and where neither metric is known.
+    Evaluation return is used if most scored runs have two values of it, or at least as many runs as
+    have two values of the training return.
     """
     runs = data.scored.run_id
     counts = {metric: _count(data, metric, runs) for metric in CURVE_NAMES}
@@ -38,7 +38,7 @@ def curve_metric(data: Data) -> str:
 
 
 def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
-    """Return how many of some runs have two values of a metric."""
+    """Return how many of the given runs have two values of a metric."""
     if metric not in data.metrics:
         return 0
     values = data.metrics.groupby("run_id", observed=False)[metric].count()
@@ -46,9 +46,9 @@ def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
 
 
 def points(data: Data, metric: str, axis: str = STEP) -> Points:
-    """Return (steps, values) of every run that enters the curves and has two values of the metric.
+    """Return (steps, values) of every run in the curves that has two values of the metric.
 
-    With ``axis="time/wall"`` the first is seconds since the run's job began.
+    With ``axis="time/wall"``, steps are seconds since the job of the run started.
     """
     runs = data.runs[(data.runs.excluded == "") | data.runs.partial]
     if metric not in data.metrics or axis not in data.metrics:
@@ -63,12 +63,12 @@ def points(data: Data, metric: str, axis: str = STEP) -> Points:
 
 
 def align(curves: list[tuple[stats.Array, stats.Array]], grid: stats.Array) -> stats.Array:
-    """Return ``[runs, grid]``: interpolated between a run's rows, NaN before and after them."""
+    """Return ``[runs, grid]``: runs interpolated between their rows, NaN before and after them."""
     return np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
 
 
 def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
-    """Return the steps that the runs share, else as many even ones as the longest has."""
+    """Return the longest run's steps, or as many evenly spaced ones if other runs have others."""
     longest = max(curves, key=lambda curve: len(curve[0]))[0]
     if all(np.isin(steps, longest).all() for steps, _ in curves):
         return longest
@@ -77,10 +77,10 @@ def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
 
 
 def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
-    """Return mean, Student interval and n per environment, label and step.
+    """Return mean, t-interval and n per environment, label and step.
 
-    Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the
-    limits are NaN: two runs give no band worth drawing. ``step`` is seconds where ``axis`` is
+    Columns ``env, label, step, mean, low, high, n``. The limits are NaN at steps with fewer than
+    three runs: the interval of two runs is too wide to draw. ``step`` is in seconds if ``axis`` is
     "time/wall".
     """
     by_run, parts = points(data, metric, axis), []
@@ -100,10 +100,11 @@ def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
 
 
 def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, list[stats.Array]]]:
-    """Return shares of the budget ``[G]``, and per label one ``[runs, G]`` per environment.
+    """Return shares of the budget ``[G]``, and per label one array ``[runs, G]`` per environment.
 
-    Only scored runs, only environments with a random and a reference score (two at least, else
-    nothing), and only labels with a finished run on each of those; what is left out is noted.
+    Only scored runs enter, on environments with a random and a reference score. A label must have a
+    run on each of these environments. Both are empty with fewer than two such environments. What is
+    left out is noted.
     """
     by_run, scored = points(data, metric), data.scored
     rows = scored[scored.random.notna() & scored.reference.notna()]
@@ -112,14 +113,16 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
         return np.array([]), {}
     left_out = [env for env in data.envs if env not in envs]
     if left_out:
-        data.note(f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
+        data.note(f"not in the aggregate, without reference scores: {', '.join(left_out)}")
     budgets = zip(rows.run_id, rows.budget, strict=True)
     spans = np.array([by_run[i][0][[0, -1]] / budget for i, budget in budgets if i in by_run])
     if not len(spans):
         return np.array([]), {}
-    first, last = spans[:, 0].max(), spans[:, 1].min()  # all runs have values between them
+    first, last = spans[:, 0].max(), spans[:, 1].min()  # every run has values between these
     if first >= last:
-        data.note(f"no aggregate over time: no share of the budget has {metric} of every run")
+        data.note(
+            f"no aggregate over time: {metric} of all runs overlaps at no share of the budget"
+        )
         return np.array([]), {}
     shares = np.linspace(first, last, CURVE_POINTS)
     curves: dict[str, list[stats.Array]] = {}
@@ -129,12 +132,12 @@ def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, l
         if all(len(cell) for cell in cells):
             curves[label] = [_normalised(cell, by_run, shares) for cell in cells]
         else:
-            data.note(f"{label} is not in the aggregate: no finished run on some environment")
+            data.note(f"{label} is not in the aggregate: it has no scored run on some environment")
     return shares, curves
 
 
 def _normalised(cell: pd.DataFrame, by_run: Points, shares: stats.Array) -> stats.Array:
-    """Return ``[runs, G]`` normalised scores at the given shares of the budget."""
+    """Return the normalised scores ``[runs, G]`` at the given shares of the budget."""
     rows = []
     for run in cell.to_dict("records"):
         steps, values = by_run[run["run_id"]]
@@ -148,14 +151,16 @@ def aggregate_curves(
 ) -> pd.DataFrame:
     """Return median and IQM of the normalised score over environments, with bootstrap intervals.
 
-    Columns ``label, share, statistic, value, low, high, n``; ``share`` of the budget.
+    Columns ``label, share, statistic, value, low, high, n``; ``share`` is the share of the budget.
     """
     shares, curves = normalised_curves(data, metric)
     rng, rows = np.random.default_rng(rng), []
     tails = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
     for label, envs in curves.items():
         n = min(len(runs) for runs in envs)
-        counts = stats.resamples(rng, envs, CURVE_REPETITIONS)  # the same runs along the curve
+        counts = stats.resamples(
+            rng, envs, CURVE_REPETITIONS
+        )  # the same resamples along the whole curve
         for name, statistic in (("median", stats.median), ("IQM", stats.iqm)):
             for g, share in enumerate(shares):
                 samples = [runs[:, g] for runs in envs]
@@ -166,7 +171,7 @@ def aggregate_curves(
 
 
 def above_reference(data: Data, metric: str) -> pd.DataFrame:
-    """Return how many environments lie above each of ``THRESHOLDS`` over time (mean over runs).
+    """Return on how many environments the mean over runs exceeds each of ``THRESHOLDS``, over time.
 
     Columns ``label, threshold, share, count, of``.
     """

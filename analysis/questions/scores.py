@@ -1,9 +1,9 @@
 """Scores of runs: one number per run, normalised scores, and aggregates over environments.
 
-A run has three scores. The score at the end is its ``final/return``. The area under the curve (AUC)
-is the mean of its learning curve over training: the trapezoid sum from the first value to the last,
-divided by the distance between them, so its unit is that of a return. The best snapshot is the
-highest point of its learning curve.
+A run has three scores. The final score is its ``final/return``. The area under the curve (AUC) is
+the mean of its learning curve: the trapezoid sum from the first value to the last, divided by the
+steps between them, so it has the unit of a return. The best snapshot is the highest point of its
+learning curve.
 """
 
 import re
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from .. import stats
-from ..errors import AnalysisError, nearest
+from ..errors import count, unknown
 from ..load.data import Data
 from .curves import points
 
 FINAL, AUC, BEST = "final", "auc", "best"
-NAMES = {FINAL: "score at the end", AUC: "area under the curve", BEST: "best snapshot"}
+NAMES = {FINAL: "final score", AUC: "area under the curve", BEST: "best snapshot"}
 REFERENCE, HUMAN, MIN_MAX = NORMALISERS = ("reference", "human", "min-max")
 AGGREGATES = {
     "median": stats.median,
@@ -31,10 +31,11 @@ _COVERED = 0.9  # share of the budget that a curve must span for its area to cou
 
 
 def score_runs(data: Data, metric: str) -> pd.DataFrame:
-    """Return the scored runs with score at the end, AUC (NaN if not covered) and best snapshot.
+    """Return the scored runs with final score, AUC and best snapshot.
 
-    The best snapshot is the highest point of a run's own curve: biased upwards, for the choice and
-    the score rest on the same evaluations. It is shown beside published numbers made that way.
+    The AUC is NaN if the curve spans less than 90% of the budget. The best snapshot is biased
+    upwards, because the same evaluations choose and score it. It serves only for comparison with
+    published numbers of the same kind.
     """
     by_run = points(data, metric)
     frame = data.scored.copy()
@@ -44,7 +45,7 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
     frame[AUC] = [_area(by_run.get(run_id), budget) for run_id, budget in budgets]
     empty = ~frame.run_id.isin(list(by_run))
     for runs, what in (
-        (frame.run_id[empty], f"that have no curve of {metric}"),
+        (frame.run_id[empty], f"without a curve of {metric}"),
         (
             frame.run_id[frame[AUC].isna() & ~empty],
             f"whose {metric} spans less than {_COVERED:.0%} of the budget",
@@ -52,7 +53,7 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
     ):
         if len(runs):
             examples = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
-            data.note(f"no AUC for {len(runs)} runs {what}: {examples}")
+            data.note(f"no AUC for {count(len(runs), 'run')} {what}: {examples}")
     return frame
 
 
@@ -70,25 +71,26 @@ def _human(scores: pd.DataFrame) -> tuple[stats.Array, stats.Array]:
 
 
 def _game(env: str) -> str:
-    """Return an Atari game's name without what names of environments add to it."""
+    """Return the name of an Atari game, without the prefixes and suffixes of environment ids."""
     name = re.sub(r"^(ale[/_]|atari_)|(noframeskip)?-v\d+$", "", env.lower())
     return name.replace("_", "").replace(" ", "")
 
 
 def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) -> pd.DataFrame:
-    """Return the scores whose environments can be normalised, with ``metric`` normalised.
+    """Return the scores with ``metric`` normalised, of the environments where that is possible.
 
     Args:
         scores: from ``score_runs``.
-        how: "reference" (0 random, 1 reference, both of the environment), "human" (Atari games, the
-            57 random and human scores of dqn_zoo), or "min-max" (over all runs of the environment).
-        metric: which score.
+        how: "reference" (0 is the random, 1 the reference score of the environment), "human" (the
+            random and human scores of 57 Atari games in dqn_zoo), or "min-max" (0 is the lowest, 1
+            the highest of all runs on the environment).
+        metric: the score to normalise.
 
     Raises:
-        AnalysisError: there is no such normalisation.
+        AnalysisError: the normalisation does not exist.
     """
     if how not in NORMALISERS:
-        raise AnalysisError(f"no normalisation {how!r}; there are {nearest(how, NORMALISERS)}")
+        raise unknown("normalise", how, NORMALISERS)
     if how == HUMAN:
         low, high = _human(scores)
     elif how == MIN_MAX:
@@ -105,7 +107,7 @@ def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) 
 def matrices(
     data: Data, scores: pd.DataFrame, how: str = REFERENCE
 ) -> dict[str, list[stats.Array]]:
-    """Return the normalised scores ``[runs]`` per environment, of labels that ran on each."""
+    """Return normalised scores ``[runs]`` per environment, of labels with runs on all of them."""
     frame = normalised(scores, how)
     envs = [env for env in data.envs if env in set(frame.env)]
     out = {}
@@ -115,7 +117,7 @@ def matrices(
         if envs and all(len(task) for task in tasks):
             out[label] = tasks
         elif envs:
-            data.note(f"{label} is not in the aggregate: no finished run on some environment")
+            data.note(f"{label} is not in the aggregate: it has no scored run on some environment")
     return out
 
 
@@ -141,7 +143,7 @@ def profiles(
 ) -> pd.DataFrame:
     """Return performance profiles: the share of runs above each normalised score.
 
-    Columns ``label, above, share, low, high``; pointwise stratified bootstrap.
+    Columns ``label, above, share, low, high``; the intervals are a pointwise stratified bootstrap.
     """
     grid = np.linspace(0, 2, 21) if above is None else above
     rows, tails = [], [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]

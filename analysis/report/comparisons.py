@@ -1,8 +1,9 @@
-"""The tables of a comparison: new runs against old ones, and ours against published numbers."""
+"""Tables that compare new runs with old ones, and our runs with published numbers."""
 
 import pandas as pd
 
 from .. import stats
+from ..errors import count
 from ..questions.compare import NOT_WORSE
 from . import table
 
@@ -24,10 +25,12 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
     }
     family = int(frame.p.notna().sum())
     note = (
-        f"n: scored/planned runs. Means; differences with {stats.LEVEL:.0%} Welch interval, not "
-        f"corrected; p: Welch, Holm correction over {family} cells. {NOT_WORSE}: the interval lies "
-        "above minus the margin; better: above 0; worse: below 0 and p < 0.05. Margin: "
-        f"{margin:.0%} of the old mean, or of the distance from random to reference."
+        f"n: scored/planned runs. new, old: means. new - old: {stats.LEVEL:.0%} Welch interval, "
+        "not corrected. p: Welch's test, Holm correction over "
+        f"{count(family, 'cell')}. Verdict, the first that holds: worse: the difference is "
+        f"negative and p < 0.05; better: the interval is above 0; {NOT_WORSE}: the interval is "
+        f"above minus the margin. Margin: {margin:.0%} of the old mean, or of the distance from "
+        "random to reference score."
     )
     title = f"New minus old, margin {margin:.0%}"
     return _table("compare", title, columns, frame, (0, 1, 9, 10), note)
@@ -48,11 +51,11 @@ def published_table(frame: pd.DataFrame, path: str) -> table.Table:
         "note": list(frame.note),
     }
     note = (
-        "n: scored/planned runs of ours. Means; differences with an interval of "
-        f"{stats.LEVEL:.0%} (Welch, or Student where the published number is taken as exact), not "
-        "corrected; agrees: it holds 0."
+        f"n: our scored/planned runs. ours: mean. ours - published: {stats.LEVEL:.0%} interval, "
+        "not corrected (Welch's; a t-interval if the published number is treated as exact). "
+        "agrees: the interval contains 0."
     )
-    title = f"Our runs and the numbers of {path}"
+    title = f"Our runs and the published numbers of {path}"
     return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), note)
 
 

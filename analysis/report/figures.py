@@ -1,6 +1,6 @@
-"""Figures of a study: Rainbow's four, curves per environment, every run's score, sensitivity.
+"""Figures: Rainbow's four, curves per environment, the score of every run, sensitivity.
 
-Captions state n, the interval and its method, and what is not drawn.
+A caption states n, the interval and its method, and what is not drawn.
 """
 
 import json
@@ -27,18 +27,18 @@ from .style import Plot, Style, edges, legend, panels, styles, theme
 def figures(
     data: Data, scores: pd.DataFrame, ablation: pd.DataFrame, metric: str, width: str = "text"
 ) -> Iterator[Plot]:
-    """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
+    """Yield every figure for which there is data; note which are missing in ``data.notes``."""
     theme(width)
     look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.ablations for name in pair}
     agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
     aggregate = curves.aggregate_curves(data, metric)  # empty where fewer than two environments
-    groups = [("agents", "agent and baselines", agents)]
+    groups = [("agents", "agents and baselines", agents)]
     for kind, name, title in (
-        (LEAVE_ONE_OUT, "ablations", "components taken out, one at a time"),
-        (ADD_ONE_IN, "additions", "components put in, one at a time"),
-        (SWEEP, "sweep", "hyper-parameter values"),
+        (LEAVE_ONE_OUT, "ablations", "one component removed"),
+        (ADD_ONE_IN, "additions", "one component added"),
+        (SWEEP, "sweep", "hyperparameter values"),
     ):
         members = [x for x in data.labels if kinds[x] == kind]
         if members:
@@ -54,8 +54,8 @@ def figures(
         )
     if aggregate.empty:
         data.notes.append(
-            "no count of environments above a share of the reference over time: it needs two "
-            "environments with reference scores"
+            "no figures of scores over environments: they need learning curves on two environments "
+            "with reference scores"
         )
     else:
         yield _above(curves.above_reference(data, metric), agents, look)
@@ -75,7 +75,9 @@ def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "tex
     if axis != STEP:
         for panel in plot.figure.axes:
             panel.set_xlabel("wall-clock seconds of the job")
-        plot.caption += " Seconds are those of the job, which trains several seeds at once."
+        plot.caption += (
+            " Seconds are wall-clock time of the job, which trains several seeds at once."
+        )
     return plot
 
 
@@ -118,17 +120,19 @@ def _curves(
     legend(figure, len(axes))
     caption = (
         f"Learning curves, {title}: {curves.CURVE_NAMES[metric]}, mean over runs with pointwise "
-        f"{stats.LEVEL:.0%} Student interval. {_sizes(frame[frame.label.isin(labels)])}"
+        f"{stats.LEVEL:.0%} t-interval. {_sizes(frame[frame.label.isin(labels)])}"
     )
     if thin:
-        caption += f" No band, for want of runs: {', '.join(thin)}."
+        caption += f" No interval with fewer than three runs: {', '.join(thin)}."
     if data.runs.partial.any():
-        caption += " Unfinished runs enter up to where they got, so n falls along the curve."
+        caption += (
+            " Unfinished runs are included up to where they stopped, so n falls along the curve."
+        )
     return Plot(name, figure, caption)
 
 
 def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str, str]:
-    """Return " = X" for every label whose lines all lie exactly under those of X, drawn before."""
+    """Return " = X" for every label whose lines are all hidden by those of an earlier label X."""
     first: dict[int, str] = {}
     twins = {}
     for label in labels:
@@ -153,7 +157,7 @@ def _range(sizes: pd.Series) -> str:
 def _aggregate(
     frame: pd.DataFrame, labels: list[str], look: dict[str, Style], name: str, title: str
 ) -> Plot:
-    """Draw median and IQM of the normalised score over environments (Rainbow's figures 1 and 3)."""
+    """Draw median and IQM of the normalised score over environments (Rainbow's figures 1, 3)."""
     figure, axes = panels(2, height=2.8)
     twins = _twins(frame, labels, ["statistic", "share", "value"])
     for axis, statistic in zip(axes, ("median", "IQM"), strict=True):
@@ -167,15 +171,15 @@ def _aggregate(
     axes[0].set_ylabel("normalised score")
     legend(figure, 2)
     caption = (
-        f"Normalised score over environments, {title} (0 random, 1 reference), with the pointwise "
-        f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({curves.CURVE_REPETITIONS} "
-        f"repetitions); n: runs per environment."
+        f"Normalised score over environments, {title} (0 random, 1 reference), with pointwise "
+        f"{stats.LEVEL:.0%} interval (stratified percentile bootstrap over runs, "
+        f"{curves.CURVE_REPETITIONS} repetitions). n: runs per environment."
     )
     return Plot(f"aggregate-{name}", figure, caption)
 
 
 def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
-    """Draw the number of environments above a share of the reference score (Rainbow's figure 2)."""
+    """Draw how many environments exceed a share of the reference score (Rainbow's figure 2)."""
     total = frame["of"].iloc[0]
     figure, axes = panels(len(curves.THRESHOLDS), height=2.2, most=2)
     for axis, threshold in zip(axes, curves.THRESHOLDS, strict=True):
@@ -195,14 +199,14 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
         axis.set_ylabel("environments")
     legend(figure, len(axes))
     caption = (
-        "Number of environments on which an agent's mean normalised score lies above a share of "
-        f"the reference score, over time, of {total}."
+        f"Number of environments, of {total}, on which the mean normalised score of an agent "
+        "exceeds a share of the reference score (0 random, 1 reference), over time."
     )
     return Plot("environments-above", figure, caption)
 
 
 def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Plot:
-    """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
+    """Draw the drop or gain of every component per environment (Rainbow's figure 4)."""
     rows = ablation[ablation.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
     panel_keys = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
@@ -224,17 +228,17 @@ def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -
     for axis in last:
         axis.set_xlabel(" or ".join(sections))
     caption = (
-        f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
+        f"Contribution of each component: {' or '.join(sections)}, in units of return, with "
         f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(effects.interval))} interval "
         f"({_sides(effects)}; not corrected for the number of comparisons). "
-        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(effects.test))} test, "
+        f"Filled bars: significant by the {' or '.join(dict.fromkeys(effects.test))} test, "
         f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
     )
     return Plot("contributions", figure, caption)
 
 
 def _sides(rows: pd.DataFrame) -> str:
-    """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
+    """Return "n = 2 to 8 runs per agent", or the number of pairs of seeds, of the effects."""
     apart, pairs = rows[~rows.paired], rows[rows.paired]
     parts = []
     if len(apart):
@@ -245,7 +249,7 @@ def _sides(rows: pd.DataFrame) -> str:
 
 
 def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
-    """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
+    """Draw Rainbow's figure 4: the drop in AUC as a share of full - base."""
     rows = ablation[(ablation.section == LEAVE_ONE_OUT) & (ablation.metric == AUC)]
     rows = rows[rows["share"].notna()]
     envs = [env for env in data.envs if env in set(rows.env)]
@@ -268,13 +272,14 @@ def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Itera
     axis.grid(False, axis="y")
     omissions = [env for env in data.envs if env not in envs]
     caption = (
-        "What each removal costs of the area under the curve, as a share of the distance between "
-        f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
-        f"mean (bar). n = {_range(runs.n)} runs per agent."
+        "Drop in area under the curve without each component, as a share of the gap between base "
+        f"and full agent. Dots: environments (from the top: {', '.join(envs)}). Bars: their mean. "
+        f"n = {_range(runs.n)} runs per agent."
     )
     if omissions:
         caption += (
-            f" Left out, for the full agent is not told above the base: {', '.join(omissions)}."
+            " Not shown, because the full agent is not significantly better than the base agent: "
+            f"{', '.join(omissions)}."
         )
     yield Plot("contributions-normalised", figure, caption)
 
@@ -294,7 +299,7 @@ def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
 
 
 def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
-    """Draw every run's score at the end beside the mean and its interval."""
+    """Draw the final score of every run, with the mean and its interval."""
     figure, axes = panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
     first, _ = edges(axes)
     for axis, env in zip(axes, data.envs, strict=True):
@@ -310,17 +315,17 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
         axis.set_yticks(range(len(data.labels)), data.labels if axis in first else [])
         axis.set_ylim(len(data.labels) - 0.4, -0.6)
         axis.set_title(env, loc="left")
-        axis.set_xlabel("score at the end")
+        axis.set_xlabel(NAMES[FINAL])
     sizes = _range(scores.groupby(["env", "label"]).size())
     caption = (
-        f"Score at the end of every scored run (n = {sizes} per agent), with the mean and "
-        f"its {stats.LEVEL:.0%} Student interval."
+        f"Final score of every scored run (n = {sizes} per agent), with the mean and its "
+        f"{stats.LEVEL:.0%} t-interval."
     )
     return Plot("runs", figure, caption)
 
 
 def _sensitivity(data: Data, scores: pd.DataFrame) -> Iterator[Plot]:
-    """Draw score and AUC against a swept number, other overrides held, per environment."""
+    """Draw final score and AUC against a swept number, with other overrides fixed."""
     sweep = scores[scores.kind == SWEEP]
     settings = sweep.overrides.map(json.loads)
     keys = sorted({key for setting in settings for key, x in setting.items() if _is_number(x)})
@@ -374,7 +379,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     if len(settings) > 1:
         legend(figure, len(axes))
     caption = (
-        f"Sensitivity to {key}: mean over runs with the {stats.LEVEL:.0%} Student interval "
-        "(no bar where n = 1)."
+        f"Sensitivity to {key}: mean over runs with {stats.LEVEL:.0%} t-interval (none with one "
+        "run)."
     )
     return Plot(f"sensitivity-{key.replace('.', '-')}", figure, caption)

@@ -1,4 +1,4 @@
-"""The interactive curves of the page: what is drawn, as JSON, and the library, both packed."""
+"""The interactive curves of the page: their data as JSON, and the plotting library, compressed."""
 
 import base64
 import gzip
@@ -18,24 +18,24 @@ from ..questions import curves
 from .links import run_anchor
 from .style import Style, styles
 
-_POINTS = 300_000  # of single runs in one page; with many runs each is thinned
-_MOST, _LEAST = 200, 20  # points of one run
+_POINTS = 300_000  # points of single runs per page; with many runs, each has fewer
+_MOST, _LEAST = 200, 20  # points per run
 
 
 def pack(text: str) -> str:
-    """Return text as base64 of gzip; the same text gives the same bytes."""
+    """Return a text, compressed with gzip, as base64; equal texts give equal bytes."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def library() -> str:
-    """Return plotly.js, packed: 2 MB instead of 5."""
+    """Return plotly.js, compressed from 5 MB to 2."""
     from plotly.offline import get_plotlyjs  # late: only a page needs it
 
     return pack(get_plotlyjs())
 
 
 def curve_data(data: Data) -> dict[str, Any]:
-    """Return looks, choices and curves: ``cells[metric][env][label number]``."""
+    """Return styles, choices and curves: ``cells[metric][env][number of the label]``."""
     metrics = [name for name in (EVAL_RETURN, TRAIN_RETURN) if name in data.metrics]
     labels = {label: k for k, label in enumerate(data.labels)}
     points = int(np.clip(_POINTS / max(1, len(data.runs) * len(metrics)), _LEAST, _MOST))
@@ -76,7 +76,7 @@ def _look(label: str, look: Style) -> dict[str, Any]:
 
 
 def _list(values: pd.Series | stats.Array) -> list[float | None]:
-    """Return numbers with five digits; nothing where there is none."""
+    """Return numbers with five significant digits; None for NaN."""
     return [None if not np.isfinite(x) else float(f"{x:.5g}") for x in np.asarray(values, float)]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from .. import stats
+from ..errors import count
 from ..load.data import Data
 from ..questions import curves
 from ..questions.ablation import Choice
@@ -28,22 +29,22 @@ TEMPLATES = {"index.html": "page.html", "report.md": "report.md.txt"}
 
 @dataclass(frozen=True)
 class Content:
-    """What was computed for a report.
+    """The results that a report shows.
 
     Attributes:
         data: the runs.
         scores: one row per scored run.
-        metric: of the curves.
+        metric: metric of the learning curves.
         ablation: the frame of ``ablation.ablate``.
-        choice: its test and correction.
-        main: its tables, and those of factorials.
+        choice: test and correction of the ablation.
+        main: tables of the ablation and of factorials.
         per_env: tables of scores per environment.
-        completeness: scored and planned runs.
-        excluded: planned runs that do not enter the scores; None where all do.
+        completeness: table of scored and planned runs.
+        excluded: table of planned runs that are not scored; None if all are.
         figures: ``name`` and ``caption`` of every figure.
         sentences: the sentences.
-        command: the command line that makes the report again.
-        linked: whether the report lies in the study's folder, so that runs can be linked.
+        command: the command line that repeats the report.
+        linked: whether the report is in the folder of the study, so that it can link to runs.
     """
 
     data: Data
@@ -62,14 +63,14 @@ class Content:
 
 
 def render(content: Content, folder: Path) -> None:
-    """Write the page, and the same in Markdown, into a folder that holds ``figures/``."""
+    """Write the page, and the same in Markdown, into a folder that contains ``figures/``."""
     facts, templates = _facts(content), _templates(folder)
     for name, template in TEMPLATES.items():
         (folder / name).write_text(templates.get_template(template).render(facts))
 
 
 def _facts(content: Content) -> dict[str, Any]:
-    """Return what the templates ask for."""
+    """Return the variables of the templates."""
     data, choices = content.data, interactive.curve_data(content.data)
     return {
         "data": data,
@@ -98,7 +99,7 @@ def _facts(content: Content) -> dict[str, Any]:
 
 
 def _few(content: Content) -> str:
-    """Return what intervals cover where runs are few, for the intervals that this report shows."""
+    """Return the warning about few runs, for the intervals that this report shows."""
     rows = content.ablation[content.ablation.effect_low.notna()]
     differences = {
         str(kind): {*group.n_of, *group.n_against}
@@ -129,21 +130,21 @@ def _templates(folder: Path) -> jinja2.Environment:
 
 
 def _short(git: str | None) -> str:
-    """Abbreviate a commit, and keep the "+" that marks a checkout with changes."""
+    """Abbreviate a commit; keep the "+" of a checkout with changes."""
     return "unknown" if not git else git[:10] + "+" * git.endswith("+")
 
 
 def provenance(data: Data) -> list[tuple[str, str]]:
-    """Return what the scored runs were made with; several values are named with their counts."""
+    """Return code, versions and settings of the scored runs; if they differ, with counts."""
     records = [data.records[run_id] for run_id in data.scored.run_id if run_id in data.records]
     if not records:
-        return [("runs", "from a table or arrays: no record of code, versions or settings")]
+        return [("runs", "from a table or arrays, without a record of code, versions or settings")]
 
     def each(values: list[Any]) -> str:
         counts = Counter(str(value) for value in values)
         if len(counts) == 1:
             return next(iter(counts))
-        return ", ".join(f"{value} ({n} runs)" for value, n in counts.most_common())
+        return ", ".join(f"{value} ({count(n, 'run')})" for value, n in counts.most_common())
 
     rows = [
         ("code", each([record.get("code") for record in records])),

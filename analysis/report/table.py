@@ -1,8 +1,9 @@
-"""How tables are laid out: built once as strings and numbers, rendered in every format."""
+"""The layout of tables: built once as strings and numbers, rendered in every format."""
 
 import html
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,8 +12,9 @@ from pandas.api.types import is_numeric_dtype
 
 from .links import cell_anchor
 
-DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
+DASH = "–"  # noqa: RUF001 (an en dash is what tables print for a missing value)
 MARK = "†"
+_WIDTH = 100  # of notes in a terminal
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
@@ -20,19 +22,19 @@ _LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be printed.
+    """A table ready to print.
 
     Attributes:
         name: file name without its ending.
         title: caption.
         header: column titles.
-        rows: cells; numbers of one column have the same decimals and are padded to line up.
+        rows: entries; numbers in a column have the same decimals and are padded to align.
         frame: the same numbers, unrounded, for the CSV file.
-        bold: (row, column) of a best value that a test supports.
-        marked: (row, column) of the largest drop or gain.
-        notes: what the caption must add.
-        words: the columns that hold text; they are left-aligned, the others right-aligned.
-        about: (row, column) -> the label and environment whose runs a number rests on.
+        bold: (row, column) of a highest mean that a test separates from the runner-up.
+        marked: (row, column) of what a dagger marks, such as the largest drop.
+        notes: sentences below the table.
+        words: the columns of text, aligned left; the others are aligned right.
+        about: (row, column) -> the label and environment that a number is computed from.
     """
 
     name: str
@@ -57,7 +59,11 @@ class Table:
             ).rstrip()
             for row in [self.header, ["-" * width for width in widths], *rows]
         ]
-        return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
+        notes = [
+            textwrap.fill(note, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            for note in self.notes
+        ]
+        return "\n".join([self.title, "", *lines, *notes])
 
     def markdown(self) -> str:
         """Render as a GitHub table."""
@@ -100,7 +106,7 @@ class Table:
         )
 
     def html(self, links: bool = False) -> str:
-        """Render for the page; all text is escaped, padding becomes figure spaces."""
+        """Render for the page. All text is escaped; padding becomes figure spaces."""
 
         def cell(text: str, i: int, j: int) -> str:
             text = html.escape(text + self._dagger(i, j))
@@ -147,7 +153,7 @@ def _latex(text: str, numeric: bool = False) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return the decimals that suit a column: none for thousands, up to three for fractions."""
+    """Return the decimals of a column: none for ten thousands, up to three for fractions."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=1.0)
     return 0 if largest >= 10_000 else 1 if largest >= 100 else 2 if largest >= 1 else 3
 
@@ -155,7 +161,7 @@ def decimals(values: Iterable[float]) -> int:
 def spans(
     values: Iterable[float], lows: Iterable[float], highs: Iterable[float], scale: float = 1
 ) -> list[str]:
-    """Return "value [low, high]" cells that line up; a dash where there is no value."""
+    """Return aligned entries "value [low, high]"; a dash for a missing value."""
     values = list(values)
     places = decimals(values) if scale == 1 else 0
 
@@ -176,7 +182,7 @@ def spans(
 
 
 def numbers(values: Iterable[float]) -> list[str]:
-    """Return a column's cells, of four significant digits and no exponent; a dash for nothing."""
+    """Return a column with four significant digits and no exponent; a dash for a missing value."""
     values = [float(value) for value in values]
     whole = all(x == round(x) for x in values if math.isfinite(x))
 
@@ -190,7 +196,7 @@ def numbers(values: Iterable[float]) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """Return a p with three digits; nothing for NaN."""
+    """Return a p-value with three decimals; empty for NaN."""
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -200,7 +206,7 @@ def slug(*parts: str) -> str:
 
 
 def from_frame(frame: pd.DataFrame, title: str, *notes: str) -> Table:
-    """Return any frame as a table."""
+    """Return a frame as a table."""
     words = [j for j, column in enumerate(frame) if not is_numeric_dtype(frame[column])]
     columns = [
         numbers(frame[column]) if j not in words else list(map(str, frame[column]))

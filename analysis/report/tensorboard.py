@@ -1,8 +1,8 @@
-"""Event files for TensorBoard: a folder a run with its curves, settings and how it ended.
+"""Event files for TensorBoard: one folder per run, with its curves, its settings and how it ended.
 
-Numbers are rounded to 32 bits: TensorBoard's reader leaves out doubles without a word. The time of
-an event is what the run's clock said, seconds since its job began, so that equal runs give equal
-files; the "relative" axis shows it. A file holds nothing beyond ``run.json`` and the rows.
+Numbers are rounded to 32 bits, because TensorBoard's reader ignores doubles. The time of an event
+is the run's own clock, in seconds since its job started, so equal runs give equal files;
+TensorBoard's "relative" axis shows it. The files contain nothing beyond ``run.json`` and the rows.
 """
 
 import json
@@ -21,20 +21,24 @@ from ..errors import AnalysisError
 from ..load.data import Data
 from ..load.frames import WALL
 
-FILE = "events.out.tfevents.0.prism"  # what TensorBoard looks for is the word in the middle
-_METRICS = (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN)  # of the table of runs
+FILE = "events.out.tfevents.0.prism"  # TensorBoard looks for "tfevents"
+_METRICS = (
+    schema.FINAL_RETURN,
+    schema.EVAL_RETURN,
+    schema.TRAIN_RETURN,
+)  # columns of the table of runs
 _ENDS = {schema.FINISHED: "STATUS_SUCCESS", schema.RUNNING: "STATUS_RUNNING"}
 
 
 def write(data: Data, out: Path) -> int:
-    """Write the event files of every run that has rows; return how many there are.
+    """Write the event files of every run that has rows; return their number.
 
     Args:
         data: runs, scored or not.
-        out: folder; a run's file goes to ``<out>/<environment>/<label>/<run id>``.
+        out: folder to write to; the file of a run is in ``<out>/<environment>/<label>/<run id>``.
 
     Raises:
-        AnalysisError: TensorBoard's package is missing.
+        AnalysisError: the package tensorboard is missing.
     """
     try:
         import_module("tensorboard.plugins.hparams.summary_v2")
@@ -58,7 +62,7 @@ def _name(text: str) -> str:
 
 
 def _settings(run: Mapping[Any, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table of runs shows of one, flat."""
+    """Return the settings of a run for the table of runs, without nesting."""
     config = record.get("config", {})
     facts = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
     return facts | dict(_flat({"algo": config.get("algo", {})}))
@@ -106,7 +110,7 @@ def _events(run: Mapping[Any, Any], settings: Mapping[str, Any], rows: pd.DataFr
 
 
 def _add(event: Any, name: str, value: float, first: bool) -> None:
-    """Add a scalar to an event; the first of its name says that it is one."""
+    """Add a scalar to an event; the first of each name declares its type."""
     from tensorboard.compat.proto import types_pb2
     from tensorboard.plugins.scalar.metadata import create_summary_metadata
 
@@ -119,7 +123,7 @@ def _add(event: Any, name: str, value: float, first: bool) -> None:
 
 
 def _overview(names: list[str]) -> Any:
-    """Return the event that tells which settings and results the table of runs has."""
+    """Return the event that declares the settings and results of the table of runs."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb
 
@@ -129,7 +133,7 @@ def _overview(names: list[str]) -> Any:
 
 
 def _write(path: Path, events: Iterator[Any]) -> None:
-    """Write an event file, the same bytes for the same events."""
+    """Write an event file; equal events give equal bytes."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -141,7 +145,7 @@ def _write(path: Path, events: Iterator[Any]) -> None:
         for event in [Event(file_version="brain.Event:2"), *events]:
             for value in event.summary.value:
                 about = value.metadata.plugin_data
-                if about.plugin_name == "hparams":  # holds a map, whose order is not fixed
+                if about.plugin_name == "hparams":  # contains a map, whose order is not fixed
                     content = HParamsPluginData.FromString(about.content)
                     about.content = content.SerializeToString(deterministic=True)
             writer.write(event.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""The files of a report: what is written where, and what replaces an older report."""
+"""The files of a report: where they are written, and which older files they replace."""
 
 import json
 import re
@@ -18,13 +18,13 @@ from . import page, tables
 from .sentences import Sentence, sentences
 from .table import Table
 
-MANIFEST = "written.json"  # the files of a report, which the next one may replace
+MANIFEST = "written.json"  # lists the files of a report, which the next report may replace
 _PARTS = ("index.html", "report.md", "tables", "figures")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where a report lies, and what it says in short."""
+    """The path of a report's page, and its tables and sentences."""
 
     page: Path
     tables: list[Table]
@@ -37,14 +37,14 @@ def write(
     """Write ``index.html``, ``report.md``, ``tables/`` and ``figures/`` into ``out``.
 
     Args:
-        data: the loaded studies, with at least one scored run.
-        out: folder to write to; the files of its old report are replaced, and no others.
-        command: the command line that makes this report again.
-        choice: test and correction of the component study.
-        width: of the figures, "text" or "column".
+        data: the runs, at least one of them scored.
+        out: folder to write to. Files of an older report are replaced; other files stay.
+        command: the command line that repeats this report.
+        choice: test and correction of the ablation.
+        width: width of the figures, "text" or "column".
 
     Raises:
-        AnalysisError: a file of that name is there that no report wrote.
+        AnalysisError: a file of the report exists that no report wrote.
     """
     with TemporaryDirectory(prefix="report-") as scratch:
         report = _make(data, Path(scratch), out, command, choice or Choice(), width)
@@ -53,20 +53,21 @@ def write(
 
 
 def _publish(scratch: Path, out: Path) -> None:
-    """Move the files of a report to where it belongs, in the place of an older report's."""
+    """Move the files of a report to ``out``, and remove those of an older report."""
     manifest = out / MANIFEST
     new = [str(path.relative_to(scratch)) for path in sorted(scratch.rglob("*.*"))]
     previous: set[str] = set()
     if manifest.is_file():
-        with suppress(ValueError):  # a broken list of files is none
+        with suppress(ValueError):  # a broken list counts as empty
             previous = set(json.loads(manifest.read_text()))
     if not previous and all((out / name).exists() for name in _PARTS):
-        previous = set(new)  # a report from before there were manifests
+        previous = set(new)  # a report from before manifests
     foreign = [name for name in new if name not in previous and (out / name).exists()]
     if foreign:
+        many = len(foreign) > 1
         raise AnalysisError(
-            f"{out}: {', '.join(foreign[:3])} {'is' if len(foreign) == 1 else 'are'} there, and "
-            "not from a report; name another folder"
+            f"{out}: {', '.join(foreign[:3])} {'exist and are' if many else 'exists and is'} not "
+            "part of a report; name another folder"
         )
     for name in previous:
         if name in new or re.fullmatch(r"(tables|figures)/[^/]+", name):
@@ -78,7 +79,7 @@ def _publish(scratch: Path, out: Path) -> None:
 
 
 def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, width: str) -> Report:
-    """Write a report that will lie in ``out`` into ``scratch``."""
+    """Write a report into ``scratch``; it will be moved to ``out``."""
     from . import figures  # seaborn takes a second to import
 
     metric = curve_metric(data)

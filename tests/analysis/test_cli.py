@@ -16,6 +16,23 @@ def out(capsys, *words):
     return capsys.readouterr().out
 
 
+def unwrapped(text):
+    return " ".join(text.split())
+
+
+def test_without_words_it_says_what_to_do_first(capsys):
+    first = out(capsys).splitlines()
+    commands = [line.split()[3] for line in first if line.startswith("  python -m analysis")]
+    assert len(commands) == 5 and set(commands) <= set(COMMANDS)
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert set(COMMANDS) <= listed
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit):
@@ -37,8 +54,8 @@ def test_ablation(capsys, rainbow):
         capsys, "ablation", rainbow, "--correct", "Benjamini-Hochberg", "--test", "permutation"
     )
     assert "permutation of Welch's t" in text
-    assert "Benjamini-Hochberg correction over the 6 comparisons" in text
-    assert "removing multi-step hurts on 2 of 2 environments" in text
+    assert "Benjamini-Hochberg correction over 6 comparisons" in unwrapped(text)
+    assert "Removing multi-step hurts on 2 of 2 environments" in text
 
 
 def test_power(capsys, rainbow):
@@ -73,7 +90,7 @@ def test_curves_over_steps_and_over_the_clock(capsys, writer, tmp_path):
     text = out(
         capsys, "curves", folder, "--axis", "wall-clock", "--out", tmp_path, "--width", "column"
     )
-    assert "Seconds are those of the job" in text
+    assert "Seconds are wall-clock time of the job" in text
     frame = pd.read_csv(tmp_path / "curves.csv")
     assert (frame.step.iloc[0], frame.step.iloc[-1]) == (2, 40)
     assert (tmp_path / "curves.pdf").stat().st_size > 1000
@@ -97,14 +114,14 @@ def test_a_table_says_what_does_not_enter_it(capsys, broken):
     for command in ("table", "ablation", "power", "profile"):
         text = out(capsys, command, broken)
         assert text.startswith("runs: 20 planned, 15 finished, 1 failed, 2 interrupted, ")
-        assert "left out: 4 of 10 runs of Rainbow on lake: failed; ValueError: loss is N" in text
-        assert "(let in by --include unfinished)" in text
-        assert "left out: 1 of 10 runs of Rainbow on lake: missing" in text
+        assert "excluded: 4 of 10 runs of Rainbow on lake: failed; ValueError: loss is N" in text
+        assert "--include" not in text  # unfinished runs never enter scores
+        assert "excluded: 1 of 10 runs of Rainbow on lake: missing" in text
         assert "not in the plan" in text
     assert main(["table", str(broken), "--format", "csv"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("label,env,")
-    assert "left out: 4 of 10 runs of Rainbow on lake" in printed.err
+    assert "excluded: 4 of 10 runs of Rainbow on lake" in printed.err
 
 
 def test_every_score_says_its_runs_and_what_is_wrong_with_it(capsys, tmp_path):
@@ -123,12 +140,14 @@ def test_every_score_says_its_runs_and_what_is_wrong_with_it(capsys, tmp_path):
     assert "All runs are equal: A, flat; C, flat." in text
     assert "One run: no interval: B, flat; B, hill; B, dale." in text
     scaled = out(capsys, "table", path, "--normalise", "min-max")
-    assert "Not normalised, for all runs score the same: flat." in scaled
+    assert "Not normalised (all runs have the same score): flat." in scaled
     assert "flat" in out(capsys, "profile", path, "--normalise", "min-max")
     assert main(["profile", str(path)]) == 2
     assert "--normalise min-max needs none" in capsys.readouterr().err
     plan = out(capsys, "power", path)
-    assert re.search(r"^hill +final +B +A +1 +6 .*go on: fewer than two runs$", plan, re.MULTILINE)
+    assert re.search(
+        r"^hill +final +B +A +1 +6 .*continue: fewer than two runs$", plan, re.MULTILINE
+    )
 
 
 @pytest.fixture
@@ -143,7 +162,7 @@ def flat(tmp_path):
 def test_arrays_without_steps_make_a_report(capsys, flat, tmp_path):
     text = out(capsys, "report", flat, "--out", tmp_path / "report")
     assert "30 planned, 30 finished, 30 scored" in text
-    assert "that have no curve of eval/return" in text
+    assert "without a curve of eval/return" in text
     assert not list((tmp_path / "report" / "figures").glob("curves*"))
 
 
@@ -158,22 +177,31 @@ def test_figures_without_a_curve_are_not_written(capsys, flat, rainbow, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["plot", "x"], "invalid choice: 'plot'"),
-        (["table"], "the following arguments are required: where"),
-        (["compare", "{0}"], "compare needs --against OLD or --published FILE"),
+        (["plot", "x"], "command: unknown 'plot'; "),
+        (
+            ["table"],
+            "missing: WHERE; see python -m analysis table --help",
+        ),
+        (["compare", "{0}"], "compare: give --against WHERE or --published CSV"),
         (["compare", "{0}", "--published", "none.csv"], "none.csv: no such file"),
-        (["power", "{0}", "--reference", "Rainbo"], "no label 'Rainbo'; there are Rainbow"),
-        (["curves", "{0}"], "curves needs --out DIR"),
-        (["table", "{0}", "--normalise", "human"], "no environment has the scores"),
-        (["curves", "{0}", "--out", "x", "--order", "DQ"], "no label 'DQ'; there are DQN"),
+        (
+            ["power", "{0}", "--reference", "Rainbo"],
+            "reference: unknown 'Rainbo'; nearest: Rainbow",
+        ),
+        (["curves", "{0}"], "curves: --out DIR is required"),
+        (
+            ["table", "{0}", "--normalise", "human"],
+            "--normalise human: no environment has human scores",
+        ),
+        (["curves", "{0}", "--out", "x", "--order", "DQ"], "order: unknown 'DQ'; nearest: DQN"),
         (
             ["curves", "{0}", "--out", "x", "--rename", "DQN=Rainbow"],
-            "two labels would have one name",
+            "rename: two labels would be called 'Rainbow'",
         ),
-        (["curves", "{0}", "--out", "x", "--rename", "DQN"], "--rename DQN: say OLD=NEW"),
-        (["power", "{0}", "--effect", "nan"], "effect: nan is no finite number"),
-        (["power", "{0}", "--family", "-3"], "family: -3 comparisons; there is at least 1"),
-        (["compare", "{0}", "--against", "{0}", "--margin", "-1"], "margin: -1.0 is no share"),
+        (["curves", "{0}", "--out", "x", "--rename", "DQN"], "--rename DQN: write OLD=NEW"),
+        (["power", "{0}", "--effect", "nan"], "effect: nan is not a finite number"),
+        (["power", "{0}", "--family", "-3"], "family: -3 comparisons; give at least 1"),
+        (["compare", "{0}", "--against", "{0}", "--margin", "-1"], "margin: -1.0 is not a share"),
         (["report", "{0}", "--out", "{0}/plan.json"], "plan.json is a file; name a folder"),
         (["export", "{0}", "--out", "{0}/plan.json/sub"], "plan.json is a file; name a folder"),
     ],
@@ -189,7 +217,7 @@ def test_what_cannot_be_read_or_written_is_one_line(rainbow, capsys, tmp_path, m
     (tmp_path / "empty.csv").touch()
     words = ["compare", str(rainbow), "--published", str(tmp_path / "empty.csv")]
     assert main(words) == 2
-    assert "empty.csv: unreadable (No columns to parse" in capsys.readouterr().err
+    assert "empty.csv: cannot be read (No columns to parse" in capsys.readouterr().err
 
     def full(*_, **__):
         raise OSError(28, "No space left on device", "runs.csv")
@@ -202,13 +230,16 @@ def test_what_cannot_be_read_or_written_is_one_line(rainbow, capsys, tmp_path, m
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda study: study.aggregate("humans"), "no normalisation 'humans'; there are human"),
-        (lambda study: study.ablation(test="wilcoxon"), "no test 'wilcoxon'; there are"),
-        (lambda study: study.ablation(correction="holm"), "no correction 'holm'; there are Holm"),
-        (lambda study: study.factorial("holm"), "no correction 'holm'; there are Holm"),
-        (lambda study: study.power("Rainbo"), "no label 'Rainbo'; there are Rainbow"),
-        (lambda study: study.curves("time/wal"), "no axis 'time/wal'; there are time/wall"),
-        (lambda study: study.compare(study, float("nan")), "margin: nan is no share"),
+        (lambda study: study.aggregate("humans"), "normalise: unknown 'humans'; nearest: human"),
+        (lambda study: study.ablation(test="wilcoxon"), "test: unknown 'wilcoxon'; nearest: welch"),
+        (
+            lambda study: study.ablation(correction="holm"),
+            "correction: unknown 'holm'; nearest: Holm",
+        ),
+        (lambda study: study.factorial("holm"), "correction: unknown 'holm'; nearest: Holm"),
+        (lambda study: study.power("Rainbo"), "reference: unknown 'Rainbo'; nearest: Rainbow"),
+        (lambda study: study.curves("time/wal"), "axis: unknown 'time/wal'; nearest: time/wall"),
+        (lambda study: study.compare(study, float("nan")), "margin: nan is not a share"),
     ],
 )
 def test_a_notebook_is_told_the_same(rainbow, ask, message):

@@ -119,7 +119,7 @@ def test_td3s_published_numbers(td3, tmp_path):
     pd.DataFrame(rows, columns=["label", "env", "score", "source"]).to_csv(path, index=False)
     found = with_published(td3.data, read_published(str(path)))
     assert list(found.verdict) == ["agrees"] * 4 + ["differs"]
-    assert set(found.method) == {"published number taken as exact"}
+    assert set(found.method) == {"published number treated as exact"}
 
 
 def test_published_rows_that_match_nothing_are_listed_with_the_nearest_names(td3, tmp_path):
@@ -131,13 +131,13 @@ def test_published_rows_that_match_nothing_are_listed_with_the_nearest_names(td3
     assert found.note[2].startswith("no environment 'Hoper-v1'; nearest: Hopper-v1")
     lone = load(td3.runs[td3.runs.seed == 0][["label", "env", "seed", "final"]])
     found = with_published(lone.data, published)
-    assert (found.verdict[0], found.note[0]) == (NOT_COMPARED, "one run of ours")
+    assert (found.verdict[0], found.note[0]) == (NOT_COMPARED, "only one run of ours")
 
 
 def test_a_published_number_must_be_one(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("label,env,score,sd,source\nTD3,Hopper-v1,1,,x\nTD3,Ant-v1,10±1,2,x\n")
-    with pytest.raises(AnalysisError, match="row 3: score '10±1' is no number"):
+    with pytest.raises(AnalysisError, match="row 3: score '10±1' is not a number"):
         read_published(str(path))
 
 

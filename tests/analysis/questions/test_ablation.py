@@ -80,7 +80,7 @@ def test_share_is_refused_but_the_raw_drop_is_not(writer):
         one.run(one.without("noisy"), "lake", seed, 50)
     row = cell(study(one.plan()), "Rainbow - noisy")
     assert np.isnan([row["share"], row.share_low, row.share_high]).all()
-    assert "not told apart from 0" in row.share_note
+    assert "is not significant" in row.share_note
     assert row.effect == pytest.approx(50, abs=15)
     assert row.p_adjusted < 0.05
 
@@ -93,7 +93,7 @@ def test_share_is_refused_where_the_base_agent_is_better(writer):
         one.run(one.without("noisy"), "lake", seed, 50)
     row = cell(study(one.plan()), "Rainbow - noisy")
     assert np.isnan(row["share"])
-    assert row.share_note == "the base agent is not below the full agent"
+    assert row.share_note == "the base agent scores significantly above the full agent"
 
 
 def test_add_one_in_gains_over_the_base(writer):
@@ -109,7 +109,7 @@ def test_add_one_in_gains_over_the_base(writer):
     assert row.effect_low < 40 < row.effect_high
     assert row.share_low < 0.5 < row.share_high
     said = next(v for v in sentences(table) if v.label == "DQN + noisy")
-    assert said.text.startswith("adding to DQN noisy raises the score at the end by ")
+    assert said.text.startswith("adding noisy to DQN raises the final score by ")
     assert said.kind == "better"
 
 
@@ -135,7 +135,7 @@ def test_one_run_is_not_judged(writer):
     row = cell(table, "Rainbow - noisy")
     assert np.isnan([row.low, row.high, row.effect_low, row.p, row["share"]]).all()
     assert sentences(table)[0].kind == "unknown"
-    assert "cannot be judged" in sentences(table)[0].text
+    assert "cannot be tested" in sentences(table)[0].text
 
 
 def test_an_agent_without_a_finished_run_keeps_its_row(writer):
@@ -186,16 +186,16 @@ def test_words(table):
     said = [v.text for v in sentences(table) if v.env == "lake"]
     first = cell(table, "Rainbow - multi-step")
     assert said[0].startswith(
-        f"removing multi-step lowers the score at the end by {first.effect:.1f} ["
+        f"removing multi-step lowers the final score by {first.effect:.1f} ["
         f"{first.effect_low:.1f}, {first.effect_high:.1f}] (Holm p < 0.001, "
     )
     assert "largest drop" in said[0]
     dueling = next(text for text in said if "dueling" in text)
     visible = cell(table, "Rainbow - dueling").visible
-    assert f"n = 10 could only have seen an effect above {visible:.2f}" in dueling
+    assert f"smallest effect with 80% power at n = 10: {visible:.2f}" in dueling
     overall = [v.text for v in sentences(table) if not v.env]
     assert (
-        "removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
+        "Removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
         in overall
     )
 
@@ -227,7 +227,7 @@ def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
     assert (row.n_of, row.n_against, row.paired) == (2, 8, False)
     said = {v.label: v.text for v in sentences(found)}
     assert "n = 2 against 8, 36% of" in said["Rainbow - noisy"]
-    assert "n = 2 against 8 could only have seen" in said["Rainbow - double"]
+    assert "power at n = 2 against 8: " in said["Rainbow - double"]
     captions = {p.name: p.caption for p in figures.figures(data, scores, found, schema.EVAL_RETURN)}
     assert "n = 2 to 8 runs per agent" in captions["contributions"]
 
@@ -239,12 +239,12 @@ def test_pairs_are_counted_as_pairs():
     assert list(rows.n_of[["A", "B"]]) == [10, 5]
     assert [v.text.rpartition(", ")[2] for v in sentences(found)] == ["10 pairs).", "5 pairs)."]
     notes = " ".join(tables.ablation_tables(found)[0].notes)
-    assert "p: paired t test of pairs of seeds (B: 5; A: 10), Holm" in notes
+    assert "p: paired t test of pairs of seeds (B: 5; A: 10); Holm" in notes
     assert "nan" not in notes  # the labels share too few seeds to say whether those correlate
     whole = seeds_of(A=range(5), B=range(5))
     found = ablate(whole, score_runs(whole, schema.EVAL_RETURN), Choice(test="paired"))
     correlation = found.correlation.iloc[0]
-    expected = f"paired t test of 5 pairs, seeds correlate: r = {correlation:.2f}, Holm"
+    expected = f"paired t test of 5 pairs, correlation of seeds r = {correlation:.2f}; Holm"
     assert expected in tables.ablation_tables(found)[0].notes[0]
 
 
@@ -258,7 +258,9 @@ def test_pairs_that_turn_the_order_round_are_told():
     found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
     (said,) = sentences(found)
     assert said.kind == "better"
-    assert "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), though A has" in said.text
+    assert (
+        "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), although A has" in said.text
+    )
 
 
 def test_visible_effect_uses_the_measured_spread(table):
@@ -282,9 +284,9 @@ def test_a_test_that_could_not_speak_is_refused_with_the_n_it_needs(writer):
     row = cell(ablate(data, scores, Choice(test="permutation")), "Rainbow - multi-step")
     assert np.isnan([row.p, row.p_adjusted]).all()
     assert row.note.startswith(
-        "refused: at n = 4 the permutation of Welch's t (exact) test reaches"
+        "test skipped: at n = 4, the smallest p of the permutation of Welch's t (exact) test"
     )
-    assert row.note.endswith("it needs n = 5")
+    assert row.note.endswith("needs n = 5")
     assert cell(ablate(data, scores, Choice(correction=stats.NONE)), "Rainbow - noisy").p < 0.01
 
 
@@ -371,9 +373,9 @@ def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
     ("choice", "said"),
     [
         (Choice(), "95% paired t interval (8 pairs of seeds; not corrected for the number of "
-         "comparisons). Filled: told apart from 0 by the paired t test, after Holm correction."),
+         "comparisons). Filled bars: significant by the paired t test, after Holm correction."),
         (Choice("welch", stats.NONE), "95% Welch t interval (n = 8 runs per agent; not corrected "
-         "for the number of comparisons). Filled: told apart from 0 by the Welch t test, "
+         "for the number of comparisons). Filled bars: significant by the Welch t test, "
          "uncorrected."),
     ],
 )  # fmt: skip

@@ -66,16 +66,16 @@ def test_what_only_one_side_has_is_a_row(capsys, tmp_path):
     found = analysis.load(new).compare(analysis.load(old)).set_index(["label", "env"])
     assert found.verdict["B", "pond"] == MISSING_NEW
     assert list(found.loc["B", "pond"][["n_new", "planned_new", "n_old"]]) == [0, 4, 4]
-    assert found.note["B", "pond"] == "new: none of 4 runs is scored: failed"
+    assert found.note["B", "pond"] == "new: 0 of 4 runs scored: failed"
     assert set(found.verdict["C"]) == {MISSING_NEW}
-    assert found.note["C", "lake"].startswith("new has no run of it; labels there: ")
+    assert found.note["C", "lake"].startswith("new has no label 'C'; valid: ")
     assert found.p.notna().sum() == 3
     back = analysis.load(old).compare(analysis.load(new)).set_index(["label", "env"])
     assert back.verdict["C", "lake"] == MISSING_OLD
     text = out(capsys, "compare", tmp_path / "new.csv", "--against", tmp_path / "old.csv")
     assert "new: 16 planned, 12 finished, 4 failed, 12 scored\n" in text
     assert "old: 24 planned, 24 finished, 24 scored\n" in text
-    assert "new: left out: 4 of 4 runs of B on pond: failed" in text
+    assert "new: excluded: 4 of 4 runs of B on pond: failed" in text
     assert re.search(r"^B +pond +0/4 +4/4 .*missing in new", text, re.MULTILINE)
 
 
@@ -92,7 +92,7 @@ def test_other_protocols_and_budgets_are_not_compared_unless_asked_for(tmp_path,
     assert set(found.verdict[lake]) == {NOT_COMPARED}
     assert found.difference[lake].isna().all()
     said = f"{flag} {other} against {'p1' if flag == 'protocol' else 100}"
-    assert set(found.note[lake]) == {f"{said}, let in by --include {flag}"}
+    assert set(found.note[lake]) == {f"{said} (--include {flag} allows it)"}
     assert set(found.verdict[~lake]) == {UNDECIDED}
     asked = analysis.load(new, include=[flag]).compare(analysis.load(old, include=[flag]))
     assert NOT_COMPARED not in set(asked.verdict)

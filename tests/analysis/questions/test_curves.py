@@ -46,7 +46,7 @@ def test_a_run_without_evaluations_takes_them_from_nobody_else(more):
     assert metric == schema.EVAL_RETURN
     scores = score_runs(data, metric)
     assert list(scores[AUC].isna()) == [True] + [False] * 8
-    assert "no AUC for 1 runs that have no curve of eval/return: A/e/0" in data.notes
+    assert "no AUC for 1 run without a curve of eval/return: A/e/0" in data.notes
     assert set(curves.learning_curves(data, metric).n) == {8}
 
 

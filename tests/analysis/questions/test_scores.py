@@ -18,4 +18,4 @@ def test_a_curve_that_spans_too_little_has_no_area(writer):
     scores = score_runs(data, schema.EVAL_RETURN)
     assert np.isnan(scores[AUC]).all()
     assert np.isfinite(scores[FINAL]).all()
-    assert any("no AUC for 1 runs" in note for note in data.notes)
+    assert any("no AUC for 1 run" in note for note in data.notes)

@@ -73,8 +73,10 @@ def test_the_page_tells_what_it_holds(page):
     assert "driven" in page.title()
     assert page.get_by_text("The study is still running").is_visible()
     few = page.locator(".alert", has_text="Few runs").inner_text()
-    assert "At n = 3 to 4, 95 % intervals of a mean cover 72 %" in few
-    assert "72 % on the worst pair of different shapes" in few
+    assert (
+        "At n = 3 to 4, nominal 95% intervals of a mean cover the true mean in as few as 72%" in few
+    )
+    assert "as few as 72% if the shapes differ" in few
 
 
 def test_choosing_an_environment_scale_and_single_runs_redraws(page):

@@ -72,7 +72,7 @@ def test_a_factorial_has_files_and_says_what_its_intervals_are(tmp_path):
         assert "e+0" not in text
     text = (folder / "factorial-e-final.md").read_text()
     assert "95% Welch-Satterthwaite t interval, not corrected" in text
-    assert "n = 6 runs per agent. Holm correction over the effects of one kind" in text
+    assert "n = 6 runs per agent. p: Holm correction over the effects of one kind" in text
     assert "factorial of components" in (tmp_path / "out" / "index.html").read_text()
 
 
@@ -93,7 +93,7 @@ def test_broken_study_is_told_run_by_run(broken, capsys):
         "not complete",
     ):
         assert word in page
-    assert "Unfinished runs enter up to where they got" in page
+    assert "Unfinished runs are included up to where they stopped" in page
     table = tables.completeness_table(load(broken))
     assert ["Rainbow", "5/10"] in table.rows
 
@@ -127,7 +127,7 @@ def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
     assert main(["report", str(folder)]) == 0
     printed = capsys.readouterr().out
     assert printed.count(" below agent 7 (") == 10
-    assert "- agent 7 ends highest on pond, detectably above 7 of 7 others." in printed
+    assert "- agent 7 has the highest mean on pond, significantly above 7 of 7 others." in printed
     assert "- and 4 more sentences in the report" in printed
     page = (folder / "report" / "index.html").read_text()
     assert page.count(" below agent 7 (") == 14
@@ -138,8 +138,11 @@ def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{0}/rainbo"], "analysis: {0}/rainbo: no such study folder; studies there: rainbow"),
-        (["{0}/rainbow", "{0}/rainbow"], "analysis: a report of several studies needs --out DIR"),
+        (
+            ["{0}/rainbo"],
+            "analysis: {0}/rainbo: no such study folder or file; nearest: rainbow",
+        ),
+        (["{0}/rainbow", "{0}/rainbow"], "analysis: report: several places need --out DIR"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(rainbow, capsys, words, message):
@@ -153,7 +156,7 @@ def test_a_study_without_a_finished_run_is_refused(writer, capsys):
     folder = study.plan()
     assert main(["report", str(folder)]) == 2
     printed = capsys.readouterr().err
-    assert "no run to score: 1 planned, 1 failed" in printed
+    assert "no run can be scored: 1 planned, 1 failed" in printed
     assert "ValueError: loss is NaN" in printed
     assert not (folder / "report").exists()
 

@@ -34,5 +34,5 @@ def test_a_report_replaces_its_own_files_and_no_others(writer, tmp_path, capsys)
     (site / "index.html").write_text("my site")
     capsys.readouterr()
     assert main([*words[:-1], str(site)]) == 2
-    assert "index.html is there, and not from a report" in capsys.readouterr().err
+    assert "index.html exists and is not part of a report" in capsys.readouterr().err
     assert [path.name for path in site.iterdir()] == ["index.html"]
