@@ -1,9 +1,9 @@
 """The sources that runs are read from. Every source is a module with two functions.
 
-``accepts(where: str) -> bool`` returns whether the source reads a place such as ``results/rainbow``,
-``runs.csv`` or ``name:rest``. ``read(where: str) -> Frames`` returns two tidy frames
-(``prism.analysis.load.frames``) or raises ``AnalysisError`` with one line. A source imports the
-packages it needs inside ``read``. To add a source, write its module and list it in ``SOURCES``.
+``accepts(where: str) -> bool`` returns whether the source reads a place such as
+``results/rainbow``, ``runs.csv`` or ``name:rest``. ``read(where: str) -> Frames`` returns two tidy
+frames (``prism.analysis.load.frames``) or raises ``AnalysisError`` with one line. A source imports
+the packages it needs inside ``read``. To add a source, write its module and list it in ``SOURCES``.
 The first source that accepts a place reads it.
 """
 

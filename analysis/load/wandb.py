@@ -169,7 +169,7 @@ def _ours(
 ) -> Frames:
     """Return the frames of runs that Prism logged, in the order of their plans."""
     notes, runs, records = [], {}, {}
-    for record, run, history in entries:  # in order of creation: the last generation counts
+    for record, run, history in entries:  # in order of creation: the last one counts
         run_id = record["run_id"]
         if run_id in runs:
             notes.append(f"{run_id}: W&B has this run several times; the last one counts")

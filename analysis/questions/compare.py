@@ -24,10 +24,11 @@ def against(
     """Compare ``new`` with ``old`` on every cell (a label on an environment) of either side.
 
     The verdict is a test of non-inferiority. It is "worse" if the difference new - old is negative
-    and the corrected test rejects; otherwise "better" if the 95% interval of the difference is above
-    0; otherwise "not worse" if the interval is above minus the margin; otherwise "undecided". Tests
-    are corrected over all cells. A cell with no scored run on one side is "missing" there. A cell whose protocol or budget
-    differs is "not compared", unless one side was loaded with that flag in ``include``.
+    and the corrected test rejects; otherwise "better" if the 95% interval of the difference is
+    above 0; otherwise "not worse" if the interval is above minus the margin; otherwise "undecided".
+    Tests are corrected over all cells. A cell with no scored run on one side is "missing" there. A
+    cell whose protocol or budget differs is "not compared", unless one side was loaded with that
+    flag in ``include``.
 
     Args:
         new: the runs in question.

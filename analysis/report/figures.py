@@ -33,7 +33,7 @@ def figures(
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.ablations for name in pair}
     agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
-    aggregate = curves.aggregate_curves(data, metric)  # empty where fewer than two environments
+    aggregate = curves.aggregate_curves(data, metric)  # empty with fewer than two environments
     groups = [("agents", "agents and baselines", agents)]
     for kind, name, title in (
         (LEAVE_ONE_OUT, "ablations", "one component removed"),

@@ -50,12 +50,12 @@ class Table:
 
     def text(self) -> str:
         """Render for a terminal."""
-        rows = self._entries(lambda cell, i, j: cell + self._dagger(i, j))
+        rows = self._entries(lambda entry, i, j: entry + self._dagger(i, j))
         widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
         lines = [
             "  ".join(
-                cell.ljust(width) if j in self.words else cell.rjust(width)
-                for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+                entry.ljust(width) if j in self.words else entry.rjust(width)
+                for j, (entry, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in [self.header, ["-" * width for width in widths], *rows]
         ]
@@ -68,24 +68,24 @@ class Table:
     def markdown(self) -> str:
         """Render as a GitHub table."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
             return f"**{text}**" if (i, j) in self.bold else text
 
         rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
-        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._entries(cell)]]
+        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._entries(entry)]]
         return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
 
     def latex(self) -> str:
         """Render as a booktabs table."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = _latex(text.strip(), numeric=j not in self.words) + _latex(
                 self._dagger(i, j).strip()
             )
             return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
 
-        rows = [" & ".join(row) + r" \\" for row in self._entries(cell)]
+        rows = [" & ".join(row) + r" \\" for row in self._entries(entry)]
         notes = " ".join(_latex(note) for note in self.notes)
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
         return "\n".join(
@@ -108,7 +108,7 @@ class Table:
     def html(self, links: bool = False) -> str:
         """Render for the page. All text is escaped; padding becomes figure spaces."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = html.escape(text + self._dagger(i, j))
             if j in self.words:
                 return (
@@ -124,7 +124,7 @@ class Table:
             f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
             for j, title in enumerate(self.header)
         )
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._entries(cell))
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._entries(entry))
         notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
         return (
             f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
@@ -138,7 +138,7 @@ class Table:
 
     def _entries(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
         return [
-            [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
+            [render(entry, i, j) for j, entry in enumerate(row)] for i, row in enumerate(self.rows)
         ]
 
     def _dagger(self, i: int, j: int) -> str:
@@ -169,7 +169,7 @@ def spans(
         rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
         entries = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
         width = max(map(len, entries), default=0)
-        return [cell.rjust(width) for cell in entries]
+        return [entry.rjust(width) for entry in entries]
 
     entries = [
         f"{value} [{low}, {high}]" if math.isfinite(number) else value
@@ -178,7 +178,7 @@ def spans(
         )
     ]
     width = max(map(len, entries), default=0)
-    return [cell.ljust(width) for cell in entries]
+    return [entry.ljust(width) for entry in entries]
 
 
 def numbers(values: Iterable[float]) -> list[str]:
@@ -186,13 +186,13 @@ def numbers(values: Iterable[float]) -> list[str]:
     values = [float(value) for value in values]
     whole = all(x == round(x) for x in values if math.isfinite(x))
 
-    def cell(x: float) -> str:
+    def entry(x: float) -> str:
         if not math.isfinite(x):
             return DASH if math.isnan(x) else str(x)
         digits = 0 if whole or x == 0 else max(0, 3 - math.floor(math.log10(abs(x))))
         return f"{x:.{digits}f}"
 
-    return [cell(x) for x in values]
+    return [entry(x) for x in values]
 
 
 def p_value(p: float) -> str:
