@@ -1,4 +1,4 @@
-"""Curves, comparisons, component studies and reports of runs; reads files and never trains."""
+"""Learning curves, comparisons, ablations and reports of runs. Reads files and never trains."""
 
 from .api import Study, load
 

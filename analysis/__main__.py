@@ -1,4 +1,4 @@
-"""``python -m analysis``."""
+"""Run the command line: ``python -m analysis``."""
 
 import sys
 

@@ -11,27 +11,27 @@ import pandas as pd
 from prism.benchmark.store.schema import STEP
 
 from . import stats
-from .errors import AnalysisError, nearest
+from .errors import AnalysisError, unknown
 from .load.data import Data, Where
 from .load.data import load as load_data
 from .questions import compare as comparison
-from .questions import curves as cv
-from .questions import factorial, power
+from .questions import curves, factorial, power
 from .questions.ablation import Choice, ablate
-from .report.sentences import Verdict, verdicts
+from .questions.scores import REFERENCE, aggregates, profiles, score_runs
+from .report.sentences import Sentence, sentences
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
 
 class Study:
-    """What was loaded, and everything that can be asked of it; the answers are pandas frames."""
+    """The runs of one or more studies, and what can be computed from them as pandas frames."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row per run that should exist; ``excluded`` says why one does not count."""
+        """One row per planned run; ``excluded`` is the reason why a run is not scored."""
         return self.data.runs
 
     @property
@@ -41,38 +41,38 @@ class Study:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """The scored runs with score at the end, area under the curve, best snapshot."""
-        return cv.scores(self.data, self.metric)
+        """The scored runs with final score, area under the curve and best snapshot."""
+        return score_runs(self.data, self.metric)
 
     @cached_property
     def metric(self) -> str:
-        """The metric of the cv."""
-        return cv.curve_metric(self.data)
+        """The metric of the learning curves."""
+        return curves.curve_metric(self.data)
 
     def curves(self, axis: str = STEP) -> pd.DataFrame:
         """Return learning curves with intervals, over steps or over ``time/wall``."""
-        _known("axis", axis, cv.AXES.values())
-        return cv.learning_curves(self.data, self.metric, axis)
+        _check("axis", axis, curves.AXES.values())
+        return curves.learning_curves(self.data, self.metric, axis)
 
     def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
-        """Return the component study: one row per environment, section, metric and label."""
-        _known("test", test, stats.TESTS)
-        _known("correction", correction, CORRECTIONS)
+        """Return the ablation: one row per environment, section, metric and label."""
+        _check("test", test, stats.TESTS)
+        _check("correction", correction, CORRECTIONS)
         return ablate(self.data, self.scores, Choice(test, correction))
 
     def factorial(self, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return main effects, interactions and Shapley values of every complete factorial."""
-        _known("correction", correction, CORRECTIONS)
+        _check("correction", correction, CORRECTIONS)
         return factorial.effects(self.data, self.scores, Choice(correction=correction))
 
-    def verdicts(self) -> list[Verdict]:
-        """Return the component study in words."""
-        return verdicts(self.ablation())
+    def sentences(self) -> list[Sentence]:
+        """Return the ablation in sentences."""
+        return sentences(self.ablation())
 
     def compare(self, old: "Study", margin: float = 0.05) -> pd.DataFrame:
-        """Say where these runs are worse than ``old``, and where they are surely not."""
+        """Return the comparison with older runs: worse, not worse, better or undecided per cell."""
         if not 0 <= margin < np.inf:
-            raise AnalysisError(f"margin: {margin} is no share; say 0.05 for 5 %")
+            raise AnalysisError(f"margin: {margin} is not a share; 0.05 means 5%")
         return comparison.against(self.data, old.data, margin)
 
     def power(
@@ -82,25 +82,25 @@ class Study:
         effect: float | None = None,
         sizes: Sequence[int] = power.SIZES,
     ) -> pd.DataFrame:
-        """Return power curves and the seeds needed; options as in ``planning.plan``."""
+        """Return power and the seeds needed; arguments as in ``questions.power.plan``."""
         if reference is not None:
-            _known("label", reference, self.data.labels)
+            _check("reference", reference, self.data.labels)
         if family is not None and family < 1:
-            raise AnalysisError(f"family: {family} comparisons; there is at least 1")
+            raise AnalysisError(f"family: {family} comparisons; give at least 1")
         if effect is not None and not np.isfinite(effect):
-            raise AnalysisError(f"effect: {effect} is no finite number")
+            raise AnalysisError(f"effect: {effect} is not a finite number")
         return power.plan(self.data, self.scores, reference, family, effect, sizes)
 
-    def aggregate(self, how: str = cv.REFERENCE) -> pd.DataFrame:
+    def aggregate(self, normalise: str = REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""
-        return cv.aggregates(self.data, self.scores, how)
+        return aggregates(self.data, self.scores, normalise)
 
     def profile(self, above: Sequence[float] = tuple(np.linspace(0, 2, 41))) -> pd.DataFrame:
         """Return performance profiles of the normalised scores."""
-        return cv.profiles(self.data, self.scores, np.asarray(above, float))
+        return profiles(self.data, self.scores, np.asarray(above, float))
 
     def report(self, out: str | Path) -> Path:
-        """Write the report into a folder and return its page."""
+        """Write the report into a folder and return the path of its page."""
         from .report.write import write  # seaborn takes a second to import
 
         return write(
@@ -108,11 +108,12 @@ class Study:
         ).page
 
 
-def _known(what: str, name: str, names: Iterable[str]) -> None:
+def _check(key: str, name: str, names: Iterable[str]) -> None:
+    names = list(names)
     if name not in names:
-        raise AnalysisError(f"no {what} {name!r}; there are {nearest(name, names)}")
+        raise unknown(key, name, names)
 
 
-def load(where: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Study:
-    """Load runs from wherever they are; arguments as in ``prism.analysis.load.data.load``."""
-    return Study(load_data(where, take=take, **names))
+def load(where: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Study:
+    """Load runs; arguments as in ``prism.analysis.load.data.load``."""
+    return Study(load_data(where, include=include, **names))

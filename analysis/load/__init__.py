@@ -1,1 +1,1 @@
-"""Where runs come from, and the checks that decide which of them count."""
+"""Read runs from their sources, and check which of them can be scored."""

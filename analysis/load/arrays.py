@@ -1,8 +1,8 @@
-"""Source: arrays ``[runs, tasks]`` or ``[runs, tasks, steps]`` per label, as rliable has them.
+"""Source: arrays ``[runs, tasks]`` or ``[runs, tasks, steps]`` per label, in rliable's layout.
 
-An ``.npz`` file holds one array per label, and may hold ``tasks`` (names), ``steps`` (of the last
-axis), ``random`` and ``reference`` (one score per task). NaN marks a missing value: a run that is
-NaN throughout a task is listed as missing, one whose last steps are NaN ends before them.
+An ``.npz`` file holds one array per label. Optional arrays are ``tasks`` (names), ``steps`` (of the
+last axis), ``random`` and ``reference`` (one score per task). NaN marks a missing value: a run
+whose values for a task are all NaN is missing; a run whose last values are NaN ends before them.
 """
 
 import re
@@ -24,7 +24,7 @@ _EXTRA = ("tasks", "steps", "random", "reference")
 
 
 def accepts(where: str) -> bool:
-    """Take ``.npz`` files."""
+    """Accept ``.npz`` files."""
     return where.endswith(".npz")
 
 
@@ -36,13 +36,15 @@ def read(where: str) -> Frames:
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
-            raise AnalysisError(f"{where}: one array without a label; numpy.savez names them")
+            raise AnalysisError(
+                f"{where}: one array without a label; save it with numpy.savez(path, label=array)"
+            )
         with file:
             content = dict(file)
     except AnalysisError:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise AnalysisError(f"{where}: unreadable ({str(error).splitlines()[0]})") from None
+        raise AnalysisError(f"{where}: cannot be read ({str(error).splitlines()[0]})") from None
     extra = {key: content.pop(key) for key in _EXTRA if key in content}
     return from_arrays(content, where, path.stem, **extra)
 
@@ -60,10 +62,10 @@ def from_arrays(
     """Return the frames of ``{label: [runs, tasks] or [runs, tasks, steps]}``.
 
     Raises:
-        AnalysisError: the arrays do not agree with each other or with the names.
+        AnalysisError: the shapes of the arrays do not match each other or the names.
     """
     if not scores:
-        raise AnalysisError(f"{where}: holds no array of scores")
+        raise AnalysisError(f"{where}: contains no array of scores")
     arrays = {str(label): _numbers(x, label, where) for label, x in scores.items()}
     shapes = {x.shape[1:] for x in arrays.values()}
     if len(shapes) > 1 or not 1 <= len(min(shapes)) <= 2:
@@ -75,13 +77,13 @@ def from_arrays(
         if steps is None and length
         else np.atleast_1d(_numbers(steps, "steps", where) if length else 0)
     )
-    given = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
-    given |= {
+    axes = {"tasks": (names, count), "steps": (grid, length[0] if length else 1)}
+    axes |= {
         k: (v, count) for k, v in (("random", random), ("reference", reference)) if v is not None
     }
-    for key, (values, wanted) in given.items():
-        if len(values) != wanted:
-            raise AnalysisError(f"{where}: {key} names {len(values)}, the arrays hold {wanted}")
+    for key, (values, size) in axes.items():
+        if len(values) != size:
+            raise AnalysisError(f"{where}: {key} has {len(values)} entries, the arrays have {size}")
     ends = {
         key: np.full(count, np.nan) if x is None else _numbers(x, key, where)
         for key, x in (("random", random), ("reference", reference))
@@ -91,13 +93,13 @@ def from_arrays(
         for task, env in enumerate(names):
             for run, values in enumerate(x[:, task].reshape(len(x), -1)):
                 run_id = re.sub(r"\s+", "-", f"{label}/{env}/{run}")
-                known = ~np.isnan(values)
+                valid = ~np.isnan(values)
                 rows.append(
                     {"run_id": run_id, "study": study, "label": label, "env": env, "seed": run,
-                     "budget": int(grid[-1]), "state": schema.FINISHED if known.any() else MISSING,
+                     "budget": int(grid[-1]), "state": schema.FINISHED if valid.any() else MISSING,
                      "final": values[-1], **{key: ends[key][task] for key in ends}}
                 )  # fmt: skip
-                parts.append((run_id, grid[known], values[known]))
+                parts.append((run_id, grid[valid], values[valid]))
     sizes = [len(steps) for _, steps, _ in parts]
     owners = pd.Categorical.from_codes(
         np.repeat(np.arange(len(parts)), sizes), pd.Index([p[0] for p in parts])
@@ -116,7 +118,7 @@ def _numbers(values: Any, name: str, where: str) -> NDArray[np.float64]:
     try:
         numbers = np.asarray(values, float)
     except (TypeError, ValueError):
-        raise AnalysisError(f"{where}: {name} holds something that is no number") from None
+        raise AnalysisError(f"{where}: {name} holds a value that is not a number") from None
     if not numbers.size:
         raise AnalysisError(f"{where}: {name} is empty")
     return numbers

@@ -1,22 +1,22 @@
-"""One or several sources -> one ``Data``: every run is in it, what does not count says why.
+"""Load runs from one or more places into one ``Data``; a run that is not scored has a reason.
 
-Runs are never mixed in silence. A run that does not enter the scores carries the reason in
-``excluded``, and in ``flag`` the kind that ``take`` must name to let it in all the same:
+A run that is not scored has the reason in ``excluded``. If it has a ``flag`` as well, naming that
+flag in ``include`` allows it:
 
 =============  ===================================================================================
-unfinished     failed, interrupted, running, or its rows or evaluations end too soon: enters the
-               curves up to where it got, never the scores
-over-long      has rows behind the end of its budget
-protocol       evaluated otherwise than most runs of its environment that say how
+unfinished     failed, interrupted or running, or its rows or evaluations end before its budget.
+               When included, it enters the curves up to where it stopped, and never the scores
+over-long      has rows after the end of its budget
+protocol       evaluated under another protocol than most runs of its environment
 budget         trained for another budget than most runs of its environment
-configuration  made by another configuration than most runs of its label and environment
-duplicate      a further run of the same label, environment and seed, or a copy of a run that
-               counts, from another place, which differs from it (``prism.analysis.load.merge``)
+configuration  has another configuration than most runs of its label and environment
+duplicate      has the label, environment and seed of another scored run, or is a copy of a scored
+               run from another place and differs from it (``prism.analysis.load.merge``)
 =============  ===================================================================================
 
-A broken run has no flag: nothing lets it in. Runs that do not say how they were evaluated have no
-vote on the protocol; they count, and are noted. Where as many runs have one protocol as another,
-nothing is read unless ``take`` names it.
+A run whose data is broken has no flag and cannot be included. A run of unknown protocol is scored
+and noted, but does not count when the most frequent protocol is determined. If two protocols are
+equally frequent, loading fails unless ``include`` names "protocol".
 """
 
 import json
@@ -31,7 +31,7 @@ import pandas as pd
 
 from prism.benchmark.store import schema
 
-from ..errors import AnalysisError, nearest
+from ..errors import AnalysisError, count, unknown
 from . import sources
 from .arrays import from_arrays
 from .frames import MISSING, Frames, complete
@@ -47,19 +47,20 @@ Where = str | Path | Mapping[str, Any] | pd.DataFrame
 
 @dataclass(frozen=True)
 class Data:
-    """What the sources hold.
+    """All runs that were loaded.
 
     Attributes:
         studies: names of the studies.
-        folders: what was read.
-        runs: one row per run, as in ``prism.analysis.load.frames``, and ``excluded``, ``flag``, and
-            ``partial`` for the runs that enter only the curves.
+        folders: the places that were read.
+        runs: one row per run, as in ``prism.analysis.load.frames``, and the columns ``excluded``,
+            ``flag``, ``included`` (the reason that ``include`` overruled) and ``partial`` (the run
+            enters only the curves).
         metrics: all rows of all runs.
-        records: ``run.json`` by run id, where there is one.
-        skipped: incompatible pairs that a plan left out.
-        unplanned: run folders that no plan names; they enter nothing.
-        notes: what a reader of any number must know.
-        take: the flags that were let in.
+        records: ``run.json`` by run id, for runs that have one.
+        skipped: incompatible pairs of algorithm and environment that a plan skipped.
+        unplanned: run folders that are in no plan; they are ignored.
+        notes: remarks that qualify the numbers.
+        include: the flags that are allowed.
         order: labels that come first in every table and figure.
     """
 
@@ -71,55 +72,61 @@ class Data:
     skipped: list[schema.Skipped]
     unplanned: list[str]
     notes: list[str]
-    take: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
 
     @property
     def scored(self) -> pd.DataFrame:
-        """The runs that enter the scores."""
+        """The runs that are scored."""
         return self.runs[self.runs.excluded == ""]
 
     @cached_property
     def envs(self) -> list[str]:
-        """Environments in the order of the sources."""
+        """Environments, in the order of the sources."""
         return list(dict.fromkeys(self.runs.env))
 
     @cached_property
     def labels(self) -> list[str]:
-        """Labels in the order of every table and figure: full, base, other presets, variants."""
+        """Labels in the order of tables and figures: full, base, other presets, variants."""
         rank = {schema.PRESET: 2, schema.LEAVE_ONE_OUT: 3, schema.ADD_ONE_IN: 4, schema.SWEEP: 5}
-        full, base = ({pair[i] for pair in self.families} for i in (1, 0))
+        full, base = ({pair[i] for pair in self.ablations} for i in (1, 0))
 
         def key(row: Any) -> int:
             return 0 if row.label in full else 1 if row.label in base else rank.get(row.kind, 6)
 
         rows = self.runs.drop_duplicates("label").itertuples()
-        found = [str(row.label) for row in sorted(rows, key=key)]
-        return [*self.order, *(label for label in found if label not in self.order)]
+        labels = [str(row.label) for row in sorted(rows, key=key)]
+        return [*self.order, *(label for label in labels if label not in self.order)]
 
     @cached_property
-    def families(self) -> list[tuple[str, str]]:
-        """The (base, full) pairs whose components were taken out or put in."""
+    def ablations(self) -> list[tuple[str, str]]:
+        """The (base, full) pairs of agents whose components were removed or added."""
         kinds = self.runs.kind.isin([schema.LEAVE_ONE_OUT, schema.ADD_ONE_IN])
         return list(dict.fromkeys(zip(self.runs.base[kinds], self.runs.full[kinds], strict=True)))
 
     def presented(self, rename: Mapping[str, str], order: Sequence[str]) -> "Data":
-        """Return the same data with other names for labels, and an order of them.
+        """Return the same data with labels renamed and ordered.
 
         Raises:
-            AnalysisError: a label does not exist, or two would have one name.
+            AnalysisError: a label does not exist, or two labels would have one name.
         """
         new = {label: rename.get(label, label) for label in self.labels}
         for label in rename:
             if label not in new:
-                raise AnalysisError(f"no label {label!r}; there are {nearest(label, new)}")
+                raise unknown("rename", label, new)
         for label in order:
             if label not in new.values():
-                raise AnalysisError(f"no label {label!r}; there are {nearest(label, new.values())}")
-        if len(set(new.values())) < len(new):
-            raise AnalysisError("two labels would have one name")
+                raise unknown("order", label, new.values())
+        for label in (names := list(new.values())):
+            if names.count(label) > 1:
+                raise AnalysisError(f"rename: two labels would be called {label!r}")
         columns = {c: self.runs[c].replace(new) for c in ("label", "base", "full")}
         return replace(self, runs=self.runs.assign(**columns), order=tuple(dict.fromkeys(order)))
+
+    def note(self, text: str) -> None:
+        """Add a note, unless it is there already."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     @property
     def running(self) -> bool:
@@ -127,7 +134,7 @@ class Data:
         return bool((self.runs.state == schema.RUNNING).any())
 
     def counts(self) -> dict[str, int]:
-        """Return how many runs were planned, and how many are in each state."""
+        """Return the number of runs: planned, in each state, and scored."""
         states = self.runs.state.value_counts()
         counts = {"planned": len(self.runs)} | {
             state: int(states.get(state, 0)) for state in STATES
@@ -136,7 +143,7 @@ class Data:
         return counts | {"scored": len(self.scored)}
 
     def size(self, label: str, env: str) -> tuple[int, int]:
-        """Return the runs of one cell that are scored, and those that were planned."""
+        """Return how many runs of a cell (a label on an environment) are scored, and planned."""
         return self._sizes.get((label, env), (0, 0))
 
     @cached_property
@@ -154,35 +161,35 @@ class Data:
         }
 
 
-def load(paths: Where | Sequence[Where], *, take: Collection[str] = (), **names: Any) -> Data:
-    """Load runs from wherever they are.
+def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Data:
+    """Load runs from one or more places.
 
     Args:
-        paths: one place or several: a study folder, a CSV, Parquet or ``.npz`` file, anything else
-            that a source accepts (``sources.py``), a frame, or ``{label: [runs, tasks]}``.
-        take: flags of runs that count although they would be left out.
-        names: ``tasks``, ``steps``, ``random``, ``reference`` of arrays.
+        paths: a study folder, a CSV, Parquet or ``.npz`` file, anything else that a source accepts
+            (``sources.py``), a frame, or ``{label: [runs, tasks]}``; or a sequence of these.
+        include: flags of runs to allow although they are excluded by default.
+        names: ``tasks``, ``steps``, ``random`` and ``reference`` of arrays.
 
     Raises:
         AnalysisError: a place cannot be read, or a flag does not exist.
     """
-    for flag in take:
+    for flag in include:
         if flag not in FLAGS:
-            raise AnalysisError(f"no flag {flag!r}; there are {nearest(flag, FLAGS)}")
-    several = isinstance(paths, Sequence) and not isinstance(paths, str)
-    places: list[Any] = list(paths) if several else [paths]  # type: ignore[arg-type]
+            raise unknown("include", flag, FLAGS)
+    many = isinstance(paths, Sequence) and not isinstance(paths, str)
+    places: list[Any] = list(paths) if many else [paths]  # type: ignore[arg-type]
     folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
-    found = join([_read(place, names) for place in places], folders)
+    frames = join([_read(place, names) for place in places], folders)
     data = Data(
-        studies=tuple(dict.fromkeys(found.runs.study)),
+        studies=tuple(dict.fromkeys(frames.runs.study)),
         folders=folders,
-        runs=_judge(found.runs, tuple(take)),
-        metrics=found.metrics,
-        records=found.records,
-        skipped=found.skipped,
-        unplanned=found.unplanned,
-        notes=found.notes,
-        take=tuple(take),
+        runs=_mark_excluded(frames.runs, tuple(include)),
+        metrics=frames.metrics,
+        records=frames.records,
+        skipped=frames.skipped,
+        unplanned=frames.unplanned,
+        notes=frames.notes,
+        include=tuple(include),
     )
     data.notes.extend(_remarks(data))
     return data
@@ -196,50 +203,53 @@ def _read(place: Where, names: dict[str, Any]) -> Frames:
     return sources.read(str(place))
 
 
-def _judge(runs: pd.DataFrame, take: tuple[str, ...]) -> pd.DataFrame:
-    """Add ``excluded``, ``flag`` and ``partial``, and take ``differs`` away."""
-    verdicts = [_own_fault(run) for run in runs.to_dict("records")]
+def _mark_excluded(runs: pd.DataFrame, include: tuple[str, ...]) -> pd.DataFrame:
+    """Add ``excluded``, ``flag``, ``included`` and ``partial``, and drop ``differs``."""
+    faults = [_own_fault(run) for run in runs.to_dict("records")]
     runs = runs.assign(
-        excluded=[why for why, _ in verdicts], flag=[flag for _, flag in verdicts], taken=""
+        excluded=[reason for reason, _ in faults],
+        flag=[flag for _, flag in faults],
+        included="",
     )
 
-    def settle(flag: str, reasons: pd.Series) -> None:
-        column = "taken" if flag in take else "excluded"
+    def record(flag: str, reasons: pd.Series) -> None:
+        column = "included" if flag in include else "excluded"
         runs.loc[reasons.index, column] = reasons
         runs.loc[reasons.index, "flag"] = flag
 
     long = runs[runs.flag == OVER_LONG]
     runs.loc[long.index, "excluded"] = ""
-    settle(OVER_LONG, long.excluded)
+    record(OVER_LONG, long.excluded)
     copies = runs[(runs.differs != "") & (runs.excluded == "")]
-    settle(DUPLICATE, copies.differs)
+    record(DUPLICATE, copies.differs)
     for flag, keys in MAJORITY.items():
-        refuse = flag == "protocol" and flag not in take
-        settle(flag, _odd(runs[runs.excluded == ""], flag, keys, refuse))
-    fine = runs[runs.excluded == ""]
-    again = fine[fine.duplicated(["label", "env", "seed"]) & (fine.differs == "")]
+        refuse = flag == "protocol" and flag not in include
+        record(flag, _minority(runs[runs.excluded == ""], flag, keys, refuse))
+    scored = runs[runs.excluded == ""]
+    repeats = scored[scored.duplicated(["label", "env", "seed"]) & (scored.differs == "")]
     firsts = (
-        fine.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
+        scored.drop_duplicates(["label", "env", "seed"]).set_index(["label", "env", "seed"]).run_id
     )
-    first = [firsts[key] for key in zip(again.label, again.env, again.seed, strict=True)]
-    settle(
+    first = [firsts[key] for key in zip(repeats.label, repeats.env, repeats.seed, strict=True)]
+    record(
         DUPLICATE,
         pd.Series(
-            [f"same label, environment and seed as {x}" for x in first], again.index, dtype=object
+            [f"same label, environment and seed as {x}" for x in first], repeats.index, dtype=object
         ),
     )
-    runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in take)
+    runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in include)
     return runs.drop(columns="differs")
 
 
-def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
-    """Say of every run that differs from most of its group in what it does; unknown has no vote.
+def _minority(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
+    """Return the reason for every run whose value is not the most frequent one of its group.
 
-    An unknown protocol is none that differs: a remark tells of it. An unknown configuration is, for
-    such runs would be averaged with runs that have a known one.
+    Unknown values do not count when the most frequent one is determined. A run of unknown protocol
+    is not excluded, only noted. A run of unknown configuration is excluded: otherwise it would be
+    averaged with runs of a known one.
 
     Raises:
-        AnalysisError: as many runs have one value as another, and ``refuse`` is set.
+        AnalysisError: two values are equally frequent, and ``refuse`` is set.
     """
     column = {"configuration": "config"}.get(flag, flag)
     reasons = {}
@@ -247,71 +257,77 @@ def _odd(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Ser
         counts = values[values != ""].value_counts(sort=False)
         if counts.empty:
             continue
-        usual, *others = counts.index[counts == counts.max()]
+        mode, *others = counts.index[counts == counts.max()]
         group, share = " on ".join(map(str, key)), "as many" if others else "most"
         if others and refuse:
-            each = ", ".join(f"{n} runs have {flag} {value}" for value, n in counts.items())
-            raise AnalysisError(
-                f"{group}: {each}; none is that of most: read them apart, "
-                f"or let all in with --take {flag}"
+            each = ", ".join(
+                f"{count(n, 'run')} with {flag} {value}" for value, n in counts.items()
             )
-        for row, value in values[values != usual].items():
+            raise AnalysisError(
+                f"{group}: {each}; no {flag} is the most frequent: analyse them separately, "
+                f"or allow all with --include {flag}"
+            )
+        for row, value in values[values != mode].items():
             if value != "" or flag != "protocol":
-                told = f"{share} runs of {group} have {usual}"
-                reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {told}"
+                norm = f"{share} runs of {group} have {mode}"
+                reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {norm}"
     return pd.Series(reasons, dtype=object)
 
 
 def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
-    """Say why a run does not count, whatever the others are, and which flag lets it in."""
+    """Return why a run is excluded, regardless of the other runs, and the flag that allows it."""
     end, budget = run["global_step"], run["budget"]
     finished = run["state"] == schema.FINISHED
-    why = "; ".join(filter(None, ["" if finished else run["state"], run["reason"], run["fault"]]))
+    state = "" if finished else run["state"]
+    reason = "; ".join(filter(None, [state, run["reason"], run["fault"]]))
     if run["fault"] or (run["differs"] and not finished):
-        return "; ".join(filter(None, [why, run["differs"]])), ""
+        return "; ".join(filter(None, [reason, run["differs"]])), ""
     if not finished:
-        return why, UNFINISHED if run["rows"] else ""
+        return reason, UNFINISHED if run["rows"] else ""
     if end < budget:
         return f"finished, but its rows end at step {end} of {budget}", UNFINISHED
     if run["scored_at"] < budget:
-        return f"finished, but its score is of step {run['scored_at']:.0f} of {budget}", UNFINISHED
+        return (
+            f"finished, but its score is from step {run['scored_at']:.0f} of {budget}",
+            UNFINISHED,
+        )
     if np.isnan(run["final"]):
         return f"finished without {schema.FINAL_RETURN}", ""
     if not np.isfinite(run["final"]):
         return f"{schema.FINAL_RETURN} is not finite", ""
     if end > budget:
-        return f"it has rows behind the end of its budget, up to step {end} of {budget}", OVER_LONG
+        return f"has rows after the end of its budget, up to step {end} of {budget}", OVER_LONG
     return "", ""
 
 
 def _remarks(data: Data) -> Iterator[str]:
-    """Yield what a reader of any number must know."""
-    for flag in data.take:
-        taken = data.runs[(data.runs.taken != "") & (data.runs.flag == flag)]
-        if len(taken):
-            shown = "; ".join(f"{r.run_id}: {r.taken}" for r in taken.head(3).itertuples())
-            yield f"taken in by request: {len(taken)} runs with flag {flag} ({shown})"
-    everything = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
-    for row in everything.drop_duplicates("label").to_dict("records"):
+    """Yield remarks that qualify the numbers."""
+    for flag in data.include:
+        rows = data.runs[(data.runs.included != "") & (data.runs.flag == flag)]
+        if len(rows):
+            examples = "; ".join(f"{r.run_id}: {r.included}" for r in rows.head(3).itertuples())
+            yield f"included with --include {flag}: {count(len(rows), 'run')} ({examples})"
+    all_off = data.runs[(data.runs.kind == schema.LEAVE_ONE_OUT) & data.runs.component.isna()]
+    for row in all_off.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
-            yield f"{row['label']} is not {row['base']}: it differs in {row['overrides']}"
+            yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
     for env, runs in data.scored.groupby("env", sort=False):
-        silent, known = runs[runs.protocol == ""], runs[runs.protocol != ""]
-        if len(silent) and len(known):
+        blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
+        if len(blank) and len(others):
             yield (
-                f"{env}: {len(silent)} runs do not say how they were evaluated "
-                f"({', '.join(silent.label.unique())}); they count beside protocol "
-                f"{', '.join(known.protocol.unique())}"
+                f"{env}: unknown evaluation protocol: {count(len(blank), 'run')} of "
+                f"{', '.join(blank.label.unique())}; compared with runs of protocol "
+                f"{', '.join(others.protocol.unique())}"
             )
     codes = sorted(filter(None, data.scored.code.unique()))
     if len(codes) > 1:
-        yield f"the runs were made by {len(codes)} versions of the code: {', '.join(codes)}"
+        yield f"the runs come from {len(codes)} versions of the code: {', '.join(codes)}"
     scored = data.scored
     references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
     for env in references.index[references > 1]:
-        yield f"{env}: runs carry different random or reference scores"
+        yield f"{env}: the random or reference scores differ between runs"
 
 
 def switched_on(runs: pd.DataFrame) -> list[frozenset[str]]:
-    """Return the components that are on, for every run."""
+    """Return the set of active components of every run."""
     return [frozenset(json.loads(text)) for text in runs.on]

@@ -1,22 +1,24 @@
-"""What other people's loggers call things, in our columns.
+"""Map the names that other programs log to our columns.
 
 =============  ====================================================================================
-ours           looked for, in this order (``KEYS`` of a query come first)
+our column     read from the first that exists (a key of the query comes before all of them)
 =============  ====================================================================================
 global_step    ``global_step`` (CleanRL, SB3), ``time/total_timesteps`` (SB3), ``_step``
-train/return   ``charts/episodic_return`` (CleanRL), ``rollout/ep_rew_mean`` (SB3)
+train/return   ``charts/episodic_return`` (CleanRL), ``rollout/ep_rew_mean`` (SB3),
+               ``episode_return``
 train/length   ``charts/episodic_length``, ``rollout/ep_len_mean``
 eval/return    ``eval/mean_reward`` (SB3), ``charts/eval_episodic_return``
 eval/length    ``eval/mean_ep_length`` (SB3)
-label          config ``exp_name`` (CleanRL), ``algo``, ``algorithm``; then the run's name
+label          config ``exp_name`` (CleanRL), ``algo``, ``algorithm``; else the name of the run
 env            config ``env_id`` (CleanRL), ``env.id``, ``env``, ``env_name``
 seed           config ``seed``
-budget         config ``total_timesteps``, ``n_timesteps``; then the longest run of the environment
+budget         config ``total_timesteps``, ``n_timesteps``; else the environment's longest run
 =============  ====================================================================================
 
-Such runs have no final evaluation: their score at the end is the mean of ``eval/return``, or else
-``train/return``, over the last tenth of the budget, the last one where none lies there. Episodes
-and rollouts do not end at the budget; a finished run that ends within 5 % of it has spent it.
+These runs have no final evaluation. Their final score is the mean of ``eval/return`` over the last
+tenth of the budget, or the last value if there is none in it; without evaluations, the same of
+``train/return``. Episodes and rollouts rarely end exactly at the budget: a finished run that ends
+within 5% of its budget counts as complete.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,7 @@ import pandas as pd
 
 from prism.benchmark.store import schema
 
-from ..errors import AnalysisError
+from ..errors import AnalysisError, count
 from .frames import Frames, stack
 
 COLUMNS = {
@@ -52,8 +54,8 @@ _STATES = {"finished": schema.FINISHED, "running": schema.RUNNING}
 
 
 @dataclass(frozen=True)
-class Logged:
-    """A run as a tracker holds it; ``state`` in the tracker's words."""
+class LoggedRun:
+    """A run as its tracker stores it; ``state`` is the tracker's word."""
 
     run_id: str
     name: str
@@ -62,38 +64,40 @@ class Logged:
     history: pd.DataFrame
 
 
-def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where: str) -> Frames:
+def frames(runs: Sequence[LoggedRun], study: str, mapping: Mapping[str, str], where: str) -> Frames:
     """Return the frames of runs that Prism did not log.
 
     Args:
-        runs: what was logged.
-        study: name of where they are from.
-        mapping: for any of ``KEYS``, the config key or column that holds it.
-        where: the source, for messages.
+        runs: the logged runs.
+        study: name of their source.
+        mapping: for any of ``KEYS``, the config key or the column to read.
+        where: the place, for messages.
 
     Raises:
-        AnalysisError: no run says where its steps, its return, its environment or its seed are.
+        AnalysisError: no column holds a return, or a run has no environment or seed.
     """
     rows: list[dict[str, Any]] = []
     columns: dict[str, dict[str, Any]] = {}
     notes = []
     for run in runs:
         row = {"run_id": run.run_id, "study": study, "state": _STATES.get(run.state, schema.FAILED)}
-        row["reason"] = "" if run.state in _STATES else f"the tracker says {run.state}"
+        row["reason"] = "" if run.state in _STATES else f"state in the tracker: {run.state}"
         for key in CONFIG:
             row[key] = _setting(run.config, key, mapping)
         row["label"] = row["label"] if isinstance(row["label"], str) else run.name
         for key in ("env", "seed"):
             if row[key] is None:
                 raise AnalysisError(
-                    f"{where}: run {run.run_id} has no {key} in its config; say {key}=<key>"
+                    f"{where}: the config of run {run.run_id} has no {key}; add "
+                    f"{key}=<config key> to the query"
                 )
         rows.append(row)
         columns[run.run_id] = _columns(run.history, mapping)
-    if not any(len(found) > 1 for found in columns.values()):
-        seen = sorted({str(name) for run in runs for name in run.history if str(name)[0] != "_"})
+    if not any(len(series) > 1 for series in columns.values()):
+        names = sorted({str(name) for run in runs for name in run.history if str(name)[0] != "_"})
         raise AnalysisError(
-            f"{where}: no column is known as a return; say return=<one of {', '.join(seen[:12])}>"
+            f"{where}: no column is a known return; add return=<column> to the query; columns: "
+            + ", ".join(names[:12])
         )
     table = pd.DataFrame(rows)
     ends = pd.Series({run_id: c[schema.STEP].max(initial=0) for run_id, c in columns.items()})
@@ -102,14 +106,14 @@ def frames(runs: Sequence[Logged], study: str, mapping: Mapping[str, str], where
     budgets = dict(zip(columns, table.budget.tolist(), strict=True))
     for name, state in zip(columns, table.state, strict=True):
         if state == schema.FINISHED:
-            columns[name] = _closed(columns[name], int(budgets[name]))
+            columns[name] = _end_at_budget(columns[name], int(budgets[name]))
     table["final"] = [_final(columns[name], budgets[name]) for name in columns]
-    unread = [run.run_id for run in runs if len(columns[run.run_id]) < 2]
-    if unread:
-        notes.append(f"{where}: {len(unread)} runs have no return: {', '.join(unread[:5])}")
+    empty = [run.run_id for run in runs if len(columns[run.run_id]) < 2]
+    if empty:
+        notes.append(f"{where}: no return in {count(len(empty), 'run')}: {', '.join(empty[:5])}")
     notes.append(
-        f"{where}: the score at the end of runs without a final evaluation is their mean return "
-        f"over the last {_TAIL:.0%} of the budget"
+        f"{where}: the final score of a run without a final evaluation is its mean return over "
+        f"the last {_TAIL:.0%} of the budget"
     )
     return Frames(runs=table, metrics=stack(columns), notes=notes)
 
@@ -127,27 +131,27 @@ def _setting(config: Mapping[str, Any], key: str, mapping: Mapping[str, str]) ->
 
 
 def _columns(history: pd.DataFrame, mapping: Mapping[str, str]) -> dict[str, Any]:
-    """Return our columns: one row a step, each with the last value that the step has."""
+    """Return our columns: one row per step, with the last value of each column at that step."""
     step = next((s for s in (mapping.get("step"), *STEPS) if s in history), None)
     if step is None:
         return {schema.STEP: np.array([], np.int64)}
-    found = {}
+    series = {}
     for ours, names in COLUMNS.items():
-        asked = mapping.get(_ASKED.get(ours, ""))
-        name = next((n for n in (asked, ours, *names) if n in history), None)
+        override = mapping.get(_ASKED.get(ours, ""))
+        name = next((n for n in (override, ours, *names) if n in history), None)
         if name is not None:
-            found[ours] = history[name]
-    table = pd.DataFrame(found).assign(**{schema.STEP: history[step]}).dropna(subset=[schema.STEP])
-    if found:
-        table = table.dropna(subset=list(found), how="all")
+            series[ours] = history[name]
+    table = pd.DataFrame(series).assign(**{schema.STEP: history[step]}).dropna(subset=[schema.STEP])
+    if series:
+        table = table.dropna(subset=list(series), how="all")
     last = table.groupby(schema.STEP, sort=True).last()
     return {schema.STEP: last.index.to_numpy().astype(np.int64)} | {
-        name: last[name].to_numpy(np.float64) for name in found
+        name: last[name].to_numpy(np.float64) for name in series
     }
 
 
-def _closed(columns: dict[str, Any], budget: int) -> dict[str, Any]:
-    """Let a run that ends about where its budget does end there."""
+def _end_at_budget(columns: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Make a run that ends within 5% of its budget end exactly there."""
     steps = columns[schema.STEP]
     if not len(steps) or abs(int(steps[-1]) - budget) > _NEAR * budget:
         return columns
@@ -164,8 +168,8 @@ def _final(columns: Mapping[str, Any], budget: float) -> float:
     steps = columns[schema.STEP]
     for metric in (schema.EVAL_RETURN, schema.TRAIN_RETURN):
         values = np.asarray(columns.get(metric, []), float)
-        known = ~np.isnan(values)
-        if known.any():
-            tail = known & (steps >= (1 - _TAIL) * budget)
-            return float(values[tail].mean() if tail.any() else values[known][-1])
+        valid = ~np.isnan(values)
+        if valid.any():
+            tail = valid & (steps >= (1 - _TAIL) * budget)
+            return float(values[tail].mean() if tail.any() else values[valid][-1])
     return np.nan

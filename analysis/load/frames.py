@@ -1,30 +1,31 @@
-"""The two tidy frames that every source gives, and what they hold.
+"""The two tidy frames that every source returns.
 
-``runs`` has one row per run that should exist, also where it failed or is missing:
+``runs`` has one row per planned run, also if the run failed or is missing:
 
 ===============  =================================================================================
 run_id           unique within the source
-label            what tables call the agent
+label            name of the agent in tables and figures
 env              environment
-seed             whole number; seeds of the same number are pairs where their scores correlate
-algo, kind,      how the label belongs to a component study (``Variant``, ``schema.py``); without
-base, full,      them the label is a preset of its own. ``on`` and ``overrides`` are JSON text
+seed             integer; runs of equal seed can be paired
+algo, kind,      the role of the label in an ablation (``Variant``, ``schema.py``); without them
+base, full,      the label is a preset of its own. ``on`` and ``overrides`` are JSON text
 component, on,
 overrides
-study            where the run was found
-budget           steps that were asked for; without it, where the run's rows end
-state, reason    ``prism.benchmark.store.schema.STATES`` or "missing"; without them "finished"
-fault            what is wrong with the run's data; empty where they can be trusted
-protocol, code,  hashes of the evaluation side, the code and the configuration; empty where unknown
+study            name of the study, or of the file
+budget           steps to train for; by default the last step of the run
+state, reason    ``prism.benchmark.store.schema.STATES`` or "missing"; by default "finished"
+fault            what is wrong with the run's data; empty if nothing is
+protocol, code,  hashes of evaluation protocol, code and configuration; empty if unknown
 config
-random,          scores of the environment for normalisation; NaN where there are none
+random,          scores of the environment for normalisation; NaN if there are none
 reference
-final            score at the end; NaN where the run has none
-scored_at        step of that score where later ones are wanting; NaN where it is that of the end
+final            final score; NaN if the run has none
+scored_at        step of the final score if later ones are missing; NaN if none is missing
 ===============  =================================================================================
 
 ``metrics`` has one row per run and step: ``run_id`` (categorical), ``global_step``, one column per
-metric (NaN: no value at that step). ``time/wall`` and ``time/cpu`` are seconds since the job began.
+metric (NaN: no value at that step). ``time/wall`` and ``time/cpu`` are seconds since the job
+started.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, nearest
 
-MISSING = "missing"  # planned, and never begun; not a state that a run writes
+MISSING = "missing"  # planned and never started; not a state that a run writes
 WALL, CPU = "time/wall", "time/cpu"
 REQUIRED = ("run_id", "label", "env", "seed")
 _TEXTS = (
@@ -66,15 +67,15 @@ _BLANK: dict[str, Any] = {
 
 @dataclass
 class Frames:
-    """What a source found.
+    """What a source returns.
 
     Attributes:
         runs: one row per run, columns as above.
         metrics: all rows of all runs.
-        records: ``run.json`` (or what stands for it) by run id; shown, never needed.
-        skipped: incompatible pairs that a plan left out.
-        unplanned: what was found beside the plan; it enters nothing.
-        notes: what a reader of any number must know.
+        records: ``run.json`` (or its equivalent) by run id; optional.
+        skipped: incompatible pairs of algorithm and environment that a plan skipped.
+        unplanned: run folders that are not in the plan; they are ignored.
+        notes: remarks that qualify the numbers.
     """
 
     runs: pd.DataFrame
@@ -86,28 +87,28 @@ class Frames:
 
 
 def complete(frames: Frames, name: str) -> Frames:
-    """Check the frames of source ``name`` and fill the columns that it does not know.
+    """Check the frames of source ``name`` and fill its missing columns with defaults.
 
     Raises:
-        AnalysisError: a required column is absent, or a run id comes twice.
+        AnalysisError: a required column is missing, or a run id occurs twice.
     """
     runs, metrics = frames.runs, frames.metrics
     for column in REQUIRED:
         if column not in runs:
-            raise AnalysisError(f"{name}: no column {column!r}; there are {names_of(runs)}")
+            raise AnalysisError(f"{name}: no column {column!r}; columns: {names_of(runs)}")
     if runs.empty:
-        raise AnalysisError(f"{name}: holds no run")
+        raise AnalysisError(f"{name}: contains no run")
     if runs.run_id.duplicated().any():
         raise AnalysisError(
             f"{name}: two runs are called {runs.run_id[runs.run_id.duplicated()].iloc[0]!r}"
         )
-    known = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
-    runs = runs.assign(**{key: value for key, value in known.items() if key not in runs})
+    defaults = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
+    runs = runs.assign(**{key: value for key, value in defaults.items() if key not in runs})
     for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
     seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
     for run_id, seed in zip(runs.run_id[seeds % 1 != 0], runs.seed[seeds % 1 != 0], strict=True):
-        raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is no whole number")
+        raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is not an integer")
     runs["seed"] = seeds.astype(np.int64)
     ends = metrics.groupby("run_id", observed=True)[schema.STEP].agg(["last", "size"])
     ends = ends.reindex(runs.run_id).fillna(0).astype(np.int64)
@@ -122,7 +123,7 @@ def stack(runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Concatenate the columns of all runs under one categorical ``run_id``."""
     lengths = [len(columns[schema.STEP]) for columns in runs.values()]
     names = dict.fromkeys(name for columns in runs.values() for name in columns)
-    stacked = {
+    arrays = {
         name: np.concatenate(
             [
                 columns.get(name, np.full(length, np.nan))
@@ -134,7 +135,7 @@ def stack(runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     owners = pd.Categorical.from_codes(
         np.repeat(np.arange(len(runs)), lengths), pd.Index(list(runs))
     )
-    return pd.DataFrame({"run_id": owners} | stacked)
+    return pd.DataFrame({"run_id": owners} | arrays)
 
 
 def names_of(frame: pd.DataFrame) -> str:
@@ -143,6 +144,6 @@ def names_of(frame: pd.DataFrame) -> str:
 
 
 def unknown_path(path: str, names: list[str]) -> AnalysisError:
-    """Return the error for something that no source can read."""
-    hint = f"; nearest: {nearest(path, names)}" if names else ""
+    """Return the error for a place that does not exist."""
+    hint = f"; {nearest(path, names)}" if names else ""
     return AnalysisError(f"{path}: no such file or folder{hint}")

@@ -1,8 +1,9 @@
-"""Several places -> one: what is in several of them counts once, and its copies are compared.
+"""Join the frames of several places; a run that is in more than one of them counts once.
 
-Runs are copies where run id, label, environment and seed are the same. The first finished one
-counts, or else the first. A copy that says the same, or that has not begun, is left out; one that
-differs stays, under an id of its own (``run_id@study``), and the column ``differs`` says in what.
+Two runs are copies of each other if run id, label, environment and seed are the same. The first
+finished copy counts, or else the first copy. A copy that is equal, or that was never started, is
+dropped. A copy that differs is kept under a new id (``run_id@study``), and the column
+``differs`` lists what differs.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ import pandas as pd
 
 from prism.benchmark.store.schema import FINISHED
 
+from ..errors import count
 from .frames import CPU, MISSING, WALL, Frames
 
 _SAME = ["run_id", "label", "env", "seed"]
@@ -20,56 +22,61 @@ _FACTS = {"code": "code", "config": "configuration", "protocol": "protocol", "bu
 _Sums = Mapping[tuple[int, str], int]
 
 
-def join(found: list[Frames], places: Sequence[str]) -> Frames:
-    """Put the frames of places, so called, together; ``runs`` gets the column ``differs``."""
-    if len(found) == 1:
-        found[0].runs["differs"] = ""
-        return found[0]
-    runs = pd.concat([one.runs.assign(place=i) for i, one in enumerate(found)], ignore_index=True)
-    runs["old"], runs["cell"] = runs.run_id, runs.groupby(_SAME, sort=False).ngroup()
+def join(frames: list[Frames], places: Sequence[str]) -> Frames:
+    """Join the frames of several places, and add the column ``differs`` to ``runs``.
+
+    Args:
+        frames: one per place.
+        places: their names, for messages.
+    """
+    if len(frames) == 1:
+        frames[0].runs["differs"] = ""
+        return frames[0]
+    runs = pd.concat([one.runs.assign(place=i) for i, one in enumerate(frames)], ignore_index=True)
+    runs["old"], runs["identity"] = runs.run_id, runs.groupby(_SAME, sort=False).ngroup()
     best = runs.assign(late=runs.state != FINISHED).sort_values(["late", "place"], kind="stable")
-    again = best.duplicated("cell")
-    counted = best[~again].set_index("cell").to_dict("index")
-    sums = _sums(found, set(best.run_id[again]))
+    repeat = best.duplicated("identity")
+    primary = best[~repeat].set_index("identity").to_dict("index")
+    sums = _sums(frames, set(best.run_id[repeat]))
     differs: dict[Any, str] = {}
-    same: list[Any] = []
+    identical: list[Any] = []
     words: dict[str, list[str]] = defaultdict(list)
-    for row, copy in best[again].to_dict("index").items():
-        run = counted[copy["cell"]]
+    for row, copy in best[repeat].to_dict("index").items():
+        run = primary[copy["identity"]]
         what = ", ".join(_differences(run, copy, sums))
         if what and copy["state"] != MISSING:
-            here, there = places[copy["place"]], places[run["place"]]
-            differs[row] = f"a copy from {here}: other {what} than {run['old']} of {there}"
-            words[here].append(what)
+            source, other = places[copy["place"]], places[run["place"]]
+            differs[row] = f"copy from {source} of {run['old']} in {other}; differs in {what}"
+            words[source].append(what)
         else:
-            same.append(row)
+            identical.append(row)
     runs["differs"] = [differs.get(row, "") for row in runs.index]
-    notes = [note for one in found for note in one.notes]
-    notes += _notes(words, sum(runs.state[row] != MISSING for row in same))
-    runs = runs.drop(index=same).assign(late=runs.differs != "")
-    runs = runs.sort_values(["late", "cell"], kind="stable", ignore_index=True)
+    notes = [note for one in frames for note in one.notes]
+    notes += _notes(words, sum(runs.state[row] != MISSING for row in identical))
+    runs = runs.drop(index=identical).assign(late=runs.differs != "")
+    runs = runs.sort_values(["late", "identity"], kind="stable", ignore_index=True)
     runs["run_id"] = list(_own_ids(runs))
     parts: list[pd.DataFrame] = []
     records: dict[str, dict[str, Any]] = {}
-    for place, one in enumerate(found):
-        here = runs[runs.place == place]
-        ids = dict(zip(here.old, here.run_id, strict=True))
+    for place, one in enumerate(frames):
+        source = runs[runs.place == place]
+        ids = dict(zip(source.old, source.run_id, strict=True))
         rows = one.metrics[one.metrics.run_id.isin(ids)]
         parts.append(rows.assign(run_id=rows.run_id.astype(str).map(ids)))
         records |= {ids[run_id]: x for run_id, x in one.records.items() if run_id in ids}
     metrics = pd.concat(parts, ignore_index=True)
     return Frames(
-        runs=runs.drop(columns=["place", "old", "cell", "late"]),
+        runs=runs.drop(columns=["place", "old", "identity", "late"]),
         metrics=metrics.assign(run_id=pd.Categorical(metrics.run_id, list(runs.run_id))),
         records=records,
-        skipped=[pair for one in found for pair in one.skipped],
-        unplanned=[name for one in found for name in one.unplanned],
+        skipped=[pair for one in frames for pair in one.skipped],
+        unplanned=[name for one in frames for name in one.unplanned],
         notes=notes,
     )
 
 
 def _differences(run: Mapping[Any, Any], copy: Mapping[Any, Any], sums: _Sums) -> Iterator[str]:
-    """Yield in what two copies of a run differ; what one of them does not know is no difference."""
+    """Yield what differs between two copies of a run; unknown values do not differ."""
     for column, word in _FACTS.items():
         if run[column] != copy[column] and "" not in (run[column], copy[column]):
             yield word
@@ -82,15 +89,15 @@ def _differences(run: Mapping[Any, Any], copy: Mapping[Any, Any], sums: _Sums) -
         yield "score"
 
 
-def _sums(found: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str], int]:
-    """Return by place and run id a hash of a run's rows: all columns that the places share.
+def _sums(frames: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str], int]:
+    """Return a hash of every run's rows, by place and run id, over the columns all places share.
 
-    Clock times are no part of it: they are where a run was read from a folder alone.
+    Clock times are left out: only runs that were read from a folder have them.
     """
-    parts = {i: one.metrics[one.metrics.run_id.isin(run_ids)] for i, one in enumerate(found)}
+    parts = {i: one.metrics[one.metrics.run_id.isin(run_ids)] for i, one in enumerate(frames)}
     parts = {i: rows for i, rows in parts.items() if len(rows)}
-    shared = [set(rows.columns) - {"run_id", WALL, CPU} for rows in parts.values()]
-    columns = sorted(set.intersection(*shared)) if shared else []
+    common = [set(rows.columns) - {"run_id", WALL, CPU} for rows in parts.values()]
+    columns = sorted(set.intersection(*common)) if common else []
     sums = {}
     for place, rows in parts.items():
         hashes = pd.util.hash_pandas_object(rows[columns].astype(float), index=False)
@@ -99,21 +106,21 @@ def _sums(found: list[Frames], run_ids: Collection[str]) -> dict[tuple[int, str]
     return sums
 
 
-def _notes(words: Mapping[str, list[str]], same: int) -> Iterator[str]:
-    if same:
-        yield f"{same} runs are in several places and the same there; each counts once"
-    for place, found in words.items():
-        each = ", ".join(dict.fromkeys(word for what in found for word in what.split(", ")))
-        yield f"{len(found)} runs of {place} are copies of runs that count, with other {each}"
+def _notes(words: Mapping[str, list[str]], identical: int) -> Iterator[str]:
+    if identical:
+        yield f"equal in several places and counted once: {count(identical, 'run')}"
+    for place, entries in words.items():
+        each = ", ".join(dict.fromkeys(word for what in entries for word in what.split(", ")))
+        yield f"copies with different {each}: {count(len(entries), 'run')} of {place}"
 
 
 def _own_ids(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield every run's id; one that another run has already is followed by the study."""
-    taken: set[str] = set()
+    """Yield a unique id for every run: a repeated id gets its study as a suffix."""
+    ids: set[str] = set()
     for run_id, study in zip(runs.run_id, runs.study, strict=True):
         name, number = run_id, 1
-        while name in taken:
+        while name in ids:
             name = f"{run_id}@{study}" + (f"-{number}" if number > 1 else "")
             number += 1
-        taken.add(name)
+        ids.add(name)
         yield name

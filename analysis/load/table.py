@@ -1,16 +1,16 @@
-"""Source: CSV or Parquet of other people's runs.
+"""Source: a CSV or Parquet table of runs from any program.
 
-One row per run and step, or one row per run. Columns:
+The table has one row per run and step, or one row per run. Columns:
 
 =================  ===============================================================================
 env, seed          required
-label              what tables call the agent; ``algo`` is taken where it is absent
-global_step        steps of the environment; without it each row is a whole run
-<metric>           any other number, such as ``train/return``, ``eval/return``, ``time/wall``
-final              score at the end; without it ``final/return``, else a run's last ``eval/return``
-                   or ``train/return``, which is noted. A run whose last one lies before the budget,
-                   so that more should have followed, is unfinished
-budget             steps that were asked for; without it the most that a run of the environment has
+label              name of the agent in tables and figures; by default the column ``algo``
+global_step        environment steps; without it, each row is a whole run
+<metric>           any other numeric column: ``train/return``, ``eval/return``, ``time/wall``, ...
+final              final score; by default ``final/return``, or else the last ``eval/return`` or
+                   ``train/return`` of the run, with a note. A run is unfinished if its last value
+                   comes so long before the budget that another one should have followed
+budget             steps to train for; by default the last step of the environment's longest run
 run_id, state, kind, base, full, component, on, overrides, random, reference, protocol, code
                    as in ``prism.analysis.load.frames``; constant within a run
 =================  ===============================================================================
@@ -35,7 +35,7 @@ _OF_RUN = [
 
 
 def accepts(where: str) -> bool:
-    """Take what is called like a table."""
+    """Accept file names that end like a table's."""
     return where.endswith(_ENDINGS)
 
 
@@ -43,26 +43,26 @@ def read(where: str) -> Frames:
     """Read one table."""
     path = Path(where)
     if not path.is_file():
-        near = [str(p) for p in path.parent.glob("*") if p.name.endswith(_ENDINGS)]
-        raise unknown_path(where, near)
+        candidates = [str(p) for p in path.parent.glob("*") if p.name.endswith(_ENDINGS)]
+        raise unknown_path(where, candidates)
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise AnalysisError(f"{where}: unreadable ({str(error).splitlines()[0]})") from None
+        raise AnalysisError(f"{where}: cannot be read ({str(error).splitlines()[0]})") from None
     return from_frame(frame, where, path.stem)
 
 
 def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
-    """Return the frames of a table as described above.
+    """Return the frames of a table.
 
     Raises:
-        AnalysisError: a column is absent, is no number, or changes within a run.
+        AnalysisError: a column is missing, not numeric, or changes within a run.
     """
     if "label" not in frame and "algo" in frame:
         frame = frame.assign(label=frame.algo)
     for column in ("label", "env", "seed"):
         if column not in frame:
-            raise AnalysisError(f"{where}: no column {column!r}; there are {names_of(frame)}")
+            raise AnalysisError(f"{where}: no column {column!r}; columns: {names_of(frame)}")
         if frame[column].isna().any():
             raise AnalysisError(f"{where}: row {frame[column].isna().argmax() + 2} has no {column}")
     if "run_id" not in frame:
@@ -76,7 +76,7 @@ def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
             metrics[column] = metrics[column].astype(float)
         except (TypeError, ValueError):
             raise AnalysisError(
-                f"{where}: column {column!r} holds something that is no number"
+                f"{where}: column {column!r} holds a value that is not a number"
             ) from None
     runs = frame[[key for key in _OF_RUN if key in frame]]
     firsts = runs.groupby("run_id", sort=False).first()
@@ -84,45 +84,47 @@ def from_frame(frame: pd.DataFrame, where: str, study: str) -> Frames:
     metrics = metrics.assign(run_id=pd.Categorical(metrics.run_id, list(firsts.index)))
     metrics = metrics.sort_values(["run_id", schema.STEP], kind="stable", ignore_index=True)
     metrics[schema.STEP] = metrics[schema.STEP].astype(np.int64)
-    found = Frames(firsts.reset_index().assign(study=study), metrics)
-    _finish(found, where)
-    return found
+    frames = Frames(firsts.reset_index().assign(study=study), metrics)
+    _finish(frames, where)
+    return frames
 
 
 def _check(runs: pd.DataFrame, metrics: pd.DataFrame, where: str) -> None:
-    """Raise where a run is not one: two rows of one step, a step or a fact that is none."""
+    """Check that each step of a run has one row, and that facts of a run are constant."""
     twice = metrics.run_id[metrics.duplicated(["run_id", schema.STEP])]
     if len(twice):
-        raise AnalysisError(f"{where}: {twice.iloc[0]} has two rows of one {schema.STEP}")
+        raise AnalysisError(
+            f"{where}: run {twice.iloc[0]} has two rows with the same {schema.STEP}"
+        )
     for column in runs.columns.difference(["run_id"]):
         if (runs.groupby("run_id")[column].nunique() > 1).any():
-            hint = f"; name a curve {schema.EVAL_RETURN}" if column == "final" else ""
+            hint = f"; rename a curve to {schema.EVAL_RETURN}" if column == "final" else ""
             raise AnalysisError(f"{where}: {column} changes within a run{hint}")
     steps = metrics[schema.STEP]
     broken = ~np.isfinite(steps) | (steps % 1 != 0)
     if broken.any():
         row, step = broken.argmax() + 2, steps[broken].iloc[0]
-        raise AnalysisError(f"{where}: row {row}: {schema.STEP} {step:g} is no whole number")
+        raise AnalysisError(f"{where}: row {row}: {schema.STEP} {step:g} is not an integer")
 
 
 def _finish(frames: Frames, where: str) -> None:
-    """Fill the score at the end and the budget where the table does not name them."""
+    """Fill in the final score and the budget if the table has no such columns."""
     runs, metrics = frames.runs, frames.metrics
     at = due = pd.Series(np.nan, runs.run_id)
     for metric in (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN):
         if "final" not in runs and metric in metrics:
-            known = metrics.dropna(subset=[metric])
-            by_run = known.groupby("run_id", observed=True)
+            rows = metrics.dropna(subset=[metric])
+            by_run = rows.groupby("run_id", observed=True)
             runs["final"] = by_run[metric].last().reindex(runs.run_id).to_numpy()
             at = due = by_run[schema.STEP].last().reindex(runs.run_id)
             if metric != schema.FINAL_RETURN:
-                frames.notes.append(f"{where}: the score at the end is a run's last {metric}")
-                gaps = by_run[schema.STEP].diff().fillna(known[schema.STEP])
-                due = at + gaps.groupby(known.run_id, observed=True).max()
+                frames.notes.append(f"{where}: the final score of a run is its last {metric}")
+                gaps = by_run[schema.STEP].diff().fillna(rows[schema.STEP])
+                due = at + gaps.groupby(rows.run_id, observed=True).max()
     if "final" not in runs:
         raise AnalysisError(
-            f"{where}: no score; name a column final, {schema.FINAL_RETURN}, {schema.EVAL_RETURN} "
-            f"or {schema.TRAIN_RETURN}; there are {names_of(metrics)}"
+            f"{where}: no score: one column must be called final, {schema.FINAL_RETURN}, "
+            f"{schema.EVAL_RETURN} or {schema.TRAIN_RETURN}; columns: {names_of(metrics)}"
         )
     if "budget" not in runs:
         ends = metrics.groupby("run_id", observed=True)[schema.STEP].max().reindex(runs.run_id)

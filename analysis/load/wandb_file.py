@@ -1,8 +1,7 @@
-"""Source: offline W&B runs of anybody, ``path/to/run-abc.wandb`` or a folder of them.
+"""Source: offline W&B runs, ``path/to/run-abc.wandb`` or a folder of them, from any program.
 
-The files are read by W&B's own reader, ``wandb leet inspect --json``, and named in our words as
-``foreign.py`` says. A run without an exit record ended without saying so: it counts
-as failed up to where it got.
+The files are read with W&B's own reader, ``wandb leet inspect --json``; ``foreign.py`` maps their
+names. A run without an exit record counts as failed, with the rows that it has.
 """
 
 import json
@@ -15,12 +14,12 @@ from typing import Any
 import pandas as pd
 
 from ..errors import AnalysisError
-from .foreign import Logged, frames
+from .foreign import LoggedRun, frames
 from .frames import Frames
 
 
 def accepts(where: str) -> bool:
-    """Take ``.wandb`` files and folders that hold W&B's run folders."""
+    """Accept ``.wandb`` files, and folders that contain W&B's run folders."""
     return where.endswith(".wandb") or bool(_files(Path(where)))
 
 
@@ -30,16 +29,16 @@ def read(where: str) -> Frames:
     files = [path] if path.is_file() else _files(path)
     if not files:
         raise AnalysisError(f"{where}: no such file")
-    return frames([_logged(file) for file in files], path.stem, {}, where)
+    return frames([_read_file(file) for file in files], path.stem, {}, where)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("run-*.wandb"), *folder.glob("*run-*/run-*.wandb")])
 
 
-def _logged(file: Path) -> Logged:
+def _read_file(file: Path) -> LoggedRun:
     run: dict[str, Any] = {}
-    rows, state = [], "without an end"
+    rows, state = [], "no exit record"
     for record in _records(file):
         if record["type"] == "run":
             run = record["run"]
@@ -49,14 +48,14 @@ def _logged(file: Path) -> Logged:
             state = "failed" if record["exit"].get("exit_code") else "finished"
     config = (run.get("config") or {}).get("update") or {}
     name = run.get("run_id") or file.stem
-    return Logged(name, run.get("display_name") or name, state, config, pd.DataFrame(rows))
+    return LoggedRun(name, run.get("display_name") or name, state, config, pd.DataFrame(rows))
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise AnalysisError(f"{file}: wandb leet inspect: {last}")
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         yield json.loads(line)

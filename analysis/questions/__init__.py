@@ -1,1 +1,1 @@
-"""What can be asked of runs: curves, ablations, comparisons, power."""
+"""The statistics of runs: curves, scores, ablations, factorials, comparisons, power."""

@@ -1,16 +1,16 @@
-"""The component study: what each part of an algorithm contributes, with corrected tests.
+"""The ablation: what each component of an agent contributes, with corrected tests.
 
-Per environment and metric there are up to three sections. ``leave_one_out`` compares everything
-with the full agent (drop = full - x), ``add_one_in`` with the base agent (gain = x - base), and
-``comparison`` compares labels that belong to no component study with the best of them (behind =
-best - x; the best is chosen after the fact, which flatters it). Drops and gains are also given as a
-share of full - base, where that difference is told apart from 0.
+Each environment and metric has up to three sections. ``leave_one_out`` compares the full agent with
+agents that lack one component (drop = full - agent). ``add_one_in`` compares agents that have one
+component more with the base agent (gain = agent - base). ``comparison`` compares the other labels,
+and the base and full agents, with the best of them (behind = best - agent). The best is chosen
+after seeing the results, so its lead is biased upwards. Drops and gains are also given as a share
+of full - base, if that difference is significant.
 
-A section has one test on each environment and metric, for all its differences: those of its rows,
-full - base under the share, and the best against the runner-up. It is Welch's, or paired by seed
-where the measured correlation supports it; two-sided, and corrected over one family: the components
-of one section, one environment and one metric.
-Components come from each run's ``variant``; no agent is imported.
+A section uses one test on each environment and metric, for all its differences: those of its rows,
+full - base, and the best against the runner-up. The test is Welch's, or paired by seed if an F-test
+finds a seed effect. It is two-sided and corrected over one family: the comparisons of one section,
+environment and metric. Components come from the ``variant`` of each run; no agent is imported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from .. import stats
 from ..load.data import Data
-from .curves import AUC, FINAL
+from .scores import AUC, FINAL
 
 COMPARISON = "comparison"
 METRICS = (FINAL, AUC)
@@ -33,7 +33,7 @@ METRICS = (FINAL, AUC)
 
 @dataclass(frozen=True)
 class Section:
-    """One table's worth of labels on one environment, before any statistics."""
+    """The labels of one section on one environment."""
 
     env: str
     kind: str  # LEAVE_ONE_OUT | ADD_ONE_IN | COMPARISON
@@ -45,12 +45,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Choice:
-    """How the tests of a study are made.
+    """The test and the correction of an ablation.
 
     Attributes:
-        test: one of ``stats.TESTS``; "auto" pairs by seed only where an F-test finds that seeds
-            have an effect of their own over the labels of a section, and is Welch's test elsewhere.
-        correction: "Holm" (family-wise error), "Benjamini-Hochberg" (false discoveries) or "no".
+        test: one of ``stats.TESTS``; "auto" pairs by seed if an F-test finds an effect of the seeds
+            that the labels of a section share, and is Welch's test otherwise.
+        correction: "Holm" (family-wise error rate), "Benjamini-Hochberg" (false discovery rate) or
+            "no".
     """
 
     test: str = stats.AUTO
@@ -58,11 +59,11 @@ class Choice:
 
 
 def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd.DataFrame:
-    """Return the long table of all sections: one row per environment, section, metric and label.
+    """Return all sections in one frame: one row per environment, section, metric and label.
 
     Args:
-        data: the loaded studies.
-        scores: one row per scored run, from ``curves.scores``.
+        data: the runs.
+        scores: one row per scored run, from ``scores.score_runs``.
         choice: test and correction.
 
     Returns:
@@ -71,29 +72,30 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         n_of, n_against, paired, test, interval, correlation, p, p_smallest, p_adjusted, correction,
         family, hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads,
         place, place_low, place_high, note``.
-        ``effect`` is the drop, gain or distance behind; ``n_of`` and ``n_against`` the runs on its
-        two sides (pairs, where ``paired``); ``visible`` the effect that they find with 80 % power;
-        ``place`` the component's place among the contributions with the places that the data allow;
-        ``strongest`` marks the largest drop or gain told apart from 0, ``leads`` a highest mean
-        that the test tells apart from the runner-up.
+        ``effect`` is the drop, the gain or the distance to the best; ``n_of`` and ``n_against`` are
+        the runs on its two sides (pairs, if ``paired``); ``visible`` is the effect that they detect
+        with 80% power. ``rank_low`` to ``rank_high`` are the ranks by mean that are consistent with
+        the data, ``place`` is the rank of the component by contribution. ``strongest`` marks the
+        largest significant drop or gain, ``leads`` a highest mean that differs significantly from
+        the runner-up. ``p_smallest`` is the smallest p that the test can reach at this n.
     """
     by_cell = {key: cell for key, cell in scores.groupby(["env", "label"], sort=False)}
     rows = [
         row
         for section in _sections(data)
         for metric in METRICS
-        for row in _Cell(data, by_cell, section, metric, choice or Choice()).rows()
+        for row in _Effects(data, by_cell, section, metric, choice or Choice()).rows()
     ]
     return pd.DataFrame(rows)
 
 
 def _sections(data: Data) -> Iterator[Section]:
-    """Yield the sections of every environment, labels in the order of the whole report."""
+    """Yield the sections of every environment; labels have the order of ``data.labels``."""
     for env in data.envs:
         here = data.runs[data.runs.env == env].drop_duplicates("label").set_index("label")
         labels = [label for label in data.labels if label in here.index]
-        placed: set[str] = set()
-        for base, full in data.families:
+        component_labels: set[str] = set()
+        for base, full in data.ablations:
             family = here[(here.base == base) & (here.full == full)]
             for kind in (LEAVE_ONE_OUT, ADD_ONE_IN):
                 mine = family[(family.kind == kind) & family.component.notna()]
@@ -101,24 +103,24 @@ def _sections(data: Data) -> Iterator[Section]:
                 if parts:
                     others = set(family.index[family.kind == kind])  # "Rainbow - all"
                     members = [x for x in labels if x in {base, full, *parts, *others}]
-                    placed |= set(members)
+                    component_labels |= set(members)
                     yield Section(env, kind, base, full, members, parts)
-        rest = [label for label in labels if label not in placed]
+        rest = [label for label in labels if label not in component_labels]
         if rest:
-            ends = [x for x in labels if x in {name for pair in data.families for name in pair}]
+            ends = [x for x in labels if x in {name for pair in data.ablations for name in pair}]
             members = [x for x in labels if x in {*rest, *ends}]
             yield Section(env, COMPARISON, None, None, members)
 
 
 def sizes(n_of: int, n_against: int, paired: bool) -> str:
-    """Return what an effect rests on: "5 pairs", "n = 8", or "n = 2 against 8"."""
+    """Return the sample of an effect: "5 pairs", "n = 8", or "n = 2 against 8"."""
     if paired:
         return f"{n_of} pair{'' if n_of == 1 else 's'}"
     return f"n = {n_of}" + ("" if n_of == n_against else f" against {n_against}")
 
 
-class _Cell:
-    """One section under one metric."""
+class _Effects:
+    """The effects of one section on one metric."""
 
     def __init__(
         self,
@@ -141,13 +143,13 @@ class _Cell:
         pick = {LEAVE_ONE_OUT: section.full, ADD_ONE_IN: section.base, COMPARISON: best}
         self.reference = pick[section.kind]
         self.correlation, p = self._seeds()
-        supported = p < 1 - stats.LEVEL
-        auto = "paired" if supported else "welch"
+        significant = p < 1 - stats.LEVEL
+        auto = "paired" if significant else "welch"
         self.test = auto if choice.test == stats.AUTO else choice.test
         self.paired = self.test in stats.PAIRED
 
     def _seeds(self) -> tuple[float, float]:
-        """Return the seeds' correlation over the labels that ran the same ones, and its p."""
+        """Return the correlation of the seeds over labels that share all of them, and its p."""
         full = [x for x in self.runs.values() if len(x) == max(map(len, self.runs.values()))]
         common = [x.sort_index() for x in full if set(x.index) == set(full[0].index)]
         if len(common) < 2 or len(common) < len(self.means):
@@ -155,19 +157,19 @@ class _Cell:
         return stats.seeds_matter([x.to_numpy(float) for x in common])
 
     def rows(self) -> list[dict[str, object]]:
-        """Return the finished rows of this cell."""
-        tested = self.section.components or {
+        """Return one row per label."""
+        comparisons = self.section.components or {
             label: "" for label in self.section.labels if label != self.reference
         }
         effects = {label: self._effect(label) for label in self.section.labels}
         shares = {label: self._share(label, effect) for label, effect in effects.items()}
-        family = sum(not np.isnan(effects[x].p) for x in tested)
+        family = sum(not np.isnan(effects[x].p) for x in comparisons)
         level = stats.first_level(family, self.choice.correction)
-        effects = {x: self._reached(effects[x], level) for x in effects}
-        adjusted = dict(
+        effects = {x: self._testable(effects[x], level) for x in effects}
+        p_adjusted = dict(
             zip(
-                tested,
-                stats.adjust([effects[x].p for x in tested], self.choice.correction),
+                comparisons,
+                stats.adjust([effects[x].p for x in comparisons], self.choice.correction),
                 strict=True,
             )
         )
@@ -175,14 +177,14 @@ class _Cell:
         sizes = {
             x: effects[x].value
             for x in self.section.components
-            if effects[x].value > 0 and adjusted[x] < alpha
+            if effects[x].value > 0 and p_adjusted[x] < alpha
         }
         strongest = max(sizes, key=sizes.__getitem__, default=None)
         leader, ranks, parts = self._leader(), self._ranks(list(self.means)), self._contributions()
         return [
             self._row(label, effects[label], shares[label])
             | {
-                "p_adjusted": adjusted.get(label, np.nan),
+                "p_adjusted": p_adjusted.get(label, np.nan),
                 "correction": self.choice.correction,
                 "family": family,
                 "visible": stats.visible_effect(
@@ -201,26 +203,26 @@ class _Cell:
             for label in self.section.labels
         ]
 
-    def _reached(self, effect: stats.Difference, level: float) -> stats.Difference:
-        """Refuse a test that could not have spoken, with the runs that it needs."""
+    def _testable(self, effect: stats.Difference, level: float) -> stats.Difference:
+        """Skip a test that cannot reach the corrected level at this n; note the n it needs."""
         if effect.smallest <= level:
             return effect
-        needed = stats.runs_to_reach(self.test, level)
-        had = sizes(effect.n[0], effect.n[1], self.paired)
+        runs = stats.runs_to_reach(self.test, level)
+        current = sizes(effect.n[0], effect.n[1], self.paired)
         note = (
-            f"refused: at {had} the {effect.method} test reaches p = "
-            f"{effect.smallest:.3g} at best, the corrected level is {level:.3g}; it needs "
-            f"{sizes(needed, needed, self.paired)}"
+            f"test skipped: at {current}, the smallest p of the {effect.method} test is "
+            f"{effect.smallest:.3g}; the corrected level of {level:.3g} needs "
+            f"{sizes(runs, runs, self.paired)}"
         )
         return replace(effect, p=float("nan"), note=note)
 
     def _ranks(self, labels: list[str], sign: int = 1) -> dict[str, tuple[int, int]]:
-        able = [x for x in labels if len(self.groups[x]) > 1]
-        found = stats.rank_intervals([sign * self.groups[x] for x in able])
-        return dict(zip(able, found, strict=True))
+        members = [x for x in labels if len(self.groups[x]) > 1]
+        ranges = stats.rank_intervals([sign * self.groups[x] for x in members])
+        return dict(zip(members, ranges, strict=True))
 
     def _contributions(self) -> dict[str, tuple[int, int, int]]:
-        """Return each component's place among the contributions, with the places it could have."""
+        """Return the rank of each component by contribution, and its range."""
         sign = -1 if self.section.kind == LEAVE_ONE_OUT else 1
         parts = [x for x in self.section.components if x in self.means]
         order = sorted(parts, key=lambda x: -sign * self.means[x])
@@ -231,12 +233,12 @@ class _Cell:
         return self.groups.get(label or "", np.array([]))
 
     def _pairs(self, *labels: str | None) -> pd.DataFrame:
-        """Return the seeds that all these labels ran, a column each."""
+        """Return the scores of the seeds that all these labels share, one column per label."""
         none = pd.Series(dtype=float)
         return pd.concat([self.runs.get(x or "", none) for x in labels], axis=1).dropna()
 
     def _difference(self, one: str | None, other: str | None) -> stats.Difference:
-        """Return ``one - other`` by the section's test."""
+        """Return ``one - other`` with the test of the section."""
         groups = [self._group(one), self._group(other)]
         if self.paired:
             pairs = self._pairs(one, other)
@@ -256,35 +258,37 @@ class _Cell:
         return self._difference(self.section.full, self.section.base)
 
     def _share(self, label: str, part: stats.Difference) -> stats.Estimate:
-        """Return a component's drop or gain ``part`` as a share of full - base."""
-        section, nothing = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
+        """Return the drop or gain ``part`` of a component as a share of full - base."""
+        section, blank = self.section, stats.Estimate(np.nan, np.nan, np.nan, (), "")
         if label not in section.components:
-            return nothing
+            return blank
         if section.base == section.full:
-            return replace(nothing, note="the base agent is the full agent")
+            return replace(blank, note="the base agent is the full agent")
         whole = self._whole
         if np.isnan(whole.p):
-            return replace(nothing, note=f"full and base: {whole.note}")
+            return replace(blank, note=f"full agent against base agent: {whole.note}")
         if whole.detectable and whole.value < 0:
-            return replace(nothing, note="the base agent is not below the full agent")
+            return replace(blank, note="the base agent scores significantly above the full agent")
         if not self.paired:
-            shared = self._group(self.reference)
-            return stats.share(part, whole, float(np.var(shared, ddof=1)) / len(shared))
+            common = self._group(self.reference)
+            return stats.share(part, whole, float(np.var(common, ddof=1)) / len(common))
         out = section.kind == LEAVE_ONE_OUT
         one, other = (section.full, label) if out else (label, section.base)
         pairs = self._pairs(one, other, section.full, section.base).to_numpy(float)
         if len(pairs) < 2:
-            return replace(nothing, note="fewer than two seeds of full, base and agent")
+            return replace(
+                blank, note="full agent, base agent and agent share fewer than two seeds"
+            )
         gaps = np.cov(pairs[:, 0] - pairs[:, 1], pairs[:, 2] - pairs[:, 3])
         return stats.share(part, whole, gaps[0, 1] * len(pairs) / (part.n[0] * whole.n[0]))
 
     def _leader(self) -> str | None:
-        """Return the label of the highest mean, if the test tells it above the runner-up."""
-        ranked = sorted(self.means, key=self.means.__getitem__, reverse=True)
-        if len(ranked) < 2:
+        """Return the label with the highest mean, if it is significantly above the runner-up."""
+        order = sorted(self.means, key=self.means.__getitem__, reverse=True)
+        if len(order) < 2:
             return None
-        difference = self._difference(*ranked[:2])
-        return ranked[0] if difference.detectable and difference.value > 0 else None
+        difference = self._difference(*order[:2])
+        return order[0] if difference.detectable and difference.value > 0 else None
 
     def _row(
         self, label: str, effect: stats.Difference, share: stats.Estimate
@@ -295,7 +299,7 @@ class _Cell:
         pair = self._group(self.reference), self.groups[label]
         if section.kind == ADD_ONE_IN:
             pair = pair[1], pair[0]
-        same = label == self.reference
+        is_reference = label == self.reference
         return {
             "env": section.env,
             "section": section.kind,
@@ -322,8 +326,8 @@ class _Cell:
             "correlation": self.correlation,
             "p": effect.p,
             "p_smallest": effect.smallest,
-            "hedges_g": np.nan if same else stats.hedges_g(*pair),
-            "a12": np.nan if same else stats.a12(*pair),
+            "hedges_g": np.nan if is_reference else stats.hedges_g(*pair),
+            "a12": np.nan if is_reference else stats.a12(*pair),
             "share": share.value,
             "share_low": share.low,
             "share_high": share.high,

@@ -1,4 +1,4 @@
-"""Comparison of two sets of runs: which is better, is the new one worse, and published numbers."""
+"""Comparisons of runs with older runs (are the new ones worse?) and with published numbers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,48 +7,48 @@ import numpy as np
 import pandas as pd
 
 from .. import stats
-from ..errors import AnalysisError, nearest
+from ..errors import AnalysisError, count, nearest
 from ..load.data import Data
 from ..load.frames import names_of
-from .curves import FINAL
+from .scores import FINAL
 
 WORSE, NOT_WORSE, BETTER, UNDECIDED = "worse", "not worse", "better", "undecided"
 MISSING_NEW, MISSING_OLD = "missing in new", "missing in old"
 NOT_COMPARED = "not compared"
-_SAME = ("protocol", "budget")  # what two scores must share; also the flags that let others in
+_SAME = ("protocol", "budget")  # what two scores must have in common; also flags
 
 
 def against(
     new: Data, old: Data, margin: float = 0.05, correction: str = stats.HOLM
 ) -> pd.DataFrame:
-    """Say for every label and environment of either side whether ``new`` is worse than ``old``.
+    """Compare ``new`` with ``old`` on every cell (a label on an environment) of either side.
 
-    Non-inferiority: "not worse" where the 95 % interval of new - old lies above minus the margin,
-    "better" where it lies above 0, "worse" where it lies below 0 and the corrected test agrees,
-    "undecided" otherwise. The tests are corrected over all cells. A cell that only one side has
-    runs of is "missing" in the other. Runs of another protocol or budget are "not compared",
-    unless either side was loaded with that flag in ``take``.
+    The verdict is a test of non-inferiority. It is "worse" if the difference new - old is negative
+    and the corrected test rejects; otherwise "better" if the 95% interval of the difference is
+    above 0; otherwise "not worse" if the interval is above minus the margin; otherwise "undecided".
+    Tests are corrected over all cells. A cell with no scored run on one side is "missing" there. A
+    cell whose protocol or budget differs is "not compared", unless one side was loaded with that
+    flag in ``include``.
 
     Args:
-        new: runs of the code, or the study, in question.
-        old: runs to hold them to.
-        margin: the largest loss that does not matter, as a share of the size of the old mean (of
-            the distance from random to reference where the environment has both).
-        correction: over all cells.
+        new: the runs in question.
+        old: the runs to compare with.
+        margin: the largest loss that does not matter, as a share of the absolute old mean; or of
+            the distance from random to reference, if the environment has both.
+        correction: correction of the tests.
 
     Returns:
-        One row per label and environment that either side planned, with the scored and planned runs
-        of both.
+        One row per cell that either side planned, with the scored and planned runs of both.
 
     Raises:
-        AnalysisError: nothing is in both.
+        AnalysisError: no cell is on both sides.
     """
     pairs = [(label, env) for data in (new, old) for label in data.labels for env in data.envs]
     cells = [cell for cell in dict.fromkeys(pairs) if new.size(*cell)[1] or old.size(*cell)[1]]
     if not any(new.size(*cell)[1] and old.size(*cell)[1] for cell in cells):
         raise AnalysisError(
-            f"no label and environment is in both; {', '.join(new.labels[:5])} on "
-            f"{', '.join(new.envs[:3])} against {', '.join(old.labels[:5])} on "
+            f"no label and environment is on both sides; new: {', '.join(new.labels[:5])} on "
+            f"{', '.join(new.envs[:3])}; old: {', '.join(old.labels[:5])} on "
             f"{', '.join(old.envs[:3])}"
         )
     frame = pd.DataFrame([_cell(new, old, label, env, margin) for label, env in cells])
@@ -64,26 +64,29 @@ def against(
 
 
 def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str, object]:
-    """Return one row: the scores of both sides, their difference, or why there is none."""
+    """Return the row of one cell: both scores, and their difference or why there is none."""
     runs, others = (
         data.scored[(data.scored.label == label) & (data.scored.env == env)] for data in (new, old)
     )
     x, y = runs[FINAL].to_numpy(float), others[FINAL].to_numpy(float)
     verdict = MISSING_NEW if not len(x) else MISSING_OLD if not len(y) else ""
-    notes = [_absent(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
-    scale, found = np.nan, stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t")
+    notes = [_why_no_score(data, label, env, name) for data, name in ((new, "new"), (old, "old"))]
+    scale, difference = (
+        np.nan,
+        stats.Difference(np.nan, np.nan, np.nan, (len(x), len(y)), "Welch t"),
+    )
     if not verdict:
-        odd = dict(_unlike(runs, others))
-        refused = [flag for flag in odd if flag not in {*new.take, *old.take}]
+        mismatches = dict(_mismatches(runs, others))
+        barriers = [flag for flag in mismatches if flag not in {*new.include, *old.include}]
         notes += [
-            told + (f", let in by --take {flag}" if flag in refused else "")
-            for flag, told in odd.items()
+            text + (f" (--include {flag} allows it)" if flag in barriers else "")
+            for flag, text in mismatches.items()
         ]
-        verdict = NOT_COMPARED if refused else ""
+        verdict = NOT_COMPARED if barriers else ""
         scale = others.reference.iloc[0] - others.random.iloc[0]
-        if not refused:
-            found = stats.welch(x, y)
-            notes.append(found.note)
+        if not barriers:
+            difference = stats.welch(x, y)
+            notes.append(difference.note)
     return {
         "label": label,
         "env": env,
@@ -93,32 +96,33 @@ def _cell(new: Data, old: Data, label: str, env: str, margin: float) -> dict[str
         "planned_old": old.size(label, env)[1],
         "new": x.mean() if len(x) else np.nan,
         "old": y.mean() if len(y) else np.nan,
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
         "margin": margin * abs((y.mean() if len(y) else np.nan) if np.isnan(scale) else scale),
-        "p": found.p,
-        "se": found.se,
-        "df": found.df,
+        "p": difference.p,
+        "se": difference.se,
+        "df": difference.df,
         "verdict": verdict,
         "note": "; ".join(filter(None, notes)),
     }
 
 
-def _absent(data: Data, label: str, env: str, name: str) -> str:
-    """Say why one side of a cell has no score."""
+def _why_no_score(data: Data, label: str, env: str, name: str) -> str:
+    """Return why one side of a cell has no score; empty if it has one."""
     scored, planned = data.size(label, env)
     if scored:
         return ""
     if not planned:
-        near = "" if label in data.labels else f"; labels there: {nearest(label, data.labels)}"
-        return f"{name} has no run of it" + near
+        if label in data.labels:
+            return f"{name} has no run of it on this environment"
+        return f"{name} has no label {label!r}; {nearest(label, data.labels)}"
     runs = data.runs[(data.runs.label == label) & (data.runs.env == env)]
-    return f"{name}: none of {planned} runs is scored: {runs.excluded.iloc[0]}"
+    return f"{name}: 0 of {count(planned, 'run')} scored: {runs.excluded.iloc[0]}"
 
 
-def _unlike(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Yield what the scored runs of two sides do not share, by the flag that lets it in."""
+def _mismatches(runs: pd.DataFrame, others: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield the flag and a description of what differs between the scored runs of two sides."""
     for flag in _SAME:
         ours, theirs = ({str(x) for x in side[flag].unique()} for side in (runs, others))
         if ours != theirs and "" not in ours | theirs:
@@ -136,20 +140,20 @@ def _verdict(row: dict) -> str:
 
 
 def read_published(path: str) -> pd.DataFrame:
-    """Read published numbers: ``label, env, score, source``, and ``sd, n, steps`` where known.
+    """Read published numbers: columns ``label, env, score, source``, and ``sd, n`` if known.
 
     Raises:
-        AnalysisError: the file or a column is absent, or a number has no source.
+        AnalysisError: the file or a column is missing, or a number has no source.
     """
     if not Path(path).is_file():
         raise AnalysisError(f"{path}: no such file")
     try:
         frame = pd.read_csv(path, comment="#")
     except ValueError as error:
-        raise AnalysisError(f"{path}: unreadable ({str(error).splitlines()[0]})") from None
+        raise AnalysisError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     for column in ("label", "env", "score", "source"):
         if column not in frame:
-            raise AnalysisError(f"{path}: no column {column!r}; there are {names_of(frame)}")
+            raise AnalysisError(f"{path}: no column {column!r}; columns: {names_of(frame)}")
     if frame.source.isna().any():
         raise AnalysisError(f"{path}: row {frame.source.isna().argmax() + 2} has no source")
     for column in ("score", *(name for name in ("sd", "n") if name in frame)):
@@ -157,42 +161,42 @@ def read_published(path: str) -> pd.DataFrame:
         wrong = numbers.isna() & (frame[column].notna() | (column == "score"))
         if wrong.any():
             row = int(wrong.argmax())
-            said = frame[column].iloc[row]
-            raise AnalysisError(f"{path}: row {row + 2}: {column} {said!r} is no number")
+            value = frame[column].iloc[row]
+            raise AnalysisError(f"{path}: row {row + 2}: {column} {value!r} is not a number")
         frame[column] = numbers
     return frame
 
 
 def with_published(data: Data, published: pd.DataFrame) -> pd.DataFrame:
-    """Compare our runs with published numbers, each with its source.
+    """Compare our runs with published numbers.
 
-    Where spread and n were published the test is Welch's from both summaries; elsewhere the number
-    is taken as exact, which ``method`` says.
+    If standard deviation and n were published, the interval is Welch's from both summaries.
+    Otherwise the published number is treated as exact; ``method`` says which.
 
     Returns:
-        One row per published number; where it is not compared, ``note`` says why, with the nearest
-        names, and ``verdict`` is "not compared".
+        One row per published number. If it is not compared, ``verdict`` is "not compared" and
+        ``note`` says why, with the nearest names.
 
     Raises:
-        AnalysisError: no number is of a label and environment that ran.
+        AnalysisError: no published number belongs to a label and environment of our runs.
     """
-    frame = pd.DataFrame([_published(data, row) for row in published.to_dict("records")])
+    frame = pd.DataFrame([_published_row(data, row) for row in published.to_dict("records")])
     if not frame.n.any():
         raise AnalysisError(
-            f"no published number is of these runs: {', '.join(data.labels[:6])} on "
+            f"no published number belongs to these runs: {', '.join(data.labels[:6])} on "
             f"{', '.join(data.envs[:6])}"
         )
     return frame
 
 
-def _published(data: Data, row: dict) -> dict[str, object]:
+def _published_row(data: Data, row: dict) -> dict[str, object]:
     label, env = str(row["label"]), str(row["env"])
-    ours = data.scored[(data.scored.label == label) & (data.scored.env == env)]
-    x = ours[FINAL].to_numpy(float)
+    runs = data.scored[(data.scored.label == label) & (data.scored.env == env)]
+    x = runs[FINAL].to_numpy(float)
     out = {"label": label, "env": env, "n": len(x), "planned": data.size(label, env)[1]}
     out |= {"ours": x.mean() if len(x) else np.nan, "published": row["score"]}
     if len(x) < 2:
-        note = "one run of ours" if len(x) else _unknown(data, label, env)
+        note = "only one run of ours" if len(x) else _why_no_run(data, label, env)
         blank = dict.fromkeys(("difference", "low", "high"), np.nan)
         return out | blank | {
             "verdict": NOT_COMPARED, "method": "", "source": row["source"], "note": note,
@@ -210,16 +214,16 @@ def _published(data: Data, row: dict) -> dict[str, object]:
         "low": gap - half,
         "high": gap + half,
         "verdict": "agrees" if gap - half <= 0 <= gap + half else "differs",
-        "method": "Welch, from summaries" if b else "published number taken as exact",
+        "method": "Welch, from summaries" if b else "published number treated as exact",
         "source": row["source"],
         "note": "",
     }
 
 
-def _unknown(data: Data, label: str, env: str) -> str:
-    """Say why none of our runs is there for a published number."""
+def _why_no_run(data: Data, label: str, env: str) -> str:
+    """Return why no run of ours matches a published number."""
     for kind, name, names in (("label", label, data.labels), ("environment", env, data.envs)):
         if name not in names:
-            return f"no {kind} {name!r}; nearest: {nearest(name, names)}"
+            return f"no {kind} {name!r}; {nearest(name, names)}"
     scored, planned = data.size(label, env)
-    return f"{scored} of {planned} planned runs of ours are scored"
+    return f"{scored} of our {planned} planned runs are scored"

@@ -1,16 +1,8 @@
-"""Learning curves and scores of runs: aligned without stretching, a run ends where its rows end.
+"""Learning curves of runs, per environment and over environments; nothing is stretched.
 
-Runs of one cell are put on common steps, each interpolated linearly between its own values where it
-has none there.
-
-The score at the end is the run's ``final/return``. The area under the curve (AUC) is the mean of
-the curve over the training: the trapezoid sum from the run's first value to its last, divided by
-that distance, so it has the unit of a return.
+The runs of a cell (a label on an environment) are put on common steps. Between two of its values a
+run is interpolated linearly; before its first and after its last value it has none.
 """
-
-import re
-from collections.abc import Iterable
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -18,47 +10,35 @@ import pandas as pd
 from prism.benchmark.store.schema import EVAL_RETURN, STEP, TRAIN_RETURN
 
 from .. import stats
-from ..errors import AnalysisError, nearest
 from ..load.data import Data
 from ..load.frames import WALL
 
-FINAL, AUC, BEST = "final", "auc", "best"
-NAMES = {FINAL: "score at the end", AUC: "area under the curve", BEST: "best snapshot"}
 AXES = {"steps": STEP, "wall-clock": WALL}
-REFERENCE, HUMAN, MIN_MAX = NORMALISERS = ("reference", "human", "min-max")
-AGGREGATES = {
-    "median": stats.median,
-    "IQM": stats.iqm,
-    "mean": stats.mean,
-    "optimality gap": stats.optimality_gap,
-}
-PROFILE_REPETITIONS = 2_000
 CURVE_NAMES = {
     EVAL_RETURN: "evaluation return (greedy, raw reward)",
     TRAIN_RETURN: "training return (raw reward)",
 }
-THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as Rainbow's Figure 2
+THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as in Rainbow's Figure 2
 CURVE_REPETITIONS = 500
 CURVE_POINTS = 50
-_COVERED = 0.9  # share of the budget that a curve must span for its area to count
 
 Points = dict[str, tuple[stats.Array, stats.Array]]
 
 
 def curve_metric(data: Data) -> str:
-    """Return the curves' metric: evaluations, unless more of the scored runs have training curves.
+    """Return the metric of the learning curves: evaluation return or training return.
 
-    A run has a curve of a metric where it has two values of it. Evaluations stand where most runs
-    have them, and where neither metric is known.
+    Evaluation return is used if most scored runs have two values of it, or at least as many runs as
+    have two values of the training return.
     """
     runs = data.scored.run_id
     counts = {metric: _count(data, metric, runs) for metric in CURVE_NAMES}
-    most = counts[EVAL_RETURN] > len(runs) / 2
-    return EVAL_RETURN if most or counts[EVAL_RETURN] >= counts[TRAIN_RETURN] else TRAIN_RETURN
+    majority = counts[EVAL_RETURN] > len(runs) / 2
+    return EVAL_RETURN if majority or counts[EVAL_RETURN] >= counts[TRAIN_RETURN] else TRAIN_RETURN
 
 
 def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
-    """Return how many of some runs have two values of a metric."""
+    """Return how many of the given runs have two values of a metric."""
     if metric not in data.metrics:
         return 0
     values = data.metrics.groupby("run_id", observed=False)[metric].count()
@@ -66,9 +46,9 @@ def _count(data: Data, metric: str, run_ids: pd.Series) -> int:
 
 
 def points(data: Data, metric: str, axis: str = STEP) -> Points:
-    """Return (steps, values) of every run that enters the curves and has two values of the metric.
+    """Return (steps, values) of every run in the curves that has two values of the metric.
 
-    With ``axis="time/wall"`` the first is seconds since the run's job began.
+    With ``axis="time/wall"``, steps are seconds since the job of the run started.
     """
     runs = data.runs[(data.runs.excluded == "") | data.runs.partial]
     if metric not in data.metrics or axis not in data.metrics:
@@ -82,49 +62,13 @@ def points(data: Data, metric: str, axis: str = STEP) -> Points:
     }
 
 
-def scores(data: Data, metric: str) -> pd.DataFrame:
-    """Return the scored runs with score at the end, AUC (NaN if not covered) and best snapshot.
-
-    The best snapshot is the highest point of a run's own curve: biased upwards, for the choice and
-    the score rest on the same evaluations. It is shown beside published numbers made that way.
-    """
-    found = points(data, metric)
-    frame = data.scored.copy()
-    best = {run_id: values.max() for run_id, (_, values) in found.items()}
-    frame[BEST] = frame.run_id.map(best).astype(float)
-    frame[AUC] = [_area(found.get(run_id), budget) for run_id, budget in _cells(frame)]
-    empty = ~frame.run_id.isin(list(found))
-    for runs, what in (
-        (frame.run_id[empty], f"that have no curve of {metric}"),
-        (
-            frame.run_id[frame[AUC].isna() & ~empty],
-            f"whose {metric} spans less than {_COVERED:.0%} of the budget",
-        ),
-    ):
-        if len(runs):
-            named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
-            _note(data, f"no AUC for {len(runs)} runs {what}: {named}")
-    return frame
-
-
-def _cells(frame: pd.DataFrame) -> Iterable[tuple[str, int]]:
-    return zip(frame.run_id, frame.budget, strict=True)
-
-
-def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
-    if curve is None or not curve[0][-1] - curve[0][0] >= max(1, _COVERED * budget):
-        return float("nan")
-    steps, values = curve
-    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
-
-
 def align(curves: list[tuple[stats.Array, stats.Array]], grid: stats.Array) -> stats.Array:
-    """Return ``[runs, grid]``: interpolated between a run's rows, NaN before and after them."""
+    """Return ``[runs, grid]``: runs interpolated between their rows, NaN before and after them."""
     return np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
 
 
 def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
-    """Return the steps that the runs share, else as many even ones as the longest has."""
+    """Return the longest run's steps, or as many evenly spaced ones if other runs have others."""
     longest = max(curves, key=lambda curve: len(curve[0]))[0]
     if all(np.isin(steps, longest).all() for steps, _ in curves):
         return longest
@@ -133,15 +77,15 @@ def _grid(curves: list[tuple[stats.Array, stats.Array]]) -> stats.Array:
 
 
 def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
-    """Return mean, Student interval and n per environment, label and step.
+    """Return mean, t-interval and n per environment, label and step.
 
-    Columns ``env, label, step, mean, low, high, n``. Where fewer than three runs are left the
-    limits are NaN: two runs give no band worth drawing. ``step`` is seconds where ``axis`` is
+    Columns ``env, label, step, mean, low, high, n``. The limits are NaN at steps with fewer than
+    three runs: the interval of two runs is too wide to draw. ``step`` is in seconds if ``axis`` is
     "time/wall".
     """
-    found, parts = points(data, metric, axis), []
+    by_run, parts = points(data, metric, axis), []
     for cell, runs in data.runs.groupby(["env", "label"], sort=False):
-        curves = [found[run_id] for run_id in runs.run_id if run_id in found]
+        curves = [by_run[run_id] for run_id in runs.run_id if run_id in by_run]
         if not curves:
             continue
         grid = _grid(curves)
@@ -156,48 +100,47 @@ def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
 
 
 def normalised_curves(data: Data, metric: str) -> tuple[stats.Array, dict[str, list[stats.Array]]]:
-    """Return shares of the budget ``[G]``, and per label one ``[runs, G]`` per environment.
+    """Return shares of the budget ``[G]``, and per label one array ``[runs, G]`` per environment.
 
-    Only scored runs, only environments with a random and a reference score (two at least, else
-    nothing), and only labels with a finished run on each of those; what is left out is noted.
+    Only scored runs enter, on environments with a random and a reference score. A label must have a
+    run on each of these environments. Both are empty with fewer than two such environments. What is
+    left out is noted.
     """
-    found, scored = points(data, metric), data.scored
-    known = scored[scored.random.notna() & scored.reference.notna()]
-    envs = list(dict.fromkeys(known.env))
+    by_run, scored = points(data, metric), data.scored
+    rows = scored[scored.random.notna() & scored.reference.notna()]
+    envs = list(dict.fromkeys(rows.env))
     if len(envs) < 2:
         return np.array([]), {}
     left_out = [env for env in data.envs if env not in envs]
     if left_out:
-        _note(data, f"not in the aggregate, for want of reference scores: {', '.join(left_out)}")
-    spans = np.array([found[i][0][[0, -1]] / budget for i, budget in _cells(known) if i in found])
+        data.note(f"not in the aggregate, without reference scores: {', '.join(left_out)}")
+    budgets = zip(rows.run_id, rows.budget, strict=True)
+    spans = np.array([by_run[i][0][[0, -1]] / budget for i, budget in budgets if i in by_run])
     if not len(spans):
         return np.array([]), {}
-    first, last = spans[:, 0].max(), spans[:, 1].min()  # all runs have values between them
+    first, last = spans[:, 0].max(), spans[:, 1].min()  # every run has values between these
     if first >= last:
-        _note(data, f"no aggregate over time: no share of the budget has {metric} of every run")
+        data.note(
+            f"no aggregate over time: {metric} of all runs overlaps at no share of the budget"
+        )
         return np.array([]), {}
     shares = np.linspace(first, last, CURVE_POINTS)
     curves: dict[str, list[stats.Array]] = {}
     for label in data.labels:
-        cells = [known[(known.label == label) & (known.env == env)] for env in envs]
-        cells = [cell[cell.run_id.isin(list(found))] for cell in cells]
+        cells = [rows[(rows.label == label) & (rows.env == env)] for env in envs]
+        cells = [cell[cell.run_id.isin(list(by_run))] for cell in cells]
         if all(len(cell) for cell in cells):
-            curves[label] = [_normalised(cell, found, shares) for cell in cells]
+            curves[label] = [_normalised(cell, by_run, shares) for cell in cells]
         else:
-            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
+            data.note(f"{label} is not in the aggregate: it has no scored run on some environment")
     return shares, curves
 
 
-def _note(data: Data, text: str) -> None:
-    if text not in data.notes:
-        data.notes.append(text)
-
-
-def _normalised(cell: pd.DataFrame, found: Points, shares: stats.Array) -> stats.Array:
-    """Return ``[runs, G]`` normalised scores at the given shares of the budget."""
+def _normalised(cell: pd.DataFrame, by_run: Points, shares: stats.Array) -> stats.Array:
+    """Return the normalised scores ``[runs, G]`` at the given shares of the budget."""
     rows = []
     for run in cell.to_dict("records"):
-        steps, values = found[run["run_id"]]
+        steps, values = by_run[run["run_id"]]
         score = stats.normalise(values, run["random"], run["reference"])
         rows.append(np.interp(shares * run["budget"], steps, score))
     return np.stack(rows)
@@ -208,14 +151,16 @@ def aggregate_curves(
 ) -> pd.DataFrame:
     """Return median and IQM of the normalised score over environments, with bootstrap intervals.
 
-    Columns ``label, share, statistic, value, low, high, n``; ``share`` of the budget.
+    Columns ``label, share, statistic, value, low, high, n``; ``share`` is the share of the budget.
     """
     shares, curves = normalised_curves(data, metric)
     rng, rows = np.random.default_rng(rng), []
     tails = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
     for label, envs in curves.items():
         n = min(len(runs) for runs in envs)
-        counts = stats.resamples(rng, envs, CURVE_REPETITIONS)  # the same runs along the curve
+        counts = stats.resamples(
+            rng, envs, CURVE_REPETITIONS
+        )  # the same resamples along the whole curve
         for name, statistic in (("median", stats.median), ("IQM", stats.iqm)):
             for g, share in enumerate(shares):
                 samples = [runs[:, g] for runs in envs]
@@ -226,7 +171,7 @@ def aggregate_curves(
 
 
 def above_reference(data: Data, metric: str) -> pd.DataFrame:
-    """Return how many environments lie above each of ``THRESHOLDS`` over time (mean over runs).
+    """Return on how many environments the mean over runs exceeds each of ``THRESHOLDS``, over time.
 
     Columns ``label, threshold, share, count, of``.
     """
@@ -240,95 +185,3 @@ def above_reference(data: Data, metric: str) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows, columns=["label", "threshold", "share", "count", "of"])
-
-
-def _human(scores: pd.DataFrame) -> tuple[stats.Array, stats.Array]:
-    table = pd.read_csv(str(files("analysis") / "atari57.csv"), comment="#").set_index("game")
-    games = scores.env.map(_game)
-    return games.map(table.random).to_numpy(float), games.map(table.human).to_numpy(float)
-
-
-def _game(env: str) -> str:
-    """Return an Atari game's name without what names of environments add to it."""
-    name = re.sub(r"^(ale[/_]|atari_)|(noframeskip)?-v\d+$", "", env.lower())
-    return name.replace("_", "").replace(" ", "")
-
-
-def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) -> pd.DataFrame:
-    """Return the scores whose environments can be normalised, with ``metric`` normalised.
-
-    Args:
-        scores: from ``scores``.
-        how: "reference" (0 random, 1 reference, both of the environment), "human" (Atari games, the
-            57 random and human scores of dqn_zoo), or "min-max" (over all runs of the environment).
-        metric: which score.
-
-    Raises:
-        AnalysisError: there is no such normalisation.
-    """
-    if how not in NORMALISERS:
-        raise AnalysisError(f"no normalisation {how!r}; there are {nearest(how, NORMALISERS)}")
-    if how == HUMAN:
-        low, high = _human(scores)
-    elif how == MIN_MAX:
-        by_env = scores.groupby("env")[metric]
-        low, high = (by_env.transform(end).to_numpy(float) for end in ("min", "max"))
-    else:
-        low, high = scores.random.to_numpy(float), scores.reference.to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high) & (low != high)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = stats.normalise(scores[metric].to_numpy(float), low, high)
-    return scores.assign(**{metric: values})[known]
-
-
-def matrices(
-    data: Data, scores: pd.DataFrame, how: str = REFERENCE
-) -> dict[str, list[stats.Array]]:
-    """Return the normalised scores ``[runs]`` per environment, of labels that ran on each."""
-    frame = normalised(scores, how)
-    envs = [env for env in data.envs if env in set(frame.env)]
-    out = {}
-    for label in data.labels:
-        mine = frame[frame.label == label]
-        tasks = [mine.loc[mine.env == env, FINAL].to_numpy(float) for env in envs]
-        if envs and all(len(task) for task in tasks):
-            out[label] = tasks
-        elif envs:
-            _note(data, f"{label} is not in the aggregate: no finished run on some environment")
-    return out
-
-
-def aggregates(data: Data, scores: pd.DataFrame, how: str = REFERENCE) -> pd.DataFrame:
-    """Return median, IQM, mean and optimality gap of the normalised scores, with intervals.
-
-    Columns ``label, statistic, value, low, high, n, environments, method``.
-    """
-    rows = []
-    for label, tasks in matrices(data, scores, how).items():
-        for name, statistic in AGGREGATES.items():
-            e = stats.bootstrap(statistic, tasks)
-            rows.append((label, name, e.value, e.low, e.high, min(e.n), len(tasks), e.method))
-    columns = ["label", "statistic", "value", "low", "high", "n", "environments", "method"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def profiles(
-    data: Data,
-    scores: pd.DataFrame,
-    above: stats.Array | None = None,
-    how: str = REFERENCE,
-) -> pd.DataFrame:
-    """Return performance profiles: the share of runs above each normalised score.
-
-    Columns ``label, above, share, low, high``; pointwise stratified bootstrap.
-    """
-    grid = np.linspace(0, 2, 21) if above is None else above
-    rows, tails = [], [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
-    for label, tasks in matrices(data, scores, how).items():
-        rng = np.random.default_rng(stats.SEED)
-        drawn = stats.profile(tasks, stats.resamples(rng, tasks, PROFILE_REPETITIONS), above=grid)
-        low, high = np.quantile(drawn, tails, axis=-1)
-        share = stats.profile(tasks, above=grid)
-        columns = {"label": label, "above": grid, "share": share, "low": low, "high": high}
-        rows.append(pd.DataFrame(columns))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()

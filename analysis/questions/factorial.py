@@ -1,15 +1,17 @@
-"""Factorial component studies: main effects, pairwise interactions and Shapley contributions.
+"""Factorials: main effects, pairwise interactions and Shapley values of components.
 
-Where a study holds an agent with every subset of k components (2^k labels of one family), each
-number is a linear contrast of the cells' means, with Satterthwaite's interval and a test:
+A complete factorial has an agent for every subset of k components (2^k labels of one base and full
+agent). Each effect is a linear contrast of the means of these agents, with Satterthwaite's interval
+and a test:
 
-- main effect of a: mean over the other components of (with a) - (without a);
-- interaction of a and b: mean over the others of half the change that b makes to a's effect, as in
-  Box, Hunter and Hunter 2005, chapter 5: (with both - with a - with b + with none) / 2;
-- Shapley value of a: mean over all orders of putting components in of what a adds at its turn
-  (Shapley 1953); the values add up to full - base.
+- main effect of a: (with a) - (without a), averaged over the subsets of the other components;
+- interaction of a and b: half the change that b makes to the effect of a, averaged over the subsets
+  of the other components: (both - only a - only b + none) / 2 (Box, Hunter and Hunter 2005,
+  chapter 5);
+- Shapley value of a: what a adds when it is put in, averaged over all orders of putting the
+  components in (Shapley 1953). The values add up to full - base.
 
-Tests are corrected over one family: all effects of one kind, environment and metric.
+The tests are corrected over all effects of one kind, environment and metric.
 """
 
 from collections.abc import Iterator
@@ -23,28 +25,28 @@ from ..load.data import Data, switched_on
 from .ablation import METRICS, Choice
 
 MAIN, INTERACTION, SHAPLEY = "main effect", "interaction", "Shapley value"
-Cells = dict[frozenset[str], str]  # components that are on -> label
+Design = dict[frozenset[str], str]  # active components -> label
 
 
-def designs(data: Data, env: str) -> Iterator[tuple[tuple[str, ...], Cells]]:
-    """Yield the largest complete factorial of every family on one environment."""
+def designs(data: Data, env: str) -> Iterator[tuple[tuple[str, ...], Design]]:
+    """Yield the largest complete factorial of every base and full agent on one environment."""
     here = data.runs[data.runs.env == env].drop_duplicates("label")
     for _, family in here.groupby(["base", "full"], sort=False):
         on = dict(zip(switched_on(family), family.label, strict=True))
         always = frozenset.intersection(*on)
-        cells = {parts - always: label for parts, label in on.items()}
-        names = sorted({name for parts in cells for name in parts})
+        design = {parts - always: label for parts, label in on.items()}
+        names = sorted({name for parts in design for name in parts})
         for size in range(len(names), 1, -1):
-            found = next(
+            factors = next(
                 (
-                    chosen
-                    for chosen in combinations(names, size)
-                    if all(frozenset(s) in cells for s in _subsets(chosen))
+                    subset
+                    for subset in combinations(names, size)
+                    if all(frozenset(s) in design for s in _subsets(subset))
                 ),
                 None,
             )
-            if found:
-                yield found, {frozenset(s): cells[frozenset(s)] for s in _subsets(found)}
+            if factors:
+                yield factors, {frozenset(s): design[frozenset(s)] for s in _subsets(factors)}
                 break
 
 
@@ -53,7 +55,7 @@ def _subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _contrasts(names: tuple[str, ...]) -> Iterator[tuple[str, str, dict[frozenset[str], float]]]:
-    """Yield kind, name and the weight of every cell."""
+    """Yield kind, name, and the weight of every subset of components."""
     k = len(names)
     cells = [frozenset(s) for s in _subsets(names)]
     for a in names:
@@ -75,16 +77,17 @@ def effects(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> p
     """Return one row per environment, metric, kind and effect; empty without a factorial.
 
     Columns ``env, metric, kind, name, effect, low, high, p, p_adjusted, correction, family, n,
-    n_most, cells, method, note``; ``n`` and ``n_most`` are the fewest and most runs of a cell.
+    n_most, cells, method, note``; ``n`` and ``n_most`` are the fewest and most runs of an agent,
+    ``cells`` is the number of agents.
     """
     how, parts = (choice or Choice()).correction, []
     for env in data.envs:
-        for names, cells in designs(data, env):
+        for names, design in designs(data, env):
             for metric in METRICS:
                 here = scores[scores.env == env]
                 groups = {
                     s: here.loc[here.label == label, metric].dropna().to_numpy(float)
-                    for s, label in cells.items()
+                    for s, label in design.items()
                 }
                 parts.append(_table(env, metric, names, groups, how))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -99,10 +102,10 @@ def _table(
 ) -> pd.DataFrame:
     rows = []
     for kind, name, weights in _contrasts(names):
-        found = stats.contrast([groups[s] for s in weights], list(weights.values()))
+        size = stats.contrast([groups[s] for s in weights], list(weights.values()))
         rows.append(
-            (env, metric, kind, name, found.value, found.low, found.high, found.p, found.method,
-             found.note)
+            (env, metric, kind, name, size.value, size.low, size.high, size.p, size.method,
+             size.note)
         )  # fmt: skip
     columns = ["env", "metric", "kind", "name", "effect", "low", "high", "p", "method", "note"]
     frame = pd.DataFrame(rows, columns=columns)

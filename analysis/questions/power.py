@@ -1,4 +1,4 @@
-"""How many seeds: what a pilot says about the power of the study that follows it."""
+"""Power: how many seeds a study needs, estimated from the runs of a pilot."""
 
 from collections.abc import Sequence
 
@@ -20,22 +20,23 @@ def plan(
     effect: float | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> pd.DataFrame:
-    """Return power curves and the seeds needed to tell labels from a reference.
+    """Return the power to detect differences from a reference label, and the seeds needed.
 
     Args:
         data: the pilot.
-        scores: from ``curves.scores``.
-        reference: label to compare with; by default the first (the full agent).
-        family: comparisons to correct for; by default all labels but the reference.
-        effect: difference to find; by default the one that the pilot measured.
+        scores: from ``scores.score_runs``.
+        reference: label to compare with; by default the first one (the full agent, if any).
+        family: number of comparisons to correct for; by default all labels but the reference.
+        effect: difference to detect; by default the difference that the pilot measured.
         sizes: seeds per label.
 
     Returns:
-        One row per environment, metric and label: the runs of both, ``effect``, the two spreads,
-        ``needed`` seeds at 80 % power, ``needed_safe`` with the spreads at their upper 80 % limits
-        (a pilot's spread is itself uncertain), ``power_<n>``, and ``now``: whether the runs so far
-        already decide, by a test that may be looked at after every run. A label with fewer than two
-        runs has a row without a plan; where none has more, or the reference has not, there is none.
+        One row per environment, metric and label: the runs of both labels, ``effect``, the two
+        standard deviations, ``needed`` seeds for 80% power, ``needed_safe`` (the same with each
+        standard deviation at its upper 80% confidence limit, because a pilot estimates it
+        imprecisely), ``power_<n>``, and ``now``: whether the runs so far already decide, by a test
+        that is valid after every run. A label with fewer than two runs has a row without power. An
+        environment has no rows if the reference, or every other label, has fewer than two runs.
     """
     first = reference or data.labels[0]
     others = [label for label in data.labels if label != first]
@@ -48,22 +49,22 @@ def plan(
                 label: here.loc[here.label == label, metric].dropna().to_numpy(float)
                 for label in (first, *others)
             }
-            x, judged = groups[first], any(len(groups[label]) > 1 for label in others)
-            for label in others if judged and len(x) > 1 else ():
+            x, has_plan = groups[first], any(len(groups[label]) > 1 for label in others)
+            for label in others if has_plan and len(x) > 1 else ():
                 y = groups[label]
                 gap = float(x.mean() - y.mean()) if len(y) else np.nan
-                wanted = gap if effect is None else effect
+                target = gap if effect is None else effect
                 sx, sy = (float(np.std(z, ddof=1)) if len(z) > 1 else np.nan for z in (x, y))
                 safe = stats.spread_above(x), stats.spread_above(y)
                 decision = stats.sequential(x, y, margin=effect or 0.0, alpha=alpha)
-                able = len(y) > 1
+                enough = len(y) > 1
                 rows.append(
                     {"env": env, "metric": metric, "label": label, "reference": first,
-                     "n": len(y), "n_reference": len(x), "effect": wanted,
+                     "n": len(y), "n_reference": len(x), "effect": target,
                      "sd_reference": sx, "sd": sy,
-                     "needed": stats.runs_needed(wanted, sx, sy, alpha) if able else None,
-                     "needed_safe": stats.runs_needed(wanted, *safe, alpha) if able else None,
-                     **{f"power_{k}": stats.power(wanted, sx, sy, k, alpha) if able else np.nan
+                     "needed": stats.runs_needed(target, sx, sy, alpha) if enough else None,
+                     "needed_safe": stats.runs_needed(target, *safe, alpha) if enough else None,
+                     **{f"power_{k}": stats.power(target, sx, sy, k, alpha) if enough else np.nan
                         for k in sizes},
                      "now": decision.text}
                 )  # fmt: skip

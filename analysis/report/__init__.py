@@ -1,1 +1,1 @@
-"""The page, its tables, figures and sentences."""
+"""The report: its page, tables, figures and sentences; and event files for TensorBoard."""

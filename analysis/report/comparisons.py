@@ -1,8 +1,9 @@
-"""The tables of a comparison: new runs against old ones, and ours against published numbers."""
+"""Tables that compare new runs with old ones, and our runs with published numbers."""
 
 import pandas as pd
 
 from .. import stats
+from ..errors import count
 from ..questions.compare import NOT_WORSE
 from . import table
 
@@ -23,14 +24,16 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
         "note": list(frame.note),
     }
     family = int(frame.p.notna().sum())
-    told = (
-        f"n: scored/planned runs. Means; differences with {stats.LEVEL:.0%} Welch interval, not "
-        f"corrected; p: Welch, Holm correction over {family} cells. {NOT_WORSE}: the interval lies "
-        "above minus the margin; better: above 0; worse: below 0 and p < 0.05. Margin: "
-        f"{margin:.0%} of the old mean, or of the distance from random to reference."
+    note = (
+        f"n: scored/planned runs. new, old: means. new - old: {stats.LEVEL:.0%} Welch interval, "
+        "not corrected. p: Welch's test, Holm correction over "
+        f"{count(family, 'cell')}. Verdict, the first that holds: worse: the difference is "
+        f"negative and p < 0.05; better: the interval is above 0; {NOT_WORSE}: the interval is "
+        f"above minus the margin. Margin: {margin:.0%} of the old mean, or of the distance from "
+        "random to reference score."
     )
     title = f"New minus old, margin {margin:.0%}"
-    return _table("compare", title, columns, frame, (0, 1, 9, 10), told)
+    return _table("compare", title, columns, frame, (0, 1, 9, 10), note)
 
 
 def published_table(frame: pd.DataFrame, path: str) -> table.Table:
@@ -47,13 +50,13 @@ def published_table(frame: pd.DataFrame, path: str) -> table.Table:
         "source": list(map(str, frame.source)),
         "note": list(frame.note),
     }
-    told = (
-        "n: scored/planned runs of ours. Means; differences with an interval of "
-        f"{stats.LEVEL:.0%} (Welch, or Student where the published number is taken as exact), not "
-        "corrected; agrees: it holds 0."
+    note = (
+        f"n: our scored/planned runs. ours: mean. ours - published: {stats.LEVEL:.0%} interval, "
+        "not corrected (Welch's; a t-interval if the published number is treated as exact). "
+        "agrees: the interval contains 0."
     )
-    title = f"Our runs and the numbers of {path}"
-    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), told)
+    title = f"Our runs and the published numbers of {path}"
+    return _table("published", title, columns, frame, (0, 1, 6, 7, 8, 9), note)
 
 
 def _table(
@@ -62,10 +65,10 @@ def _table(
     columns: dict[str, list[str]],
     frame: pd.DataFrame,
     words: tuple[int, ...],
-    told: str,
+    note: str,
 ) -> table.Table:
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return table.Table(name, title, list(columns), rows, frame, words=words, notes=[told])
+    return table.Table(name, title, list(columns), rows, frame, words=words, notes=[note])
 
 
 def _counts(scored: pd.Series, planned: pd.Series) -> list[str]:

@@ -1,6 +1,6 @@
-"""Figures of a study: Rainbow's four, curves per environment, every run's score, sensitivity.
+"""Figures: Rainbow's four, curves per environment, the score of every run, sensitivity.
 
-Captions state n, the interval and its method, and what is not drawn.
+A caption states n, the interval and its method, and what is not drawn.
 """
 
 import json
@@ -18,26 +18,27 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP
 
 from .. import stats
 from ..load.data import Data
-from ..questions import curves as cv
+from ..questions import curves
+from ..questions.scores import AUC, FINAL, NAMES
 from . import gridworlds
 from .style import Plot, Style, edges, legend, panels, styles, theme
 
 
 def figures(
-    data: Data, scores: pd.DataFrame, table: pd.DataFrame, metric: str, width: str = "text"
+    data: Data, scores: pd.DataFrame, ablation: pd.DataFrame, metric: str, width: str = "text"
 ) -> Iterator[Plot]:
-    """Yield every figure that the study has data for; the rest is noted in ``data.notes``."""
+    """Yield every figure for which there is data; note which are missing in ``data.notes``."""
     theme(width)
-    look, by_env = styles(data), cv.learning_curves(data, metric)
+    look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
-    ends = {name for pair in data.families for name in pair}
+    ends = {name for pair in data.ablations for name in pair}
     agents = [x for x in data.labels if x in ends or kinds[x] == PRESET]
-    aggregate = cv.aggregate_curves(data, metric)  # empty where fewer than two environments
-    groups = [("agents", "agent and baselines", agents)]
+    aggregate = curves.aggregate_curves(data, metric)  # empty with fewer than two environments
+    groups = [("agents", "agents and baselines", agents)]
     for kind, name, title in (
-        (LEAVE_ONE_OUT, "ablations", "components taken out, one at a time"),
-        (ADD_ONE_IN, "additions", "components put in, one at a time"),
-        (SWEEP, "sweep", "hyper-parameter values"),
+        (LEAVE_ONE_OUT, "ablations", "one component removed"),
+        (ADD_ONE_IN, "additions", "one component added"),
+        (SWEEP, "sweep", "hyperparameter values"),
     ):
         members = [x for x in data.labels if kinds[x] == kind]
         if members:
@@ -53,14 +54,14 @@ def figures(
         )
     if aggregate.empty:
         data.notes.append(
-            "no count of environments above a share of the reference over time: it needs two "
-            "environments with reference scores"
+            "no figures of scores over environments: they need learning curves on two environments "
+            "with reference scores"
         )
     else:
-        yield _above(cv.above_reference(data, metric), agents, look)
-    if (table.component != "").any():
-        yield _contributions(data, table, look)
-        yield from _shares(data, table, look)
+        yield _above(curves.above_reference(data, metric), agents, look)
+    if (ablation.component != "").any():
+        yield _contributions(data, ablation, look)
+        yield from _shares(data, ablation, look)
     yield _runs(data, scores, look)
     yield from gridworlds.figures(data, look)
     yield from _sensitivity(data, scores)
@@ -69,12 +70,14 @@ def figures(
 def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
     """Return the learning curves of all labels, over steps or over wall-clock seconds."""
     theme(width)
-    frame = cv.learning_curves(data, metric, axis)
+    frame = curves.learning_curves(data, metric, axis)
     plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
     if axis != STEP:
         for panel in plot.figure.axes:
             panel.set_xlabel("wall-clock seconds of the job")
-        plot.caption += " Seconds are those of the job, which trains several seeds at once."
+        plot.caption += (
+            " Seconds are wall-clock time of the job, which trains several seeds at once."
+        )
     return plot
 
 
@@ -104,8 +107,8 @@ def _curves(
             if rows.empty:
                 continue
             n = int(rows.n.max())
-            shown = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
-            _line(axis, rows, ("step", "mean", "low", "high"), look[label], shown)
+            entry = (f"{label} (n = {n})" if one else label) + twins.get(label, "")
+            _line(axis, rows, ("step", "mean", "low", "high"), look[label], entry)
             if n < 3:
                 thin.append(f"{label} on {env} (n = {n})")
         axis.set_title(env, loc="left")
@@ -116,26 +119,28 @@ def _curves(
         axis.set_ylabel("return")
     legend(figure, len(axes))
     caption = (
-        f"Learning curves, {title}: {cv.CURVE_NAMES[metric]}, mean over runs with the pointwise "
-        f"{stats.LEVEL:.0%} Student interval. {_sizes(frame[frame.label.isin(labels)])}"
+        f"Learning curves, {title}: {curves.CURVE_NAMES[metric]}, mean over runs with pointwise "
+        f"{stats.LEVEL:.0%} t-interval. {_sizes(frame[frame.label.isin(labels)])}"
     )
     if thin:
-        caption += f" No band, for want of runs: {', '.join(thin)}."
+        caption += f" No interval with fewer than three runs: {', '.join(thin)}."
     if data.runs.partial.any():
-        caption += " Unfinished runs enter up to where they got, so n falls along the curve."
+        caption += (
+            " Unfinished runs are included up to where they stopped, so n falls along the curve."
+        )
     return Plot(name, figure, caption)
 
 
 def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str, str]:
-    """Return " = X" for every label whose lines all lie exactly under those of X, drawn before."""
+    """Return " = X" for every label whose lines are all hidden by those of an earlier label X."""
     first: dict[int, str] = {}
-    found = {}
+    twins = {}
     for label in labels:
         lines = frame.loc[frame.label == label, keys].reset_index(drop=True)
         same = hash(tuple(pd.util.hash_pandas_object(lines, index=False)))
         if len(lines) and first.setdefault(same, label) != label:
-            found[label] = f" = {first[same]}"
-    return found
+            twins[label] = f" = {first[same]}"
+    return twins
 
 
 def _sizes(frame: pd.DataFrame) -> str:
@@ -152,32 +157,32 @@ def _range(sizes: pd.Series) -> str:
 def _aggregate(
     frame: pd.DataFrame, labels: list[str], look: dict[str, Style], name: str, title: str
 ) -> Plot:
-    """Draw median and IQM of the normalised score over environments (Rainbow's figures 1 and 3)."""
+    """Draw median and IQM of the normalised score over environments (Rainbow's figures 1, 3)."""
     figure, axes = panels(2, height=2.8)
     twins = _twins(frame, labels, ["statistic", "share", "value"])
     for axis, statistic in zip(axes, ("median", "IQM"), strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.statistic == statistic)]
             if len(rows):
-                shown = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
-                _line(axis, rows, ("share", "value", "low", "high"), look[label], shown)
+                entry = f"{label} (n ≥ {rows.n.iloc[0]}){twins.get(label, '')}"
+                _line(axis, rows, ("share", "value", "low", "high"), look[label], entry)
         axis.set_title(f"{statistic} over environments", loc="left")
         axis.set_xlabel("share of the budget")
     axes[0].set_ylabel("normalised score")
     legend(figure, 2)
     caption = (
-        f"Normalised score over environments, {title} (0 random, 1 reference), with the pointwise "
-        f"{stats.LEVEL:.0%} stratified percentile bootstrap over runs ({cv.CURVE_REPETITIONS} "
-        f"repetitions); n: runs per environment."
+        f"Normalised score over environments, {title} (0 random, 1 reference), with pointwise "
+        f"{stats.LEVEL:.0%} interval (stratified percentile bootstrap over runs, "
+        f"{curves.CURVE_REPETITIONS} repetitions). n: runs per environment."
     )
     return Plot(f"aggregate-{name}", figure, caption)
 
 
 def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
-    """Draw the number of environments above a share of the reference score (Rainbow's figure 2)."""
+    """Draw how many environments exceed a share of the reference score (Rainbow's figure 2)."""
     total = frame["of"].iloc[0]
-    figure, axes = panels(len(cv.THRESHOLDS), height=2.2, most=2)
-    for axis, threshold in zip(axes, cv.THRESHOLDS, strict=True):
+    figure, axes = panels(len(curves.THRESHOLDS), height=2.2, most=2)
+    for axis, threshold in zip(axes, curves.THRESHOLDS, strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.threshold == threshold)]
             if len(rows):
@@ -194,20 +199,20 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
         axis.set_ylabel("environments")
     legend(figure, len(axes))
     caption = (
-        "Number of environments on which an agent's mean normalised score lies above a share of "
-        f"the reference score, over time, of {total}."
+        f"Number of environments, of {total}, on which the mean normalised score of an agent "
+        "exceeds a share of the reference score (0 random, 1 reference), over time."
     )
     return Plot("environments-above", figure, caption)
 
 
-def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Plot:
-    """Draw drop or gain of every component on every environment (Rainbow's figure 4)."""
-    rows = table[table.component != ""]
+def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Plot:
+    """Draw the drop or gain of every component per environment (Rainbow's figure 4)."""
+    rows = ablation[ablation.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
-    cells = [(env, metric) for env in data.envs for metric in (cv.FINAL, cv.AUC)]
-    figure, axes = panels(len(cells), height=0.27 * len(labels) + 0.7, most=2)
+    panel_keys = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
+    figure, axes = panels(len(panel_keys), height=0.27 * len(labels) + 0.7, most=2)
     first, last = edges(axes, most=2)
-    for axis, (env, metric) in zip(axes, cells, strict=True):
+    for axis, (env, metric) in zip(axes, panel_keys, strict=True):
         here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
         for y, label in enumerate(labels):
             if label in here.index and math.isfinite(here.effect[label]):
@@ -215,45 +220,45 @@ def _contributions(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> P
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(range(len(labels)), labels if axis in first else [])
         axis.set_ylim(len(labels) - 0.4, -0.6)
-        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+        axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
         axis.grid(False, axis="y")
-    drawn, how = rows[rows.effect.notna()], rows.correction.iloc[0]
+    effects, how = rows[rows.effect.notna()], rows.correction.iloc[0]
     word = {LEAVE_ONE_OUT: "drop against the full agent", ADD_ONE_IN: "gain over the base agent"}
     sections = [word[section] for section in dict.fromkeys(rows.section)]
     for axis in last:
         axis.set_xlabel(" or ".join(sections))
     caption = (
-        f"What each component contributes: {' or '.join(sections)}, in units of return, with the "
-        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(drawn.interval))} interval "
-        f"({_sides(drawn)}; not corrected for the number of comparisons). "
-        f"Filled: told apart from 0 by the {' or '.join(dict.fromkeys(drawn.test))} test, "
+        f"Contribution of each component: {' or '.join(sections)}, in units of return, with "
+        f"{stats.LEVEL:.0%} {' or '.join(dict.fromkeys(effects.interval))} interval "
+        f"({_sides(effects)}; not corrected for the number of comparisons). "
+        f"Filled bars: significant by the {' or '.join(dict.fromkeys(effects.test))} test, "
         f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
     )
     return Plot("contributions", figure, caption)
 
 
 def _sides(rows: pd.DataFrame) -> str:
-    """Return "n = 2 to 8 runs per agent", or how many pairs of seeds the effects rest on."""
+    """Return "n = 2 to 8 runs per agent", or the number of pairs of seeds, of the effects."""
     apart, pairs = rows[~rows.paired], rows[rows.paired]
-    told = []
+    parts = []
     if len(apart):
-        told.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
+        parts.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
     if len(pairs):
-        told.append(f"{_range(pairs.n_of)} pairs of seeds")
-    return " or ".join(told) or "no effect"
+        parts.append(f"{_range(pairs.n_of)} pairs of seeds")
+    return " or ".join(parts) or "no effect"
 
 
-def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
-    """Draw Rainbow's figure 4: the drop of the area under the curve, full = 1 and base = 0."""
-    rows = table[(table.section == LEAVE_ONE_OUT) & (table.metric == cv.AUC)]
+def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Iterator[Plot]:
+    """Draw Rainbow's figure 4: the drop in AUC as a share of full - base."""
+    rows = ablation[(ablation.section == LEAVE_ONE_OUT) & (ablation.metric == AUC)]
     rows = rows[rows["share"].notna()]
     envs = [env for env in data.envs if env in set(rows.env)]
     ends = {*rows.base, *rows.full}
     if len(envs) < 2:
         return
     labels = [label for label in data.labels if label in set(rows.label)]
-    behind = table[(table.section == LEAVE_ONE_OUT) & table.label.isin([*labels, *ends])]
-    behind = behind[(behind.metric == cv.AUC) & behind.env.isin(envs) & (behind.n > 0)]
+    runs = ablation[(ablation.section == LEAVE_ONE_OUT) & ablation.label.isin([*labels, *ends])]
+    runs = runs[(runs.metric == AUC) & runs.env.isin(envs) & (runs.n > 0)]
     figure, (axis,) = panels(1, height=0.3 * len(labels) + 1.0)
     for y, label in enumerate(labels):
         shares = rows[rows.label == label].set_index("env")["share"].reindex(envs)
@@ -265,24 +270,27 @@ def _shares(data: Data, table: pd.DataFrame, look: dict[str, Style]) -> Iterator
     axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.set_xlabel("drop as a share of full - base, area under the curve")
     axis.grid(False, axis="y")
-    left = [env for env in data.envs if env not in envs]
+    omissions = [env for env in data.envs if env not in envs]
     caption = (
-        "What each removal costs of the area under the curve, as a share of the distance between "
-        f"base and full agent: every environment (dots, from the top: {', '.join(envs)}) and their "
-        f"mean (bar). n = {_range(behind.n)} runs per agent."
+        "Drop in area under the curve without each component, as a share of the gap between base "
+        f"and full agent. Dots: environments (from the top: {', '.join(envs)}). Bars: their mean. "
+        f"n = {_range(runs.n)} runs per agent."
     )
-    if left:
-        caption += f" Left out, for the full agent is not told above the base: {', '.join(left)}."
+    if omissions:
+        caption += (
+            " Not shown, because the full agent is not significantly better than the base agent: "
+            f"{', '.join(omissions)}."
+        )
     yield Plot("contributions-normalised", figure, caption)
 
 
 def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
-    solid = row.p_adjusted < 1 - stats.LEVEL
+    significant = row.p_adjusted < 1 - stats.LEVEL
     axis.barh(
         y,
         row.effect,
         height=0.66,
-        color=style.color if solid else "white",
+        color=style.color if significant else "white",
         edgecolor=style.color,
         lw=1.2,
     )
@@ -291,12 +299,12 @@ def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
 
 
 def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
-    """Draw every run's score at the end beside the mean and its interval."""
+    """Draw the final score of every run, with the mean and its interval."""
     figure, axes = panels(len(data.envs), height=0.27 * len(data.labels) + 0.7)
     first, _ = edges(axes)
     for axis, env in zip(axes, data.envs, strict=True):
         for y, label in enumerate(data.labels):
-            x = scores.loc[(scores.env == env) & (scores.label == label), cv.FINAL]
+            x = scores.loc[(scores.env == env) & (scores.label == label), FINAL]
             if x.empty:
                 continue
             color, mean = look[label].color, stats.mean_interval(x.to_numpy(float))
@@ -307,23 +315,23 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
         axis.set_yticks(range(len(data.labels)), data.labels if axis in first else [])
         axis.set_ylim(len(data.labels) - 0.4, -0.6)
         axis.set_title(env, loc="left")
-        axis.set_xlabel("score at the end")
+        axis.set_xlabel(NAMES[FINAL])
     sizes = _range(scores.groupby(["env", "label"]).size())
     caption = (
-        f"Score at the end of every scored run (n = {sizes} per agent), with the mean and "
-        f"its {stats.LEVEL:.0%} Student interval."
+        f"Final score of every scored run (n = {sizes} per agent), with the mean and its "
+        f"{stats.LEVEL:.0%} t-interval."
     )
     return Plot("runs", figure, caption)
 
 
 def _sensitivity(data: Data, scores: pd.DataFrame) -> Iterator[Plot]:
-    """Draw score and AUC against a swept number, other overrides held, per environment."""
-    swept = scores[scores.kind == SWEEP]
-    settings = swept.overrides.map(json.loads)
+    """Draw final score and AUC against a swept number, with other overrides fixed."""
+    sweep = scores[scores.kind == SWEEP]
+    settings = sweep.overrides.map(json.loads)
     keys = sorted({key for setting in settings for key, x in setting.items() if _is_number(x)})
     for key in keys:
         has = settings.map(lambda setting, key=key: _is_number(setting.get(key)))
-        rows = swept[has].assign(
+        rows = sweep[has].assign(
             x=settings[has].map(lambda setting, key=key: float(setting[key])),
             rest=settings[has].map(
                 lambda setting, key=key: ", ".join(
@@ -341,11 +349,11 @@ def _is_number(value: object) -> bool:
 
 def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
     envs = [env for env in data.envs if env in set(rows.env)]
-    cells = [(env, metric) for env in envs for metric in (cv.FINAL, cv.AUC)]
-    figure, axes = panels(len(cells), height=2.3, most=2)
+    panel_keys = [(env, metric) for env in envs for metric in (FINAL, AUC)]
+    figure, axes = panels(len(panel_keys), height=2.3, most=2)
     settings = list(dict.fromkeys(zip(rows.algo, rows.rest, strict=True)))
     palette = sns.color_palette("colorblind", len(settings))
-    for axis, (env, metric) in zip(axes, cells, strict=True):
+    for axis, (env, metric) in zip(axes, panel_keys, strict=True):
         for color, (algo, rest) in zip(palette, settings, strict=True):
             here = rows[(rows.env == env) & (rows.algo == algo) & (rows.rest == rest)]
             groups = here.dropna(subset=[metric]).groupby("x")[metric]
@@ -365,13 +373,13 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
             )
         if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
             axis.set_xscale("log")
-        axis.set_title(f"{env}: {cv.NAMES[metric]}", loc="left")
+        axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
     for axis in edges(axes, most=2)[1]:
         axis.set_xlabel(key)
     if len(settings) > 1:
         legend(figure, len(axes))
     caption = (
-        f"Sensitivity to {key}: mean over runs with the {stats.LEVEL:.0%} Student interval "
-        "(no bar where n = 1)."
+        f"Sensitivity to {key}: mean over runs with {stats.LEVEL:.0%} t-interval (none with one "
+        "run)."
     )
     return Plot(f"sensitivity-{key.replace('.', '-')}", figure, caption)

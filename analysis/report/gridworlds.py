@@ -1,6 +1,6 @@
-"""Figures of tabular studies: values and greedy moves on the grid, distance to the exact values.
+"""Figures of tabular agents: values and greedy actions on a grid, error against exact values.
 
-What a run leaves in ``arrays/result.npz`` is described in ``benchmark/store/schema.py``.
+``benchmark/store/schema.py`` describes the arrays that a run writes to ``arrays/result.npz``.
 """
 
 from collections.abc import Iterator
@@ -12,27 +12,26 @@ from matplotlib.ticker import EngFormatter
 
 from prism.benchmark.store.schema import ARRAYS, ERROR
 
-from .. import stats
 from ..load.data import Data
-from ..questions import curves as cv
+from ..questions.curves import learning_curves
 from .style import Plot, Style, legend, panels
 
 Arrays = dict[str, np.ndarray]
 
 
 def figures(data: Data, look: dict[str, Style]) -> Iterator[Plot]:
-    """Yield a picture per environment that is a grid, and the error over time if it was logged."""
+    """Yield a figure per environment that is a grid, and the error over time if it was logged."""
     for env in data.envs:
-        found = {label: _arrays(data, env, label) for label in data.labels}
-        drawn = {label: runs for label, runs in found.items() if runs}
-        if drawn:
-            yield _values(env, drawn)
+        arrays = {label: _arrays(data, env, label) for label in data.labels}
+        by_label = {label: runs for label, runs in arrays.items() if runs}
+        if by_label:
+            yield _values(env, by_label)
     if ERROR in data.metrics and data.metrics[ERROR].notna().any():
-        yield _errors(data, cv.learning_curves(data, ERROR), look)
+        yield _errors(data, learning_curves(data, ERROR), look)
 
 
 def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
-    """Return the arrays of the scored runs of a cell whose states are cells of a grid."""
+    """Return the arrays of a label's scored runs, if the states of the environment are a grid."""
     runs = data.scored[(data.scored.env == env) & (data.scored.label == label)].run_id
     out = []
     for run_id in runs:
@@ -44,16 +43,16 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
     return out
 
 
-def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
-    """Draw max_a q as colours and the greedy action as an arrow, means over runs."""
-    figure, axes = panels(len(drawn), height=1.7)
-    states = {label: np.mean([_v(run) for run in runs], axis=0) for label, runs in drawn.items()}
-    everything = np.concatenate([v[np.isfinite(v)] for v in states.values()])
-    low, high = (float(x) for x in (everything.min(), everything.max()))
-    for axis, (label, runs) in zip(axes, drawn.items(), strict=True):
+def _values(env: str, by_label: dict[str, list[Arrays]]) -> Plot:
+    """Draw max_a q as colour and the greedy action as an arrow, from means over runs."""
+    figure, axes = panels(len(by_label), height=1.7)
+    means = {label: np.mean([_v(run) for run in runs], axis=0) for label, runs in by_label.items()}
+    values = np.concatenate([v[np.isfinite(v)] for v in means.values()])
+    low, high = (float(x) for x in (values.min(), values.max()))
+    for axis, (label, runs) in zip(axes, by_label.items(), strict=True):
         rows, columns = (int(n) for n in runs[0]["grid"])
         image = axis.imshow(
-            states[label].reshape(rows, columns), cmap="viridis", vmin=low, vmax=high
+            means[label].reshape(rows, columns), cmap="viridis", vmin=low, vmax=high
         )
         _arrows(axis, runs, (rows, columns))
         axis.set_title(label, loc="left")
@@ -62,17 +61,17 @@ def _values(env: str, drawn: dict[str, list[Arrays]]) -> Plot:
         axis.grid(False)
         axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, shrink=0.6, label="value")
-    counts = sorted({len(runs) for runs in drawn.values()})
+    counts = sorted({len(runs) for runs in by_label.values()})
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     caption = (
-        f"Values learned on {env}: the largest action value of each cell, mean over n = {n} runs, "
-        "and the greedy move of the mean values. Cells that no episode can act from are blank."
+        f"Values learned on {env}: the largest action value of each state, mean over n = {n} runs. "
+        "Arrows: the greedy action of the mean values. States without an action are blank."
     )
     return Plot(f"values-{env}", figure, caption)
 
 
 def _v(run: Arrays) -> np.ndarray:
-    """Return the largest action value of each state, NaN where nothing can be done."""
+    """Return the largest action value of each state, NaN if it has no action."""
     return np.where(run["reachable"] > 0, run["q"].max(-1), np.nan)
 
 
@@ -91,7 +90,7 @@ def _arrows(axis, runs: list[Arrays], shape: tuple[int, int]) -> None:
 
 
 def _errors(data: Data, frame: pd.DataFrame, look: dict[str, Style]) -> Plot:
-    """Draw the distance to the exact values over the steps, one panel per environment."""
+    """Draw the error against the exact values over steps, one panel per environment."""
     envs = [env for env in data.envs if (frame.env == env).any()]
     figure, axes = panels(len(envs), height=3.4 if len(envs) == 1 else 2.2)
     for axis, env in zip(axes, envs, strict=True):
@@ -111,9 +110,9 @@ def _errors(data: Data, frame: pd.DataFrame, look: dict[str, Style]) -> Plot:
     axes[0].set_ylabel("error")
     legend(figure, len(axes))
     caption = (
-        "Root mean square of learned less exact values over the reachable states (optimal values; "
-        "for prediction, those of the uniform policy), mean over runs, on a logarithmic axis. "
-        "A planner's step is the backup of one state. "
-        f"The {stats.LEVEL:.0%} intervals are left out where curves would hide each other."
+        "Root mean square error of the learned values over the reachable states, mean over runs, "
+        "on a logarithmic axis. The exact values are those of the optimal policy, or for "
+        "prediction those of the uniform policy. One step of a planner is the backup of one state. "
+        "Intervals are not drawn."
     )
     return Plot("error-over-time", figure, caption)

@@ -1,4 +1,4 @@
-"""The interactive curves of the page: what is drawn, as JSON, and the library, both packed."""
+"""The interactive curves of the page: their data as JSON, and the plotting library, compressed."""
 
 import base64
 import gzip
@@ -18,24 +18,24 @@ from ..questions import curves
 from .links import run_anchor
 from .style import Style, styles
 
-_POINTS = 300_000  # of single runs in one page; with many runs each is thinned
-_MOST, _LEAST = 200, 20  # points of one run
+_POINTS = 300_000  # points of single runs per page; with many runs, each has fewer
+_MOST, _LEAST = 200, 20  # points per run
 
 
-def packed(text: str) -> str:
-    """Return text as base64 of gzip; the same text gives the same bytes."""
+def pack(text: str) -> str:
+    """Return a text, compressed with gzip, as base64; equal texts give equal bytes."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def library() -> str:
-    """Return plotly.js, packed: 2 MB instead of 5."""
+    """Return plotly.js, compressed from 5 MB to 2."""
     from plotly.offline import get_plotlyjs  # late: only a page needs it
 
-    return packed(get_plotlyjs())
+    return pack(get_plotlyjs())
 
 
-def content(data: Data) -> dict[str, Any]:
-    """Return looks, choices and curves: ``cells[metric][env][label number]``."""
+def curve_data(data: Data) -> dict[str, Any]:
+    """Return styles, choices and curves: ``cells[metric][env][number of the label]``."""
     metrics = [name for name in (EVAL_RETURN, TRAIN_RETURN) if name in data.metrics]
     labels = {label: k for k, label in enumerate(data.labels)}
     points = int(np.clip(_POINTS / max(1, len(data.runs) * len(metrics)), _LEAST, _MOST))
@@ -50,11 +50,11 @@ def content(data: Data) -> dict[str, Any]:
                 cell[axis] = {"x": _list(rows.step), "n": rows.n.tolist()} | {
                     key: _list(rows[key]) for key in ("mean", "low", "high")
                 }
-        found, clock = curves.points(data, metric), curves.points(data, metric, WALL)
+        by_run, clock = curves.points(data, metric), curves.points(data, metric, WALL)
         for run in data.runs.to_dict("records"):
             run_id = str(run["run_id"])
-            if run_id in found:
-                steps, values = found[run_id]
+            if run_id in by_run:
+                steps, values = by_run[run_id]
                 pick = np.unique(np.linspace(0, len(steps) - 1, points).round().astype(int))
                 one: dict[str, Any] = {"id": run_id, "anchor": run_anchor(numbers[run_id])}
                 one |= {"y": _list(values[pick]), "steps": _list(steps[pick])}
@@ -64,7 +64,7 @@ def content(data: Data) -> dict[str, Any]:
     return {
         "looks": [_look(label, look) for label, look in styles(data).items()],
         "metrics": {name: curves.CURVE_NAMES[name] for name in cells if cells[name]},
-        "envs": [env for env in data.envs if any(env in found for found in cells.values())],
+        "envs": [env for env in data.envs if any(env in by_run for by_run in cells.values())],
         "clock": any("clock" in c for m in cells.values() for e in m.values() for c in e.values()),
         "cells": cells,
     }
@@ -76,7 +76,7 @@ def _look(label: str, look: Style) -> dict[str, Any]:
 
 
 def _list(values: pd.Series | stats.Array) -> list[float | None]:
-    """Return numbers with five digits; nothing where there is none."""
+    """Return numbers with five significant digits; None for NaN."""
     return [None if not np.isfinite(x) else float(f"{x:.5g}") for x in np.asarray(values, float)]
 
 

@@ -1,4 +1,4 @@
-// The page's behaviour: unpack, draw the curves, sort tables, open what a link points to.
+// Unpack the data, draw the curves, sort tables, and open the target of a link.
 "use strict";
 
 async function unpacked(id) {
@@ -7,7 +7,7 @@ async function unpacked(id) {
   return new Response(stream).text();
 }
 
-// Plotly reads a little HTML in its texts; names of runs and agents are text and nothing else.
+// Plotly interprets some HTML in its texts; names of runs and agents must stay plain text.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 function value(name) {
@@ -15,7 +15,7 @@ function value(name) {
   return control.type === "checkbox" ? control.checked : control.value;
 }
 
-// One closed piece for every stretch where there is an interval; null ends a piece.
+// One closed polygon for every stretch with an interval; null ends a polygon.
 function band(curve, look, floor) {
   const [x, y] = [[], []];
   for (let begin = 0, end; begin < curve.x.length; begin = end + 1) {
@@ -64,14 +64,14 @@ function traces(data) {
     if (value("runs")) cell.runs.filter((run) => run[axis]).forEach((run) => out.push(single(run, look, axis)));
     if (!curve) return;
     if (curve.low.some((v) => v !== null)) out.push(band(curve, look, floor));
-    const line = JSON.stringify([curve.x, curve.mean]); // an equal line lies exactly under this one
+    const line = JSON.stringify([curve.x, curve.mean]); // an equal line is hidden by this one
     out.push(centre(curve, look, seen.get(line)));
     if (!seen.has(line)) seen.set(line, look.label);
   });
   return out;
 }
 
-// A logarithm has no place for 0 and below: where a line goes there, the scale is linear.
+// A logarithmic scale needs positive values; with others, the scale is linear.
 function allowScales(data) {
   const lines = traces(data).filter((trace) => trace.fill === undefined);
   const positive = lines.every((trace) => trace.y.every((v) => v === null || v > 0));

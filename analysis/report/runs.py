@@ -1,4 +1,4 @@
-"""The runs behind every number: who they are, what differs in them, how to run them again."""
+"""The runs behind every number: their state, their configuration, and how to repeat them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pandas as pd
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from ..load.data import Data
-from ..questions.curves import AUC
+from ..questions.scores import AUC
 from .links import cell_anchor, run_anchor
 from .sentences import number
 
@@ -31,7 +31,7 @@ class Cell:
 
 
 def cells(data: Data, scores: pd.DataFrame) -> Iterator[Cell]:
-    """Yield every cell that was planned."""
+    """Yield every planned cell."""
     areas = dict(zip(scores.run_id, scores[AUC], strict=True))
     places = dict(zip(data.runs.run_id, range(len(data.runs)), strict=True))
     first: dict[str, dict[str, Any]] = {}
@@ -63,7 +63,7 @@ def _run(run: dict[Any, Any], areas: dict[str, float], places: dict[str, int]) -
         "steps": f"{run['global_step']:,}",
         "final": "" if pd.isna(run["final"]) else number(run["final"]),
         "auc": "" if pd.isna(area) else number(area),
-        "note": f"left out: {run['excluded']}" if run["excluded"] else "",
+        "note": f"excluded: {run['excluded']}" if run["excluded"] else "",
     }
 
 
@@ -76,7 +76,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differs(record: dict[str, Any], reference: dict[str, Any]) -> Iterator[str]:
-    """Yield what differs from the first label's config on the same environment."""
+    """Yield the settings that differ from those of the first label on the environment."""
     ours, theirs = (_flat(r.get("config") or {}) for r in (record, reference))
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key) and key not in ("algo.name", "algo.label", "seed"):
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
 
 
 def command(record: dict[str, Any]) -> str:
-    """Return the command that trains the seeds of a record's job again; "" without a record."""
+    """Return the command that repeats the job of a record; empty without a record."""
     if not record.get("config"):
         return ""
     variant, config = record["variant"], record["config"]
@@ -112,7 +112,7 @@ def command(record: dict[str, Any]) -> str:
             full = key if re.match(r"(env|evaluation)\.", key) else f"algo.{key}"
             words.append(f"{full}={_hydra(value)}")
     words += [f"evaluation.{k}={_hydra(v)}" for k, v in (config.get("evaluation") or {}).items()]
-    return "python -m benchmark " + ("-m " if len(seeds) > 1 else "") + shlex.join(words)
+    return "prism " + ("-m " if len(seeds) > 1 else "") + shlex.join(words)
 
 
 def _hydra(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The component study in words: a sentence per component, and one over all environments."""
+"""The ablation in sentences: one per component and environment, and one over environments."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,33 +10,33 @@ from prism.benchmark.store.schema import LEAVE_ONE_OUT
 
 from .. import stats
 from ..questions.ablation import COMPARISON, sizes
-from ..questions.curves import AUC, FINAL, NAMES
+from ..questions.scores import AUC, FINAL, NAMES
 
-MANY = 12  # sentences that are read; more are for looking up
-_FEW = 3  # comparisons that need no sentence over them
+MANY = 12  # sentences that are shown at once
+_FEW = 3  # up to this number of comparisons, no sentence summarises them
 _ALPHA = 1 - stats.LEVEL
-Row = Any  # one row of the table of ``ablation.ablate``
+Row = Any  # one row of the frame of ``ablation.ablate``
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One sentence and what it rests on."""
+class Sentence:
+    """One sentence, and what it is about."""
 
-    env: str  # empty where it speaks of all environments
+    env: str  # empty if it is about several environments
     label: str
-    # "worse" | "better" | "none" | "unknown": what happens to the score at the end without the
-    # component, or where that shows nothing, to the area under the curve
+    # "worse" | "better" | "none" | "unknown": the effect on the final score; if that is "none", the
+    # effect on the area under the curve
     kind: str
     text: str
 
 
-def lines(found: list[Verdict]) -> list[str]:
-    """Return the lines of a terminal: ``MANY`` at most, first those that found something."""
-    rank = sorted(found, key=lambda verdict: (verdict.env != "", verdict.kind == "none"))
-    shown = rank[:MANY] if len(found) > MANY else found
-    said = [f"- {v.env}: {v.text}" if v.env else f"- {v.text}" for v in shown]
-    left = len(found) - len(shown)
-    return said + ([f"- and {left} more sentences in the report"] if left else [])
+def lines(sentences: list[Sentence]) -> list[str]:
+    """Return at most ``MANY`` lines for a terminal, with detected differences first."""
+    order = sorted(sentences, key=lambda sentence: (sentence.env != "", sentence.kind == "none"))
+    selection = order[:MANY] if len(sentences) > MANY else sentences
+    texts = [f"- {v.env}: {v.text}" if v.env else f"- {v.text}" for v in selection]
+    remainder = len(sentences) - len(selection)
+    return texts + ([f"- and {remainder} more sentences in the report"] if remainder else [])
 
 
 def number(value: float) -> str:
@@ -51,7 +51,11 @@ def interval(low: float, high: float) -> str:
 
 
 def outcome(row: Row) -> str:
-    """Return "worse" where the label scores detectably below its reference, or "better"."""
+    """Return how a label compares with its reference.
+
+    "worse" and "better" are significant differences, "none" is no significant difference, "unknown"
+    is no test.
+    """
     if pd.isna(row.p_adjusted):
         return "unknown"
     if row.p_adjusted >= _ALPHA:
@@ -60,75 +64,80 @@ def outcome(row: Row) -> str:
     return "worse" if drop > 0 else "better"
 
 
-def verdicts(table: pd.DataFrame) -> list[Verdict]:
-    """Return the sentences of a table from ``ablation.ablate``, largest effect first."""
-    if table.empty:
+def sentences(ablation: pd.DataFrame) -> list[Sentence]:
+    """Return the sentences of the frame of ``ablation.ablate``, largest effect first."""
+    if ablation.empty:
         return []
-    found = [*_over_environments(table), *_leaders(table)]
-    for _, section in table.groupby(["env", "section", "base", "full"], sort=False, dropna=False):
+    result = [*_over_environments(ablation), *_leaders(ablation)]
+    keys = ["env", "section", "base", "full"]
+    for (env, *_), section in ablation.groupby(keys, sort=False, dropna=False):
+        if (section.section == COMPARISON).all() and section.reference.isna().all():
+            result.append(Sentence(str(env), "", "unknown", "no agent has a scored run."))
+            continue
         final = section[section.metric == FINAL].sort_values("effect", ascending=False)
         area = section[section.metric == AUC].set_index("label")
         for _, row in final.iterrows():
             if row.component:
-                found.append(_of_component(row, area.loc[row.label]))
+                result.append(_of_component(row, area.loc[row.label]))
             elif row.section == COMPARISON and row.label != row.reference:
-                found.append(_of_comparison(row))
-    return found
+                result.append(_of_comparison(row))
+    return result
 
 
-def _of_component(row: Row, area: Row) -> Verdict:
-    does = "removing" if row.section == LEAVE_ONE_OUT else f"adding to {row.base}"
+def _of_component(row: Row, area: Row) -> Sentence:
+    removed = row.section == LEAVE_ONE_OUT
+    action = f"removing {row.component}" if removed else f"adding {row.component} to {row.base}"
     if outcome(row) == outcome(area) == "none":
         text = (
-            f"makes no detectable difference to the {NAMES[FINAL]} ({_blind(row)}) "
-            f"or the {NAMES[AUC]} ({_blind(area)})"
+            f"makes no detectable difference to the {NAMES[FINAL]} ({_undetected(row)}) "
+            f"or the {NAMES[AUC]} ({_undetected(area)})"
         )
     else:
         text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
     kind = outcome(area) if outcome(row) == "none" else outcome(row)
-    return Verdict(row.env, row.label, kind, f"{does} {row.component} {text}.")
+    return Sentence(row.env, row.label, kind, f"{action} {text}.")
 
 
 def _clause(row: Row, name: str) -> str:
-    """Return "lowers the score at the end by 60.4 [41.2, 79.6] (...)"."""
+    """Return "lowers the final score by 60.4 [41.2, 79.6] (...)"."""
     kind = outcome(row)
     if kind == "unknown":
-        return f"cannot be judged on the {name}: {row.note or 'too few runs'}"
+        return f"cannot be tested on the {name}: {row.note or 'too few runs'}"
     if kind == "none":
-        return f"makes no detectable difference to the {name} ({_blind(row)})"
+        return f"makes no detectable difference to the {name} ({_undetected(row)})"
     verb = "lowers" if kind == "worse" else "raises"
     facts = [_p(row), _sizes(row)]
     if not pd.isna(row.share):
-        facts.append(f"{abs(row.share):.0%} of the distance from {row.base} to {row.full}")
+        facts.append(f"{abs(row.share):.0%} of the gap from {row.base} to {row.full}")
     if row.strongest:
         word = "largest " + ("drop" if row.section == LEAVE_ONE_OUT else "gain")
-        others = f", place 1 to {row.place_high:.0f} is possible" if row.place_high > 1 else ""
-        facts.append(word + others)
-    span = f"{number(abs(row.effect))} {interval(*_turned(row))}"
+        rank = f" (possible rank: 1 to {row.place_high:.0f})" if row.place_high > 1 else ""
+        facts.append(word + rank)
+    span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
     return f"{verb} the {name} by {span} ({', '.join(facts)})"
 
 
-def _blind(row: Row) -> str:
-    """Say what was measured where nothing was detected, and what could have been."""
+def _undetected(row: Row) -> str:
+    """Return the effect that was measured but not detected, and the detectable effect."""
     word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     if row.p < _ALPHA:
         text += (
             f", p = {row.p:.3f} before and {row.p_adjusted:.3f} after {row.correction} correction"
         )
-    return f"{text}; {_seen(row)}"
+    return f"{text}; {_detectable(row)}"
 
 
 def _sizes(row: Row) -> str:
     return sizes(row.n_of, row.n_against, row.paired)
 
 
-def _seen(row: Row) -> str:
-    return f"{_sizes(row)} could only have seen an effect above {number(row.visible)}"
+def _detectable(row: Row) -> str:
+    return f"smallest effect with {stats.POWER:.0%} power at {_sizes(row)}: {number(row.visible)}"
 
 
-def _turned(row: Row) -> tuple[float, float]:
-    """Return the limits of the effect's size."""
+def _size_interval(row: Row) -> tuple[float, float]:
+    """Return the limits of the absolute effect."""
     if row.effect >= 0:
         return row.effect_low, row.effect_high
     return -row.effect_high, -row.effect_low
@@ -139,54 +148,56 @@ def _p(row: Row) -> str:
     return f"{name} < 0.001" if row.p_adjusted < 0.001 else f"{name} = {row.p_adjusted:.3f}"
 
 
-def _of_comparison(row: Row) -> Verdict:
+def _of_comparison(row: Row) -> Sentence:
     kind = outcome(row)
-    span = f"{number(abs(row.effect))} {interval(*_turned(row))}"
+    span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
     facts = f"{_p(row)}, {_sizes(row)}"
     text = {
-        "worse": f"{row.label} ends {span} below {row.reference} ({facts}).",
-        # the reference has the best mean of all its runs, which need not hold over the pairs
-        "better": f"{row.label} ends {span} above {row.reference} on the seeds that both ran "
-        f"({facts}), though {row.reference} has the higher mean over all its runs.",
-        "none": f"{row.label} is not told apart from {row.reference} (behind by "
-        f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}; {_seen(row)}).",
+        "worse": f"{row.label} scores {span} below {row.reference} ({facts}).",
+        # the reference has the best mean over all runs, but not necessarily over the pairs
+        "better": f"{row.label} scores {span} above {row.reference} on the seeds that both ran "
+        f"({facts}), although {row.reference} has the higher mean over all its runs.",
+        "none": f"{row.label} does not differ detectably from {row.reference} (behind by "
+        f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}; {_detectable(row)}).",
         "unknown": f"{row.label} cannot be compared with {row.reference}: "
         f"{row.note or 'too few runs'}.",
     }[kind]
-    return Verdict(row.env, row.label, kind, text)
+    return Sentence(row.env, row.label, kind, text)
 
 
-def _leaders(table: pd.DataFrame) -> Iterator[Verdict]:
-    """Yield who leads on each environment, where more are compared than are kept in mind."""
-    rows = table[(table.metric == FINAL) & (table.section == COMPARISON)]
+def _leaders(ablation: pd.DataFrame) -> Iterator[Sentence]:
+    """Yield the leader of each environment, if more than a few labels are compared."""
+    rows = ablation[(ablation.metric == FINAL) & (ablation.section == COMPARISON)]
+    rows = rows[rows.reference.notna()]
     for env, group in rows[rows.label != rows.reference].groupby("env", sort=False):
         if len(group) > _FEW:
-            told = int((group.apply(outcome, axis=1) == "worse").sum())
+            count = int((group.apply(outcome, axis=1) == "worse").sum())
             leader = group.reference.iloc[0]
-            others = f"{told} of {len(group)} others"
-            text = f"{leader} ends highest on {env}, detectably above {others}."
-            yield Verdict("", leader, "better" if told else "none", text)
+            others = f"{count} of {len(group)} others"
+            text = f"{leader} has the highest mean on {env}, significantly above {others}."
+            yield Sentence("", leader, "better" if count else "none", text)
 
 
-def _over_environments(table: pd.DataFrame) -> Iterator[Verdict]:
-    """Yield "removing multi-step hurts on 3 and helps on 0 of 4 environments"."""
-    rows = table[(table.metric == FINAL) & (table.component != "")]
+def _over_environments(ablation: pd.DataFrame) -> Iterator[Sentence]:
+    """Yield sentences such as "Removing multi-step hurts on 3 of 4 environments, ..."."""
+    rows = ablation[(ablation.metric == FINAL) & (ablation.component != "")]
     for (section, label), group in rows.groupby(["section", "label"], sort=False):
         if len(group) < 2:
             continue
         kinds = group.apply(outcome, axis=1)
         worse, better = int((kinds == "worse").sum()), int((kinds == "better").sum())
-        does = "removing" if section == LEAVE_ONE_OUT else f"adding to {group.base.iloc[0]}"
+        name, base = group.component.iloc[0], group.base.iloc[0]
+        action = f"Removing {name}" if section == LEAVE_ONE_OUT else f"Adding {name} to {base}"
         counts = {
             "hurts": worse,
             "helps": better,
             "makes no detectable difference": int((kinds == "none").sum()),
-            "cannot be judged": int((kinds == "unknown").sum()),
+            "cannot be tested": int((kinds == "unknown").sum()),
         }
         first, *others = [f"{what} on {n}" for what, n in counts.items() if n]
-        said = ", ".join([f"{first} of {len(group)} environments", *others])
-        wins = int((group.effect > 0).sum())  # as "the full agent beats this ablation in 53 of 57"
-        whose = group.full.iloc[0] if section == LEAVE_ONE_OUT else group.label.iloc[0]
-        text = f"{does} {group.component.iloc[0]} {said}; {whose} has the higher mean on {wins}."
+        summary = ", ".join([f"{first} of {len(group)} environments", *others])
+        wins = int((group.effect > 0).sum())  # "the full agent beats this ablation in 53 of 57"
+        winner = group.full.iloc[0] if section == LEAVE_ONE_OUT else group.label.iloc[0]
+        text = f"{action} {summary}; {winner} has the higher mean on {wins}."
         kind = "worse" if worse > better else "better" if better > worse else "none"
-        yield Verdict("", str(label), kind, text)
+        yield Sentence("", str(label), kind, text)

@@ -1,7 +1,7 @@
-"""How every figure looks: sizes, colours, panels, one legend, and the files it is saved to.
+"""The style of all figures: sizes, colours, panels, legend and file formats.
 
-One label has one colour and one place in the order through all figures of a report: the full agent
-black, the base agent grey, the others from a colour-blind-safe palette.
+A label has the same colour and the same place in the order in all figures of a report: the full
+agent is black, the base agent grey, and the others have colours from a colour-blind-safe palette.
 """
 
 import math
@@ -23,10 +23,10 @@ from ..load.data import Data
 
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {"text": 7.0, "column": 3.4}  # inches
-_NARROW = 5.0  # below this one panel fits across
-_SIDE = 0.4  # share of the width that a legend at the side may take
-_SPARE = 0.5  # inches of a figure that panels leave to a legend
-_ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without its grey, base's colour
+_NARROW = 5.0  # inches; below this, panels are in one column
+_SIDE = 0.4  # largest share of the width for a legend at the side
+_SPARE = 0.5  # inches of the height that are kept for a legend
+_ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without grey, which is base
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 RC: dict[Any, Any] = {
     "font.size": 9,
@@ -51,7 +51,7 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Style:
-    """How one label is drawn, in every figure."""
+    """The line style of one label, in every figure."""
 
     color: Any
     dash: Any
@@ -67,14 +67,14 @@ class Plot:
     caption: str
 
     def lay_out(self) -> None:
-        """Fix where everything stands: once, not once per format."""
+        """Compute the layout once for all formats."""
         self.figure.draw_without_rendering()
         if _wrap_titles(self.figure):
             self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
     def save(self, folder: Path) -> None:
-        """Write the figure in every format of ``FORMATS``, without a date."""
+        """Write the figure in every format of ``FORMATS``, without a date in the files."""
         self.lay_out()
         for ending in FORMATS:
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
@@ -85,7 +85,7 @@ class Plot:
 
 def styles(data: Data) -> dict[str, Style]:
     """Return the style of every label, in the order of the report."""
-    full, base = ({pair[i] for pair in data.families} for i in (1, 0))
+    full, base = ({pair[i] for pair in data.ablations} for i in (1, 0))
     palette = [sns.color_palette("colorblind")[i] for i in _ORDER]
     out, k = {}, 0
     for label in data.labels:
@@ -101,19 +101,19 @@ def styles(data: Data) -> dict[str, Style]:
 
 
 def columns(count: int, most: int = 3) -> int:
-    """Return how many of ``count`` panels stand side by side."""
+    """Return how many of ``count`` panels are side by side."""
     if mpl.rcParams["figure.figsize"][0] < _NARROW:
         return 1
     return 2 if count == 4 else min(count, most)
 
 
 def theme(width: str = "text") -> None:
-    """Set how figures look, as wide as a text or one of its two columns."""
+    """Set the style of figures, as wide as the text of a page or one of its two columns."""
     sns.set_theme(style="ticks", rc=RC | {"figure.figsize": (WIDTHS[width], 3.0)})
 
 
 def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list[Axes]]:
-    """Return a figure of the theme's width, and its ``count`` axes."""
+    """Return a figure with ``count`` panels, and their axes."""
     width = mpl.rcParams["figure.figsize"][0]
     across = columns(count, most)
     rows = math.ceil(count / across)
@@ -129,16 +129,16 @@ def panels(count: int, height: float = 2.2, most: int = 3) -> tuple[Figure, list
 
 
 def edges(axes: list[Axes], most: int = 3) -> tuple[list[Axes], list[Axes]]:
-    """Return the panels of the first column, which name the rows, and those of the last row."""
+    """Return the panels of the first column, which label the rows, and those of the last row."""
     across = columns(len(axes), most)
     return axes[::across], axes[-across:]
 
 
 def legend(figure: Figure, count: int) -> None:
-    """Put one legend for all panels: at the side of one panel, else below, as wide as fits.
+    """Draw one legend for all panels: beside a single panel if it fits, else below.
 
-    Below, the figure grows by the legend's height, so that panels keep theirs. Names that are wider
-    than the figure go on in a second line.
+    Below the panels, the figure grows by the height of the legend, so that panels keep theirs.
+    Names that are wider than the figure are wrapped.
     """
     handles: dict[str, Any] = {}
     for panel in figure.axes:
@@ -149,32 +149,32 @@ def legend(figure: Figure, count: int) -> None:
         return
     width = figure.get_figwidth() * figure.dpi
     if count == 1 and figure.get_figwidth() >= _NARROW:
-        drawn = figure.legend(lines, names, loc="outside right center", frameon=False)
-        if drawn.get_window_extent().width <= _SIDE * width:
+        box = figure.legend(lines, names, loc="outside right center", frameon=False)
+        if box.get_window_extent().width <= _SIDE * width:
             return
-        drawn.remove()
+        box.remove()
     below: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
     for across in range(min(4, len(names)), 0, -1):
-        drawn = figure.legend(lines, names, ncols=across, **below)
-        size = drawn.get_window_extent()
+        box = figure.legend(lines, names, ncols=across, **below)
+        size = box.get_window_extent()
         if size.width <= width:
             break
-        drawn.remove()
+        box.remove()
     else:
         share = width / size.width
         names = [_wrapped(name, share) for name in names]
-        drawn = figure.legend(lines, names, ncols=1, **below)
-    height = drawn.get_window_extent().height / figure.dpi
+        box = figure.legend(lines, names, ncols=1, **below)
+    height = box.get_window_extent().height / figure.dpi
     figure.set_figheight(figure.get_figheight() + max(0.0, height - _SPARE))
 
 
 def _wrapped(text: str, share: float) -> str:
-    """Break a text into lines of about this share of its length."""
+    """Wrap a text into lines of about this share of its length."""
     return "\n".join(textwrap.wrap(text, max(8, int(0.9 * share * len(text)))))
 
 
 def _wrap_titles(figure: Figure) -> bool:
-    """Break the titles that are wider than their panels; say whether there are any."""
+    """Wrap titles that are wider than their panels; return whether there were any."""
     wrapped = False
     for panel in figure.axes:
         text = panel.get_title(loc="left")

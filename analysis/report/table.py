@@ -1,8 +1,9 @@
-"""How tables are laid out: built once as strings and numbers, rendered in every format."""
+"""The layout of tables: built once as strings and numbers, rendered in every format."""
 
 import html
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,8 +12,9 @@ from pandas.api.types import is_numeric_dtype
 
 from .links import cell_anchor
 
-DASH = "–"  # noqa: RUF001 (an en dash is what tables print for "nothing here")
+DASH = "–"  # noqa: RUF001 (an en dash is what tables print for a missing value)
 MARK = "†"
+_WIDTH = 100  # of notes in a terminal
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
@@ -20,19 +22,19 @@ _LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be printed.
+    """A table ready to print.
 
     Attributes:
         name: file name without its ending.
         title: caption.
         header: column titles.
-        rows: cells; numbers of one column have the same decimals and are padded to line up.
+        rows: entries; numbers in a column have the same decimals and are padded to align.
         frame: the same numbers, unrounded, for the CSV file.
-        bold: (row, column) of a best value that a test supports.
-        marked: (row, column) of the largest drop or gain.
-        notes: what the caption must add.
-        words: the columns that hold text; they are left-aligned, the others right-aligned.
-        about: (row, column) -> the label and environment whose runs a number rests on.
+        bold: (row, column) of a highest mean that a test separates from the runner-up.
+        marked: (row, column) of what a dagger marks, such as the largest drop.
+        notes: sentences below the table.
+        words: the columns of text, aligned left; the others are aligned right.
+        about: (row, column) -> the label and environment that a number is computed from.
     """
 
     name: str
@@ -48,38 +50,42 @@ class Table:
 
     def text(self) -> str:
         """Render for a terminal."""
-        rows = self._cells(lambda cell, i, j: cell + self._dagger(i, j))
+        rows = self._entries(lambda entry, i, j: entry + self._dagger(i, j))
         widths = [max(map(len, column)) for column in zip(self.header, *rows, strict=True)]
         lines = [
             "  ".join(
-                cell.ljust(width) if j in self.words else cell.rjust(width)
-                for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+                entry.ljust(width) if j in self.words else entry.rjust(width)
+                for j, (entry, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in [self.header, ["-" * width for width in widths], *rows]
         ]
-        return "\n".join([self.title, "", *lines, *(f"  {note}" for note in self.notes)])
+        notes = [
+            textwrap.fill(note, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            for note in self.notes
+        ]
+        return "\n".join([self.title, "", *lines, *notes])
 
     def markdown(self) -> str:
         """Render as a GitHub table."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
             return f"**{text}**" if (i, j) in self.bold else text
 
         rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
-        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._cells(cell)]]
+        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._entries(entry)]]
         return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
 
     def latex(self) -> str:
         """Render as a booktabs table."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = _latex(text.strip(), numeric=j not in self.words) + _latex(
                 self._dagger(i, j).strip()
             )
             return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
 
-        rows = [" & ".join(row) + r" \\" for row in self._cells(cell)]
+        rows = [" & ".join(row) + r" \\" for row in self._entries(entry)]
         notes = " ".join(_latex(note) for note in self.notes)
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
         return "\n".join(
@@ -100,9 +106,9 @@ class Table:
         )
 
     def html(self, links: bool = False) -> str:
-        """Render for the page; all text is escaped, padding becomes figure spaces."""
+        """Render for the page. All text is escaped; padding becomes figure spaces."""
 
-        def cell(text: str, i: int, j: int) -> str:
+        def entry(text: str, i: int, j: int) -> str:
             text = html.escape(text + self._dagger(i, j))
             if j in self.words:
                 return (
@@ -118,7 +124,7 @@ class Table:
             f"<th scope='col'{' class=words' * (j in self.words)}>{html.escape(title)}</th>"
             for j, title in enumerate(self.header)
         )
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._cells(cell))
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in self._entries(entry))
         notes = f"<p class='note'>{html.escape(' '.join(self.notes))}</p>" if self.notes else ""
         return (
             f"<figure class='table'><figcaption>{html.escape(self.title)}</figcaption>"
@@ -130,9 +136,9 @@ class Table:
         """Render the unrounded numbers."""
         return str(self.frame.to_csv(index=False, lineterminator="\n"))
 
-    def _cells(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
+    def _entries(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
         return [
-            [render(cell, i, j) for j, cell in enumerate(row)] for i, row in enumerate(self.rows)
+            [render(entry, i, j) for j, entry in enumerate(row)] for i, row in enumerate(self.rows)
         ]
 
     def _dagger(self, i: int, j: int) -> str:
@@ -147,7 +153,7 @@ def _latex(text: str, numeric: bool = False) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return the decimals that suit a column: none for thousands, up to three for fractions."""
+    """Return the decimals of a column: none for ten thousands, up to three for fractions."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=1.0)
     return 0 if largest >= 10_000 else 1 if largest >= 100 else 2 if largest >= 1 else 3
 
@@ -155,42 +161,42 @@ def decimals(values: Iterable[float]) -> int:
 def spans(
     values: Iterable[float], lows: Iterable[float], highs: Iterable[float], scale: float = 1
 ) -> list[str]:
-    """Return "value [low, high]" cells that line up; a dash where there is no value."""
+    """Return aligned entries "value [low, high]"; a dash for a missing value."""
     values = list(values)
     places = decimals(values) if scale == 1 else 0
 
     def column(numbers: Iterable[float]) -> list[str]:
         rounded = [round(scale * x, places) + 0.0 for x in numbers]  # + 0.0: no "-0"
-        cells = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
-        width = max(map(len, cells), default=0)
-        return [cell.rjust(width) for cell in cells]
+        entries = [f"{x:.{places}f}" if math.isfinite(x) else DASH for x in rounded]
+        width = max(map(len, entries), default=0)
+        return [entry.rjust(width) for entry in entries]
 
-    cells = [
+    entries = [
         f"{value} [{low}, {high}]" if math.isfinite(number) else value
         for number, value, low, high in zip(
             values, column(values), column(lows), column(highs), strict=True
         )
     ]
-    width = max(map(len, cells), default=0)
-    return [cell.ljust(width) for cell in cells]
+    width = max(map(len, entries), default=0)
+    return [entry.ljust(width) for entry in entries]
 
 
 def numbers(values: Iterable[float]) -> list[str]:
-    """Return a column's cells, of four significant digits and no exponent; a dash for nothing."""
+    """Return a column with four significant digits and no exponent; a dash for a missing value."""
     values = [float(value) for value in values]
     whole = all(x == round(x) for x in values if math.isfinite(x))
 
-    def cell(x: float) -> str:
+    def entry(x: float) -> str:
         if not math.isfinite(x):
             return DASH if math.isnan(x) else str(x)
         digits = 0 if whole or x == 0 else max(0, 3 - math.floor(math.log10(abs(x))))
         return f"{x:.{digits}f}"
 
-    return [cell(x) for x in values]
+    return [entry(x) for x in values]
 
 
 def p_value(p: float) -> str:
-    """Return a p with three digits; nothing for NaN."""
+    """Return a p-value with three decimals; empty for NaN."""
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -200,7 +206,7 @@ def slug(*parts: str) -> str:
 
 
 def from_frame(frame: pd.DataFrame, title: str, *notes: str) -> Table:
-    """Return any frame as a table."""
+    """Return a frame as a table."""
     words = [j for j, column in enumerate(frame) if not is_numeric_dtype(frame[column])]
     columns = [
         numbers(frame[column]) if j not in words else list(map(str, frame[column]))

@@ -1,4 +1,4 @@
-"""The tables of a study: components, factorials, scores, profiles, completeness."""
+"""The tables of a report: ablations, factorials, scores, profiles, completeness."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -9,30 +9,42 @@ import pandas as pd
 from prism.benchmark.store.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 
 from .. import stats
+from ..errors import count
 from ..load.data import Data
-from ..questions import curves
 from ..questions.ablation import COMPARISON
-from ..questions.curves import FINAL, NAMES
+from ..questions.scores import (
+    AGGREGATES,
+    BEST,
+    FINAL,
+    HUMAN,
+    MIN_MAX,
+    NAMES,
+    PROFILE_REPETITIONS,
+    REFERENCE,
+    matrices,
+    normalised,
+    profiles,
+)
 from .table import DASH, MARK, Table, p_value, slug, spans
 
-_LISTED = 6  # cells that a note names
+_LISTED = 6  # cells that a note lists
 
 
-def ablation_tables(table: pd.DataFrame) -> list[Table]:
-    """Return one table per environment, section and metric of ``ablation.ablate``'s table."""
-    if table.empty:
+def ablation_tables(ablation: pd.DataFrame) -> list[Table]:
+    """Return one table per environment, section and metric of the frame of ``ablation.ablate``."""
+    if ablation.empty:
         return []
     keys = ["env", "section", "base", "full", "metric"]
-    groups = table.groupby(keys, sort=False, dropna=False)
+    groups = ablation.groupby(keys, sort=False, dropna=False)
     return [_ablation_table(group.reset_index(drop=True)) for _, group in groups]
 
 
 def _ablation_table(rows: pd.DataFrame) -> Table:
     first = rows.iloc[0]
     word, title = {
-        LEAVE_ONE_OUT: ("drop", f"components taken out of {first.full}, one at a time"),
-        ADD_ONE_IN: ("gain", f"components put into {first.base}, one at a time"),
-        COMPARISON: ("behind", "comparison with the best"),
+        LEAVE_ONE_OUT: ("drop", f"one component removed from {first.full}"),
+        ADD_ONE_IN: ("gain", f"one component added to {first.base}"),
+        COMPARISON: ("behind best", "comparison with the best agent"),
     }[first.section]
     columns = {
         "agent": list(rows.label),
@@ -63,12 +75,12 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
 
 
 def _ranks(rows: pd.DataFrame) -> list[str]:
-    """Return "2 [1, 4]": the rank by mean, and the ranks that the data allow."""
-    cells = []
+    """Return "2 [1, 4]": the rank by mean, and the ranks that are consistent with the data."""
+    entries = []
     for rank, low, high in zip(rows["rank"], rows.rank_low, rows.rank_high, strict=True):
         spread = "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
-        cells.append("" if math.isnan(rank) else f"{rank:.0f}{spread}")
-    return cells
+        entries.append("" if math.isnan(rank) else f"{rank:.0f}{spread}")
+    return entries
 
 
 def _correction(rows: pd.DataFrame) -> str:
@@ -77,15 +89,20 @@ def _correction(rows: pd.DataFrame) -> str:
 
 
 def _test(rows: pd.DataFrame) -> str:
-    """Return the test that was used; where it is one of pairs, how many and why."""
-    used = " and ".join(dict.fromkeys(rows.test[rows.test != ""])) or "no"
+    """Return the test and the correction; for a paired test, also the number of pairs."""
+    first, methods = rows.iloc[0], list(dict.fromkeys(rows.test[rows.test != ""]))
+    if not methods or first.family == 0:
+        return "no comparison can be tested"
+    test = f"{' and '.join(methods)} test"
     pairs = rows[rows.paired & (rows.n_of > 0)].groupby("n_of").label.agg(", ".join)
-    if pairs.empty:
-        return f"{used} test"
-    counts = "; ".join(f"{labels}: {n}" for n, labels in pairs.items())
-    told = f"{pairs.index[0]} pairs" if len(pairs) == 1 else f"pairs of seeds ({counts})"
-    r = rows.correlation.iloc[0]
-    return f"{used} test of {told}" + ("" if math.isnan(r) else f", seeds correlate: r = {r:.2f}")
+    if len(pairs):
+        counts = "; ".join(f"{labels}: {n}" for n, labels in pairs.items())
+        test += (
+            f" of {pairs.index[0]} pairs" if len(pairs) == 1 else f" of pairs of seeds ({counts})"
+        )
+        r = first.correlation
+        test += "" if math.isnan(r) else f", correlation of seeds r = {r:.2f}"
+    return f"{test}; {first.correction} correction over {count(first.family, 'comparison')}"
 
 
 def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
@@ -93,24 +110,28 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     sides = {
         "drop": f"{first.full} minus the agent",
         "gain": f"the agent minus {first.base}",
-        "behind": "the best minus the agent",
+        "behind best": "the best agent minus the agent",
     }
     notes = [
-        f"Mean over runs [{level} Student interval]; n: scored/planned runs. {word.capitalize()}: "
-        f"{sides[word]} [{level} {first.interval} interval, not corrected]. p: {_test(rows)}, "
-        f"{first.correction} correction over the {first.family} "
-        f"comparison{'' if first.family == 1 else 's'} of this table. "
-        f"Rank: by mean, with the ranks that the data allow at {level} (Welch, all pairs, Holm)."
+        f"n: scored/planned runs. {NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
+        f"{word.capitalize()}: {sides[word]} [{level} {first.interval} interval, not corrected]. "
+        f"p: {_test(rows)}. Rank: by mean [ranks consistent with the data at {level}, by Welch's "
+        "tests of all pairs, Holm correction]."
     ]
-    if word == "behind":
-        notes.append("The best is chosen after the fact, which flatters it.")
+    if word == "behind best":
+        notes.append(
+            "The best agent is chosen after seeing the results, so its lead is biased upwards."
+        )
     else:
-        notes.append(f"% of gap: {word} as a share of {first.full} minus {first.base} [Fieller].")
+        notes.append(
+            f"% of gap: {word} as a share of {first.full} minus {first.base} [{level} Fieller "
+            "interval]."
+        )
     if rows.strongest.any():
-        notes.append(f"{MARK} largest {word} that is told apart from 0.")
-    refused = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
-    for reason, group in refused.groupby("share_note", sort=False):
-        notes.append(f"{DASH} no % of gap for {', '.join(group.label)}: {reason}.")
+        notes.append(f"{MARK} largest significant {word}.")
+    without_share = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
+    for reason, group in without_share.groupby("share_note", sort=False):
+        notes.append(f"{DASH} No % of gap for {', '.join(group.label)}: {reason}.")
     for note, group in rows[rows.note != ""].groupby("note", sort=False):
         notes.append(f"{', '.join(group.label)}: {note}.")
     return notes
@@ -119,15 +140,15 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
 def score_table(
     data: Data, scores: pd.DataFrame, how: str | None = None, metric: str = FINAL
 ) -> Table | None:
-    """Return the table labels x environments of scores; None where it would be empty.
+    """Return the table labels x environments of scores, or None if it would be empty.
 
-    Where ``how`` normalises them (``curves.normalised``) it adds IQM, median, mean and optimality
-    gap over all environments, with bootstrap intervals, for the labels that ran on each. Every cell
-    says its number of runs, and the notes say which environments could not be normalised.
+    If ``how`` normalises the scores (``scores.normalised``), the table also has median, IQM, mean
+    and optimality gap over environments, with bootstrap intervals, for labels with runs on all of
+    them. Every entry has its number of runs. The notes list environments that are not normalised.
     """
-    lost = _unscaled(scores, how, metric) if how else []
+    scale_notes = _unscaled(scores, how, metric) if how else []
     if how:
-        scores = curves.normalised(scores, how, metric)
+        scores = normalised(scores, how, metric)
     scores = scores.dropna(subset=[metric])
     envs = [env for env in data.envs if env in set(scores.env)]
     if not envs:
@@ -140,7 +161,7 @@ def score_table(
         for env in envs
     }
     estimates, notes = _estimates(cells, how, metric)
-    printed = {name: _with_runs(column) for name, column in estimates.items()}
+    columns = {name: _with_runs(column) for name, column in estimates.items()}
     frame = pd.DataFrame(
         [
             {
@@ -159,14 +180,15 @@ def score_table(
             if e.n
         ]
     )
-    stem = {FINAL: "scores", curves.BEST: "best-snapshots"}.get(metric, metric)
+    stem = {FINAL: "scores", BEST: "best-snapshots"}.get(metric, metric)
     return Table(
         name=f"{stem}-{how}" if how else stem,
-        title=f"{'Normalised ' if how else ''}{NAMES[metric]}, {how or 'raw'}",
-        header=["agent", *printed],
-        rows=[list(row) for row in zip(data.labels, *printed.values(), strict=True)],
+        title=f"{NAMES[metric].capitalize()}, "
+        + (f"normalised ({how})" if how else "not normalised"),
+        header=["agent", *columns],
+        rows=[list(row) for row in zip(data.labels, *columns.values(), strict=True)],
         frame=frame,
-        notes=[*notes, *lost, *_remarks(data.labels, estimates)],
+        notes=[*notes, *scale_notes, *_remarks(data.labels, estimates)],
         about={
             (i, j): (label, env)
             for i, label in enumerate(data.labels)
@@ -176,11 +198,11 @@ def score_table(
 
 
 def _with_runs(column: list[stats.Estimate]) -> list[str]:
-    """Return "value [low, high] (n)" cells; "(n to m)" where environments differ in it."""
-    cells = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
+    """Return "value [low, high] (n)" entries; "(n to m)" if environments differ in n."""
+    entries = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
     sizes = ["" if not e.n or max(e.n) == 0 else f" ({_range(e.n)})" for e in column]
     width = max(map(len, sizes), default=0)
-    return [cell + size.rjust(width) for cell, size in zip(cells, sizes, strict=True)]
+    return [entry + size.rjust(width) for entry, size in zip(entries, sizes, strict=True)]
 
 
 def _range(sizes: Sequence[int]) -> str:
@@ -189,34 +211,33 @@ def _range(sizes: Sequence[int]) -> str:
 
 
 def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> Iterator[str]:
-    """Yield what estimates say of themselves, with the cells that say it."""
-    said: dict[str, list[str]] = {}
+    """Yield the notes of estimates, each with the cells that have it."""
+    by_note: dict[str, list[str]] = {}
     for name, column in estimates.items():
         for label, estimate in zip(labels, column, strict=True):
             if estimate.note:
-                said.setdefault(estimate.note, []).append(f"{label}, {name}")
-    for note, cells in said.items():
+                by_note.setdefault(estimate.note, []).append(f"{label}, {name}")
+    for note, cells in by_note.items():
         more = f" and {len(cells) - _LISTED} more" if len(cells) > _LISTED else ""
         yield f"{note[0].upper()}{note[1:]}: {'; '.join(cells[:_LISTED])}{more}."
 
 
 def _unscaled(scores: pd.DataFrame, how: str, metric: str) -> list[str]:
-    """Return the sentence on environments that a normalisation leaves out, if any."""
+    """Return the note about environments that cannot be normalised, if any."""
     scores = scores.dropna(subset=[metric])
-    kept = set(curves.normalised(scores, how, metric).env)
-    lost = [env for env in dict.fromkeys(scores.env) if env not in kept]
-    why = "all runs score the same" if how == curves.MIN_MAX else f"no {how} scores"
-    return [f"Not normalised, for {why}: {', '.join(lost)}."] if lost else []
+    envs = set(normalised(scores, how, metric).env)
+    omissions = [env for env in dict.fromkeys(scores.env) if env not in envs]
+    reason = "all runs have the same score" if how == MIN_MAX else f"no {how} scores"
+    return [f"Not normalised ({reason}): {', '.join(omissions)}."] if omissions else []
 
 
 def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
-    """Return performance profiles as a table; None where nothing can be normalised."""
-    frame = curves.profiles(data, scores, how=how)
+    """Return performance profiles as a table, or None if no environment can be normalised."""
+    frame = profiles(data, scores, how=how)
     if frame.empty:
         return None
     sizes = {
-        label: [len(task) for task in tasks]
-        for label, tasks in curves.matrices(data, scores, how).items()
+        label: [len(task) for task in tasks] for label, tasks in matrices(data, scores, how).items()
     }
     frame = frame.assign(
         environments=[len(sizes[x]) for x in frame.label], n=[sum(sizes[x]) for x in frame.label]
@@ -229,8 +250,8 @@ def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
         "share of runs": spans(frame["share"], frame.low, frame.high),
     }
     notes = [
-        f"Pointwise {stats.LEVEL:.0%} stratified percentile bootstrap over runs, "
-        f"{curves.PROFILE_REPETITIONS} repetitions. {_SCALES[how]}"
+        f"[{stats.LEVEL:.0%} pointwise interval: stratified percentile bootstrap over runs, "
+        f"{PROFILE_REPETITIONS} repetitions]. {_SCALES[how]}"
     ]
     return Table(
         name="profile",
@@ -245,30 +266,31 @@ def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
 def _estimates(
     cells: dict[str, list[stats.Array]], how: str | None, metric: str
 ) -> tuple[dict[str, list[stats.Estimate]], list[str]]:
-    """Return a column of estimates per environment and, where normalised, over all; and notes."""
+    """Return estimates per environment and, if normalised, over environments; and their notes."""
     estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
-    notes = [f"Mean over runs [{stats.LEVEL:.0%} Student interval] (runs)."]
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} t-interval] (number of runs)."]
     if how and len(cells) > 1:
-        for name, statistic in curves.AGGREGATES.items():
+        for name, statistic in AGGREGATES.items():
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
-        method = next((e.method for e in estimates["IQM"] if e.method), "Stratified bootstrap")
-        names = ", ".join(curves.AGGREGATES)
-        notes.append(f"{method[0].upper()}{method[1:]} for {names} (runs per environment).")
+        method = next((e.method for e in estimates["IQM"] if e.method), "stratified bootstrap")
+        names = ", ".join(AGGREGATES)
+        notes.append(f"{names}: [{stats.LEVEL:.0%} {method}] (runs per environment).")
     if how:
         notes.append(_SCALES[how])
-    if metric == curves.BEST:
+    if metric == BEST:
         notes.append(
-            "Biased upwards: the highest point of each run's own curve, chosen and scored by the "
-            "same evaluations. Only for comparison with numbers that were published so."
+            "The highest point of each run's learning curve. It is biased upwards, because the "
+            "same evaluations choose and score it: use it only to compare with published numbers "
+            "of the same kind."
         )
     return estimates, notes
 
 
 _SCALES = {
-    curves.REFERENCE: "0 is the random agent, 1 the reference of each environment.",
-    curves.HUMAN: "0 is the random agent, 1 the human of each game.",
-    curves.MIN_MAX: "0 is the lowest, 1 the highest of all runs on each environment: relative to "
-    "the runs of this study.",
+    REFERENCE: "0 is the random agent, 1 the reference score of each environment.",
+    HUMAN: "0 is the random agent, 1 the human score of each game.",
+    MIN_MAX: "0 is the lowest, 1 the highest score of all runs on each environment, so the scale "
+    "depends on the runs given.",
 }
 
 
@@ -288,10 +310,11 @@ def _factorial_table(rows: pd.DataFrame) -> Table:
         f"{_correction(rows)} p".strip(): [p_value(p) for p in rows.p_adjusted],
     }
     notes = [
-        f"[{stats.LEVEL:.0%} {first.method} interval, not corrected] of contrasts of {first.cells} "
-        f"agents' means, n = {_range([first.n, first.n_most])} runs per agent. {first.correction} "
-        "correction over the effects of one kind. Interaction: half the change that one makes to "
-        "the other's effect; Shapley values add up to all minus none."
+        f"Contrasts of the means of {first.cells} agents [{stats.LEVEL:.0%} {first.method} "
+        f"interval, not corrected], n = {_range([first.n, first.n_most])} runs per agent. p: "
+        f"{first.correction} correction over the effects of one kind. Interaction: half the change "
+        "that one component makes to the effect of the other. Shapley values add up to the "
+        "difference between all components and none."
     ]
     for note, group in rows[rows.note != ""].groupby("note", sort=False):
         notes.append(f"{', '.join(group.name)}: {note}.")
@@ -306,14 +329,14 @@ def _factorial_table(rows: pd.DataFrame) -> Table:
 
 
 def _over(statistic: Callable[..., stats.Array], row: Sequence[stats.Array]) -> stats.Estimate:
-    """Bootstrap over environments; nothing where one has no run, for the set would differ."""
+    """Bootstrap over environments; NaN if one has no run, because the set would differ."""
     if not all(len(x) for x in row):
-        return stats.Estimate(np.nan, np.nan, np.nan, (), "", "not on every environment")
+        return stats.Estimate(np.nan, np.nan, np.nan, (), "", "no scored run on some environment")
     return stats.bootstrap(statistic, row)
 
 
 def completeness_table(data: Data) -> Table:
-    """Return scored / planned runs per label and environment."""
+    """Return the scored and planned runs per label and environment."""
     sizes = {(label, env): data.size(label, env) for label in data.labels for env in data.envs}
     rows = [
         [label, *("/".join(map(str, sizes[label, env])) for env in data.envs)]
@@ -329,8 +352,8 @@ def completeness_table(data: Data) -> Table:
         for j, env in enumerate(data.envs)
         if sizes[label, env][0] < sizes[label, env][1]
     }
-    title = "Runs that enter the scores, of those planned"
-    notes = [f"{MARK} some planned runs are not in."] if gaps else []
+    title = "Scored runs / planned runs"
+    notes = [f"{MARK} some planned runs are not scored."] if gaps else []
     header = ["agent", *data.envs]
     about = {
         (i, j): (label, env)
@@ -341,7 +364,7 @@ def completeness_table(data: Data) -> Table:
 
 
 def excluded_table(data: Data) -> Table | None:
-    """Return every planned run that does not enter the scores, with the reason."""
+    """Return every planned run that is not scored, with the reason."""
     runs = data.runs[data.runs.excluded != ""]
     if runs.empty:
         return None
@@ -352,14 +375,14 @@ def excluded_table(data: Data) -> Table | None:
             run.env,
             str(run.seed),
             f"{run.global_step}/{run.budget}",
-            why,
-            f"--take {flag}" if flag else "",
+            reason,
+            f"--include {flag}" if flag else "",
         ]
-        for run, why, flag in zip(runs.itertuples(), runs.excluded, runs.flag, strict=True)
+        for run, reason, flag in zip(runs.itertuples(), runs.excluded, runs.flag, strict=True)
     ]
     unfinished = int((runs.state != FINISHED).sum())
-    title = f"{len(runs)} planned runs do not enter the scores ({unfinished} of them not finished)"
-    header = ["run", "agent", "environment", "seed", "steps", "why", "let in by"]
+    title = f"Planned runs that are not scored: {len(runs)}, of which {unfinished} did not finish"
+    header = ["run", "agent", "environment", "seed", "steps", "reason", "allow with"]
     columns = [
         "run_id",
         "label",

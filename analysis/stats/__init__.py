@@ -1,6 +1,6 @@
-"""Statistics of runs: estimates, intervals and tests; seeded, vectorised, numpy and scipy only.
+"""Statistics of runs: estimates, intervals, tests and power; seeded, with numpy and scipy only.
 
-The run is the unit. A group of runs is ``Samples``: one array ``[runs]`` per task (environment).
+The unit is the run. A group of runs is ``Samples``: one array ``[runs]`` per task (environment).
 """
 
 from .bootstrap import BCA, PERCENTILE, REPETITIONS, SEED, bootstrap, draw, resamples

@@ -1,7 +1,7 @@
-"""The bootstrap: seeded, stratified by task or clustered, percentile or BCa.
+"""The bootstrap: stratified by task or clustered, with percentile or BCa intervals.
 
-A resample is a table of counts (``prism.analysis.stats.estimators``): the same draws serve every
-statistic, and 50,000 repetitions cost milliseconds.
+A resample is an array of counts (``prism.analysis.stats.estimators``), which every statistic can
+use. 50,000 repetitions take milliseconds.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -16,13 +16,13 @@ from .intervals import LEVEL, SMALL_N, Estimate
 REPETITIONS = 5_000
 SEED = 0
 PERCENTILE, BCA = "percentile", "BCa"
-_SMALL = 64  # up to here counting by comparison is faster than sorting into bins
+_SMALL = 64  # up to this n, comparing is faster than binning
 
 Clusters = Sequence[Sequence[Hashable]]  # the cluster of every run of every task
 
 
 def draw(rng: np.random.Generator, n: int, repetitions: int) -> NDArray:
-    """Return ``[n, repetitions]``: how often each of ``n`` runs is drawn in each resample of n."""
+    """Return ``[n, repetitions]``: how often each of ``n`` runs occurs in each resample."""
     if n <= _SMALL:
         picks = rng.integers(n, size=(n, repetitions), dtype=np.uint8)
         return np.stack([(picks == i).sum(0, dtype=np.uint8) for i in range(n)])
@@ -41,15 +41,15 @@ def resamples(
 ) -> list[NDArray]:
     """Return the counts of a bootstrap, one ``[runs, repetitions]`` per task.
 
-    Without ``clusters`` every task is resampled on its own (stratified). With them whole clusters
-    are drawn, and a cluster brings its runs of every task: right where, say, all tasks of one seed
-    share something.
+    Without ``clusters``, every task is resampled separately (stratified). With them, whole clusters
+    are drawn, with their runs of every task. Use clusters if runs of different tasks depend on each
+    other, for instance through a shared seed.
     """
     if clusters is None:
         return [draw(rng, len(task), repetitions) for task in samples]
     names = {name: i for i, name in enumerate(dict.fromkeys(c for task in clusters for c in task))}
-    drawn = draw(rng, len(names), repetitions)
-    return [drawn[[names[c] for c in task]] for task in clusters]
+    counts = draw(rng, len(names), repetitions)
+    return [counts[[names[c] for c in task]] for task in clusters]
 
 
 def bootstrap(
@@ -61,14 +61,14 @@ def bootstrap(
     method: str = PERCENTILE,
     clusters: Sequence[Clusters] | None = None,
 ) -> Estimate:
-    """Estimate ``statistic(*groups)``; it is called as ``statistic(*groups, *counts)`` too.
+    """Estimate ``statistic(*groups)`` with an interval; it must also accept ``*counts``.
 
     Args:
         statistic: an estimator of ``prism.analysis.stats.estimators``, or one of the same form.
         groups: one or more groups of runs.
         level: nominal coverage.
         repetitions: resamples.
-        rng: a generator or a seed; equal seeds give equal bytes.
+        rng: a generator or a seed; equal seeds give equal results.
         method: "percentile", or "BCa" (Efron 1987), which corrects bias and skewness.
         clusters: clusters of the runs of each group, for a cluster bootstrap.
 
@@ -80,30 +80,30 @@ def bootstrap(
         raise ValueError("every task needs at least one run, and no score may be NaN")
     value = float(statistic(*groups))
     kind = "stratified" if clusters is None else "cluster"
-    told = f"{kind} {method} bootstrap, {repetitions} repetitions"
+    description = f"{kind} {method} bootstrap, {repetitions} repetitions"
     if max(n) == 1:
-        return Estimate(value, np.nan, np.nan, n, told, "one run a task: no interval")
+        return Estimate(value, np.nan, np.nan, n, description, "one run per task: no interval")
     rng = np.random.default_rng(rng)
     counts = [
         resamples(rng, group, repetitions, clusters[i] if clusters else None)
         for i, group in enumerate(groups)
     ]
     draws = statistic(*groups, *counts)
-    draws = draws[~np.isnan(draws)]  # a cluster resample may hold no run of a task
+    draws = draws[~np.isnan(draws)]  # a cluster resample may contain no run of a task
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if method == BCA:
         tails = _bca(tails, value, draws, _jackknife(statistic, groups))
     low, high = np.quantile(draws, tails)
     note = ""
     if min(n) == 1:
-        note = f"{n.count(1)} of {len(n)} tasks have one run, whose spread is not in the interval"
+        note = f"{n.count(1)} of {len(n)} tasks have one run; the interval ignores their variance"
     elif len(n) == 1 and n[0] < SMALL_N:
-        note = f"n = {n[0]}: a percentile interval of few runs is too narrow"
-    return Estimate(value, float(low), float(high), n, told, note)
+        note = f"n = {n[0]}: a percentile interval from few runs is too narrow"
+    return Estimate(value, float(low), float(high), n, description, note)
 
 
 def _jackknife(statistic: Callable[..., Array], groups: Sequence[Samples]) -> Array:
-    """Return the influence of every run: the mean of its task's leave-one-out values minus its."""
+    """Return the influence of every run: its task's mean leave-one-out value minus its own."""
     parts = []
     for g, group in enumerate(groups):
         for t, task in enumerate(group):
@@ -111,8 +111,8 @@ def _jackknife(statistic: Callable[..., Array], groups: Sequence[Samples]) -> Ar
                 continue
             counts = [[np.ones((len(x), len(task)), np.int64) for x in other] for other in groups]
             counts[g][t] = 1 - np.eye(len(task), dtype=np.int64)
-            left = statistic(*groups, *counts)
-            parts.append(left.mean() - left)
+            values = statistic(*groups, *counts)
+            parts.append(values.mean() - values)
     return np.concatenate(parts)
 
 

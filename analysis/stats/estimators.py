@@ -1,9 +1,9 @@
 """Estimates over runs and tasks, by rliable's definitions (Agarwal et al. 2021, arXiv 2108.13264).
 
-A group is ``Samples``: one array ``[runs]`` per task (environment), so tasks may hold different
-numbers of runs. Every estimator also takes ``counts``, one ``[runs, B]`` per task: how often each
-run stands in each of ``B`` resamples. It then returns ``[B]`` instead of a number. So a bootstrap,
-a jackknife and a point estimate are one function, and no resample is ever written out.
+A group is ``Samples``: one array ``[runs]`` per task (environment); tasks may have different
+numbers of runs. Every estimator also accepts ``counts``, one ``[runs, B]`` per task: how often each
+run occurs in each of ``B`` resamples. It then returns ``[B]`` instead of a number. One function
+thus serves point estimate, bootstrap and jackknife, without building the resamples.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Array = NDArray[np.float64]
 Samples = Sequence[Array]
 Counts = Sequence[NDArray]
 
-_BLOCK = 4096  # resamples at a time: what an update touches stays in the cache
+_BLOCK = 4096  # resamples per step, so that the arrays fit the cache
 
 
 def tasks(matrix: Array) -> list[Array]:
-    """Split ``[runs, tasks]`` into one array per task; NaN marks a missing run and is left out."""
+    """Split ``[runs, tasks]`` into one array per task, without NaN, which marks a missing run."""
     return [column[~np.isnan(column)] for column in np.asarray(matrix, float).T]
 
 
@@ -50,7 +50,7 @@ def median(samples: Samples, counts: Counts | None = None) -> Array:
 def iqm(samples: Samples, counts: Counts | None = None) -> Array:
     """Return the interquartile mean over all runs of all tasks.
 
-    A quarter of the scores, rounded down, is cut from either end, as
+    A quarter of the scores, rounded down, is removed from either end, as
     ``scipy.stats.trim_mean(x, 0.25)`` does (section 4.3 of the paper).
     """
     scores = np.concatenate(samples)
@@ -66,15 +66,15 @@ def iqm(samples: Samples, counts: Counts | None = None) -> Array:
 def _trimmed(values: Array, counts: NDArray) -> Array:
     """Return the interquartile means ``[B]`` of sorted ``values`` repeated ``counts`` times.
 
-    With C_j = how many scores lie at or below value j, clipped to what is kept, the sum of the kept
-    scores is, by parts, v_N C_N - v_1 C_0 - sum_j C_j (v_{j+1} - v_j).
+    Let C_j be the number of scores up to value j, clipped to the range that is kept. By summation
+    by parts, the sum of the kept scores is v_N C_N - v_1 C_0 - sum_j C_j (v_{j+1} - v_j).
     """
-    centre = values.mean()  # so that nothing cancels
+    centre = values.mean()  # avoids cancellation
     values = values - centre
     total = counts.sum(0, dtype=np.int64)
     low = total // 4
     high = total - low
-    kept = values[-1] * high - values[0] * low
+    trimmed_sum = values[-1] * high - values[0] * low
     below, inside, term = np.zeros(len(total)), np.empty(len(total)), np.empty(len(total))
     floor, ceiling = low.astype(float), high.astype(float)
     for row, step in zip(counts[:-1], np.diff(values), strict=True):
@@ -82,9 +82,9 @@ def _trimmed(values: Array, counts: NDArray) -> Array:
         np.maximum(below, floor, out=inside)
         np.minimum(inside, ceiling, out=inside)
         np.multiply(inside, step, out=term)
-        np.subtract(kept, term, out=kept)
+        np.subtract(trimmed_sum, term, out=trimmed_sum)
     with np.errstate(invalid="ignore"):
-        return np.asarray(centre + kept / (high - low))
+        return np.asarray(centre + trimmed_sum / (high - low))
 
 
 def _pooled_mean(parts: list[Array], counts: Counts | None) -> Array:
@@ -95,7 +95,7 @@ def _pooled_mean(parts: list[Array], counts: Counts | None) -> Array:
 
 
 def optimality_gap(samples: Samples, counts: Counts | None = None, gamma: float = 1.0) -> Array:
-    """Return how far the scores fall short of ``gamma``: ``gamma - mean(min(x, gamma))``."""
+    """Return the mean shortfall below ``gamma``: ``gamma - mean(min(x, gamma))``."""
     return np.asarray(gamma - _pooled_mean([np.minimum(task, gamma) for task in samples], counts))
 
 
@@ -107,7 +107,7 @@ def profile(samples: Samples, counts: Counts | None = None, *, above: Array) -> 
 def probability_of_improvement(
     x: Samples, y: Samples, x_counts: Counts | None = None, y_counts: Counts | None = None
 ) -> Array:
-    """Return P(X > Y), ties counting half, averaged over tasks (Mann-Whitney U / nm per task)."""
+    """Return P(X > Y) averaged over tasks; ties count half (Mann-Whitney U / nm per task)."""
     parts = []
     for i, (a, b) in enumerate(zip(x, y, strict=True)):
         wins = 0.5 + 0.5 * np.sign(a[:, None] - b[None, :])

@@ -1,7 +1,7 @@
-"""Means and differences of means with the intervals that belong to them, and linear contrasts.
+"""Means, differences of means and linear contrasts, with intervals and tests.
 
-A mean carries a Student interval and a difference of two means a Welch interval, at every n; what
-they cover in truth is in ``prism.analysis.stats.coverage``.
+A mean has a t-interval; a difference of two means has a Welch interval, or a paired t-interval.
+Their measured coverage is in ``prism.analysis.stats.coverage``.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from scipy import special
 from .estimators import Array
 
 LEVEL = 0.95
-SMALL_N = 10  # below this, intervals of skewed or two-peaked scores undercover visibly
+SMALL_N = 10  # up to this n, intervals of skewed or bimodal scores cover clearly less than 95%
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; ``low`` and ``high`` are NaN where the data cannot give one."""
+    """A number with its interval; ``low`` and ``high`` are NaN if the data are too few for one."""
 
     value: float
     low: float
@@ -32,23 +32,23 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """A difference of two means, with the two-sided test that belongs to its interval."""
+    """A difference of two means, with a two-sided test."""
 
     p: float = float("nan")
     se: float = float("nan")
     df: float = float("nan")
-    smallest: float = 0.0  # the smallest p that this test could reach at this n
+    smallest: float = 0.0  # the smallest p that this test can reach at this n
 
     @property
     def detectable(self) -> bool:
-        """Whether the difference is told apart from zero at ``LEVEL``."""
+        """Whether the difference is significant at ``LEVEL``, uncorrected."""
         return self.p < 1 - LEVEL
 
 
 def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    """Return mean, lower and upper Student limits and n along the last axis of ``[..., runs]``.
+    """Return mean, limits of the t-interval and n along the last axis of ``[..., runs]``.
 
-    NaN marks a missing value. Limits are NaN where fewer than two values are left.
+    NaN marks a missing value. The limits are NaN with fewer than two values.
     """
     present = ~np.isnan(values)
     n = present.sum(-1)
@@ -62,7 +62,7 @@ def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDAr
 
 
 def mean_interval(x: Array, level: float = LEVEL) -> Estimate:
-    """Estimate the mean of one group of runs with a Student t-interval."""
+    """Estimate the mean of one group of runs with a t-interval."""
     centre, low, high = (float(part) for part in band(np.asarray(x, float), level)[:3])
     n = len(x)
     note = {0: "no run", 1: "one run: no interval"}.get(n, "")
@@ -74,8 +74,8 @@ def mean_interval(x: Array, level: float = LEVEL) -> Estimate:
 def welch(x: Array, y: Array, level: float = LEVEL) -> Difference:
     """Estimate ``mean(x) - mean(y)`` with Welch's t-interval and test (Welch 1947).
 
-    Where neither group has any spread the t-test is undefined: p is then the smallest one that an
-    exact permutation test of these sizes could reach, ``2 / C(n + m, n)``.
+    The t-test is undefined if both groups have zero variance. Unless the means are equal, p is then
+    the smallest p of an exact permutation test at this n, ``2 / C(n + m, n)``.
     """
     n, m = len(x), len(y)
     if min(n, m) < 2:
@@ -86,30 +86,30 @@ def welch(x: Array, y: Array, level: float = LEVEL) -> Difference:
     se = float(np.sqrt(a + b))
     if se == 0:
         p = 1.0 if value == 0 else min(1.0, 2 / comb(n + m, n))
-        note = "neither group has any spread"
+        note = "both groups have zero variance"
         return Difference(value, value, value, (n, m), "Welch t", note, p, 0.0, n + m - 2.0)
     df = float((a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)))
     return _t(value, se, df, (n, m), "Welch t", level)
 
 
 def share(part: Difference, whole: Difference, common: float, level: float = LEVEL) -> Estimate:
-    """Estimate ``part / whole``, two differences that share one group, with Fieller's interval.
+    """Estimate ``part / whole``, two differences that share a group, with Fieller's interval.
 
-    The ratio means nothing, and NaN is returned, where the test of ``whole`` does not tell it apart
-    from zero. The interval is bounded exactly where the t-interval of ``whole`` excludes zero
-    (Fieller 1954, "Some problems in interval estimation"); NaN limits where another test than t
-    tells ``whole`` apart and that interval does not.
+    The ratio is NaN if ``whole`` is not significantly different from 0. The interval is bounded if
+    and only if the t-interval of ``whole`` excludes 0 (Fieller 1954, "Some problems in interval
+    estimation"). The limits are NaN if another test finds ``whole`` significant but its t-interval
+    includes 0.
 
     Args:
         part: numerator, for instance full - ablation.
         whole: denominator, full - base.
-        common: covariance of the two: unpaired, the variance of the mean of the shared group.
+        common: covariance of the two; if unpaired, the variance of the mean of the shared group.
         level: nominal coverage.
     """
     n, method = part.n + whole.n, "Fieller"
     if not whole.detectable:
         reason = (
-            "the difference between the full and the base agent is not told apart from 0 "
+            "the difference between full and base agent is not significant "
             f"({whole.method}, p = {whole.p:.3f})"
         )
         return Estimate(np.nan, np.nan, np.nan, n, method, reason)
@@ -119,7 +119,7 @@ def share(part: Difference, whole: Difference, common: float, level: float = LEV
     b = part.value * whole.value - t2 * common
     root = float(np.sqrt(max(0.0, b**2 - a * (part.value**2 - t2 * part.se**2))))
     if a <= 0 or np.isnan(part.se):
-        note = part.note or "Fieller's interval has no bounds"
+        note = part.note or "Fieller's interval is unbounded"
         return Estimate(ratio, np.nan, np.nan, n, method, note)
     return Estimate(ratio, (b - root) / a, (b + root) / a, n, method, part.note)
 
@@ -127,24 +127,24 @@ def share(part: Difference, whole: Difference, common: float, level: float = LEV
 def contrast(groups: Sequence[Array], weights: Sequence[float], level: float = LEVEL) -> Difference:
     """Estimate ``sum_i weights[i] * mean(groups[i])`` with Satterthwaite's degrees of freedom.
 
-    Main effects, interactions and Shapley values of a factorial study are such contrasts. Groups of
-    weight 0 do not count.
+    Main effects, interactions and Shapley values of a factorial are such contrasts. Groups of
+    weight 0 are ignored.
     """
-    used = [(np.asarray(x, float), w) for x, w in zip(groups, weights, strict=True) if w != 0]
-    n, method = tuple(len(x) for x, _ in used), "Welch-Satterthwaite t"
-    value = float(sum(w * x.mean() for x, w in used)) if min(n, default=0) else float("nan")
+    terms = [(np.asarray(x, float), w) for x, w in zip(groups, weights, strict=True) if w != 0]
+    n, method = tuple(len(x) for x, _ in terms), "Welch-Satterthwaite t"
+    value = float(sum(w * x.mean() for x, w in terms)) if min(n, default=0) else float("nan")
     if min(n, default=0) < 2:
-        return Difference(value, np.nan, np.nan, n, method, "a cell has fewer than two runs")
-    parts = np.array([w**2 * np.var(x, ddof=1) / len(x) for x, w in used])
+        return Difference(value, np.nan, np.nan, n, method, "a group has fewer than two runs")
+    parts = np.array([w**2 * np.var(x, ddof=1) / len(x) for x, w in terms])
     se = float(np.sqrt(parts.sum()))
     if se == 0:
-        return Difference(value, value, value, n, method, "no cell has any spread")
+        return Difference(value, value, value, n, method, "all groups have zero variance")
     df = float(parts.sum() ** 2 / sum(v**2 / (m - 1) for v, m in zip(parts, n, strict=True)))
     return _t(value, se, df, n, method, level)
 
 
 def paired(x: Array, y: Array, level: float = LEVEL) -> Difference:
-    """Estimate ``mean(x - y)`` with the paired t-interval and test; NaN is left out."""
+    """Estimate ``mean(x - y)`` with the paired t-interval and test; pairs with NaN are ignored."""
     gaps = np.asarray(x, float) - np.asarray(y, float)
     gaps = gaps[~np.isnan(gaps)]
     n, method = len(gaps), "paired t"
@@ -154,13 +154,13 @@ def paired(x: Array, y: Array, level: float = LEVEL) -> Difference:
     value, se = float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(n))
     if se == 0:
         p = 1.0 if value == 0 else min(1.0, 2.0 ** (1 - n))
-        note = "all pairs differ by the same"
+        note = "all pairs have the same difference"
         return Difference(value, value, value, (n, n), method, note, p, 0.0, n - 1.0)
     return _t(value, se, n - 1.0, (n, n), method, level)
 
 
 def student_quantile(df: float, level: float = LEVEL) -> float:
-    """Return the two-sided Student quantile."""
+    """Return the two-sided quantile of Student's t."""
     return float(special.stdtrit(df, (1 + level) / 2))
 
 

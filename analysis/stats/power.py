@@ -1,4 +1,4 @@
-"""How many runs: power of the test between two means, runs needed, and when a sweep may stop."""
+"""Power: of a test between two means, the runs it needs, and a sequential test."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ POWER = 0.8
 
 
 def visible_effect(se: float, df: float, family: int = 1, power: float = POWER) -> float:
-    """Return the effect that a test of this standard error finds with probability ``power``.
+    """Return the effect that a t-test with this standard error detects with probability ``power``.
 
-    The two-sided level is split over ``family`` comparisons, as Holm's first step does.
+    The two-sided level is divided by ``family`` comparisons, as in the first step of Holm.
     """
     tail = (1 - LEVEL) / 2 / max(1, family)
     return float((special.stdtrit(df, 1 - tail) + special.stdtrit(df, power)) * se)
@@ -23,10 +23,10 @@ def visible_effect(se: float, df: float, family: int = 1, power: float = POWER) 
 def power(
     effect: float, sd_x: float, sd_y: float, n: int, alpha: float = 1 - LEVEL, sides: int = 2
 ) -> float:
-    """Return the probability that Welch's test of ``n`` runs a group finds ``effect``.
+    """Return the probability that Welch's test with ``n`` runs per group detects ``effect``.
 
-    The effect found has the right sign. Non-central t with Satterthwaite's degrees of freedom;
-    exact where the spreads are equal.
+    Only detections with the right sign count. The distribution is the non-central t with
+    Satterthwaite's degrees of freedom, which is exact if the standard deviations are equal.
     """
     a, b = sd_x**2 / n, sd_y**2 / n
     if n < 2:
@@ -35,7 +35,7 @@ def power(
         return float(effect != 0)
     df = (a + b) ** 2 / ((a**2 + b**2) / (n - 1))
     shift, edge = abs(effect) / np.sqrt(a + b), special.stdtrit(df, 1 - alpha / sides)
-    return float(1 - np.nan_to_num(special.nctdtr(df, shift, edge)))  # the far side counts nothing
+    return float(1 - np.nan_to_num(special.nctdtr(df, shift, edge)))  # NaN: the far tail is 0
 
 
 def runs_needed(
@@ -43,23 +43,23 @@ def runs_needed(
     sd_x: float,
     sd_y: float,
     alpha: float = 1 - LEVEL,
-    wanted: float = POWER,
+    target: float = POWER,
     sides: int = 2,
     most: int = 10_000,
 ) -> int | None:
-    """Return the runs a group that find ``effect`` with this probability; None above ``most``."""
-    if effect == 0 or power(effect, sd_x, sd_y, most, alpha, sides) < wanted:
+    """Return the runs per group that detect ``effect`` with this power; None above ``most``."""
+    if effect == 0 or power(effect, sd_x, sd_y, most, alpha, sides) < target:
         return None
     low, high = 1, most
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(effect, sd_x, sd_y, middle, alpha, sides) >= wanted
+        enough = power(effect, sd_x, sd_y, middle, alpha, sides) >= target
         low, high = (low, middle) if enough else (middle, high)
     return high
 
 
 def spread_above(x: Array, confidence: float = 0.8) -> float:
-    """Return an upper limit of the standard deviation, which plans from a small pilot need.
+    """Return an upper confidence limit of the standard deviation, for plans from a small pilot.
 
     Source: Browne 1995, "On the use of a pilot sample for sample size determination".
     """
@@ -71,7 +71,7 @@ def spread_above(x: Array, confidence: float = 0.8) -> float:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a sequential test says after the runs so far."""
+    """The result of a sequential test after the runs so far."""
 
     stop: bool
     text: str
@@ -81,7 +81,7 @@ class Decision:
 
 
 def _log_evidence(t: Array, df: float, size: float, prior: float) -> Array:
-    """Return the log Bayes factor of a t with a normal prior N(0, prior^2) on the effect size."""
+    """Return the log Bayes factor of t, with a prior N(0, prior^2) on the effect size."""
     g = 1 + size * prior**2
     return np.asarray(
         -0.5 * np.log(g) + 0.5 * (df + 1) * (np.log1p(t**2 / df) - np.log1p(t**2 / df / g))
@@ -91,35 +91,36 @@ def _log_evidence(t: Array, df: float, size: float, prior: float) -> Array:
 def sequential(
     x: Array, y: Array, margin: float = 0.0, alpha: float = 1 - LEVEL, prior: float = 1.0
 ) -> Decision:
-    """Say whether a comparison may stop, at any time and as often as one looks.
+    """Test whether a comparison may stop now; valid at any time, however often it is called.
 
     The e-value is the Bayes factor of the two-sample t-test with the right Haar prior on the
-    standard deviation; under "no difference" it exceeds ``1 / alpha`` at any time with probability
-    at most ``alpha`` (Perez-Ortiz, Lardy, de Heide, Grunwald 2024, "E-statistics, group invariance
-    and anytime-valid testing"; normal scores of equal spread). The interval holds the differences
-    whose e-value stays below.
+    standard deviation. Under "no difference", the probability that it ever exceeds ``1 / alpha`` is
+    at most ``alpha``, for normal scores of equal variance (Perez-Ortiz, Lardy, de Heide, Grunwald
+    2024, "E-statistics, group invariance and anytime-valid testing"). The interval contains the
+    differences whose e-value stays below ``1 / alpha``.
 
     Args:
-        x: scores so far; y: scores of the other agent so far.
-        margin: the smallest difference of interest; 0 never stops for want of a difference.
+        x: scores so far.
+        y: scores of the other agent so far.
+        margin: smallest difference of interest; with 0 the test never stops for lack of one.
         alpha: error rate.
-        prior: spread of the effect sizes that are expected.
+        prior: standard deviation of the expected effect sizes.
     """
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        return Decision(False, "go on: fewer than two runs", 1.0, -np.inf, np.inf)
+        return Decision(False, "continue: fewer than two runs", 1.0, -np.inf, np.inf)
     df, size = n + m - 2, n * m / (n + m)
     pooled = np.sqrt((np.var(x) * n + np.var(y) * m) / df)
     gap, se = float(np.mean(x) - np.mean(y)), float(pooled / np.sqrt(size))
     if se == 0:
-        return Decision(False, "go on: no spread so far", 1.0, -np.inf, np.inf)
+        return Decision(False, "continue: no variance so far", 1.0, -np.inf, np.inf)
     evidence = float(np.exp(_log_evidence(np.array(gap / se), df, size, prior)))
     g, c = 1 + size * prior**2, (np.sqrt(1 + size * prior**2) / alpha) ** (2 / (df + 1))
-    # the t at which the e-value is 1 / alpha; where c >= g no t is large enough
+    # the t at which the e-value is 1 / alpha; no t is large enough if c >= g
     edge = np.sqrt(df * (c - 1) / (1 - c / g)) if c < g else np.inf
     low, high = gap - edge * se, gap + edge * se
     if evidence >= 1 / alpha:
         return Decision(True, "stop: they differ", evidence, low, high)
     if -margin < low and high < margin:
         return Decision(True, f"stop: no difference of {margin:g} or more", evidence, low, high)
-    return Decision(False, "go on", evidence, low, high)
+    return Decision(False, "continue", evidence, low, high)

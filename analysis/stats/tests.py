@@ -1,7 +1,7 @@
-"""Tests of two groups of runs, their corrections over a family, and effect sizes.
+"""Tests of two groups of runs, corrections for multiple comparisons, and effect sizes.
 
 Every test returns a ``Difference``: the difference of the means, an interval, a two-sided p, and
-the smallest p that the test could have reached with these numbers of runs.
+the smallest p that the test can reach with these numbers of runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from .bootstrap import SEED, draw
 from .estimators import Array, probability_of_improvement
 from .intervals import LEVEL, Difference, paired, welch
 
-EXACT = 50_000  # up to so many relabellings a permutation test goes through all of them
+EXACT = 50_000  # a permutation test is exact up to this number of relabellings
 DRAWS = 20_000
 HOLM, BH, NONE = "Holm", "Benjamini-Hochberg", "no"
 
@@ -27,11 +27,11 @@ def student_bootstrap(
 ) -> Difference:
     """Studentised bootstrap of a difference of means (Efron and Tibshirani 1993, chapters 12, 16).
 
-    The interval and the test turn the same distribution of t around, so they agree.
+    The interval and the test use the same distribution of t, so they agree.
     """
-    found = welch(x, y, level)
-    if not found.se > 0:
-        return found
+    base = welch(x, y, level)
+    if not base.se > 0:
+        return base
     generator = np.random.default_rng(rng)
     centres, squares = [], []
     for group in (x, y):
@@ -44,24 +44,24 @@ def student_bootstrap(
         t = (centres[0] - centres[1]) / np.sqrt(squares[0] + squares[1])
     t = t[np.isfinite(t)]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    seen, smallest = found.value / found.se, 2 / (len(t) + 1)
-    tail = min((t >= seen).sum(), (t <= seen).sum())
+    statistic, smallest = base.value / base.se, 2 / (len(t) + 1)
+    tail = min((t >= statistic).sum(), (t <= statistic).sum())
     p = min(1.0, 2 * (tail + 1) / (len(t) + 1))
-    limits = found.value - high * found.se, found.value - low * found.se
+    limits = base.value - high * base.se, base.value - low * base.se
     return Difference(
-        found.value, *limits, found.n, "studentised bootstrap", "", p, found.se, found.df, smallest
+        base.value, *limits, base.n, "studentised bootstrap", "", p, base.se, base.df, smallest
     )
 
 
 def permutation(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Difference:
-    """Permutation test of the studentised difference: exact where it can be, else by 20,000 draws.
+    """Permutation test of the studentised difference: exact for few runs, else with 20,000 draws.
 
-    Studentising keeps the level where the spreads differ (Janssen 1997). The interval is Welch's.
+    Studentising keeps the level if the variances differ (Janssen 1997). The interval is Welch's.
     """
-    found = welch(x, y, level)
+    base = welch(x, y, level)
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        return found
+        return base
     smallest = smallest_p("permutation", n, m)
     pooled = np.concatenate([x, y])
     total = comb(n + m, n)
@@ -77,25 +77,25 @@ def permutation(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Di
     sizes = np.abs(_studentised(pooled, inside))
     own = np.zeros((1, n + m), bool)
     own[0, :n] = True
-    seen = np.abs(_studentised(pooled, own))[0]
-    p = float(((sizes >= seen * (1 - 1e-12)).sum() + extra) / (len(rows) + extra))
+    statistic = np.abs(_studentised(pooled, own))[0]
+    p = float(((sizes >= statistic * (1 - 1e-12)).sum() + extra) / (len(rows) + extra))
     method = "permutation of Welch's t" + ("" if extra else " (exact)")
     return Difference(
-        found.value,
-        found.low,
-        found.high,
+        base.value,
+        base.low,
+        base.high,
         (n, m),
         method,
-        found.note,
+        base.note,
         p,
-        found.se,
-        found.df,
+        base.se,
+        base.df,
         smallest,
     )
 
 
 def _studentised(pooled: Array, inside: NDArray[np.bool_]) -> Array:
-    """Return Welch's t of every split; a split without spread counts as infinite, or 0 if equal."""
+    """Return Welch's t of every split; without variance it is infinite, or 0 for equal means."""
     n = inside.sum(1)
     m = inside.shape[1] - n
     centred = pooled - pooled.mean()
@@ -110,13 +110,13 @@ def _studentised(pooled: Array, inside: NDArray[np.bool_]) -> Array:
 
 
 def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Difference:
-    """Paired permutation test: the sign of every pair's difference is as likely the other one."""
-    found = paired(x, y, level)
+    """Paired permutation test: under the null, each pair's difference has either sign equally."""
+    base = paired(x, y, level)
     gaps = np.asarray(x, float) - np.asarray(y, float)
     gaps = gaps[~np.isnan(gaps)]
     n = len(gaps)
     if n < 2:
-        return found
+        return base
     smallest, extra = smallest_p("paired-permutation", n, n), 0
     if 2**n <= EXACT:
         signs = np.array(list(product((1, -1), repeat=n)))
@@ -127,31 +127,31 @@ def sign_flips(x: Array, y: Array, level: float = LEVEL, rng: int = SEED) -> Dif
     p = float(((sums >= abs(gaps.sum()) * (1 - 1e-12)).sum() + extra) / (len(signs) + extra))
     method = "sign flips of pairs" + ("" if extra else " (exact)")
     return Difference(
-        found.value,
-        found.low,
-        found.high,
+        base.value,
+        base.low,
+        base.high,
         (n, n),
         method,
-        found.note,
+        base.note,
         p,
-        found.se,
-        found.df,
+        base.se,
+        base.df,
         smallest,
     )
 
 
 def mann_whitney(x: Array, y: Array, level: float = LEVEL) -> Difference:
-    """Mann-Whitney test, exact, or asymptotic where there are ties; the interval is Welch's."""
-    found = welch(x, y, level)
-    if min(found.n) < 2:
-        return found
+    """Mann-Whitney test: exact, or asymptotic if there are ties. The interval is Welch's."""
+    base = welch(x, y, level)
+    if min(base.n) < 2:
+        return base
     exact = len(np.unique(np.concatenate([x, y]))) == len(x) + len(y)
     how = "exact" if exact else "asymptotic"
     p = float(scipy_stats.mannwhitneyu(x, y, alternative="two-sided", method=how).pvalue)
-    smallest = smallest_p("mann-whitney", *found.n)
+    smallest = smallest_p("mann-whitney", *base.n)
     return Difference(
-        found.value, found.low, found.high, found.n, f"Mann-Whitney ({how})", found.note, p,
-        found.se, found.df, smallest,
+        base.value, base.low, base.high, base.n, f"Mann-Whitney ({how})", base.note, p,
+        base.se, base.df, smallest,
     )  # fmt: skip
 
 
@@ -171,12 +171,12 @@ INTERVALS = {  # test -> the interval of its difference of means
     "paired": "paired t",
     "paired-permutation": "paired t",
 }
-AUTO = "auto"  # paired where the seeds' correlation supports it, else Welch's
+AUTO = "auto"  # paired if an F-test finds a seed effect, else Welch's
 TESTS = (AUTO, *UNPAIRED, *PAIRED)
 
 
 def smallest_p(name: str, n: int, m: int) -> float:
-    """Return the smallest two-sided p that a test of ``n`` and ``m`` runs can reach."""
+    """Return the smallest two-sided p that a test with ``n`` and ``m`` runs can reach."""
     if name == "paired-permutation":
         return min(1.0, 2.0 ** (1 - min(n, m)))
     if name == "permutation":
@@ -187,18 +187,19 @@ def smallest_p(name: str, n: int, m: int) -> float:
 
 
 def runs_to_reach(name: str, alpha: float) -> int:
-    """Return the runs a group that a test needs so that its smallest p is at most ``alpha``."""
+    """Return the runs per group at which the smallest p of a test is at most ``alpha``."""
     return next(n for n in range(2, 1000) if smallest_p(name, n, n) <= alpha)
 
 
 def seeds_matter(groups: Sequence[Array]) -> tuple[float, float]:
-    """Return the seeds' intraclass correlation over labels, and the p of their F-test.
+    """Return the intraclass correlation of seeds over labels, and the p of their F-test.
+
+    Pairing by seed helps if the seeds have an effect that the labels share. The F-test of the
+    two-way layout labels x seeds (Fisher) tests for it. Differences between labels do not affect
+    it.
 
     Args:
         groups: one ``[seeds]`` per label, the same seeds in the same order.
-
-    Pairing helps where seeds have an effect of their own: the F-test of the two-way layout
-    labels x seeds (Fisher). Differences between labels do not enter it.
     """
     x = np.stack(groups)
     k, n = x.shape
@@ -214,35 +215,35 @@ def seeds_matter(groups: Sequence[Array]) -> tuple[float, float]:
 
 
 def adjust(p: Sequence[float], how: str = HOLM) -> Array:
-    """Return the p-values of one family after Holm's, Benjamini and Hochberg's or no correction."""
+    """Return the p-values of one family with Holm's, Benjamini-Hochberg's or no correction."""
     return {HOLM: holm, BH: benjamini_hochberg, NONE: lambda x: np.asarray(x, float)}[how](p)
 
 
 def holm(p: Sequence[float]) -> Array:
-    """Return Holm's step-down adjusted p-values of one family; NaN stays NaN and is not counted.
+    """Return Holm's step-down adjusted p-values of one family. NaN stays NaN and does not count.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
     values = np.asarray(p, float)
-    adjusted = np.full(values.shape, np.nan)
+    result = np.full(values.shape, np.nan)
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # argsort puts NaN last
     steps = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
+    result[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return result
 
 
 def benjamini_hochberg(p: Sequence[float]) -> Array:
-    """Return Benjamini and Hochberg's adjusted p-values (1995): the false discovery rate."""
+    """Return Benjamini and Hochberg's adjusted p-values (1995), for the false discovery rate."""
     values = np.asarray(p, float)
-    adjusted = np.full(values.shape, np.nan)
+    result = np.full(values.shape, np.nan)
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]
     steps = values[order] * len(order) / np.arange(1, len(order) + 1)
-    adjusted[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
-    return adjusted
+    result[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
+    return result
 
 
 def first_level(family: int, how: str = HOLM, alpha: float = 1 - LEVEL) -> float:
-    """Return the level that the smallest p of a family is held to."""
+    """Return the level that the smallest p of a family must reach."""
     return alpha if how == NONE else alpha / max(1, family)
 
 
@@ -258,22 +259,23 @@ def hedges_g(x: Array, y: Array) -> float:
 
 
 def a12(x: Array, y: Array) -> float:
-    """Return Vargha and Delaney's A12: P(X > Y), ties counting half."""
+    """Return Vargha and Delaney's A12: P(X > Y); ties count half."""
     return float(probability_of_improvement([x], [y])) if len(x) and len(y) else float("nan")
 
 
 def rank_intervals(groups: Sequence[Array], how: str = HOLM) -> list[tuple[int, int]]:
-    """Return the smallest and largest rank that the data allow every group; 1 is the highest.
+    """Return the lowest and highest rank of every group that is consistent with the data.
 
-    A group is surely behind those whose mean is told apart above its own, by Welch's test corrected
-    over all pairs, and surely ahead of those below (Mogstad, Romano, Shaikh, Wilhelm 2024,
-    "Inference for ranks"). Groups that share ranks are tied.
+    Rank 1 is the highest mean. A group ranks behind every group with a significantly higher mean,
+    and before every group with a significantly lower mean, by Welch's test corrected over all pairs
+    (Mogstad, Romano, Shaikh, Wilhelm 2024, "Inference for ranks"). Groups whose ranks overlap are
+    tied.
     """
     k = len(groups)
     pairs = list(combinations(range(k), 2))
-    found = [welch(groups[i], groups[j]) for i, j in pairs]
+    results = [welch(groups[i], groups[j]) for i, j in pairs]
     above, below = np.zeros(k, int), np.zeros(k, int)
-    for (i, j), one, p in zip(pairs, found, adjust([f.p for f in found], how), strict=True):
+    for (i, j), one, p in zip(pairs, results, adjust([f.p for f in results], how), strict=True):
         if p < 1 - LEVEL:
             winner, loser = (i, j) if one.value > 0 else (j, i)
             above[loser] += 1

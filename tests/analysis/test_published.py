@@ -6,8 +6,8 @@ import pytest
 
 from prism.analysis.api import load
 from prism.analysis.errors import AnalysisError
-from prism.analysis.questions import curves
 from prism.analysis.questions.compare import NOT_COMPARED, read_published, with_published
+from prism.analysis.questions.scores import AGGREGATES, HUMAN, normalised
 from prism.benchmark.store import schema
 
 
@@ -27,7 +27,7 @@ MEDIANS = {
 
 def test_rainbows_medians_of_human_normalised_scores(table6):
     study = load(table6.assign(seed=0))
-    found = study.aggregate(curves.HUMAN)
+    found = study.aggregate(HUMAN)
     medians = found[found.statistic == "median"].set_index("label")
     assert set(medians.environments) == {54}
     for label, (exact, low, high) in MEDIANS.items():
@@ -59,7 +59,7 @@ DOPAMINE = {
 def test_dopamines_sixty_games(dopamine):
     assert dopamine.data.counts()["scored"] == 60 * 6 * 5
     chosen = dopamine.scores[~dopamine.scores.env.isin(["defender", "surround"])].copy()
-    found = curves.normalised(chosen, curves.HUMAN)
+    found = normalised(chosen, HUMAN)
     pinball = found.env == "videopinball"  # the oracle's table has random = 0 there
     raw = chosen.final[found.index[pinball]]
     found.loc[pinball, "final"] = raw / 17667.9
@@ -67,7 +67,7 @@ def test_dopamines_sixty_games(dopamine):
     for label, expected in DOPAMINE.items():
         mine = found[found.label == label]
         tasks = [group.final.to_numpy(float) for _, group in mine.groupby("env")]
-        values = [float(statistic(tasks)) for statistic in curves.AGGREGATES.values()]
+        values = [float(statistic(tasks)) for statistic in AGGREGATES.values()]
         assert values == pytest.approx(expected, abs=6e-4)
 
 
@@ -119,7 +119,7 @@ def test_td3s_published_numbers(td3, tmp_path):
     pd.DataFrame(rows, columns=["label", "env", "score", "source"]).to_csv(path, index=False)
     found = with_published(td3.data, read_published(str(path)))
     assert list(found.verdict) == ["agrees"] * 4 + ["differs"]
-    assert set(found.method) == {"published number taken as exact"}
+    assert set(found.method) == {"published number treated as exact"}
 
 
 def test_published_rows_that_match_nothing_are_listed_with_the_nearest_names(td3, tmp_path):
@@ -131,13 +131,13 @@ def test_published_rows_that_match_nothing_are_listed_with_the_nearest_names(td3
     assert found.note[2].startswith("no environment 'Hoper-v1'; nearest: Hopper-v1")
     lone = load(td3.runs[td3.runs.seed == 0][["label", "env", "seed", "final"]])
     found = with_published(lone.data, published)
-    assert (found.verdict[0], found.note[0]) == (NOT_COMPARED, "one run of ours")
+    assert (found.verdict[0], found.note[0]) == (NOT_COMPARED, "only one run of ours")
 
 
 def test_a_published_number_must_be_one(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("label,env,score,sd,source\nTD3,Hopper-v1,1,,x\nTD3,Ant-v1,10±1,2,x\n")
-    with pytest.raises(AnalysisError, match="row 3: score '10±1' is no number"):
+    with pytest.raises(AnalysisError, match="row 3: score '10±1' is not a number"):
         read_published(str(path))
 
 

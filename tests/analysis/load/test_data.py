@@ -12,6 +12,7 @@ import pytest
 from prism.analysis.errors import AnalysisError
 from prism.analysis.load.data import load
 from prism.analysis.questions import curves
+from prism.analysis.questions.scores import score_runs
 from prism.benchmark.store import schema
 
 
@@ -35,7 +36,7 @@ def test_every_planned_run_is_counted(broken):
     reasons = data.runs.set_index("run_id").excluded
     assert reasons["rainbow-lake-s5"] == "failed; ValueError: loss is NaN"
     assert reasons["rainbow-lake-s6"] == "missing; no run folder"
-    assert reasons["rainbow-lake-s7"].startswith("running; last sign of life 2023-11-14 22:13 UTC")
+    assert reasons["rainbow-lake-s7"].startswith("running; last update 2023-11-14 22:13 UTC")
     assert data.unplanned == ["broken/stale-of-another-grid"]
     assert data.skipped[0]["env"] == "pendulum"
     assert any("not in the plan" in note for note in data.notes)
@@ -43,13 +44,13 @@ def test_every_planned_run_is_counted(broken):
 
 def test_a_torn_last_line_is_left_out_and_told(broken):
     data = load(broken)
-    assert any("rainbow-lake-s9: metrics.jsonl: the torn" in note for note in data.notes)
+    assert any("rainbow-lake-s9: metrics.jsonl: the incomplete" in note for note in data.notes)
     assert row_of(data, "rainbow-lake-s9")["rows"] == 8
 
 
 def test_unfinished_runs_enter_curves_only_if_asked_and_never_scores(broken):
-    closed, partial = load(broken), load(broken, take=["unfinished"])
-    assert len(curves.scores(partial, schema.EVAL_RETURN)) == 15
+    closed, partial = load(broken), load(broken, include=["unfinished"])
+    assert len(score_runs(partial, schema.EVAL_RETURN)) == 15
     frames = [curves.learning_curves(data, schema.EVAL_RETURN) for data in (closed, partial)]
     before, after = (frame[frame.label == "Rainbow"].set_index("step").n for frame in frames)
     assert set(before) == {5}
@@ -105,9 +106,9 @@ MUTATIONS = {
     "its status is gone": (lambda path: (path / "status.json").unlink(), "status.json"),
     "its rows are cut": (drop_rows, "rows end at step 3000 of 10000"),
     "its score is NaN": (last_row(**{schema.FINAL_RETURN: float("inf")}), "not finite"),
-    "its score is text": (last_row(**{schema.FINAL_RETURN: "good"}), "no number"),
+    "its score is text": (last_row(**{schema.FINAL_RETURN: "good"}), "not a number"),
     "it ends early": (last_row(global_step=9_600), "end at step 9600 of 10000"),
-    "it goes on": (append('{"global_step": 11000}\n'), "behind the end of its budget"),
+    "it goes on": (append('{"global_step": 11000}\n'), "after the end of its budget"),
     "a row comes twice": (append('{"global_step": 10000, "final/return": 3}\n'), "two values"),
     "rows go back": (append('{"global_step": 500}\n'), "goes back to step 500"),
     "a line is no JSON": (append("{]\n"), "line 21 is not JSON"),
@@ -146,9 +147,9 @@ def rows_of_another(path):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (cut_out, r"metrics.jsonl has \d+ bytes, at its end it had \d+"),
-        (rows_of_another, r"metrics.jsonl has \d+ bytes, at its end it had \d+"),
-        (lambda path: (path / "metrics.jsonl").unlink(), "metrics.jsonl is gone"),
+        (cut_out, r"metrics.jsonl has \d+ bytes; it had \d+ when the run finished"),
+        (rows_of_another, r"metrics.jsonl has \d+ bytes; it had \d+ when the run finished"),
+        (lambda path: (path / "metrics.jsonl").unlink(), "metrics.jsonl is missing"),
         (lambda path: None, ""),
     ],
 )
@@ -185,9 +186,9 @@ def test_odd_runs_are_left_out_listed_and_taken_in_by_their_flag(writer, change,
     assert list(data.scored.seed) == [0, 1]
     assert data.runs.flag[2] == flag
     assert reason in data.runs.excluded[2]
-    taken = load(folder, take=[flag])
+    taken = load(folder, include=[flag])
     assert len(taken.scored) == 3
-    assert any(note.startswith("taken in by request: 1 runs") for note in taken.notes)
+    assert any(note.startswith(f"included with --include {flag}: 1 run ") for note in taken.notes)
 
 
 def outside(n, label="SB3", seeds=None, **columns):
@@ -204,12 +205,12 @@ def test_runs_of_unknown_protocol_have_no_vote_count_and_are_noted(writer):
     for many in (2, 30):
         data = load([study.plan(), outside(many)])
         assert list(data.scored.label) == ["DQN"] * 3 + ["SB3"] * many
-        notes = [note for note in data.notes if "do not say how they were evaluated" in note]
+        notes = [note for note in data.notes if "evaluation protocol" in note]
         assert notes == [
-            f"lake: {many} runs do not say how they were evaluated (SB3); "
-            "they count beside protocol p1"
+            f"lake: unknown evaluation protocol: {many} runs of SB3; "
+            "compared with runs of protocol p1"
         ]
-    assert not any("evaluated" in note for note in load(outside(3)).notes)
+    assert not any("evaluation protocol" in note for note in load(outside(3)).notes)
 
 
 def test_a_known_protocol_is_told_from_most_known_ones(writer):
@@ -226,10 +227,12 @@ def test_no_majority_of_protocols_is_refused_unless_taken_in(writer):
     for seed in range(4):
         study.run(study.variant("DQN"), "lake", seed, 50, protocol=f"p{seed % 2}")
     folder = study.plan()
-    message = "lake: 2 runs have protocol p0, 2 runs have protocol p1; none is that of most"
+    message = (
+        "lake: 2 runs with protocol p0, 2 runs with protocol p1; no protocol is the most frequent"
+    )
     with pytest.raises(AnalysisError, match=message):
         load([folder, outside(9)])
-    assert len(load(folder, take=["protocol"]).scored) == 4
+    assert len(load(folder, include=["protocol"]).scored) == 4
 
 
 def test_runs_of_unknown_configuration_are_not_averaged_with_known_ones(writer):
@@ -256,7 +259,7 @@ def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
     folder = study.plan()
     assert list(load(folder).scored.seed) == [1]
     assert load(folder).runs.flag[0] == "over-long"
-    assert list(load(folder, take=["over-long"]).scored.seed) == [0, 1]
+    assert list(load(folder, include=["over-long"]).scored.seed) == [0, 1]
 
 
 def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
@@ -267,7 +270,7 @@ def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     folders = [tmp_path / "results" / name for name in ("one", "two")]
     data = load(folders)
     assert len(data.runs) == 1
-    assert "1 runs are in several places and the same there; each counts once" in data.notes
+    assert "equal in several places and counted once: 1 run" in data.notes
     run = folders[1] / "runs" / "dqn-lake-s0"
     run.rename(run.with_name("dqn-lake-s0-other"))
     for file in (folders[1] / "plan.json", run.with_name("dqn-lake-s0-other") / "run.json"):
@@ -276,7 +279,7 @@ def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     assert list(data.scored.run_id) == ["dqn-lake-s0"]
     assert data.runs.flag[1] == "duplicate"
     assert "same label, environment and seed as dqn-lake-s0" in data.runs.excluded[1]
-    assert len(load(folders, take=["duplicate"]).scored) == 2
+    assert len(load(folders, include=["duplicate"]).scored) == 2
 
 
 def generations(writer, **second):
@@ -307,12 +310,12 @@ def test_two_generations_of_a_study_are_told_apart(writer):
         assert list(losers.run_id) == [f"dqn-lake-s{k}@{there.name}" for k in range(3)]
         assert set(losers.flag) == {"duplicate"}
         assert losers.excluded.iloc[0] == (
-            f"a copy from {there}: other code, rows, score than dqn-lake-s0 of {here}"
+            f"copy from {there} of dqn-lake-s0 in {here}; differs in code, rows, score"
         )
-        note = f"3 runs of {there} are copies of runs that count, with other code, rows, score"
+        note = f"copies with different code, rows, score: 3 runs of {there}"
         assert [n for n in data.notes if "copies" in n] == [note]
         assert data.records["dqn-lake-s1@" + there.name]["code"] == load(there).runs.code[0]
-        taken = load([here, there], take=["duplicate"])
+        taken = load([here, there], include=["duplicate"])
         assert len(taken.scored) == 6
         assert sorted(taken.scored.final.round(6)) == sorted(
             [*alone.scored.final.round(6), *load(there).scored.final.round(6)]
@@ -324,13 +327,13 @@ def test_the_record_is_that_of_the_copy_that_counts(writer):
     edit(first / "runs" / "dqn-lake-s1" / "status.json", state=schema.INTERRUPTED)
     edit(first / "runs" / "dqn-lake-s1" / "run.json", git="first")
     edit(second / "runs" / "dqn-lake-s1" / "run.json", git="second")
-    for take in ([], ["unfinished"], ["duplicate"]):
-        data = load([first, second], take=take)
+    for include in ([], ["unfinished"], ["duplicate"]):
+        data = load([first, second], include=include)
         assert list(data.scored.seed) == [0, 1, 2]
         assert data.records["dqn-lake-s1"]["git"] == "second"
         assert data.records["dqn-lake-s1@old"]["git"] == "first"
         copy = row_of(data, "dqn-lake-s1@old")
-        assert copy.excluded.startswith("interrupted; a copy from")
+        assert copy.excluded.startswith("interrupted; copy from")
         assert not copy.partial
 
 
@@ -341,7 +344,7 @@ def test_a_copy_whose_rows_alone_differ_is_listed(writer):
     lines[4] = json.dumps(json.loads(lines[4]) | {schema.EVAL_RETURN: 1e6})
     path.write_text("\n".join(lines) + "\n")
     data = load([first, second])
-    assert "other rows than dqn-lake-s0" in row_of(data, "dqn-lake-s0@new").excluded
+    assert "of dqn-lake-s0 in" in row_of(data, "dqn-lake-s0@new").excluded
     assert len(data.runs) == 4
 
 
@@ -362,8 +365,8 @@ def test_other_runs_of_one_id_all_count():
 
 
 def test_a_flag_that_does_not_exist_is_told(rainbow):
-    with pytest.raises(AnalysisError, match="no flag 'unfinishd'; there are unfinished"):
-        load(rainbow, take=["unfinishd"])
+    with pytest.raises(AnalysisError, match="include: unknown 'unfinishd'; nearest: unfinished"):
+        load(rainbow, include=["unfinishd"])
 
 
 def test_several_versions_of_the_code_are_told(writer):
@@ -378,7 +381,9 @@ def test_keys_in_which_all_off_differs_from_the_base_are_told(writer):
     off = study.variant("Rainbow - all", schema.LEAVE_ONE_OUT, overrides={"lr": 0.1})
     study.run(off, "lake", 0, 50)
     notes = load(study.plan()).notes
-    assert any('Rainbow - all is not DQN: it differs in {"lr": 0.1}' in note for note in notes)
+    assert any(
+        'Rainbow - all is not DQN; these settings differ: {"lr": 0.1}' in note for note in notes
+    )
 
 
 def test_order_of_labels(writer):
@@ -394,18 +399,18 @@ def test_order_of_labels(writer):
 
 def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_path):
     with pytest.raises(
-        AnalysisError, match=r"rainbo: no such study folder; studies there: rainbow$"
+        AnalysisError, match=r"rainbo: no such study folder or file; nearest: rainbow$"
     ):
         load(rainbow.parent / "rainbo")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(AnalysisError, match=r"holds no plan\.json"):
+    with pytest.raises(AnalysisError, match=r"contains no plan\.json"):
         load(empty)
     for content, message in (
-        ("{", "unreadable"),
-        ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 1"),
-        ('{"schema": 2, "runs": []}', "plans no run"),
-        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no variant"),
+        ("{", "cannot be read"),
+        ('{"schema": 9, "runs": [1]}', "has schema 9; this version reads schema 2"),
+        ('{"schema": 2, "runs": []}', "contains no run"),
+        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no key 'variant'"),
     ):
         (empty / "plan.json").write_text(content)
         with pytest.raises(AnalysisError, match=message):

@@ -85,10 +85,10 @@ def curve_of(every, last, metric="eval/return", budget=1000):
     [
         (100, 1000, "eval/return", ""),
         (300, 900, "eval/return", ""),  # the next would lie behind the budget
-        (100, 500, "eval/return", "finished, but its score is of step 500 of 1000"),
-        (100, 500, "train/return", "finished, but its score is of step 500 of 1000"),
+        (100, 500, "eval/return", "finished, but its score is from step 500 of 1000"),
+        (100, 500, "train/return", "finished, but its score is from step 500 of 1000"),
         (1000, 1000, "final/return", ""),
-        (900, 900, "final/return", "finished, but its score is of step 900 of 1000"),
+        (900, 900, "final/return", "finished, but its score is from step 900 of 1000"),
     ],
 )
 def test_a_run_whose_evaluations_end_early_is_unfinished(every, last, metric, reason):
@@ -107,19 +107,19 @@ ROW = {"label": ["A", "A"], "env": ["e", "e"], "seed": [0, 1], "final": [1.0, 2.
     ("change", "message"),
     [
         ({"env": None}, "no column 'env'"),
-        ({"final": None}, "no score; name a column final"),
-        ({"seed": [0, 0]}, "has two rows of one global_step"),
+        ({"final": None}, "no score: one column must be called final"),
+        ({"seed": [0, 0]}, "has two rows with the same global_step"),
         ({"seed": [0, np.nan]}, "row 3 has no seed"),
-        ({"loss": ["x", "y"]}, "column 'loss' holds something that is no number"),
+        ({"loss": ["x", "y"]}, "column 'loss' holds a value that is not a number"),
         (
             {"seed": [0, 0], "global_step": [1, 2], "final": 1.0, "random": [1, 2]},
             "random changes within a run",
         ),
         ({"seed": [0, 0], "global_step": [1, 2]}, "final changes within a run"),
-        ({"seed": [0.5, 1]}, r"x.csv: seed 0.5 of A/e/0.5 is no whole number"),
-        ({"seed": ["0", "s1"]}, "x.csv: seed 's1' of A/e/s1 is no whole number"),
-        ({"global_step": [1, np.nan]}, "x.csv: row 3: global_step nan is no whole number"),
-        ({"global_step": [0.5, 1]}, "x.csv: row 2: global_step 0.5 is no whole number"),
+        ({"seed": [0.5, 1]}, r"x.csv: seed 0.5 of A/e/0.5 is not an integer"),
+        ({"seed": ["0", "s1"]}, "x.csv: seed 's1' of A/e/s1 is not an integer"),
+        ({"global_step": [1, np.nan]}, "x.csv: row 3: global_step nan is not an integer"),
+        ({"global_step": [0.5, 1]}, "x.csv: row 2: global_step 0.5 is not an integer"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path, change, message):
@@ -142,12 +142,12 @@ def unnamed(path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (spoil, r"x.npz: unreadable \("),
-        (unnamed, "x.npz: one array without a label; numpy.savez names them"),
-        (lambda path: np.savez(path, A=[["a", "b"]]), "x.npz: A holds something that is no num"),
+        (spoil, r"x.npz: cannot be read \("),
+        (unnamed, "x.npz: one array without a label; save it with numpy.savez"),
+        (lambda path: np.savez(path, A=[["a", "b"]]), "x.npz: A holds a value that is not a num"),
         (lambda path: np.savez(path, A=np.ones((2, 0))), "x.npz: A is empty"),
         (lambda path: np.savez(path, A=[1.0, 2]), r"every array must be \[runs, tasks\]"),
-        (lambda path: np.savez(path, A=[[1.0]], random=["x"]), "random holds something that"),
+        (lambda path: np.savez(path, A=[[1.0]], random=["x"]), "random holds a value that"),
     ],
 )
 def test_bad_arrays_are_one_line(tmp_path, write, message):
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_there(tmp_path, name):
     (tmp_path / name.replace("run", "runs")).write_text("")
     with pytest.raises(AnalysisError, match=r"no such file or folder; nearest: .*runs\."):
         load(tmp_path / name)
-    with pytest.raises(AnalysisError, match="unreadable"):
+    with pytest.raises(AnalysisError, match="cannot be read"):
         load(tmp_path / name.replace("run", "runs"))
 
 

@@ -93,7 +93,9 @@ def test_a_run_is_read_once_and_again_when_it_changed(study, wandb_server):
     again = load(where)
     assert wandb_server.calls.count("HistoryPage") == 1
     (run,) = again.runs[again.runs.final == 5.5].to_dict("records")
-    assert run["rows"] == 20 and any("1 rows came twice" in note for note in again.notes)
+    assert run["rows"] == 20 and any(
+        "ignored: 1 row with a later row" in note for note in again.notes
+    )
     cached = list((Path(study).parents[1] / "cache").rglob("*.parquet"))
     assert len(cached) == len({path.name[:-21] for path in cached}) == 11
 
@@ -117,7 +119,7 @@ def test_a_crashed_run_and_a_missing_plan_are_named(study, wandb_server):
     bucket.state, bucket.summary = "crashed", "{}"
     del wandb_server.runs["prism", "mixed-study"]
     data = load("wandb:stub/prism?tag=mixed")
-    (run,) = data.runs[data.runs.reason == "W&B says crashed"].to_dict("records")
+    (run,) = data.runs[data.runs.reason == "state on W&B: crashed"].to_dict("records")
     assert run["state"] == schema.FAILED and run["flag"] == "unfinished"
     assert any("the plan of mixed is not on W&B" in note for note in data.notes)
     assert data.counts()["missing"] == 0
@@ -127,9 +129,9 @@ def test_a_query_chooses_runs(study):
     chosen = load("wandb:stub/prism?tag=mixed&group=mixed/lake/DQN&config.seed=0&config.seed=2")
     assert list(chosen.runs.label) == ["DQN", "DQN"] and sorted(chosen.runs.seed) == [0, 2]
     assert load("wandb:prism?tag=mixed&job_type=train").counts()["planned"] == 11
-    with pytest.raises(AnalysisError, match="no query key 'tga': nearest tag"):
+    with pytest.raises(AnalysisError, match="query key: unknown 'tga'; nearest: tag"):
         load("wandb:stub/prism?tga=mixed")
-    with pytest.raises(AnalysisError, match="no run passes the query"):
+    with pytest.raises(AnalysisError, match="no run matches the query"):
         load("wandb:stub/prism?tag=other")
     with pytest.raises(AnalysisError, match="Could not find project nowhere"):
         load("wandb:stub/nowhere")
@@ -187,9 +189,9 @@ def test_runs_of_others_are_mapped(wandb_server, tmp_path, monkeypatch):
 def test_what_no_table_knows_can_be_said(wandb_server, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     foreign_run(wandb_server, 1, {"task": "Ant"}, [{"t": 5, "score": 2.0}, {"t": 9, "score": 4.0}])
-    with pytest.raises(AnalysisError, match="has no env in its config; say env=<key>"):
+    with pytest.raises(AnalysisError, match="has no env; add env=<config key>"):
         load("wandb:stub/open")
-    with pytest.raises(AnalysisError, match="say return=<one of score, t>"):
+    with pytest.raises(AnalysisError, match="add return=<column> to the query; columns: score, t"):
         load("wandb:stub/open?env=task")
     data = load("wandb:stub/open?env=task&return=score&step=t")
     (run,) = data.runs.to_dict("records")

@@ -1,8 +1,6 @@
 """The component study finds what was planted, refuses what cannot be said, and says it in words."""
 
 import dataclasses
-import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -12,16 +10,16 @@ from prism.analysis import stats
 from prism.analysis.load.data import load
 from prism.analysis.questions import curves
 from prism.analysis.questions.ablation import COMPARISON, Choice, ablate
-from prism.analysis.questions.factorial import INTERACTION, MAIN, SHAPLEY, _contrasts, effects
+from prism.analysis.questions.scores import score_runs
 from prism.analysis.report import figures, tables
-from prism.analysis.report.sentences import verdicts
+from prism.analysis.report.sentences import sentences
 from prism.benchmark.store import schema
 
 
 def study(folder):
     data = load(folder)
     metric = curves.curve_metric(data)
-    return ablate(data, curves.scores(data, metric))
+    return ablate(data, score_runs(data, metric))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +80,7 @@ def test_share_is_refused_but_the_raw_drop_is_not(writer):
         one.run(one.without("noisy"), "lake", seed, 50)
     row = cell(study(one.plan()), "Rainbow - noisy")
     assert np.isnan([row["share"], row.share_low, row.share_high]).all()
-    assert "not told apart from 0" in row.share_note
+    assert "is not significant" in row.share_note
     assert row.effect == pytest.approx(50, abs=15)
     assert row.p_adjusted < 0.05
 
@@ -95,7 +93,7 @@ def test_share_is_refused_where_the_base_agent_is_better(writer):
         one.run(one.without("noisy"), "lake", seed, 50)
     row = cell(study(one.plan()), "Rainbow - noisy")
     assert np.isnan(row["share"])
-    assert row.share_note == "the base agent is not below the full agent"
+    assert row.share_note == "the base agent scores significantly above the full agent"
 
 
 def test_add_one_in_gains_over_the_base(writer):
@@ -110,8 +108,8 @@ def test_add_one_in_gains_over_the_base(writer):
     assert (row.section, row.reference) == (schema.ADD_ONE_IN, "DQN")
     assert row.effect_low < 40 < row.effect_high
     assert row.share_low < 0.5 < row.share_high
-    said = next(v for v in verdicts(table) if v.label == "DQN + noisy")
-    assert said.text.startswith("adding to DQN noisy raises the score at the end by ")
+    said = next(v for v in sentences(table) if v.label == "DQN + noisy")
+    assert said.text.startswith("adding noisy to DQN raises the final score by ")
     assert said.kind == "better"
 
 
@@ -123,7 +121,7 @@ def test_a_study_without_components_is_a_comparison(writer):
     table = study(one.plan())
     assert set(table.section) == {COMPARISON}
     assert table["share"].isna().all()
-    said = {v.label: v for v in verdicts(table)}
+    said = {v.label: v for v in sentences(table)}
     assert said["PPO"].kind == "worse"
     assert len(said) == 2
 
@@ -136,8 +134,8 @@ def test_one_run_is_not_judged(writer):
     table = study(one.plan())
     row = cell(table, "Rainbow - noisy")
     assert np.isnan([row.low, row.high, row.effect_low, row.p, row["share"]]).all()
-    assert verdicts(table)[0].kind == "unknown"
-    assert "cannot be judged" in verdicts(table)[0].text
+    assert sentences(table)[0].kind == "unknown"
+    assert "cannot be tested" in sentences(table)[0].text
 
 
 def test_an_agent_without_a_finished_run_keeps_its_row(writer):
@@ -179,25 +177,25 @@ def test_the_same_input_gives_the_same_table(rainbow, table):
 def test_dropping_a_run_changes_the_table(rainbow, table):
     data = load(rainbow)
     data = dataclasses.replace(data, runs=data.runs[data.runs.run_id != "rainbow-lake-s3"])
-    other = ablate(data, curves.scores(data, schema.EVAL_RETURN))
+    other = ablate(data, score_runs(data, schema.EVAL_RETURN))
     assert cell(other, "Rainbow").n == 9
     assert cell(other, "Rainbow - noisy").effect != cell(table, "Rainbow - noisy").effect
 
 
 def test_words(table):
-    said = [v.text for v in verdicts(table) if v.env == "lake"]
+    said = [v.text for v in sentences(table) if v.env == "lake"]
     first = cell(table, "Rainbow - multi-step")
     assert said[0].startswith(
-        f"removing multi-step lowers the score at the end by {first.effect:.1f} ["
+        f"removing multi-step lowers the final score by {first.effect:.1f} ["
         f"{first.effect_low:.1f}, {first.effect_high:.1f}] (Holm p < 0.001, "
     )
     assert "largest drop" in said[0]
     dueling = next(text for text in said if "dueling" in text)
     visible = cell(table, "Rainbow - dueling").visible
-    assert f"n = 10 could only have seen an effect above {visible:.2f}" in dueling
-    overall = [v.text for v in verdicts(table) if not v.env]
+    assert f"smallest effect with 80% power at n = 10: {visible:.2f}" in dueling
+    overall = [v.text for v in sentences(table) if not v.env]
     assert (
-        "removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
+        "Removing multi-step hurts on 2 of 2 environments; Rainbow has the higher mean on 2."
         in overall
     )
 
@@ -223,30 +221,30 @@ def test_every_sentence_and_caption_says_the_n_of_both_sides(writer):
         for part, score in (("noisy", 70), ("double", 99)):
             one.run(one.without(part), "lake", seed, score, noise=1)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores)
     row = cell(found, "Rainbow - noisy")
     assert (row.n_of, row.n_against, row.paired) == (2, 8, False)
-    said = {v.label: v.text for v in verdicts(found)}
+    said = {v.label: v.text for v in sentences(found)}
     assert "n = 2 against 8, 36% of" in said["Rainbow - noisy"]
-    assert "n = 2 against 8 could only have seen" in said["Rainbow - double"]
+    assert "power at n = 2 against 8: " in said["Rainbow - double"]
     captions = {p.name: p.caption for p in figures.figures(data, scores, found, schema.EVAL_RETURN)}
     assert "n = 2 to 8 runs per agent" in captions["contributions"]
 
 
 def test_pairs_are_counted_as_pairs():
     data = seeds_of(A=range(10), B=range(5, 15), C=range(10))
-    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
+    found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
     rows = found[found.metric == "final"].set_index("label")
     assert list(rows.n_of[["A", "B"]]) == [10, 5]
-    assert [v.text.rpartition(", ")[2] for v in verdicts(found)] == ["10 pairs).", "5 pairs)."]
+    assert [v.text.rpartition(", ")[2] for v in sentences(found)] == ["10 pairs).", "5 pairs)."]
     notes = " ".join(tables.ablation_tables(found)[0].notes)
-    assert "p: paired t test of pairs of seeds (B: 5; A: 10), Holm" in notes
+    assert "p: paired t test of pairs of seeds (B: 5; A: 10); Holm" in notes
     assert "nan" not in notes  # the labels share too few seeds to say whether those correlate
     whole = seeds_of(A=range(5), B=range(5))
-    found = ablate(whole, curves.scores(whole, schema.EVAL_RETURN), Choice(test="paired"))
+    found = ablate(whole, score_runs(whole, schema.EVAL_RETURN), Choice(test="paired"))
     correlation = found.correlation.iloc[0]
-    expected = f"paired t test of 5 pairs, seeds correlate: r = {correlation:.2f}, Holm"
+    expected = f"paired t test of 5 pairs, correlation of seeds r = {correlation:.2f}; Holm"
     assert expected in tables.ablation_tables(found)[0].notes[0]
 
 
@@ -257,10 +255,12 @@ def test_pairs_that_turn_the_order_round_are_told():
     low = [{"label": "B", "seed": s, "final": 20} for s in range(5, 15)]
     frame = pd.DataFrame(high + low).assign(env="lake")
     data = load(frame.assign(final=frame.final + rng.normal(size=20)))
-    found = ablate(data, curves.scores(data, schema.EVAL_RETURN), Choice(test="paired"))
-    (said,) = verdicts(found)
+    found = ablate(data, score_runs(data, schema.EVAL_RETURN), Choice(test="paired"))
+    (said,) = sentences(found)
     assert said.kind == "better"
-    assert "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), though A has" in said.text
+    assert (
+        "above A on the seeds that both ran (Holm p < 0.001, 5 pairs), although A has" in said.text
+    )
 
 
 def test_visible_effect_uses_the_measured_spread(table):
@@ -280,13 +280,13 @@ def test_a_test_that_could_not_speak_is_refused_with_the_n_it_needs(writer):
     one = writer("few")
     one.rainbow(seeds=4)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     row = cell(ablate(data, scores, Choice(test="permutation")), "Rainbow - multi-step")
     assert np.isnan([row.p, row.p_adjusted]).all()
     assert row.note.startswith(
-        "refused: at n = 4 the permutation of Welch's t (exact) test reaches"
+        "test skipped: at n = 4, the smallest p of the permutation of Welch's t (exact) test"
     )
-    assert row.note.endswith("it needs n = 5")
+    assert row.note.endswith("needs n = 5")
     assert cell(ablate(data, scores, Choice(correction=stats.NONE)), "Rainbow - noisy").p < 0.01
 
 
@@ -310,7 +310,7 @@ def test_swapping_two_seeds_changes_a_paired_study(writer):
         for seed in range(8):
             one.run(label, "lake", seed, score + 40 * luck[seed], noise=4)
     data = load(one.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     swapped = scores.copy()
     mine = swapped.index[swapped.label == "Rainbow"]
     swapped.loc[mine[:2], "seed"] = [1, 0]
@@ -333,7 +333,7 @@ def luck_of_seeds(one, seeds=8):
 def test_a_table_has_one_test_for_all_its_differences(writer):
     """The share of full - base is judged by the pairs that the table shows, not by Welch's test."""
     data = luck_of_seeds(writer("one-test"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores)
     base, row = cell(found, "DQN"), cell(found, "Rainbow - noisy")
     assert base.test == row.test == "paired t"
@@ -354,7 +354,7 @@ def cell_p(data, scores):
 
 def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
     data = luck_of_seeds(writer("ragged"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     gone = (scores.label == "DQN") & (scores.seed > 5)
     gone |= (scores.label == "Rainbow - noisy") & (scores.seed < 2)
     row = cell(ablate(data, scores[~gone], Choice(test="paired")), "Rainbow - noisy")
@@ -373,15 +373,15 @@ def test_the_share_of_pairs_allows_for_seeds_that_only_one_side_has(writer):
     ("choice", "said"),
     [
         (Choice(), "95% paired t interval (8 pairs of seeds; not corrected for the number of "
-         "comparisons). Filled: told apart from 0 by the paired t test, after Holm correction."),
+         "comparisons). Filled bars: significant by the paired t test, after Holm correction."),
         (Choice("welch", stats.NONE), "95% Welch t interval (n = 8 runs per agent; not corrected "
-         "for the number of comparisons). Filled: told apart from 0 by the Welch t test, "
+         "for the number of comparisons). Filled bars: significant by the Welch t test, "
          "uncorrected."),
     ],
 )  # fmt: skip
 def test_captions_name_the_test_that_was_made(writer, choice, said):
     data = luck_of_seeds(writer("caption"))
-    scores = curves.scores(data, schema.EVAL_RETURN)
+    scores = score_runs(data, schema.EVAL_RETURN)
     found = ablate(data, scores, choice)
     captions = {p.name: p.caption for p in figures.figures(data, scores, found, schema.EVAL_RETURN)}
     assert captions["contributions"].endswith(said)
@@ -395,56 +395,3 @@ def test_places_of_the_contributions(table):
     inert = cell(table, "Rainbow - dueling")
     assert (inert.place_low, inert.place_high) == (3, 6)
     assert cell(table, "DQN").rank_low == cell(table, "DQN").rank_high == 8
-
-
-@pytest.fixture(scope="module")
-def factors(tmp_path_factory):
-    """Two components that add 30 and 10, and 20 more together; a third that is inert."""
-    rows = []
-    rng = np.random.default_rng(0)
-    for a, b, c in itertools.product((0, 1), repeat=3):
-        on = [name for name, x in zip(("double", "noisy", "dueling"), (a, b, c), strict=True) if x]
-        for seed in range(12):
-            score = 10 + 30 * a + 10 * b + 20 * a * b + rng.normal()
-            facts = {"label": "+".join(["DQN", *on]), "env": "lake", "base": "DQN", "full": "All"}
-            switches = {"on": json.dumps(["replay", *on])}
-            rows.append({**facts, **switches, "seed": seed, "final": score})
-    data = load(pd.DataFrame(rows))
-    return effects(data, curves.scores(data, schema.EVAL_RETURN))
-
-
-def test_main_effects_interactions_and_shapley_values(factors):
-    final = factors[factors.metric == "final"].set_index(["kind", "name"])
-    truth = {
-        (MAIN, "double"): 40, (MAIN, "noisy"): 20, (MAIN, "dueling"): 0,
-        (INTERACTION, "double x noisy"): 10, (INTERACTION, "double x dueling"): 0,
-        (SHAPLEY, "double"): 40, (SHAPLEY, "noisy"): 20, (SHAPLEY, "dueling"): 0,
-    }  # fmt: skip
-    for key, value in truth.items():
-        row = final.loc[key]
-        assert row.low <= value <= row.high, key
-        assert (row.p_adjusted < 0.001) == (value != 0)
-    assert final.loc[SHAPLEY].effect.sum() == pytest.approx(60, abs=1.5)  # full - base
-    assert set(final.cells) == {8}
-
-
-def test_shapley_values_add_up_exactly():
-    rng = np.random.default_rng(3)
-    names = ("a", "b", "c", "d")
-    cells = [frozenset(s) for k in range(5) for s in itertools.combinations(names, k)]
-    value = {s: rng.normal() for s in cells}
-    found = {
-        name: sum(w * value[s] for s, w in weights.items())
-        for kind, name, weights in _contrasts(names)
-        if kind == SHAPLEY
-    }
-    assert sum(found.values()) == pytest.approx(value[frozenset(names)] - value[frozenset()])
-    orders = list(itertools.permutations(names))
-    before = [frozenset(order[: order.index("b")]) for order in orders]
-    added = [value[s | {"b"}] - value[s] for s in before]
-    assert found["b"] == pytest.approx(np.mean(added))
-
-
-def test_an_incomplete_factorial_gives_none(rainbow):
-    data = load(rainbow)
-    assert effects(data, curves.scores(data, schema.EVAL_RETURN)).empty

@@ -6,6 +6,7 @@ import pytest
 
 from prism.analysis.load.data import load
 from prism.analysis.questions import curves
+from prism.analysis.questions.scores import AUC, aggregates, score_runs
 from prism.benchmark.store import schema
 
 
@@ -43,9 +44,9 @@ def test_a_run_without_evaluations_takes_them_from_nobody_else(more):
     data = table(schema.EVAL_RETURN, *more)
     metric = curves.curve_metric(data)
     assert metric == schema.EVAL_RETURN
-    scores = curves.scores(data, metric)
-    assert list(scores[curves.AUC].isna()) == [True] + [False] * 8
-    assert "no AUC for 1 runs that have no curve of eval/return: A/e/0" in data.notes
+    scores = score_runs(data, metric)
+    assert list(scores[AUC].isna()) == [True] + [False] * 8
+    assert "no AUC for 1 run without a curve of eval/return: A/e/0" in data.notes
     assert set(curves.learning_curves(data, metric).n) == {8}
 
 
@@ -61,20 +62,6 @@ def test_no_band_for_two_runs(writer):
     frame = curves.learning_curves(load(study.plan()), schema.EVAL_RETURN)
     assert np.isfinite(frame["mean"]).all()
     assert frame.low.isna().all()
-
-
-def test_a_curve_that_spans_too_little_has_no_area(writer):
-    study = writer("late")
-    path = study.run(study.variant("DQN"), "lake", 0, 50, parquet=False)
-    *early, _, _ = lines = (path / "metrics.jsonl").read_text().splitlines()
-    for k in range(len(early) // 2):
-        lines[k] = lines[k].replace("eval/return", "eval/other")
-    (path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    data = load(study.plan())
-    scores = curves.scores(data, schema.EVAL_RETURN)
-    assert np.isnan(scores[curves.AUC]).all()
-    assert np.isfinite(scores[curves.FINAL]).all()
-    assert any("no AUC for 1 runs" in note for note in data.notes)
 
 
 def test_aggregate_over_environments(rainbow):
@@ -112,7 +99,7 @@ def test_scores_without_curves_have_no_aggregate_over_time():
     assert curves.points(data, metric) == {}
     assert curves.aggregate_curves(data, metric).empty
     assert curves.above_reference(data, metric).empty
-    frame = curves.aggregates(data, curves.scores(data, metric))
+    frame = aggregates(data, score_runs(data, metric))
     assert set(frame.environments) == {3}
 
 

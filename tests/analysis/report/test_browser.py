@@ -73,8 +73,10 @@ def test_the_page_tells_what_it_holds(page):
     assert "driven" in page.title()
     assert page.get_by_text("The study is still running").is_visible()
     few = page.locator(".alert", has_text="Few runs").inner_text()
-    assert "At n = 3 to 4, 95 % intervals of a mean cover 72 %" in few
-    assert "72 % on the worst pair of different shapes" in few
+    assert (
+        "At n = 3 to 4, nominal 95% intervals of a mean cover the true mean in as few as 72%" in few
+    )
+    assert "as few as 72% if the shapes differ" in few
 
 
 def test_choosing_an_environment_scale_and_single_runs_redraws(page):
@@ -146,7 +148,7 @@ def test_a_number_leads_to_its_runs_and_to_the_command(page):
     cell = page.locator("details.cell:target")
     assert cell.get_attribute("open") is not None
     assert cell.locator("tbody tr").count() == 5
-    assert "python -m benchmark" in cell.inner_text()
+    assert "prism " in cell.inner_text()
     assert cell.locator("tbody a").first.get_attribute("href") == "../runs/rainbow-lake-s0/"
 
 
@@ -171,7 +173,7 @@ def odd(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     pd.DataFrame(rows).to_csv(folder / "odd.csv", index=False)
     out = folder / "out"
-    words = ["report", str(folder / "odd.csv"), "--take", "unfinished", "--out", str(out)]
+    words = ["report", str(folder / "odd.csv"), "--include", "unfinished", "--out", str(out)]
     assert main(words) == 0
     page = browser.new_page()
     page.goto((out / "index.html").as_uri())

@@ -168,4 +168,4 @@ def test_share_is_refused_where_full_and_base_are_not_told_apart():
     assert whole.low < 0 < whole.high
     found = stats.share(part, whole, 0.1)
     assert np.isnan([found.value, found.low, found.high]).all()
-    assert "not told apart" in found.note
+    assert "is not significant" in found.note

@@ -1,4 +1,4 @@
-"""One run folder, read as it is: what it says, and what is wrong with it."""
+"""Read one run folder, and report what is wrong with it."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _EMPTY: Columns = {schema.STEP: np.array([], np.int64)}
 
 @dataclass
 class Run:
-    """What a run folder holds. ``fault`` is empty where the rows can be trusted."""
+    """The contents of a run folder. ``fault`` is empty if nothing is wrong with its rows."""
 
     state: str
     reason: str
@@ -38,21 +38,21 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        AnalysisError: the file is absent, or does not hold one JSON object.
+        AnalysisError: the file is missing, or does not contain one JSON object.
     """
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise AnalysisError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise AnalysisError(f"{path}: unreadable ({error})") from None
+        raise AnalysisError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):
-        raise AnalysisError(f"{path}: holds no JSON object")
+        raise AnalysisError(f"{path}: is not a JSON object")
     return content
 
 
 def read_run(folder: Path) -> Run:
-    """Read ``runs/<run_id>``; never raises on a broken folder, but says what is broken."""
+    """Read ``runs/<run_id>``. A broken folder is not an error: ``fault`` says what is broken."""
     if not folder.is_dir():
         return Run(MISSING, "no run folder")
     try:
@@ -61,7 +61,7 @@ def read_run(folder: Path) -> Run:
         return Run(MISSING, "", fault=str(error).removeprefix(f"{folder}/"))
     state = str(status.get("state"))
     if state == schema.PLANNED:
-        return Run(MISSING, "not begun", status=status)
+        return Run(MISSING, "not started", status=status)
     run = Run(state, _reason(status), status=status)
     if state not in schema.STATES:
         run.fault = f"status.json: unknown state {state!r}"
@@ -70,57 +70,63 @@ def read_run(folder: Path) -> Run:
         run.columns = _read_rows(folder, state == schema.FINISHED, run.notes)
     except AnalysisError as error:
         run.fault = run.fault or str(error).removeprefix(f"{folder}/")
-    run.fault = run.fault or _lost(folder / "metrics.jsonl", status)
+    run.fault = run.fault or _size_fault(folder / "metrics.jsonl", status)
     run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
     return run
 
 
-def _lost(lines: Path, status: dict[str, Any]) -> str:
-    """Say where a finished run's rows are not those that were there when it finished."""
-    size = status.get("size")
-    if status.get("state") != schema.FINISHED or not isinstance(size, int):
+def _size_fault(lines: Path, status: dict[str, Any]) -> str:
+    """Return how the size of a finished run's rows differs from the size when it finished."""
+    size_at_end = status.get("size")
+    if status.get("state") != schema.FINISHED or not isinstance(size_at_end, int):
         return ""
     if not lines.exists():
-        return f"{lines.name} is gone"
-    found = lines.stat().st_size
-    return f"{lines.name} has {found} bytes, at its end it had {size}" if found != size else ""
+        return f"{lines.name} is missing"
+    size = lines.stat().st_size
+    return (
+        f"{lines.name} has {size} bytes; it had {size_at_end} when the run finished"
+        if size != size_at_end
+        else ""
+    )
 
 
 def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:
-    """Return wall-clock and CPU seconds at ``steps``, NaN where they were not written."""
+    """Return wall-clock and CPU seconds at ``steps``; NaN if none were recorded."""
     try:
         lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
         rows = json.loads(b"[" + b",".join(lines) + b"]")
-        known = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
+        clock = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError):
-        notes.append("timing.jsonl is unreadable: no clock times")
+        notes.append("timing.jsonl cannot be read: no clock times")
         return {}
-    nothing = (np.nan, np.nan)
-    times = np.array([known.get(step, nothing) for step in steps.tolist()], float).reshape(-1, 2)
+    blank = (np.nan, np.nan)
+    times = np.array([clock.get(step, blank) for step in steps.tolist()], float).reshape(-1, 2)
     return {WALL: times[:, 0], CPU: times[:, 1]}
 
 
 def _reason(status: dict[str, Any]) -> str:
     reason = str(status.get("reason") or "")
     if status.get("state") == schema.RUNNING and status.get("updated"):
-        seen = datetime.fromtimestamp(float(status["updated"]), UTC)
-        reason = f"last sign of life {seen:%Y-%m-%d %H:%M} UTC" + (reason and f"; {reason}")
+        heartbeat = datetime.fromtimestamp(float(status["updated"]), UTC)
+        reason = f"last update {heartbeat:%Y-%m-%d %H:%M} UTC" + (reason and f"; {reason}")
     return reason
 
 
 def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
-    """Read the metrics; the lines are the truth, the columnar copy is used where it is as long."""
+    """Read the metrics from their Parquet copy if it is complete, else from the JSON lines."""
     lines, copy = folder / "metrics.jsonl", folder / "metrics.parquet"
     if finished and copy.exists():
         try:
             table = pq.ParquetFile(copy).read(use_threads=False)
             if not lines.exists() or lines.read_bytes().count(b"\n") == len(table):
                 return tidy({name: table[name].to_numpy() for name in table.column_names})
-            notes.append("metrics.parquet and metrics.jsonl differ in length: the lines were read")
+            notes.append(
+                "metrics.parquet and metrics.jsonl differ in length: metrics.jsonl was read"
+            )
         except (OSError, pa.ArrowException) as error:
-            notes.append(f"metrics.parquet is unreadable ({error}): the lines were read")
+            notes.append(f"metrics.parquet cannot be read ({error}): metrics.jsonl was read")
     if not lines.exists():
         return dict(_EMPTY)
     rows = _read_lines(lines, notes)
@@ -129,7 +135,7 @@ def _read_rows(folder: Path, finished: bool, notes: list[str]) -> Columns:
 
 
 def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """Read one JSON object a line; a torn last line, all that a kill can leave, is left out."""
+    """Read one JSON object per line, without an incomplete last line, which a kill can leave."""
     *lines, tail = path.read_bytes().split(b"\n")
     rows = []
     for number, line in enumerate(lines, 1):
@@ -141,38 +147,38 @@ def _read_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(tail))
         except ValueError:
-            notes.append("metrics.jsonl: the torn last line was left out")
+            notes.append("metrics.jsonl: the incomplete last line is ignored")
     if not all(isinstance(row, dict) for row in rows):
-        raise AnalysisError("metrics.jsonl: a line holds no JSON object")
+        raise AnalysisError("metrics.jsonl: a line is not a JSON object")
     return rows
 
 
 def tidy(columns: Mapping[str, Any]) -> Columns:
-    """Make arrays of numbers, check the steps, and merge rows of one step that do not clash."""
+    """Convert columns to numeric arrays, check the steps, and merge rows of the same step."""
     try:
-        tidy = {name: np.array(values, np.float64) for name, values in columns.items()}
+        arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
     except (TypeError, ValueError) as error:
-        raise AnalysisError(f"metrics: a value is no number ({error})") from None
-    if not tidy:
+        raise AnalysisError(f"metrics: a value is not a number ({error})") from None
+    if not arrays:
         return dict(_EMPTY)
-    if schema.STEP not in tidy or np.isnan(tidy[schema.STEP]).any():
+    if schema.STEP not in arrays or np.isnan(arrays[schema.STEP]).any():
         raise AnalysisError(f"metrics: a row has no {schema.STEP}")
-    steps = tidy[schema.STEP] = tidy[schema.STEP].astype(np.int64)
+    steps = arrays[schema.STEP] = arrays[schema.STEP].astype(np.int64)
     back = np.flatnonzero(np.diff(steps) < 0)
     if len(back):
         raise AnalysisError(f"metrics: row {back[0] + 2} goes back to step {steps[back[0] + 1]}")
-    return _merge_equal_steps(tidy)
+    return _merge_equal_steps(arrays)
 
 
 def _merge_equal_steps(columns: Columns) -> Columns:
     steps, place = np.unique(columns[schema.STEP], return_inverse=True)
     if len(steps) == len(place):
         return columns
-    merged: Columns = {schema.STEP: steps}
+    result: Columns = {schema.STEP: steps}
     for name in columns.keys() - {schema.STEP}:
-        known = ~np.isnan(columns[name])
-        if len(np.unique(place[known])) < known.sum():
-            raise AnalysisError(f"metrics: one step has two values of {name}")
-        merged[name] = np.full(len(steps), np.nan)
-        merged[name][place[known]] = columns[name][known]
-    return merged
+        valid = ~np.isnan(columns[name])
+        if len(np.unique(place[valid])) < valid.sum():
+            raise AnalysisError(f"metrics: a step has two values of {name}")
+        result[name] = np.full(len(steps), np.nan)
+        result[name][place[valid]] = columns[name][valid]
+    return result
