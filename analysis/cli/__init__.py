@@ -1,4 +1,4 @@
-"""The command line of the analysis: ``python -m analysis``."""
+"""The commands that read results."""
 
 from .commands import COMMANDS, main
 

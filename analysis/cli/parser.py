@@ -114,18 +114,16 @@ def _parsers(
     raw = argparse.RawDescriptionHelpFormatter
     listing = "\n".join(f"  {name:<13}{summary}" for name, summary in summaries.items())
     description = HELP.replace("{commands}", listing)
-    parser = _Parser(
-        prog="python -m analysis", usage=_USAGE, description=description, formatter_class=raw
-    )
+    parser = _Parser(prog="prism", usage=_USAGE, description=description, formatter_class=raw)
     commands = parser.add_subparsers(
         dest="command",
-        prog="python -m analysis",
+        prog="prism",
         required=True,
         metavar="COMMAND",
         help=argparse.SUPPRESS,
     )
     for name, summary in summaries.items():
-        epilog = f"examples:\n  {_EXAMPLES[name]}".replace("\npython", "\n  python")
+        epilog = f"examples:\n  {_EXAMPLES[name]}".replace("\nprism", "\n  prism")
         epilog = epilog.replace("\ntensorboard", "\n  tensorboard")
         command = commands.add_parser(name, description=summary, epilog=epilog, formatter_class=raw)
         command.add_argument(

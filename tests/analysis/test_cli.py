@@ -22,7 +22,7 @@ def unwrapped(text):
 
 def test_without_words_it_says_what_to_do_first(capsys):
     first = out(capsys).splitlines()
-    commands = [line.split()[3] for line in first if line.startswith("  python -m analysis")]
+    commands = [line.split()[1] for line in first if line.startswith("  prism")]
     assert len(commands) == 5 and set(commands) <= set(COMMANDS)
 
 
