@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_out(getattr(options, "out", None))
         COMMANDS[options.command](options)
     except AnalysisError as error:
-        print(f"analysis: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -140,9 +140,9 @@ def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
     [
         (
             ["{0}/rainbo"],
-            "analysis: {0}/rainbo: no such study folder or file; nearest: rainbow",
+            "error: {0}/rainbo: no such study folder or file; nearest: rainbow",
         ),
-        (["{0}/rainbow", "{0}/rainbow"], "analysis: report: several places need --out DIR"),
+        (["{0}/rainbow", "{0}/rainbow"], "error: report: several places need --out DIR"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(rainbow, capsys, words, message):

@@ -110,5 +110,5 @@ def test_a_missing_package_is_one_line(study, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboard.plugins.hparams.summary_v2", None)
     assert cli.main(["tensorboard", str(study)]) == 2
     assert capsys.readouterr().err == (
-        "analysis: tensorboard is missing: pip install 'prism-rl[tensorboard]'\n"
+        "error: tensorboard is missing: pip install 'prism-rl[tensorboard]'\n"
     )
