@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"analysis: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     return 0
 
