@@ -3,6 +3,7 @@
 What needs no torch is answered without it.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,14 @@ from prism.benchmark.util.versions import version
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command(words: list[str]) -> int:
     if not words or words in (["-h"], ["--help"], ["help"]):
         print(texts.HELP if words else texts.FIRST, end="")
         return 0

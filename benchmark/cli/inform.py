@@ -1,6 +1,8 @@
 """What the command line tells without running anything: lists, help and configs."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +17,7 @@ from ..plan.places import about, files
 from ..store.agents import agent_class
 from ..store.job import Sweep
 from ..util.errors import ConfigError, unknown
+from ..util.text import shorten
 from . import complete
 from .parser import OneLine, add_config_dir, parsed
 
@@ -72,8 +75,21 @@ def hydra_info(which: str, overrides: list[str]) -> int:
     with cfg.session(), cfg.one_line_errors():
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        hydra.show_info(which, "config", choices, run_mode=RunMode.RUN)
+        with _logging_as_it_was():
+            hydra.show_info(which, "config", choices, run_mode=RunMode.RUN)
     return 0
+
+
+@contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    """Take back what is done to the root logger: Hydra tells by logging, at every level."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _algos() -> list[list[str]]:
@@ -81,7 +97,7 @@ def _algos() -> list[list[str]]:
         names = cfg.options("algo")
         nodes = cfg.nodes("algo", names)
     labels = {name: str(node.get("label") or name) for name, node in nodes.items()}
-    return [[name, labels[name], _about(str(node.agent), name)] for name, node in nodes.items()]
+    return [[name, _about(str(node.agent), name) or labels[name]] for name, node in nodes.items()]
 
 
 def _about(agent: str, preset: str) -> str:
@@ -132,7 +148,7 @@ def _list(words: list[str]) -> int:
     rows = _LISTS[what]()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        print(shorten("  ".join(map(str.ljust, row, widths))))
     return 0
 
 

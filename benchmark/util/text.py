@@ -30,3 +30,9 @@ def tail(path: Path, size: int = 4000) -> str:
         file.seek(max(0, path.stat().st_size - size))
         return file.read().decode(errors="replace")
     return ""
+
+
+def shorten(line: str, width: int = 100) -> str:
+    """Return a line cut to a width, with "..." where something is missing."""
+    line = line.rstrip()
+    return line if len(line) <= width else line[: width - 3].rstrip() + "..."

@@ -111,7 +111,7 @@ class Together:
     def poll(self, seconds: float) -> list[Exit]:
         jobs = list(self.running.values())
         self.running.clear()
-        self.batches.append([job.cpus for job in jobs])
+        self.batches.append([job.spec.cpus for job in jobs])
         for job in jobs:
             _end(job, schema.FINISHED)
         return [Exit(job, 0, "") for job in jobs]

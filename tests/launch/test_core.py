@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from prism.benchmark.cli.main import main
+from prism.benchmark.envs.config import EnvConfig
 from prism.benchmark.launch import task
 from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.report import summary
@@ -150,9 +151,8 @@ def test_the_code_of_other_packages_counts(tmp_path, monkeypatch):
     def hashed(agent="prism.algos.dqn.dqn:DQN", imports=None):
         provenance._hash_of.cache_clear()
         importlib.invalidate_caches()
-        spec = SimpleNamespace(
-            algo=SimpleNamespace(agent=agent), env=SimpleNamespace(imports=imports)
-        )
+        env = EnvConfig(imports=imports)
+        spec: Any = SimpleNamespace(algo=SimpleNamespace(agent=agent), env=env)
         return provenance.code_hash(spec)
 
     ours = provenance.code_hash()
@@ -307,7 +307,7 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
         lambda: launch(planned, InlineOptions(), fakes.play),
         lambda: summary(path.parent),
     ):
-        with pytest.raises(ConfigError, match=r"has schema 0, this version reads 1: say name="):
+        with pytest.raises(ConfigError, match=r"has schema 0, this version reads 2: say name="):
             call()
     assert path.read_bytes() == before
 

@@ -27,7 +27,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     words = ("env=cartpole", "tracking=disabled", "threads=3", "seed=0", f"results={tmp_path}")
     found = [*sweep(("algo=dqn,c51", *words)).jobs, *sweep(("algo=a3c", *words)).jobs]
     leased = [leases.Watch().take(job) for job in found]
-    assert [job and job.cores for job in leased] == [3, 3, 6]
+    assert [job and job.spec.cores for job in leased] == [3, 3, 6]
     return [job for job in leased if job is not None]
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from prism.benchmark.plan import config as cfg
+from prism.benchmark.plan.places import FOLDERS_VARIABLE
 from prism.benchmark.util.errors import ConfigError
 from tests.helpers import examples
 
@@ -50,7 +51,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Any:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"# @package _global_\n{text}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cfg.FOLDERS_VARIABLE, str(folder))
+        patch.setenv(FOLDERS_VARIABLE, str(folder))
         yield
 
 

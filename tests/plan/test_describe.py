@@ -16,6 +16,7 @@ from prism.benchmark.plan.describe import (
     describe_env,
     text,
 )
+from prism.benchmark.plan.places import FOLDERS_VARIABLE
 from prism.benchmark.store.agents import agent_class
 from prism.benchmark.util.errors import ConfigError
 
@@ -113,7 +114,7 @@ def test_what_a_user_adds_is_described_too(
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / f"{path}.yaml").write_text(content)
-    monkeypatch.setenv(cfg.FOLDERS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     monkeypatch.setenv("THEIR_TOKEN", "0123456789")
     doc = describe_algo("mine")
     assert (doc.label, doc.about, doc.paper, doc.tuned) == ("Mine", "", "", ("hers",))

@@ -34,7 +34,7 @@ class Inherits(DQN):
 
 def planned(*words: str) -> list[Variant]:
     """Plan anew: what a sweep has planned before is remembered."""
-    return [job.variant for job in sweep.__wrapped__(words).jobs]
+    return [job.variant for job in sweep(words).jobs]
 
 
 @pytest.mark.parametrize("name", registered())

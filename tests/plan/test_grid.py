@@ -138,7 +138,7 @@ def test_a_key_by_hand_wins_over_a_component_but_may_not_undo_it():
     words = ("algo=dqn", "env=acrobot", "components=+multi-step")
     (job,) = sweep((*words, "algo.n_step=5")).jobs
     assert job.spec.algo.n_step == 5
-    with pytest.raises(ConfigError, match=r"contradicts 'DQN \+ multi-step'"):
+    with pytest.raises(ConfigError, match=r"contradicts the variant 'DQN \+ multi-step'"):
         sweep((*words, "algo.n_step=1"))
 
 
@@ -250,7 +250,7 @@ def test_a_key_said_again_acts_where_it_stands_last():
     one, two = "algo.behaviour.start=0.7", "algo.behaviour.start=0.8"
     words = ("algo=q_learning", "env=frozenlake", one, "algo.behaviour={start:0.6}", two)
     (job,) = sweep(words).jobs
-    assert job.config["algo"]["behaviour"]["start"] == 0.8
+    assert job.spec.algo.behaviour.start == 0.8
 
 
 ALL_ENVS = "env=glob(*, exclude=[gym, atari])"  # gym needs an id, atari an extra

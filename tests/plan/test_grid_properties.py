@@ -167,7 +167,7 @@ def test_a_command_line_is_planned_as_it_reads(
             sweep((*words, "budget=100"))
         return
     plan = sweep((*words, "budget=100"))
-    planned = [(j.algo, j.env, j.config["algo"]["alpha"], j.seeds) for j in plan.jobs]
+    planned = [(j.algo, j.env, j.spec.algo.alpha, j.seeds) for j in plan.jobs]
     assert planned == wanted
     assert not plan.skipped and Path(plan.jobs[0].study_dir).name == "adhoc"
     runs = [run for job in plan.jobs for run in job.run_ids]
@@ -191,4 +191,4 @@ def test_the_words_of_a_command_act_in_their_order(words: list[str]) -> None:
     last = {word.partition("=")[0]: i for i, word in enumerate(words)}
     kept = [words[i] for i in sorted(last.values())]
     with cfg.session():
-        assert job.config == cfg.resolved(compose("config", overrides=[*cell, *kept]))
+        assert job.spec == cfg.resolved(compose("config", overrides=[*cell, *kept]))

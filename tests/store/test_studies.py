@@ -173,7 +173,7 @@ BAD = [
     (["resume", "nowhere"], "there is no folder nowhere"),
     (["resume", "."], "not a study"),
     (["extend", ".", "seeds=+8"], "not a study"),
-    (["extend", ".", "seeds=8"], "seeds=8: say how many more, such as seeds=+8"),
+    (["extend", ".", "seeds=8"], "seeds=8: say how many seeds to add, such as seeds=+8"),
     (["stop", "."], "not a study"),
     (["logs", "."], "not a study"),
     (["delete", ".", "--yes"], "not a study"),

@@ -35,8 +35,8 @@ def shown(path: Path) -> int:
 
 def test_the_frames_are_those_of_the_first_evaluation_episode(tmp_path):
     _, folder = trained(tmp_path, "cartpole")
-    run, env, agent = load_run(folder)
-    evaluator = Evaluator(env, 1, 1, run["config"]["evaluation"]["seed"], 0.99, torch.device("cpu"))
+    _, spec, agent = load_run(folder)
+    evaluator = Evaluator(spec, 1, 1, torch.device("cpu"))
     (length,) = evaluator(agent).lengths[0]
     path = video.record(folder)
     assert shown(path) == length + 1

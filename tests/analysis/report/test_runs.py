@@ -18,6 +18,6 @@ def test_the_command_of_a_run_plans_that_run(tmp_path):
     assert len(jobs) == 3
     for job in jobs:
         record = {**records.run_record(job, 0)}
-        _, _, _, *again = shlex.split(command(record))
+        _, *again = shlex.split(command(record))
         found = grid.sweep(tuple(w for w in again if w != "-m"))
         assert [run for j in found.jobs for run in j.run_ids] == job.run_ids, command(record)
