@@ -39,7 +39,7 @@ def test_slurm_is_asked_for_the_cores_that_a_job_keeps_busy(jobs, tmp_path, monk
         command.write_text(f"#!/bin/bash\ncat > /dev/null < /dev/stdin\n{does}\n")
         command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    slurm = Slurm(fakes.play, SlurmOptions(arguments=["--partition=big"], period=1000))
+    slurm = Slurm(fakes.play, jobs, SlurmOptions(arguments=["--partition=big"], period=1000))
     for job in jobs:
         slurm.start(job)
     slurm.poll(0)
