@@ -15,15 +15,17 @@ os.environ["WANDB_ERROR_REPORTING"] = "false"
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.wandb_server import WandbServer
 
 torch.set_num_threads(1)
 # Examples come from the code, not from chance or an earlier run: a failure is there again.
-settings.register_profile("prism", derandomize=True, deadline=None, database=None)
+# A busy machine is no fault of a test.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("prism", patient, derandomize=True, database=None)
 # Ten times as many, drawn anew each time: --hypothesis-profile=thorough
-settings.register_profile("thorough", deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile("thorough", patient, max_examples=1000, print_blob=True)
 settings.load_profile("prism")
 
 
