@@ -117,8 +117,10 @@ def _logs(words: list[str]) -> int:
     names = {run[key] for run in plan["runs"] for key in ("run_id", "job_id")}
     if not any(all(word in name for word in args.words) for name in names):
         near = get_close_matches(args.words[0], sorted(names), n=3, cutoff=0.2)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise ConfigError(f"no output from jobs matching {' '.join(args.words)}{hint}")
+        hint = (
+            f"nearest: {', '.join(near)}" if near else f"jobs are: {', '.join(sorted(names)[:3])}"
+        )
+        raise ConfigError(f"no output from jobs matching {' '.join(args.words)}; {hint}")
     texts = {path: tail(path, 200 * args.lines).splitlines()[-args.lines :] for path in paths}
     for path, text in texts.items():
         if text:

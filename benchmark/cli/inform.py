@@ -43,7 +43,7 @@ def configs(plan: Sweep, options: Options, which: str, package: str | None) -> s
         name = f"{job.variant['label']} on {job.env}"
         seeds.setdefault(name, []).extend(job.seeds)
         documents[name] = _yaml(_below(job.spec.record, package))
-    shown = [f"# {name}, seeds {_listed(seeds[name])}\n{documents[name]}" for name in documents]
+    shown = [f"# {name}, {_listed(seeds[name])}\n{documents[name]}" for name in documents]
     if which != "job":
         shown.append("# launcher\n" + _yaml({"hydra": {"launcher": asdict(options)}}))
     return "---\n".join(shown).rstrip()
@@ -65,8 +65,8 @@ def _yaml(value: Any) -> str:
 
 def _listed(seeds: list[int]) -> str:
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds))
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def hydra_info(which: str, overrides: list[str]) -> int:
