@@ -13,6 +13,7 @@ from prism.benchmark.util.errors import ConfigError
 __all__ = ["Choice", "choice", "load", "run"]
 
 Names = str | Iterable[str]
+_EXAMPLES = {"algo": "dqn", "env": "cartpole"}
 
 
 class Choice(tuple[Any, ...]):
@@ -56,6 +57,12 @@ def run(
     """
     given = {"algo": algo, "env": env, "seed": seeds}
     axes = {key: _values(value) for key, value in given.items() if value is not None}
+    for key in ("algo", "env"):
+        for name in axes.get(key, ()):
+            if not isinstance(name, str) or "=" in name:
+                raise ConfigError(f"{key}: {name!r} is not a name; say {key}='{_EXAMPLES[key]}'")
+    if seeds is not None and "seed" in overrides:
+        raise ConfigError("seed: say seeds= or seed=, not both")
     for key, value in overrides.items():
         axes[key.replace("__", ".")] = list(value) if isinstance(value, Choice) else [value]
     plan = sweep_of(axes)

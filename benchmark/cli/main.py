@@ -133,6 +133,8 @@ def _help(words: list[str]) -> int:
     if not words:
         print(texts.HELP, end="")
         return 0
+    if words[0] in ("algo", "env", "study"):
+        raise ConfigError(f"help {words[0]}: name one, as in prism help {words[0]}=<name>")
     if "=" in words[0]:
         print(inform.explained(words[0]), end="")
         return 0

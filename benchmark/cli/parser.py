@@ -4,14 +4,19 @@ import argparse
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..plan.places import FOLDERS_VARIABLE
-from ..util.errors import ConfigError
+from ..util.errors import ConfigError, unknown
 
 
 class OneLine(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = action.option_strings or [self.prog.rpartition(" ")[2]]
+            raise unknown(names[-1], value, action.choices)
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError with the message."""

@@ -20,6 +20,7 @@ from ..util.errors import ConfigError, one_line
 from . import outside
 from .config import EnvConfig, registered
 from .models import factors_of, model_of
+from .simulators import EXTRAS, simulators
 from .wrappers import (
     Clip,
     Encode,
@@ -141,6 +142,10 @@ def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     try:
         return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
     except Exception as error:
+        extras = [EXTRAS[name] for name in simulators(config.id) if name in EXTRAS]
+        if extras and isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError):
+            install = f"pip install 'prism-rl[{extras[0]}]'"
+            raise ConfigError(f"env={config.name}: {config.id} needs {install}") from error
         raise ConfigError(f"env.id: {config.id} cannot be built: {one_line(error)}") from error
 
 

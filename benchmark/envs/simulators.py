@@ -2,6 +2,7 @@
 
 import re
 
+EXTRAS = {"box2d": "box2d", "mujoco": "mujoco", "ale-py": "atari"}  # our extra that brings it
 _BY_PART = {"MinAtar": "minatar", "Lunar": "box2d", "Bipedal": "box2d", "ALE": "ale-py"}
 _MUJOCO = re.compile(
     r"(Cheetah|Hopper|Walker2d|Ant|Humanoid|Swimmer|Reacher|Pusher|Inverted).*-v\d"

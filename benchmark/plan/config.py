@@ -367,9 +367,21 @@ def update(config: DictConfig, key: str, value: Any) -> None:
             raise ConfigError(f"{key} takes a list, as in {key}=[a,b], got {value}") from None
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
-        raise ConfigError(f"{key}: {one_line(error)}") from None
+        raise ConfigError(_in_words(key, one_line(error))) from None
     except TypeError:  # a word where a list has numbers
         raise unknown_key(key, config) from None
+
+
+_TYPES = {"Integer": "a whole number", "Float": "a number"}
+
+
+def _in_words(key: str, reason: str) -> str:
+    """Return what OmegaConf says of a value of the wrong type, in a user's words."""
+    if wrong := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)$", reason):
+        return f"{key}={wrong[1]} must be {_TYPES.get(wrong[2], wrong[2])}"
+    if wrong := re.match(r"Value '(.*)' is not a valid bool", reason):
+        return f"{key}={wrong[1]} must be true or false"
+    return f"{key}: {reason}"
 
 
 def build(config: DictConfig, key: str) -> Any:
