@@ -17,6 +17,7 @@ from prism.algos.core.mdp import MODEL
 from prism.algos.core.states import FACTORS
 
 from ..util.errors import ConfigError, one_line
+from ..util.versions import version
 from . import outside
 from .config import EnvConfig, registered
 from .models import factors_of, model_of
@@ -142,8 +143,8 @@ def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     try:
         return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
     except Exception as error:
-        extras = [EXTRAS[name] for name in simulators(config.id) if name in EXTRAS]
-        if extras and isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError):
+        absent = [name for name in simulators(config.id) if version(name) == "absent"]
+        if extras := [EXTRAS[name] for name in absent if name in EXTRAS]:
             install = f"pip install 'prism-rl[{extras[0]}]'"
             raise ConfigError(f"env={config.name}: {config.id} needs {install}") from error
         raise ConfigError(f"env.id: {config.id} cannot be built: {one_line(error)}") from error
