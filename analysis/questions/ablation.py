@@ -71,13 +71,13 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         mean, low, high, rank, rank_low, rank_high, reference, effect, effect_low, effect_high,
         n_of, n_against, paired, test, interval, correlation, p, p_smallest, p_adjusted, correction,
         family, hedges_g, a12, visible, share, share_low, share_high, share_note, strongest, leads,
-        place, place_low, place_high, note``.
-        ``effect`` is the drop, the gain or the distance to the best; ``n_of`` and ``n_against`` are
-        the runs on its two sides (pairs, if ``paired``); ``visible`` is the effect that they detect
-        with 80% power. ``rank_low`` to ``rank_high`` are the ranks by mean that are consistent with
-        the data, ``place`` is the rank of the component by contribution. ``strongest`` marks the
-        largest significant drop or gain, ``leads`` a highest mean that differs significantly from
-        the runner-up. ``p_smallest`` is the smallest p that the test can reach at this n.
+        place, place_low, place_high, note``. ``effect`` is the drop, the gain or the distance to
+        the best; ``n_of`` and ``n_against`` are the runs on its two sides (pairs, if ``paired``);
+        ``visible`` is the effect that a t-test of them detects with 80% power. ``rank_low`` to
+        ``rank_high`` are the ranks by mean that are consistent with the data, ``place`` is the rank
+        of the component by contribution. ``strongest`` marks the largest significant drop or gain,
+        ``leads`` a highest mean that is significantly above the runner-up. ``p_smallest`` is the
+        smallest p that the test can reach at this n.
     """
     by_cell = {key: cell for key, cell in scores.groupby(["env", "label"], sort=False)}
     rows = [
