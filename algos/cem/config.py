@@ -35,7 +35,7 @@ class CEMConfig(AgentConfig):
 
     model: str = setting(
         "neural",
-        "the policy: a random forest, or a table of probabilities (discrete observations), ...",
+        "the policy; forest: a random forest; table: of probabilities, for discrete observations",
         choices=MODELS,
     )
     elite: float = setting(
