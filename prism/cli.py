@@ -3,11 +3,11 @@
 What needs no torch is answered without it.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from prism.benchmark.cli import texts
+from prism.benchmark.util.pipes import close_output
 from prism.benchmark.util.versions import version
 
 
@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        close_output()
+        return 0
 
 
 def _command(words: list[str]) -> int:

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 BELOW_PRISM = ("algos", "analysis", "benchmark", "conf")
-BESIDE_IT = ("prism", "hydra_plugins")
 _SDIST = "import sys; from setuptools import build_meta as b; print(b.build_sdist(sys.argv[1]))"
 
 
@@ -27,7 +26,7 @@ def wanted(tracked: Iterable[str]) -> set[str]:
             continue
         if top in BELOW_PRISM:
             found.add(f"prism/{path}")
-        elif top in BESIDE_IT:
+        elif top == "prism":
             found.add(path)
     return found
 

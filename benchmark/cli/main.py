@@ -7,15 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..launch.core import launch
-from ..plan.config import Root
 from ..plan.executors import InlineOptions, Options
 from ..plan.grid import sweep
 from ..plan.launcher import is_launchers, launcher
+from ..plan.root import Root
 from ..store import leases
 from ..store.job import Sweep
 from ..store.ledger import remaining, statuses, unfinished, write_plan
 from ..store.schema import FAILED, FINISHED
 from ..util.errors import ConfigError, unknown
+from ..util.pipes import lasting_output
 from ..util.versions import version
 from . import inform, texts
 from .commands import COMMANDS, listing, resumed
@@ -69,9 +70,10 @@ def _sweep(words: list[str]) -> int:
         print(listing(plan, options))
         return 0
     todo = remaining(plan)
-    launch(plan, options)
+    with lasting_output():
+        launch(plan, options)
     ended = {status["state"] for job in plan.jobs for status in statuses(job)}
-    tracked = any(job.spec.tracking.wandb != "disabled" for job in todo)
+    tracked = any("wandb" in job.spec.tracking.active for job in todo)
     if tracked and plan.study != Root.name and ended <= {FINISHED, FAILED}:
         from ..tracking.push import mirror_study
 

@@ -1,11 +1,10 @@
-"""Configuration: schemas, composition, and every check before anything runs."""
+"""Configuration: composition, and every check before anything runs."""
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationToMissingValueError,
@@ -26,65 +25,20 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from prism.algos.core.settings import check, setting
+from prism.algos.core.settings import check
 
 from ..envs import outside
 from ..envs.config import EnvConfig, EnvWrappers
 from ..envs.config import validate as validate_env
 from ..store import trackers
 from ..store.agents import agent_class, agent_name, registered
-from ..store.job import Retry
-from ..store.spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
+from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import clean, is_reference, notice
 from .aliases import ours
 from .executors import executors, options_class
 from .places import CONF, config_folders, own_folders, packages
-
-# What a job carries; the other keys of Root say where and how a sweep runs.
-JOB_KEYS = (
-    *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
-    *("device", "threads", "tracking", "limits"),
-)
-STALE = ("refuse", "rerun", "keep")
-
-
-@dataclass
-class Root:
-    """Every key of the command line, beside those of ``algo`` and ``env``."""
-
-    algo: Any = setting(MISSING, "the algorithm: a preset of conf/algo")
-    env: Any = setting(MISSING, "the environment: a file of conf/env")
-    seed: Any = setting(0, "seeds: 3 | 0,1,2 | range(0,10)")
-    components: Any = setting("preset", "component studies; see benchmark/plan/grid.py")
-    grid: Any = setting(None, "of a study: one mapping of lists, or several")
-    zip: Any = setting(None, "axes of the grid that go in step")
-    exclude: Any = setting(None, "cells of the grid to leave out")
-    budget: int = setting(II("env.budget"), "environment steps of one seed", ge=1)
-    evaluation: EvaluationConfig = setting(EvaluationConfig, "how agents are scored")
-    tracking: TrackingConfig = setting(TrackingConfig, "where metrics are mirrored to")
-    log_every: int | None = setting(
-        None, "environment steps of one seed between rows of metrics; null: budget / 200", ge=1
-    )
-    checkpoint_every: float = setting(60.0, "seconds between checkpoints; 0: none", ge=0)
-    device: str = setting("cpu", "where torch computes: cpu, cuda, cuda:0, mps")
-    threads: int = setting(1, "threads of one job", ge=1)
-    results: str = setting("results", "folder of all studies")
-    name: str = setting("adhoc", "the study: its folder under results/")
-    seeds_per_job: int | None = setting(
-        None, "seeds of a cell that train together; null: all", ge=1
-    )
-    limits: Limits = setting(Limits, "what one job may use")
-    retry: Retry = setting(Retry, "how often a failed job is started again")
-    on_failure: str = setting(
-        "continue", "continue | stop | stop_after:N: start no other job after N failed ones"
-    )
-    stale: str = setting("refuse", "what to do with finished runs of other code", choices=STALE)
-    strict: bool = setting(False, "refuse a grid with an impossible pair instead of skipping it")
-    resume: str | None = setting(
-        None, "a study's folder: run what its plan holds, whatever planned it"
-    )
-    dry_run: bool = setting(False, "print the plan and stop")
+from .root import JOB_KEYS, Root
 
 
 class SearchPath(SearchPathPlugin):

@@ -7,7 +7,8 @@ from typing import Any
 from ..envs.config import EnvConfig
 from ..store.agents import agent_class
 from ..util.errors import ConfigError
-from .config import Root, composed, options, session
+from .config import composed, options, session
+from .root import Root
 
 
 def keys() -> dict[str, Any]:

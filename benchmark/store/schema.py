@@ -35,7 +35,7 @@ TRAIN_LENGTH = "train/length"
 TRAIN_EPISODES = "train/episodes"  # how many those were
 EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
 EVAL_LENGTH = "eval/length"
-FINAL_RETURN = "final/return"  # mean of the final evaluation: the "score at the end"; last row only
+FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; last row only
 FINAL_LENGTH = "final/length"
 ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
 

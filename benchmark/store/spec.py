@@ -28,7 +28,7 @@ class AlgoConfig(Protocol):
 class EvaluationConfig:
     """How agents are scored: greedy episodes on environments of their own."""
 
-    episodes: int = setting(20, 'episodes of the final evaluation, the "score at the end"', ge=1)
+    episodes: int = setting(20, "episodes of the final evaluation, the final score", ge=1)
     periodic_episodes: int = setting(5, "episodes of an evaluation during training", ge=1)
     every: int | None = setting(
         None, "environment steps of one seed between evaluations; null: budget / 20; 0: none", ge=0

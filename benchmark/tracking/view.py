@@ -102,7 +102,7 @@ def _grids(library: Any, plan: Plan, project: str, entity: str) -> Iterator[Any]
             for metric, title in _CURVES.items()
         ]
         bars = library.BarPlot(
-            title=f"Score at the end on {env}: mean and standard error",
+            title=f"Final score on {env}: mean and standard error",
             metrics=[library.SummaryMetric(FINAL_RETURN)],
             groupby_aggfunc="mean",
             **band,

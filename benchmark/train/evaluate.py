@@ -17,7 +17,7 @@ from prism.algos.core.agent import Agent
 from ..envs import facts
 from ..envs.table import vector_env
 from ..store import checkpoint, records
-from ..store.schema import WEIGHTS, RunRecord
+from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
 from .build import build_agent
@@ -156,12 +156,18 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and an agent of one seed that has learned.
 
     Raises:
-        ConfigError: there is no run, it has no weights, or they are not this agent's.
+        ConfigError: there is no run, it is of another schema, it has no weights, or they are
+            not this agent's.
     """
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
         raise unknown("run", run_dir.name, siblings)
+    if record.get("schema") != SCHEMA_VERSION:
+        raise ConfigError(
+            f"run {run_dir.name} has schema {record.get('schema')}, this version reads "
+            f"{SCHEMA_VERSION}: use the Prism that wrote it"
+        )
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
     spec = RunSpec.parse(record["config"])

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -263,6 +264,28 @@ def test_a_run_and_the_same_again(elsewhere, capsys):
     assert main(["evaluate", run, "--episodes", "2"]) == 0
     assert main(["evaluate", run[:-1], "--episodes", "2"]) == 2
     assert f"nearest: {job.run_ids[0]}" in capsys.readouterr().err
+
+
+def test_work_goes_on_when_nobody_reads_its_output(elsewhere):
+    words = "algo=q_learning env=frozenlake budget=3000 evaluation.episodes=1 tracking=disabled"
+    command = f"{sys.executable} -m prism {words} name=unread | true; exit ${{PIPESTATUS[0]}}"
+    env = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env)
+    assert done.returncode == 0
+    assert done.stderr == "nobody reads the output any more; the work goes on\n"
+    (status,) = (elsewhere / "results" / "unread" / "runs").glob("*/status.json")
+    assert records.read_json(status)["state"] == "finished"
+
+
+def test_a_run_of_another_schema_is_not_evaluated(elsewhere, capsys):
+    assert main([*RUN, *QUICK, "seed=3"]) == 0
+    (run,) = (elsewhere / "results" / "adhoc" / "runs").iterdir()
+    records.write_json(run / "run.json", records.read_json(run / "run.json") | {"schema": 1})
+    capsys.readouterr()
+    for command in ("evaluate", "video"):
+        assert main([command, str(run)]) == 2
+        line = capsys.readouterr().err
+        assert "has schema 1, this version reads 2" in line and line.count("\n") == 1
 
 
 def test_a_grid_in_parallel(elsewhere, capfd):

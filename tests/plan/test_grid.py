@@ -11,6 +11,7 @@ from prism.benchmark.plan import variants
 from prism.benchmark.plan.axes import seeds
 from prism.benchmark.plan.grid import sweep
 from prism.benchmark.plan.places import CONF, FOLDERS_VARIABLE
+from prism.benchmark.plan.root import JOB_KEYS
 from prism.benchmark.store import schema
 from prism.benchmark.store.agents import agent_class
 from prism.benchmark.util.errors import ConfigError
@@ -31,7 +32,7 @@ def test_a_run_is_a_grid_of_one():
     (job,) = sweep(("algo=rainbow", "env=acrobot", "seed=3", "budget=1234")).jobs
     assert (job.algo, job.env, job.seeds, job.study) == ("rainbow", "acrobot", [3], "adhoc")
     assert job.study_dir == str(Path("results/adhoc").absolute())
-    assert set(job.spec.record) == set(cfg.JOB_KEYS)
+    assert set(job.spec.record) == set(JOB_KEYS)
     assert job.spec.budget == 1234
     assert job.spec.algo.agent == "dqn"
     assert len(job.run_ids) == 1

@@ -9,6 +9,7 @@ import pytest
 from prism.algos.core.settings import described
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers, validate
 from prism.benchmark.plan import config as cfg
+from prism.benchmark.plan.root import Root
 from prism.benchmark.util.errors import ConfigError
 
 
@@ -23,7 +24,7 @@ def leaves(config: type, prefix: str = "") -> Iterator[tuple[str, bool, Any]]:
             yield from leaves(nested, f"{prefix}{name}.")
 
 
-KEYS = [*leaves(cfg.Root), *leaves(EnvConfig, "env.")]
+KEYS = [*leaves(Root), *leaves(EnvConfig, "env.")]
 NUMBERS = [(key, about.free) for key, number, about in KEYS if number]
 
 

@@ -1,0 +1,53 @@
+"""Output whose reader may leave: ``prism ... | head``."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+
+def close_output() -> None:
+    """Send what is printed from now on nowhere: its reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+
+
+class _Lasting:
+    """A text stream that goes on, to nowhere, when its reader has left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> None:
+        close_output()
+        print("nobody reads the output any more; the work goes on", file=sys.stderr, flush=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def lasting_output() -> Iterator[None]:
+    """Let work go on although nobody reads its output any more; one line on stderr says so."""
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _Lasting(before))
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = before
