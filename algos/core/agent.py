@@ -37,6 +37,7 @@ class Spec:
     action_space: spaces.Space  # Discrete, MultiDiscrete or Box
     budget: int  # environment steps per seed; schedules need the horizon
     extras: Mapping[str, Any] = field(default_factory=dict)  # tabular model, demonstrations, ...
+    legal: int = 0  # entries of the mask behind an observation; see ``core/legality.py``
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from itertools import count
 
 from torch import Tensor, nn
 
+from .legality import NO_MASKS, Legality
 from .nets import (
     BatchNorm,
     Dropout,
@@ -26,7 +27,7 @@ class NetShape:
     """What a value network is made of.
 
     Attributes:
-        obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
+        obs: shape of an observation without its mask; three numbers mean an image ``[C, H, W]``.
         actions: A. atoms: Z, outputs per action.
         hidden: widths of the fully connected layers; the last is the head's own hidden layer.
         conv: ``(channels, kernel, stride)`` of each convolution, for images only.
@@ -36,6 +37,7 @@ class NetShape:
         dropout: rate of the dropout behind it.
         batch: B while learning, which fixes the shape of dropout's masks.
         obs_scale: what observations are divided by (255 for frames).
+        legality: how observations carry masks.
     """
 
     obs: tuple[int, ...]
@@ -50,6 +52,7 @@ class NetShape:
     dropout: float
     batch: int
     obs_scale: float
+    legality: Legality = NO_MASKS
 
 
 class QNetwork(nn.Module):
@@ -106,9 +109,9 @@ class QNetwork(nn.Module):
         return nn.Sequential(hidden, self._linear(n_hidden, n_out, self.shape.noisy))
 
     def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
-        """Return the values of every action."""
+        """Return the values of every action, illegal ones too."""
         batch = obs.shape[1]
-        x = self.torso.forward(obs, mode)
+        x = self.torso.forward(self.shape.legality.plain(obs), mode)
         out = through(self._advantage, x, mode)
         out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
         if self._value is not None:

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from .legality import NO_MASKS, Legality, barred
 from .nets import Conv2d, InitStream, Linear
 from .rng import Member
 from .torso import Torso
@@ -21,13 +22,14 @@ class PolicyShape:
     """What the networks are made of.
 
     Attributes:
-        obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
+        obs: shape of an observation without its mask; three numbers mean an image ``[C, H, W]``.
         outputs: of the policy. values: of the critic; 0 = there is no critic.
         free_std: log standard deviations that do not depend on the state, else 0.
         hidden, conv, activation, obs_scale: see ``Torso``.
         shared: one torso with two heads instead of two networks.
         orthogonal: initial weights, with gains of sqrt(2), 0.01 (policy) and 1 (critic).
         log_std: where the log standard deviations start.
+        legality: how observations carry masks.
     """
 
     obs: tuple[int, ...]
@@ -41,6 +43,7 @@ class PolicyShape:
     shared: bool
     orthogonal: bool
     log_std: float
+    legality: Legality = NO_MASKS
 
     @property
     def members(self) -> int:
@@ -77,6 +80,8 @@ class _Net(nn.Module):
 
 class PolicyValue(nn.Module):
     """K policies with their critics.
+
+    Outputs of a policy are barred where the observation's mask says so.
 
     ``tie`` must follow whatever moves the parameters to other memory. Stacked parameters lead with
     ``K * members``: a seed's policy, then, where it is a network of its own, its critic.
@@ -131,22 +136,30 @@ class PolicyValue(nn.Module):
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return policy outputs ``[K, B, P]`` and values ``[K, B, V]`` of ``obs [K, B, *obs]``."""
         p, v = self.shape.outputs, self.shape.values
+        legal, obs = self._read(obs)
         if self.members == 1:
             out = self.net.forward(obs)
-            return out[..., :p], out[..., p:]
+            return barred(out[..., :p], legal), out[..., p:]
         out = self.net.forward(obs.repeat_interleave(2, 0))
         both = out.view(-1, 2, *out.shape[1:])
-        return both[:, 0, :, :p], both[:, 1, :, :v]
+        return barred(both[:, 0, :, :p], legal), both[:, 1, :, :v]
+
+    def _read(self, obs: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return what is legal, and the observations without it."""
+        legality = self.shape.legality
+        return legality.mask(obs), legality.plain(obs)
 
     @torch.no_grad()
     def policy(self, obs: Tensor) -> Tensor:
         """Return the policy's outputs alone, without a graph."""
         net = self.net if self.members == 1 else self._alone[0]
-        return net.forward(obs)[..., : self.shape.outputs]
+        legal, obs = self._read(obs)
+        return barred(net.forward(obs)[..., : self.shape.outputs], legal)
 
     @torch.no_grad()
     def values(self, obs: Tensor) -> Tensor:
         """Return the critic's values alone, without a graph."""
+        obs = self.shape.legality.plain(obs)
         if self.members == 1:
             return self.net.forward(obs)[..., self.shape.outputs :]
         return self._alone[1].forward(obs)[..., : self.shape.values]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..core import explore
+from ..core import explore, legality
 from ..core.agent import Component, Family, Preset
 from ..core.checks import check_cadence, check_schedule
 from ..core.configs import DeepConfig, LevelConfig
@@ -90,6 +90,7 @@ class DQNConfig(DeepConfig):
     noisy: bool = setting(False, "noisy layers in the head instead of the exploration below")
     sigma0: float = setting(0.5, "noise of noisy layers at the start, over sqrt(inputs)", ge=0)
     exploration: Exploration = setting(Exploration, "the behaviour policy")
+    masks: str = legality.masks_setting()
     compile: bool = setting(False, "put the loss through torch.compile")
 
     def __post_init__(self) -> None:
@@ -171,6 +172,7 @@ COMPONENTS = (
         off={"target": "none"},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(

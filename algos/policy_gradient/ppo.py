@@ -21,6 +21,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.distributions import Distribution
 from ..core.rng import RandomStream
@@ -123,6 +124,7 @@ COMPONENTS = (
         off={"normalize_reward": False},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(

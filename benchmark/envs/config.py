@@ -89,6 +89,9 @@ class EnvConfig:
     wrappers: EnvWrappers = setting(
         EnvWrappers, "what stands between the environment and the agent"
     )
+    masks: bool = setting(
+        False, "agents are told which actions are legal: info says it, under action_mask"
+    )
     record: list[str] = setting(
         [], "keys of the info of an episode's last step: their means stand beside return and length"
     )
