@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .legality import NO_MASKS, Legality, barred
-from .nets import Conv2d, InitStream, Linear
+from .nets import Conv2d, InitStream, Linear, Mode
 from .rng import Member
-from .torso import Torso
+from .torso import BARE, Around, Hidden, Torso
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PolicyShape:
         shared: one torso with two heads instead of two networks.
         orthogonal: initial weights, with gains of sqrt(2), 0.01 (policy) and 1 (critic).
         log_std: where the log standard deviations start.
-        legality: how observations carry masks.
+        legality: how observations carry masks. around: normalisation and dropout.
     """
 
     obs: tuple[int, ...]
@@ -44,6 +44,7 @@ class PolicyShape:
     orthogonal: bool
     log_std: float
     legality: Legality = NO_MASKS
+    around: Around = BARE
 
     @property
     def members(self) -> int:
@@ -54,27 +55,30 @@ class PolicyShape:
 class _Net(nn.Module):
     """M stacked networks, ``[M, B, *obs] -> [M, B, width]``."""
 
-    def __init__(self, init: InitStream, shape: PolicyShape, width: int) -> None:
+    def __init__(
+        self, init: InitStream, members: Sequence[Member], shape: PolicyShape, width: int
+    ) -> None:
         super().__init__()
         self.torso = Torso(
             init,
             shape.obs,
             shape.hidden,
             shape.conv,
-            activation=shape.activation,
+            layer=Hidden(init, members, "policy", shape.around, shape.activation),
             obs_scale=shape.obs_scale,
         )
         self.head = Linear(init, self.torso.width, width)
 
-    def forward(self, obs: Tensor) -> Tensor:
-        return self.head.forward(self.torso.forward(obs))
+    def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+        return self.head.forward(self.torso.forward(obs, mode))
 
     def of_member(self, shape: PolicyShape, member: int, members: int) -> Self:
         """Return every ``members``-th network, whose parameters are views of these."""
         few = [0] * (self.head.weight.shape[0] // members)
-        net = type(self)(InitStream(few), shape, self.head.n_out)
-        for ours, theirs in zip(net.parameters(), self.parameters(), strict=True):
-            ours.data = theirs.data[member::members]
+        net = type(self)(InitStream(few), few, shape, self.head.n_out)
+        for mine, whole in (net.parameters(), self.parameters()), (net.buffers(), self.buffers()):
+            for ours, theirs in zip(mine, whole, strict=True):
+                ours.data = theirs.data[member::members]
         return net
 
 
@@ -98,7 +102,7 @@ class PolicyValue(nn.Module):
         init = InitStream(ids, f"init/{name}")
         apart = self.members == 2
         width = max(shape.outputs, shape.values) if apart else shape.outputs + shape.values
-        self.net = _Net(init, shape, width)
+        self.net = _Net(init, ids, shape, width)
         if shape.orthogonal:
             self._start_orthogonal(init)
         free = torch.full((len(ids), 1, shape.free_std), shape.log_std)
@@ -113,6 +117,7 @@ class PolicyValue(nn.Module):
         head, p, v = self.net.head, self.shape.outputs, self.shape.values
         policy, critic = (init.orthogonal(n, head.n_in) for n in (p, max(v, 1)))
         head.weight.zero_()
+        assert head.bias is not None
         head.bias.zero_()
         rows = head.weight[..., : head.n_in]
         rows[:: self.members, :p] = 0.01 * policy[:: self.members]
@@ -133,14 +138,14 @@ class PolicyValue(nn.Module):
         """The policies' free log standard deviations ``[K, 1, D]``."""
         return None if self.free_std is None else self.free_std[:: self.members]
 
-    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return policy outputs ``[K, B, P]`` and values ``[K, B, V]`` of ``obs [K, B, *obs]``."""
         p, v = self.shape.outputs, self.shape.values
         legal, obs = self._read(obs)
         if self.members == 1:
-            out = self.net.forward(obs)
+            out = self.net.forward(obs, mode)
             return barred(out[..., :p], legal), out[..., p:]
-        out = self.net.forward(obs.repeat_interleave(2, 0))
+        out = self.net.forward(obs.repeat_interleave(2, 0), mode)
         both = out.view(-1, 2, *out.shape[1:])
         return barred(both[:, 0, :, :p], legal), both[:, 1, :, :v]
 

@@ -17,7 +17,7 @@ from ..core.policy_value import PolicyShape, PolicyValue
 from ..core.rng import RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
-from ..core.torso import obs_scale
+from ..core.torso import BARE, Around, obs_scale
 from ..formulas import advantages
 from .config import PolicyGradientConfig
 
@@ -43,6 +43,7 @@ class ActorCritic(HasParts):
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         values: outputs of the critic: 1 for V, A for Q, 0 for none.
         has_target: whether there is a copy of the networks that stays behind.
+        around: normalisation and dropout of hidden layers; they learn in ``Mode.LEARN``.
 
     Attributes:
         net: the networks that act and learn, ``learner.online``.
@@ -59,8 +60,9 @@ class ActorCritic(HasParts):
         device: torch.device,
         values: int = 1,
         has_target: bool = False,
+        around: Around = BARE,
     ) -> None:
-        shape = _shape(config, spec, values)
+        shape = _shape(config, spec, values, around)
         self.config, self.legality = config, shape.legality
         self.head = action_head(spec.action_space, self.legality.used)
         self.learner = Learner(
@@ -146,7 +148,7 @@ class ActorCritic(HasParts):
         self.learner.optimizer.lr = self.lr(step)
 
 
-def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:
+def _shape(config: PolicyGradientConfig, spec: Spec, values: int, around: Around) -> PolicyShape:
     head, legality = action_head(spec.action_space), Legality.of(spec, config.masks)
     return PolicyShape(
         obs=legality.space(spec.obs_space).shape,
@@ -161,4 +163,5 @@ def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape
         orthogonal=config.orthogonal,
         log_std=config.log_std,
         legality=legality,
+        around=around,
     )
