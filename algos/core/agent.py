@@ -47,7 +47,8 @@ class Component:
     ``on`` and ``off`` are overrides of the algorithm's config. ``off`` names what *replaces* the
     component, for instance epsilon-greedy exploration where noisy networks are taken out. A
     ``foundation`` is part of even the plainest agent: it is studied only where it is named.
-    ``where`` names the settings under which it changes anything: a key, and its values.
+    ``where`` names the settings under which it changes anything: a key, and its values. An
+    ``exact`` one shares its switch with others: it is on only where that has the value of ``on``.
     """
 
     name: str  # as tables print it: "Rainbow - multi-step"
@@ -56,6 +57,7 @@ class Component:
     off: Mapping[str, Any]
     foundation: bool = False
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ COMPONENTS = (  # of agents with the settings ``norm`` and ``dropout``
         on={"norm": "layer"},
         off={"norm": "none"},
         foundation=True,
+        exact=True,
     ),
     Component(
         "batch norm",
@@ -38,6 +39,7 @@ COMPONENTS = (  # of agents with the settings ``norm`` and ``dropout``
         on={"norm": "batch"},
         off={"norm": "none"},
         foundation=True,
+        exact=True,
     ),
     Component(
         "dropout",
