@@ -169,7 +169,7 @@ def test_a_module_that_breaks_as_it_is_imported_is_one_line(tmp_path, monkeypatc
         ("env.record=success", r"env\.record takes a list, as in env\.record=\[a,b\], got success"),
         ("env.record=[length]", r"env\.record: 'length' is always recorded"),
         ("env.record=[x,x]", r"env\.record: 'x' is listed twice"),
-        ("env.record=[a/b]", r"env\.record: 'a/b' is no name"),
+        ("env.record=[a/b]", r"env\.record: 'a/b' is not a name"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(key: str, told: str) -> None:
