@@ -353,7 +353,7 @@ def test_anything_else_fails_the_seed_in_one_line(value: Any) -> None:
 
 def test_a_table_has_no_facts() -> None:
     lake = EnvConfig(name="lake", id="FrozenLake-v1", record=["prob"])
-    with pytest.raises(ConfigError, match=r"^env\.record: FrozenLake-v1 .*; env\.table=false"):
+    with pytest.raises(ConfigError, match=r"^env\.record: FrozenLake-v1 .*; set env\.table=false"):
         make_spec(lake, 10)
     lake.table = False
     make_spec(lake, 10)
