@@ -1,4 +1,4 @@
-"""The Trackio mirror: a database on this machine; view with ``trackio show --project <project>``."""
+"""The Trackio mirror, a database on this machine: ``trackio show --project <project>``."""
 
 import io
 import os
@@ -60,7 +60,7 @@ class Trackio:
         self._run.log({key: x for key, x in values.items() if key != STEP}, step=values[STEP])
 
     def finish(self, state: str, reason: str | None) -> None:
-        """Wait until the rows are in the database; raise a Trackio alert unless the run finished."""
+        """Wait until the rows are in the database; send an alert unless the run finished."""
         with redirect_stdout(io.StringIO()):
             if state != FINISHED:
                 self._run.alert(state, reason)

@@ -283,7 +283,7 @@ def close_run(
 
 
 def settings(**changes: Any) -> Any:
-    """Return the mirror's ``wandb.Settings`` with ``changes``, without fields this version lacks."""
+    """Return the mirror's ``wandb.Settings`` with ``changes``; skip fields this version lacks."""
     import wandb
 
     fields = wandb.Settings.model_fields  # fields with the prefix x_ differ between versions
