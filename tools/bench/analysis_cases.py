@@ -100,7 +100,7 @@ def write_study(folder: Path, labels: int, envs: int, seeds: int, rows: int, met
 
 
 def _on_study(work: Callable[[Path], object], **sizes: int) -> Callable[[], int]:
-    """Return a case that works on a study; a child process writes it, so its cost is not counted."""
+    """Return a case that works on a study; the cost of the child that writes it is not counted."""
 
     def run() -> int:
         with tempfile.TemporaryDirectory() as scratch:
