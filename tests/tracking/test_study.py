@@ -99,8 +99,8 @@ def test_what_fails_at_the_end_of_a_sweep_is_one_line(
         mirror_study(study(tmp_path, "online"))
         wandb_server.gate.set()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("W&B: the run of the study itself is not complete: ")
-    assert line.endswith(f"; prism wandb-push {tmp_path} sends it")
+    assert line.startswith("W&B: the study's own run is not complete: ")
+    assert line.endswith(f"; send it with prism wandb-push {tmp_path}")
     assert ("quick-start-study" in {name for _, name in wandb_server.runs}) == ("no" in fault)
 
 
