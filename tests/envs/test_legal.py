@@ -38,7 +38,11 @@ class Told(gymnasium.Env):
         return np.zeros(2, np.float32), 0.0, self.ends, False, self._info()
 
 
-gymnasium.register("Prism/told-v0", Told, max_episode_steps=5)
+def make_told(**kwargs: Any) -> Told:
+    return Told(**kwargs)
+
+
+gymnasium.register("Prism/told-v0", make_told, max_episode_steps=5)
 
 
 def told(**kwargs: Any) -> EnvConfig:
@@ -132,10 +136,14 @@ def test_bad_masks_are_one_line(kwargs: dict[str, Any], message: str) -> None:
 ROWS: dict[str, tuple[spaces.Space, list[int], list[Any]]] = {
     "bits": (spaces.MultiBinary(3), [1, 0, 1], [1, 0, 1]),
     "bits in a matrix": (spaces.MultiBinary((2, 2)), [1, 0, 0, 1], [[1, 0], [0, 1]]),
-    "matrix": (spaces.MultiDiscrete([[2, 3], [4, 2]]), [1, 2, 3, 0], [[1, 2], [3, 0]]),
+    "matrix": (spaces.MultiDiscrete(np.array([[2, 3], [4, 2]])), [1, 2, 3, 0], [[1, 2], [3, 0]]),
     "start": (spaces.MultiDiscrete([2, 3], start=[5, -1]), [1, 2], [6, 1]),
     "small": (
-        spaces.MultiDiscrete([[2], [3]], dtype=np.int32, start=[[1], [0]]),
+        spaces.MultiDiscrete(
+            np.array([[2], [3]]),
+            dtype=np.int32,  # type: ignore[arg-type]
+            start=np.array([[1], [0]]),
+        ),
         [1, 2],
         [[2], [2]],
     ),

@@ -23,12 +23,18 @@ from tests.helpers import SEEDS
 A = 4
 MASKS = torch.tensor([m for m in itertools.product([False, True], repeat=A) if any(m)])
 VECTOR = spaces.Box(-np.ones(7, np.float32), np.ones(7, np.float32))
-IMAGE = spaces.Box(0, 1, (3, 2, 5), np.bool_)
+IMAGE: spaces.Box = spaces.Box(0, 1, (3, 2, 5), np.bool_)  # type: ignore[arg-type]
 
 
 def draws(*size: int) -> Tensor:
     """Return uniform numbers in [0, 1)."""
     return torch.from_numpy(np.random.default_rng(0).random(size, np.float32))
+
+
+def told(legality: Legality, obs: Tensor) -> Tensor:
+    mask = legality.mask(obs)
+    assert mask is not None
+    return mask
 
 
 def logits(seed: int) -> Tensor:
@@ -46,7 +52,9 @@ def test_a_mask_behind_a_vector() -> None:
     mask = legality.mask(obs)
     assert mask is not None and torch.equal(mask, obs[..., 3:] == 1)
     again = legality.renewed(obs, legality.plain(obs) * 2)
-    assert torch.equal(again[..., :3], obs[..., :3] * 2) and torch.equal(legality.mask(again), mask)
+    assert torch.equal(again[..., :3], obs[..., :3] * 2) and torch.equal(
+        told(legality, again), mask
+    )
     ignoring = replace(legality, used=False)
     assert ignoring.mask(obs) is None and torch.equal(ignoring.plain(obs), obs[..., :3])
 
@@ -59,7 +67,7 @@ def test_a_mask_in_the_last_plane_of_an_image() -> None:
     mask = legality.mask(obs)
     assert mask is not None and torch.equal(mask, obs[:, :, 2].flatten(2)[..., :7])
     again = legality.renewed(obs, legality.plain(obs).float())
-    assert torch.equal(legality.mask(again), mask) and again.shape == obs.shape
+    assert torch.equal(told(legality, again), mask) and again.shape == obs.shape
 
 
 def test_without_masks_nothing_is_copied() -> None:
