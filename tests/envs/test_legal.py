@@ -141,7 +141,7 @@ ROWS: dict[str, tuple[spaces.Space, list[int], list[Any]]] = {
     "small": (
         spaces.MultiDiscrete(
             np.array([[2], [3]]),
-            dtype=np.int32,  # type: ignore[arg-type]
+            dtype=np.int32,
             start=np.array([[1], [0]]),
         ),
         [1, 2],

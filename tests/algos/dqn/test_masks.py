@@ -47,8 +47,8 @@ def test_slice_and_legality(option: str) -> None:
             assert torch.equal(a[ALONE : ALONE + 1], b) and a.isfinite().all(), name
     equal(comparable(together, ALONE), comparable(alone, 0))
     actions = torch.stack(log["action"], 1).flatten(1)
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert not torch.equal(actions[a], actions[b])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(actions[one], actions[other])
 
 
 @pytest.mark.parametrize("option", OPTIONS)

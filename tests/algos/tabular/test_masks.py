@@ -27,7 +27,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "ucb": ("expected_sarsa", {"behaviour": Behaviour("ucb", start=2.0)}),
     "uniform": ("tree_backup", {"behaviour": Behaviour("uniform"), "target": "uniform"}),
 }
-CASES = {name: (name, {}) for name in presets()} | OPTIONS
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in presets()} | OPTIONS
 
 
 class Life:
@@ -46,8 +46,10 @@ class Life:
 
     def tick(self) -> Step:
         action, memo = self.agent.act(self.obs)
-        next_obs, *rest = map(torch.from_numpy, self.env.step(action.numpy()))
-        step = Step(self.obs, next_obs, action, *rest, memo)
+        next_obs, r, terminated, truncated, valid = map(
+            torch.from_numpy, self.env.step(action.numpy())
+        )
+        step = Step(self.obs, next_obs, action, r, terminated, truncated, valid, memo)
         self.agent.observe(step)
         self.agent.update()
         self.obs = torch.from_numpy(self.env.begin())
