@@ -91,7 +91,7 @@ class DQNConfig(DeepConfig):
     noisy: bool = setting(False, "noisy layers in the head instead of the exploration below")
     sigma0: float = setting(0.5, "noise of noisy layers at the start, over sqrt(inputs)", ge=0)
     exploration: Exploration = setting(Exploration, "the behaviour policy")
-    warmup: str = setting(
+    warmup_actions: str = setting(
         "uniform",
         "actions before learning_starts where epsilon is 0 (noisy, exploration.kind=greedy):"
         " random ones, or those of the untrained policy",

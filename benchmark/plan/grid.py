@@ -379,10 +379,9 @@ def _pair(algo: str, env: str, tuned: Any, choices: tuple[str, ...]) -> tuple[st
 
 
 def _tuned(algo: str, env: str, tuned: Any) -> str | None:
-    """Return the file of conf/tuned to load: the pair's own if there is one, or the one named."""
+    """Return the file of conf/tuned to load: the pair's, else its family's, or the one named."""
     if isinstance(tuned, bool):
-        name = f"{algo}_{env}"
-        return name if tuned and name in cfg.options("tuned") else None
+        return variants.tuned(algo, env) if tuned else None
     if tuned not in cfg.options("tuned"):
         raise unknown("tuned", tuned, ["true", "false", *cfg.options("tuned")])
     return str(tuned)

@@ -53,13 +53,13 @@ def test_what_is_replayed_first_holds_every_action_in_equal_shares(name: str) ->
 
 
 def test_the_untrained_policy_would_choose_one_action_alone() -> None:
-    action = replayed(preset("rainbow", learning_starts=STEPS, warmup="policy"))
+    action = replayed(preset("rainbow", learning_starts=STEPS, warmup_actions="policy"))
     assert (np.minimum(action.mean(1), 1 - action.mean(1)) < 0.06).all()
 
 
 @pytest.mark.parametrize(("warmup", "uniform"), [("uniform", 20), ("policy", 0)])
 def test_the_policy_acts_from_learning_starts_on(warmup: str, uniform: int) -> None:
-    config = tiny(exploration=Exploration("greedy"), learning_starts=20, warmup=warmup)
+    config = tiny(exploration=Exploration("greedy"), learning_starts=20, warmup_actions=warmup)
     learner, world = agent(config), World(VECTOR, SEEDS)
     departs = []
     for _ in range(40):
@@ -72,6 +72,6 @@ def test_the_policy_acts_from_learning_starts_on(warmup: str, uniform: int) -> N
 def test_epsilon_greedy_agents_have_their_own_schedule() -> None:
     logs = []
     for warmup in ("uniform", "policy"):
-        learner = agent(tiny(exploration=Exploration(start=0.2), warmup=warmup))
+        learner = agent(tiny(exploration=Exploration(start=0.2), warmup_actions=warmup))
         logs.append(drive(learner, World(VECTOR, SEEDS), 40)["action"])
     assert torch.equal(torch.stack(logs[0]), torch.stack(logs[1]))
