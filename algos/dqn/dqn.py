@@ -11,7 +11,7 @@ Deviations from the papers:
 - A prioritised sample's weight is divided by the largest weight of its batch, not of the buffer.
 - Evaluation is greedy and, with noisy networks, uses the mean weights.
 - Where nothing but noise explores, actions are uniform until ``learning_starts``; the papers act by
-  the untrained policy (``warmup_actions: policy``), which can choose one action for the whole of it.
+  the untrained policy (``warmup_actions: policy``), which may choose one action all the time.
 - The dueling gradients are not rescaled by 1/sqrt(2).
 """
 

@@ -51,8 +51,8 @@ from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
+from . import alike, variants
 from . import config as cfg
-from . import variants
 from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat, listed, seeds
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
@@ -132,6 +132,7 @@ def _planned(given: Axes) -> Sweep:
         raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
     if not plan.jobs:
         raise ConfigError("exclude leaves no cell of the grid")
+    plan.notes = alike.notes(plan.jobs)
     return plan
 
 

@@ -73,6 +73,7 @@ class Sweep:
         retry: how often each class of failure is tried again.
         stop_after: failed jobs after which no other is started; None = all are.
         jobs: in the order of the grid; skipped: why a pair of the grid cannot be.
+        notes: what a reader of the plan should know, a line each.
         repeated: runs that were asked for again, and are planned once.
     """
 
@@ -84,4 +85,5 @@ class Sweep:
     stop_after: int | None = None
     jobs: list[Job] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     repeated: int = 0
