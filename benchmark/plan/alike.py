@@ -16,6 +16,7 @@ from prism.algos.core.agent import Component
 from ..store.agents import agent_class
 from ..store.job import Job
 from . import config as cfg
+from .places import config_folders
 
 _NAMES = ("agent", "name", "label")
 
@@ -42,12 +43,13 @@ def _lines(env: str, jobs: Sequence[Job]) -> Iterator[str]:
         told = "; ".join(f"{', '.join(names)}: {steps:,}" for steps, names in budgets.items())
         yield f"on {env} the budgets differ ({told}); budget=<steps> makes them equal"
     for first, *others in agents.values():
-        found = {job.variant["label"]: keys for job in others if (keys := _beside(first, job))}
+        beside = {job.variant["label"]: _beside(first, job) for job in others}
+        found = {label: keys for label, keys in beside.items() if keys}
         if found:
-            keys = dict.fromkeys(key for each in found.values() for key in each)
+            told = ", ".join(dict.fromkeys(key for keys in found.values() for key in keys))
             yield (
                 f"on {env}, {', '.join(found)} and {first.variant['label']} differ in more than "
-                f"their components: {', '.join(keys)}"
+                f"their components: {told}"
             )
 
 
@@ -76,7 +78,7 @@ def _by_hand(job: Job) -> set[str]:
 
 
 def _preset(algo: str) -> Mapping[str, Any]:
-    return _plain(algo, str(cfg.config_folders()))
+    return _plain(algo, config_folders())
 
 
 @cache
