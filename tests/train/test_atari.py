@@ -51,5 +51,5 @@ def test_the_network_is_that_of_mnih_et_al_2015(algo: str) -> None:
         count = sum(p[0].numel() for p in net.parameters())
         convolutions, hidden = 8_224 + 32_832 + 36_928, (64 * 7 * 7 + 1) * 512
         assert count == convolutions + hidden + (6 + (algo == "ppo")) * 513
-    frames = torch.randint(0, 256, (1, 8, 4, 84, 84), dtype=torch.uint8)
+    frames = torch.full((1, 8, 4, 84, 84), 128, dtype=torch.uint8)
     assert agent.act(frames, explore=False)[0].shape == (1, 8)
