@@ -458,12 +458,12 @@ def test_one_component_taken_out_may_be_all_there_is():
         (("algo=cem_table", "components=preset,add_one_in"), ["CEM table"], ["model=table"]),
         (
             ("algo=cem_table", "components=leave_one_out"),
-            ["CEM table - elite memory", "CEM table - smoothing"],
+            ["CEM table - session memory", "CEM table - smoothing"],
             [],
         ),
         (
             ("algo=cem", "algo.model=forest", "components=leave_one_out"),
-            ["CEM - elite memory, model=forest"],
+            ["CEM - session memory, model=forest"],
             ["model=forest"],
         ),
     ],
