@@ -13,7 +13,8 @@ Deviations from the paper and from OpenAI Baselines:
 - The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
 - With dropout or batch normalisation, the old policy is the one that acted: without dropout, by
   running statistics. Its ratio to the one that learns is then not 1 even before the first step.
-- ``target_kl`` stops a seed before the minibatch that would go on from a KL above it.
+- ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
+  at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
