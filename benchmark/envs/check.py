@@ -55,7 +55,7 @@ def plain(config: EnvConfig) -> gymnasium.Env:
 
 def returns(subject: Subject) -> None:
     """Check what ``reset`` and ``step`` return."""
-    env = plain(subject.config)
+    env = plain(subject.config).unwrapped
     start = env.reset(seed=SEED)
     if not (isinstance(start, tuple) and len(start) == 2 and isinstance(start[1], dict)):
         raise Wrong("reset() does not return an observation and a dict")
@@ -63,7 +63,8 @@ def returns(subject: Subject) -> None:
     outcome = env.step(env.action_space.sample())
     if not (isinstance(outcome, tuple) and len(outcome) == 5):
         raise Wrong("step() does not return observation, reward, terminated, truncated and info")
-    _, reward, *flags, info = outcome
+    reward: Any = outcome[1]
+    flags, info = outcome[2:4], outcome[4]
     if np.ndim(reward) or not isinstance(reward, int | float | np.number | np.ndarray | np.bool_):
         raise Wrong(f"step() returns the reward {reward!r}, not a number")
     for name, flag in zip(("terminated", "truncated"), flags, strict=True):
@@ -192,10 +193,8 @@ def shown(config: EnvConfig) -> Iterator[tuple[str, str]]:
     obs, act = env.observation_space, env.action_space
     kind = "image" if len(obs.shape or ()) == 3 else "vector"
     raw = plain(config)
-    yield (
-        "observations",
-        f"{kind} {list(obs.shape or ())} of {obs.dtype}, from {raw.observation_space}",
-    )
+    text = " ".join(str(raw.observation_space).split())
+    yield "observations", f"{kind} {list(obs.shape or ())} of {obs.dtype}, from {text}"
     yield "actions", f"{_kind(act)}, from {raw.action_space}"
     raw.close()
     limit = config.horizon or registered(config).max_episode_steps
@@ -206,7 +205,7 @@ def shown(config: EnvConfig) -> Iterator[tuple[str, str]]:
     while isinstance(env, gymnasium.Wrapper):
         layers.append(type(env).__name__)
         env = env.env
-    yield "wrappers", " < ".join([*reversed(layers)]) or "none"
+    yield "wrappers", ", ".join(reversed(layers)) or "none"
 
 
 def _kind(space: spaces.Space) -> str:

@@ -10,6 +10,23 @@ from torch import Tensor
 
 from prism.algos.core.agent import Agent, State
 
+from ..store import checkpoint
+from ..store.spec import RunSpec
+from ..util.errors import ConfigError
+
+_LARGE = 1 << 26  # bytes; a larger state is not copied to see whether it comes back
+
+
+def is_outside(spec: RunSpec) -> bool:
+    """Return whether the agent is of another package."""
+    return not spec.agent.__module__.startswith("prism.")
+
+
+def check(spec: RunSpec, wrong: str | None) -> None:
+    """Raise ConfigError, which names the agent, if something is wrong."""
+    if wrong:
+        raise ConfigError(f"algo.agent={spec.algo.agent}: {wrong}")
+
 
 def wrong_action(
     action: Any, grid: Sequence[int], space: spaces.Space, device: torch.device
@@ -86,9 +103,13 @@ def wrong_state(state: Any, k: int) -> str | None:
 
 
 def wrong_round_trip(agent: Agent, k: int) -> str | None:
-    """Say what is wrong if an agent saves and loads its own state; None if nothing is."""
+    """Say what is wrong if an agent saves and loads its own state; None if nothing is.
+
+    Of a large state only the form is checked.
+    """
     state = agent.state()
-    if wrong := wrong_state(state, k):
+    wrong = wrong_state(state, k)
+    if wrong or checkpoint.size(state) > _LARGE:
         return wrong
     written = saved(state)
     agent.load(reread(written))

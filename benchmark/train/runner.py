@@ -20,7 +20,7 @@ from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
 from ..util.signals import Stopped, stop_asked
-from . import saving, watchdog
+from . import protocol, saving, watchdog
 from .build import build_agent
 from .evaluate import EvaluationResult, Evaluator
 from .recorder import Columns, Meter, Recorder
@@ -92,6 +92,7 @@ class Training:
         self.device = torch.device(spec.device)
         self._to_device = _transfer(self.device)
         self.agent = build_agent(spec, job.seeds, self.device)
+        self._act = self._first_act
         self.lanes, reset = spec.algo.lanes, spec.algo.reset
         self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
         self.evaluators = {
@@ -107,6 +108,8 @@ class Training:
         saved = self.saver.load()
         if saved is not None:
             self._load(saved)
+        elif protocol.is_outside(spec):
+            protocol.check(spec, protocol.wrong_round_trip(self.agent, len(job.seeds)))
         spent = (saved["wall"], saved["cpu"]) if saved is not None else (0.0, 0.0)
         self.recorder = Recorder(job, self.step if saved is not None else None, spent)
         self._report_failed()
@@ -161,7 +164,7 @@ class Training:
 
     def _interact(self) -> None:
         """Advance one tick: every lane of every seed takes one step."""
-        action, memo = self.agent.act(self.obs)
+        action, memo = self._act(self.obs)
         result = self.env.step(action.cpu().numpy())
         next_obs, reward, terminated, truncated, valid = map(self._to_device, result)
         self.agent.observe(
@@ -175,6 +178,18 @@ class Training:
         begun = self.env.begin()
         self.obs = next_obs if begun is result.next_obs else self._to_device(begun)
         self.step += self.lanes
+
+    def _first_act(self, obs: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Act for the first time, and check what is not checked at every tick.
+
+        Raises:
+            ConfigError: the actions are not those of the protocol.
+        """
+        self._act = self.agent.act
+        action, memo = self._act(obs)
+        space = self.env.action_space
+        protocol.check(self.spec, protocol.wrong_action(action, obs.shape[:2], space, self.device))
+        return action, memo
 
     def _consume(self) -> None:
         """Advance an agent that does not interact; each update returns the steps it consumed."""
