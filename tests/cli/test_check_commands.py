@@ -18,7 +18,7 @@ def test_check_env_prints_checks_and_what_agents_see(capsys: pytest.CaptureFixtu
     lines = out.splitlines()
     assert lines[0] == "Broken/Sound-v0"
     assert [line.split()[:2] for line in lines[1:6]] == [
-        ["ok", name] for name in ("returns", "observations", "seeding", "ends", "stepping")
+        ["ok", name] for name in ("returns", "observations", "ends", "seeding", "stepping")
     ]
     can = out[out.index("can learn it") : out.index("cannot")]
     assert " dqn," in can and "sac" not in can
