@@ -22,6 +22,7 @@ from ..core.noise import Warmup
 from ..core.optim import SeedOptimizer
 from ..core.parts import HasParts
 from ..core.replay import Batch
+from ..core.rng import Draws
 from ..core.settings import setting
 from ..core.squashed import UnitBox
 from ..formulas import td
@@ -159,8 +160,12 @@ class OffPolicy(HasParts, ABC):
         return None
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N, A]``; greedy acting remembers the values it expects."""
+        if draws is not None:
+            return self.box.to_env(self._sampled(obs, draws)), {}
         if not explore:
             action, value = self._greedy(obs)
             return self.box.to_env(action), {"value": value}
@@ -191,6 +196,10 @@ class OffPolicy(HasParts, ABC):
     @abstractmethod
     def _explore(self, obs: Tensor) -> Tensor:
         """Return actions ``[K, N, A]`` in the unit box that are to be learned from."""
+
+    def _sampled(self, obs: Tensor, draws: Draws) -> Tensor:
+        """Return actions ``[K, N, A]`` in the unit box of a policy that is stochastic."""
+        raise NotImplementedError
 
     @abstractmethod
     def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:

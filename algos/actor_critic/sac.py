@@ -17,12 +17,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.agent import Component, Family, Preset, Spec
+from ..core.agent import GREEDY, SAMPLED, Component, Family, Preset, Spec
 from ..core.nets import per_seed
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.parts import HasParts
 from ..core.replay import Batch
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.settings import setting
 from ..core.squashed import squash, squashed_gaussian
 from ..formulas import continuous, td
@@ -146,6 +146,11 @@ class SAC(OffPolicy):
             for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
         }
 
+    @classmethod
+    def policies(cls, config: SACConfig) -> tuple[str, ...]:
+        """Greedy by default: the mean action, as in Haarnoja et al. 2018a, section 5.2."""
+        return GREEDY, SAMPLED
+
     def _explore(self, obs: Tensor) -> Tensor:
         return self._sample(obs, "act")[0]
 
@@ -153,6 +158,9 @@ class SAC(OffPolicy):
         """Take tanh of the mean; the values are soft: they include the entropy to come."""
         action = squash(self._policy(obs)[0])
         return action, continuous.smallest(self.critics.values(obs, action))
+
+    def _sampled(self, obs: Tensor, draws: Draws) -> Tensor:
+        return squashed_gaussian(*self._policy(obs), draws(self.box.width, "normal"))[0]
 
     def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""

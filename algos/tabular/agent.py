@@ -7,7 +7,8 @@ next action has it chosen before it learns, and that action is then taken.
 
 Deviations from the textbook:
 - The lanes of a seed take turns at its one table; a preset has one lane.
-- Evaluation is greedy, the first of equals; with state values only, the uniform policy acts.
+- Evaluation is greedy, the first of equals; where state values are learned, the uniform policy is
+  evaluated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,11 @@ from gymnasium import spaces
 from numpy import ndarray as Array
 from torch import Tensor
 
-from ..core.agent import Component, Preset, Spec, State, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Preset, Spec, Step
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
@@ -44,7 +45,7 @@ class Tabular(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("rule",)
-    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks")
+    PARTS = ("draws", "plan", "chance", "follow", "ticks")
 
     def __init__(
         self, config: TabularConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -60,7 +61,6 @@ class Tabular(HasParts):
         plain = self.model is not None and self.model.observation is None  # each state is its own
         self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
         self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
-        self.looks: dict[str, RandomStream] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
         self.plan, self.chance = np.zeros(shape, np.int64), np.ones(shape)
         self.follow = np.zeros(shape, bool)  # whether the planned action is the next one
@@ -78,11 +78,18 @@ class Tabular(HasParts):
             return "linear values cannot bar the actions that are illegal in some states"
         return not_tabular(spec)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    @classmethod
+    def policies(cls, config: TabularConfig) -> tuple[str, ...]:
+        """Action values are for acting greedily; state values are of a policy that is given."""
+        return (SAMPLED,) if config.predict else (GREEDY,)
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N]``; evaluation remembers the values it expects."""
         s = self.index.host(obs.numpy(force=True))
         if not explore:
-            return self._evaluate(s)
+            return self._evaluate(s, draws)
         action, chance = self._choose(s, self.draws["act"].host())
         if self.rule.chooses_next:
             action = np.where(self.follow, self.plan, action)
@@ -116,20 +123,15 @@ class Tabular(HasParts):
             return self._behaviour(q, s)
         return policies.probabilities(c.target, q, self.base.take(s, 1), c.target_epsilon)
 
-    def _evaluate(self, s: Array) -> tuple[Tensor, dict[str, Tensor]]:
+    def _evaluate(self, s: Array, draws: Draws | None) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.rule.at(s)
-        action = q.argmax(0)
-        if self.config.predict:
-            lanes = s.shape[1]
-            action = policies.sample(self.base.take(s, 1), self._look(lanes).host())
+        if draws is None:
+            action = q.argmax(0)
+        else:
+            u = draws(1)[..., 0].numpy(force=True)
+            action = policies.sample(self.base.take(s, 1), u)
         value = torch.from_numpy(q.max(0)).to(self.device)
         return torch.from_numpy(action).to(self.device), {"value": value}
-
-    def _look(self, lanes: int) -> RandomStream:
-        """Return the stream of evaluations with so many lanes."""
-        if (key := str(lanes)) not in self.looks:
-            self.looks[key] = RandomStream(self.seeds, f"look/{lanes}", (lanes,))
-        return self.looks[key]
 
     def observe(self, step: Step) -> None:
         """Keep one tick, on the host."""
@@ -182,12 +184,6 @@ class Tabular(HasParts):
     def arrays(self) -> dict[str, Tensor]:
         """Return the final values, and what a picture of them needs."""
         return {"q": self.q()} | picture(self.model, len(self.seeds))
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        for lanes in state.get("looks", {}):
-            self._look(int(lanes))
-        super().load(state)
 
 
 def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from prism.algos.core.agent import POLICIES
+
 from ..launch import price
 from ..launch.local import cores
 from ..launch.report import summary
@@ -52,6 +54,9 @@ def _evaluate(words: list[str]) -> int:
     parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
     parser.add_argument("run_dir", type=str)
     parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--policy", choices=POLICIES, help="default: as in the run's final evaluation"
+    )
     args = parser.parse_args(words)
     if args.episodes < 1:
         raise ConfigError(f"--episodes={args.episodes} must be at least 1")
@@ -59,7 +64,7 @@ def _evaluate(words: list[str]) -> int:
 
     from ..train.evaluate import evaluate_run
 
-    result: dict[str, Any] = evaluate_run(run, args.episodes)
+    result: dict[str, Any] = evaluate_run(run, args.episodes, args.policy)
     print("\n".join(table([[key, str(value)] for key, value in result.items()])))
     return 0
 

@@ -77,7 +77,7 @@ class TableVecEnv:
     def _clear(self) -> None:
         total = len(self.seeds) * self.lanes
         self.failed: dict[int, str] = {}
-        self._running = np.ones(total, bool)  # lanes of seeds that have not failed
+        self._running = np.ones(total, bool)  # lanes of seeds that are stepped
         self._draws = RandomStream(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
         self._noise = RandomStream(
             self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal"
@@ -94,9 +94,16 @@ class TableVecEnv:
     def _draw(self) -> np.ndarray:
         return self._draws.host().reshape(-1, 2)
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._running = np.repeat(seeds, self.lanes)
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:

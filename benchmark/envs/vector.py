@@ -89,6 +89,7 @@ class SeedVecEnv:
     def _clear(self) -> None:
         total = len(self._envs)
         self.failed: dict[int, str] = {}
+        self._playing = list(range(len(self.seeds)))  # indices of the seeds that are stepped
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), self.obs_space.dtype)
         self._episode = np.full(total, -1)  # number of the running episode
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
@@ -103,9 +104,16 @@ class SeedVecEnv:
         self._waiting = False  # whether any lane is not stepped
         self._refresh()
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, *obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, *obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._playing = np.flatnonzero(seeds).tolist()
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -312,7 +320,7 @@ class SeedVecEnv:
 
     def _refresh(self) -> None:
         """Recompute which lanes are live and which are due to start."""
-        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self.failed]
+        lanes, running = self.lanes, [k for k in self._playing if k not in self.failed]
         self._live, self._due = [], []
         for k in running:
             mine = range(k * lanes, (k + 1) * lanes)

@@ -29,13 +29,16 @@ class Walkers:
         return torch.where(self.walks, path, LEFT), {"value": -state.float()}
 
 
-def evaluated(table: bool, *walks: bool) -> EvaluationResult:
+def evaluated(table: bool, *walks: bool, played: np.ndarray | None = None) -> EvaluationResult:
     spec: Any = SimpleNamespace(
-        env=EnvConfig(**CLIFF, table=table), evaluation=EvaluationConfig(seed=5), gamma=0.9
+        env=EnvConfig(**CLIFF, table=table),
+        evaluation=EvaluationConfig(seed=5),
+        gamma=0.9,
+        policy="greedy",
     )
-    evaluator = Evaluator(spec, len(walks), 2, torch.device("cpu"))
+    evaluator = Evaluator(spec, range(len(walks)), 2, torch.device("cpu"))
     agent: Any = Walkers(*walks)
-    outcome = evaluator(agent)
+    outcome = evaluator(agent, seeds=played)
     evaluator.close()
     return outcome
 
@@ -49,3 +52,14 @@ def test_a_short_episode_is_the_same_beside_a_long_one(table: bool) -> None:
     assert beside.lengths.tolist() == [[13, 13], [60, 60]]
     to_go = [-(1 - 0.9**n) / (1 - 0.9) for n in range(1, 14)]
     assert alone.realised == pytest.approx([np.mean(to_go)])
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_seeds_that_are_not_asked_for_are_not_played(table: bool) -> None:
+    walks = (True, False, True)
+    whole = evaluated(table, *walks)
+    some = evaluated(table, *walks, played=np.array([False, True, True]))
+    for ours, theirs in zip(some, whole, strict=True):
+        assert np.isnan(ours[0]).all() and np.array_equal(ours[1:], theirs[1:], equal_nan=True)
+    nobody = evaluated(table, *walks, played=np.zeros(3, bool))
+    assert all(np.isnan(part).all() for part in nobody)

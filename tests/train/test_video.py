@@ -36,7 +36,7 @@ def shown(path: Path) -> int:
 def test_the_frames_are_those_of_the_first_evaluation_episode(tmp_path):
     _, folder = trained(tmp_path, "cartpole")
     _, spec, agent = load_run(folder)
-    evaluator = Evaluator(spec, 1, 1, torch.device("cpu"))
+    evaluator = Evaluator(spec, [3], 1, torch.device("cpu"))
     (length,) = evaluator(agent).lengths[0]
     path = video.record(folder)
     assert shown(path) == length + 1
@@ -79,7 +79,7 @@ def test_the_best_weights_score_what_their_row_says(tmp_path):
     ]
     assert len(scores) == 8 and scores.index(max(scores)) < 7
     _, spec, agent = load_run(folder)
-    evaluator = Evaluator(spec, 1, spec.evaluation.periodic_episodes, torch.device("cpu"))
+    evaluator = Evaluator(spec, [3], spec.evaluation.periodic_episodes, torch.device("cpu"))
     for file, score in (("best.pt", max(scores)), ("weights.pt", scores[-1])):
         agent.load({"policy": checkpoint.load(folder / file)})
         assert evaluator(agent).returns.mean() == score
