@@ -21,6 +21,7 @@ from prism.algos.core.states import one_hots
 from ..util.errors import ConfigError
 from . import outside
 from .config import EnvConfig, registered
+from .episodes import TRAINING
 from .make import make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
 from .wrappers import TrainingReward
@@ -51,7 +52,7 @@ class TableVecEnv:
         lanes: int,
         *,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
     ) -> None:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
@@ -257,7 +258,7 @@ def vector_env(
     gamma: float = 1.0,
     training: bool = True,
     reset: str = "each",
-    purpose: str = "env",
+    purpose: str = TRAINING,
 ) -> TableVecEnv | SeedVecEnv:
     """Return K seeds x N lanes of an environment, stepped by its tabular model if possible.
 

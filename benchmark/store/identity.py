@@ -11,6 +11,7 @@ from prism.algos.core.settings import defaults
 
 from ..envs import outside
 from ..envs.config import EnvConfig
+from ..envs.episodes import FINAL, PERIODIC
 from ..envs.simulators import simulators
 from ..util.secrets import followed
 from ..util.versions import version
@@ -107,6 +108,7 @@ def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
         "episodes": evaluation.episodes,
         "periodic_episodes": evaluation.periodic_episodes,
         "evaluation_seed": evaluation.seed,
+        "streams": [PERIODIC, FINAL],
         "gymnasium": version("gymnasium"),
     }
     facts |= {name: version(name) for name in simulators(env.id)}

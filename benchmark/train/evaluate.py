@@ -2,6 +2,7 @@
 
 A policy is played greedily or sampled, as ``evaluation.policy`` or else its agent says. A sampled
 one draws from streams of the run's seed and the episode, which begin anew with every evaluation.
+Each purpose of an evaluation (``envs.episodes``) has episodes of its own.
 
 Every lane (parallel environment) plays one episode assigned in advance, because taking the first
 episodes to finish would favour short ones. The episodes' seeds come from ``evaluation.seed``, so
@@ -20,6 +21,7 @@ from prism.algos.core.agent import SAMPLED, Agent
 from prism.algos.core.rng import Draws
 
 from ..envs import facts
+from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..store import checkpoint, records
 from ..store.agents import policies
@@ -47,14 +49,20 @@ class Evaluator:
     Args:
         spec: defines the environment, used without its reward wrappers, and the episodes' seed.
         seeds: the K seeds of the runs, from which sampled policies draw.
+        purpose: which episodes are played, one of ``envs.episodes.EVALUATIONS``.
         episodes: episodes per seed, E.
         device: the agent's device.
     """
 
     def __init__(
-        self, spec: RunSpec, seeds: Sequence[int], episodes: int, device: torch.device
+        self,
+        spec: RunSpec,
+        seeds: Sequence[int],
+        purpose: str,
+        episodes: int,
+        device: torch.device,
     ) -> None:
-        self._spec, self._seeds, self._device = spec, seeds, device
+        self._spec, self._seeds, self._purpose, self._device = spec, seeds, purpose, device
         self._env = vector_env(
             spec.env,
             [spec.evaluation.seed] * len(seeds),
@@ -62,7 +70,7 @@ class Evaluator:
             gamma=spec.gamma,
             training=False,
             reset="wait",
-            purpose="eval",
+            purpose=purpose,
         )
         self._facts = len(spec.env.record)
 
@@ -84,7 +92,7 @@ class Evaluator:
         obs = self._env.reset(seeds)
         grid = obs.shape[:2]
         played = np.ones(grid[0], bool) if seeds is None else np.asarray(seeds)
-        act = acting(agent, self._spec, self._seeds, grid[1], policy)
+        act = acting(agent, self._spec, self._seeds, self._purpose, grid[1], policy)
         returns = np.full(grid, np.nan)
         total, length = np.zeros(grid), np.where(played[:, None], np.zeros(grid), np.nan)
         live = np.repeat(played[:, None], grid[1], 1)
@@ -115,7 +123,12 @@ class Evaluator:
 
 
 def acting(
-    agent: Agent, spec: RunSpec, seeds: Sequence[int], lanes: int, policy: str | None = None
+    agent: Agent,
+    spec: RunSpec,
+    seeds: Sequence[int],
+    purpose: str,
+    lanes: int,
+    policy: str | None = None,
 ) -> Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
     """Return how an agent acts in an evaluation.
 
@@ -123,13 +136,14 @@ def acting(
         agent: whose policies play.
         spec: of its runs.
         seeds: the K seeds of the runs.
+        purpose: of the evaluation.
         lanes: episodes of each seed.
         policy: greedy | sampled; None: as the spec says.
     """
     if (policy or spec.policy) != SAMPLED:
         return partial(agent.act, explore=False)  # an agent may know of no draws
     members = [(seed, spec.evaluation.seed) for seed in seeds]
-    draws = Draws(members, "eval/act", lanes, spec.device)
+    draws = Draws(members, f"{purpose}/act", lanes, spec.device)
     return partial(agent.act, explore=False, draws=draws)
 
 
@@ -166,13 +180,21 @@ class _ValueTrack:
         return predicted.sum(1) / states, realised.sum(1) / states
 
 
-def evaluate_run(run_dir: Path, episodes: int, policy: str | None = None) -> dict[str, Any]:
-    """Evaluate a finished run's weights on new episodes.
+def evaluate_run(
+    run_dir: Path,
+    episodes: int,
+    policy: str | None = None,
+    purpose: str = NEW,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Evaluate a finished run's weights on episodes that neither chose nor scored them.
 
     Args:
         run_dir: the run's folder.
         episodes: how many.
         policy: greedy | sampled; None: as in its final evaluation.
+        purpose: which episodes; FINAL repeats the final score, SELECTION is for choosing.
+        seed: of the episodes; None: evaluation.seed of the run.
 
     Returns:
         ``{"run_id", "policy", "episodes", "mean", "std", "min", "max", "length"}``, returns raw,
@@ -186,7 +208,9 @@ def evaluate_run(run_dir: Path, episodes: int, policy: str | None = None) -> dic
     forms = policies(spec.agent, spec.algo)
     if policy is not None and policy not in forms:
         raise unknown("--policy", policy, forms)
-    evaluator = Evaluator(spec, [record["seed"]], episodes, _CPU)
+    if seed is not None:
+        spec = spec.changed({"evaluation.seed": seed})
+    evaluator = Evaluator(spec, [record["seed"]], purpose, episodes, _CPU)
     result = evaluator(agent, policy=policy)
     evaluator.close()
     if evaluator.failed:

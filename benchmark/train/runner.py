@@ -16,6 +16,7 @@ import torch
 from prism.algos.core.agent import HasArrays, Step
 
 from ..envs import facts
+from ..envs.episodes import FINAL, PERIODIC
 from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
@@ -95,10 +96,10 @@ class Training:
         self.lanes, reset = spec.algo.lanes, spec.algo.reset
         self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
         self.evaluators = {
-            prefix: Evaluator(spec, job.seeds, episodes, self.device)
-            for prefix, episodes in (
-                ("eval", spec.evaluation.periodic_episodes),
-                ("final", spec.evaluation.episodes),
+            prefix: Evaluator(spec, job.seeds, purpose, episodes, self.device)
+            for prefix, purpose, episodes in (
+                ("eval", PERIODIC, spec.evaluation.periodic_episodes),
+                ("final", FINAL, spec.evaluation.episodes),
             )
         }
         self.meter, self.step = Meter(), 0

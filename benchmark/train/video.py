@@ -1,4 +1,4 @@
-"""A video of a finished run's policy: its first evaluation episode, from the saved weights.
+"""A video of a finished run's policy: the first episode of its final evaluation, played again.
 
 The agent, the environment and their random streams are new, so that training and its evaluations
 are not affected. Needs no display.
@@ -19,6 +19,7 @@ from PIL import Image
 from prism.algos.core.agent import Agent
 
 from ..envs.config import EnvConfig
+from ..envs.episodes import FINAL
 from ..envs.make import make_env
 from ..envs.vector import SeedVecEnv
 from ..store import schema
@@ -79,11 +80,11 @@ def _duration(env: EnvConfig) -> int:
 
 
 def _frames(agent: Agent, spec: RunSpec, seed: int) -> Iterator[np.ndarray]:
-    """Play the first evaluation episode of a run's seed; yield a frame of every state."""
+    """Play the first episode of the final evaluation; yield a frame of every state."""
     config = replace(spec.env, kwargs={**spec.env.kwargs, "render_mode": _MODE})
     episodes = [spec.evaluation.seed]
-    lane = SeedVecEnv(config, episodes, 1, training=False, reset="wait", purpose="eval")
-    act = acting(agent, spec, [seed], 1)
+    lane = SeedVecEnv(config, episodes, 1, training=False, reset="wait", purpose=FINAL)
+    act = acting(agent, spec, [seed], FINAL, 1)
     obs, live, count = lane.reset(), True, 1
     yield lane.render()
     while live and count < _FRAMES:

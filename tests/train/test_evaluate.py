@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store.spec import EvaluationConfig
 from prism.benchmark.train.evaluate import EvaluationResult, Evaluator
 
@@ -36,7 +37,7 @@ def evaluated(table: bool, *walks: bool, played: np.ndarray | None = None) -> Ev
         gamma=0.9,
         policy="greedy",
     )
-    evaluator = Evaluator(spec, range(len(walks)), 2, torch.device("cpu"))
+    evaluator = Evaluator(spec, range(len(walks)), FINAL, 2, torch.device("cpu"))
     agent: Any = Walkers(*walks)
     outcome = evaluator(agent, seeds=played)
     evaluator.close()

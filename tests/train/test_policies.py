@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from prism.algos.core.agent import GREEDY, SAMPLED
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store import identity, records, schema
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
@@ -81,7 +82,7 @@ def test_seeds_with_one_policy_draw_different_actions_and_play_the_same_episodes
     before = agent.state()
     outcomes = []
     for seed in (3, 3, 11, 42):
-        evaluator = Evaluator(spec, [seed], 12, torch.device("cpu"))
+        evaluator = Evaluator(spec, [seed], FINAL, 12, torch.device("cpu"))
         outcomes.append(evaluator(agent).lengths[0])
         assert np.array_equal(evaluator(agent).lengths[0], outcomes[-1])  # it begins anew
     assert np.array_equal(outcomes[0], outcomes[1])
@@ -92,7 +93,9 @@ def test_seeds_with_one_policy_draw_different_actions_and_play_the_same_episodes
 
 def test_an_episode_is_the_same_in_an_evaluation_of_more() -> None:
     _, spec, agent = load_run(next(folders(whole("cem"))))
-    few, many = (Evaluator(spec, [3], n, torch.device("cpu"))(agent).returns[0] for n in (2, 6))
+    few, many = (
+        Evaluator(spec, [3], FINAL, n, torch.device("cpu"))(agent).returns[0] for n in (2, 6)
+    )
     assert np.array_equal(few, many[:2]) and len(set(many)) > 1
 
 
@@ -101,7 +104,7 @@ def test_a_second_form_is_a_second_column(tmp_path: Path) -> None:
     for folder, sampled in zip(folders(both), folders(whole("cem_table")), strict=False):
         row = last(folder)
         assert row[schema.FINAL_RETURN] == last(sampled)[schema.FINAL_RETURN]
-        assert row["final/return_greedy"] == evaluate_run(folder, 3, policy=GREEDY)["mean"]
+        assert row["final/return_greedy"] == evaluate_run(folder, 3, GREEDY, FINAL)["mean"]
         assert evaluate_run(folder, 3)["policy"] == SAMPLED
         with pytest.raises(ConfigError, match=r"--policy.*sampld.*nearest: sampled"):
             evaluate_run(folder, 3, policy="sampld")
