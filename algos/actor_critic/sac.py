@@ -151,6 +151,11 @@ class SAC(OffPolicy):
         """Greedy by default: the mean action, as in Haarnoja et al. 2018a, section 5.2."""
         return GREEDY, SAMPLED
 
+    @classmethod
+    def valued(cls, config: SACConfig) -> str | None:
+        """Under neither form: values of the sampled policy, and soft, judge the mean action."""
+        return None
+
     def _explore(self, obs: Tensor) -> Tensor:
         return self._sample(obs, "act")[0]
 

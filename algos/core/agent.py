@@ -91,6 +91,10 @@ class Agent(Protocol):
     A class may also declare its ``FAMILY``, describe its ``PRESETS``, and say by a class method
     ``policies(config) -> tuple[str, ...]`` in which forms its policy can be evaluated, the default
     first. Without it the policy is evaluated greedily, and ``act`` needs no ``draws``.
+
+    In evaluation a memo's "value" ``[K, N]`` is the discounted sum of its rewards that the agent
+    expects. A class method ``valued(config) -> str | None`` says under which of these forms; None:
+    under neither, or in other units. Without it, it is under the greedy policy.
     """
 
     Config: ClassVar[type]  # dataclass; holds at least ``agent``, ``lanes`` and ``reset``

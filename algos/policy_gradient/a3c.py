@@ -110,6 +110,11 @@ class A3C(HasParts):
         """As A2C."""
         return A2C.policies(config)
 
+    @classmethod
+    def valued(cls, config: A3CConfig) -> str | None:
+        """As A2C."""
+        return A2C.valued(config)
+
     def act(
         self, obs: Tensor, explore: bool = True, draws: Draws | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -72,6 +72,11 @@ class PolicyGradientAgent(HasParts, ABC):
         """
         return GREEDY, SAMPLED
 
+    @classmethod
+    def valued(cls, config: Any) -> str | None:
+        """A critic values the policy that is sampled; normalised rewards have no fixed unit."""
+        return None if config.normalize_reward else SAMPLED
+
     def act(
         self, obs: Tensor, explore: bool = True, draws: Draws | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

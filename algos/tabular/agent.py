@@ -83,6 +83,25 @@ class Tabular(HasParts):
         """Action values are for acting greedily; state values are of a policy that is given."""
         return (SAMPLED,) if config.predict else (GREEDY,)
 
+    @classmethod
+    def valued(cls, config: TabularConfig) -> str | None:
+        """Say whose values the rule learns; those of an exploring policy are never evaluated.
+
+        Dyna-Q+'s values include its bonus.
+        """
+        c, targets = config, config.target == "greedy"
+        if c.predict:
+            return SAMPLED
+        greedy = {
+            "q_learning": True,
+            "double_q": True,
+            "dyna": c.planning_bonus == 0,
+            "traces": c.watkins,
+            "expected_sarsa": targets,
+            "n_step": c.backup == "q_learning" or (c.backup != "sarsa" and targets),
+        }
+        return GREEDY if greedy.get(c.rule, False) else None
+
     def act(
         self, obs: Tensor, explore: bool = True, draws: Draws | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

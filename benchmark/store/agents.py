@@ -78,6 +78,12 @@ def policies(agent: type[Agent], config: Any) -> tuple[str, ...]:
     return tuple(said(config)) if said is not None else (GREEDY,)
 
 
+def valued(agent: type[Agent], config: Any) -> str | None:
+    """Return the form of the policy that an agent's values are of, or None for neither."""
+    said = getattr(agent, "valued", None)
+    return said(config) if said is not None else GREEDY
+
+
 def _missing(found: Any) -> list[str]:
     lacks = [member for member in _MEMBERS if not hasattr(found, member)]
     if "Config" not in lacks:

@@ -23,8 +23,9 @@ from prism.algos.core.rng import Draws
 from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
+from ..envs.wrappers import TrainingReward
 from ..store import checkpoint, records
-from ..store.agents import policies
+from ..store.agents import policies, valued
 from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
@@ -38,8 +39,8 @@ class EvaluationResult(NamedTuple):
 
     returns: np.ndarray  # [K, E] raw returns; NaN where an environment failed
     lengths: np.ndarray  # [K, E]; NaN, as all of a seed's results, where it was not played
-    predicted: np.ndarray  # [K] mean predicted value of the visited states; NaN without a critic
-    realised: np.ndarray  # [K] mean discounted return from those states
+    predicted: np.ndarray  # [K] mean predicted value of the visited states; NaN: not comparable
+    realised: np.ndarray  # [K] mean discounted return from those states, in the agent's rewards
     facts: np.ndarray  # [K, F] means of the env.record entries; NaN where no episode reported one
 
 
@@ -96,7 +97,7 @@ class Evaluator:
         returns = np.full(grid, np.nan)
         total, length = np.zeros(grid), np.where(played[:, None], np.zeros(grid), np.nan)
         live = np.repeat(played[:, None], grid[1], 1)
-        track = _ValueTrack(grid, self._spec.gamma)
+        track = _ValueTrack(grid, self._spec, policy or self._spec.policy)
         while live.any():
             tick()
             action, memo = act(torch.from_numpy(obs).to(self._device))
@@ -150,18 +151,24 @@ def acting(
 class _ValueTrack:
     """Predicted values against realised discounted returns (van Hasselt et al. 2016, figure 3).
 
-    A truncated episode is continued by the value predicted for its last state.
+    Like is compared with like: returns are of the rewards that the agent learns from, clipped and
+    scaled, and values are those of the policy that is played. There is nothing to compare where
+    the agent's values are of another policy or in other units (``valued``), or where its rewards
+    cannot be told from the raw ones. A truncated episode is continued by the value predicted for
+    its last state.
     """
 
-    def __init__(self, grid: tuple[int, ...], gamma: float) -> None:
-        self._gamma = gamma
+    def __init__(self, grid: tuple[int, ...], spec: RunSpec, policy: str) -> None:
+        self._gamma, self._wrappers = spec.gamma, spec.env.wrappers
+        self._comparable = valued(spec.agent, spec.algo) == policy
         self._rows: list[tuple[np.ndarray, ...]] = []
         self._open = np.ones(grid, bool)  # not terminated, so a bootstrap is due
 
     def add(self, value: Any, reward: Any, terminated: Any, valid: Any) -> None:
         """Keep one tick."""
-        if value is not None:
-            self._rows.append((value.cpu().numpy(), np.asarray(reward), np.asarray(valid)))
+        reward = TrainingReward.of(self._wrappers, np.asarray(reward))
+        if self._comparable and value is not None and reward is not None:
+            self._rows.append((value.cpu().numpy(), reward, np.asarray(valid)))
             self._open &= ~terminated
 
     def means(self, last_value: Any) -> tuple[np.ndarray, np.ndarray]:

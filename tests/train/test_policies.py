@@ -13,6 +13,7 @@ import torch
 from prism.algos.core.agent import GREEDY, SAMPLED
 from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store import identity, records, schema
+from prism.benchmark.store.agents import policies, valued
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.train.evaluate import Evaluator, evaluate_run, load_run
@@ -123,3 +124,30 @@ def test_run_id_and_protocol_know_the_form(tmp_path: Path) -> None:
     assert identity.protocol(work(tmp_path, "cem").spec)[0] == f"{episodes}-sampled"
     record = records.read_json(next(folders(whole("ppo"))) / "run.json")
     assert record["protocol"] == protocol[SAMPLED][0]
+
+
+VALUED = {
+    **{"q_learning": GREEDY, "double_q_learning": GREEDY, "n_step_importance": GREEDY},
+    **{"q_lambda": GREEDY, "dyna_q": GREEDY, "value_iteration": GREEDY, "tree_backup": GREEDY},
+    **{"sarsa": None, "expected_sarsa": None, "monte_carlo": None, "sarsa_lambda": None},
+    **{"dyna_q_plus": None, "n_step_sarsa": None, "policy_evaluation": None, "sac": None},
+    **{"td": SAMPLED, "td_lambda": SAMPLED, "a2c": SAMPLED, "dqn": GREEDY, "td3": GREEDY},
+}
+
+
+@pytest.mark.parametrize("algo", VALUED)
+def test_agents_say_whose_values_they_learn(algo: str, tmp_path: Path) -> None:
+    spec = job(tmp_path, algo, "frozenlake").spec
+    assert valued(spec.agent, spec.algo) == VALUED[algo]
+    if VALUED[algo] is not None:
+        assert VALUED[algo] in policies(spec.agent, spec.algo)
+
+
+def test_a_critics_bias_is_told_of_the_sampled_policy_alone(tmp_path: Path) -> None:
+    told = {"value/predicted", "value/realised", "value/bias"}
+    assert told <= last(next(folders(whole("ppo")))).keys()
+    assert not told & last(next(folders(whole("sac")))).keys()
+    for changes in ({"evaluation__policy": GREEDY}, {"algo__normalize_reward": True}):
+        other = {"evaluation__policy": SAMPLED, **changes}
+        quiet = finished(work(tmp_path / next(iter(changes)), "ppo", seeds=(3,), **other))
+        assert not told & last(next(folders(quiet))).keys()
