@@ -71,7 +71,7 @@ class Critics(Learner[Perceptron]):
         self._single = sizes[-1] == 1
 
     def values(self, obs: Tensor, *action: Tensor) -> Tensor:
-        """Return values for ``obs [K, B, obs]`` and, where critics take one, ``action [K, B, A]``."""
+        """Return values for ``obs [K, B, obs]`` and, if critics take it, ``action [K, B, A]``."""
         return self._of(self.online, obs, *action)
 
     def judge(self, obs: Tensor, *action: Tensor) -> Tensor:

@@ -34,7 +34,6 @@ from ..core.parts import HasParts
 from ..core.replay import Batch
 from ..core.schedules import Schedule
 from ..core.settings import setting
-from ..core.squashed import UnitBox
 from ..core.torso import Torso, obs_scale
 from ..formulas import td
 from .networks import Critics, Perceptron, Sizes

@@ -97,7 +97,7 @@ class OrnsteinUhlenbeck(HasParts):
 
 
 class Warmup(HasParts):
-    """Uniform draws, of which random actions are made, during the first ``steps`` steps of a seed."""
+    """Uniform draws in [0, 1), for random actions, during the first ``steps`` steps of a seed."""
 
     PARTS = ("draws",)
 

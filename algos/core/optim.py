@@ -123,9 +123,7 @@ class SeedOptimizer(HasParts):
         self._together = [[x] for x in (params.data, self.grad, self._steps[0], *memory)]
         self._apart = [list(x.unbind(0)) for x in (params.data, self.grad, self._steps, *memory)]
 
-    def backward(
-        self, loss: Tensor, accumulate: bool = False, keep_graph: bool = False
-    ) -> None:
+    def backward(self, loss: Tensor, accumulate: bool = False, keep_graph: bool = False) -> None:
         """Compute the gradients of losses ``[K]`` or ``[M]``, or add them to what is there.
 
         The losses are summed, not averaged: a mean would divide every learning rate by K.

@@ -1,6 +1,6 @@
-"""Train Stable-Baselines3's SAC on Hopper at Prism's settings; the peer of ``algo=sac env=hopper``.
+"""Train Stable-Baselines3's SAC on Hopper at the settings of ``algo=sac env=hopper``.
 
-``python tools/peers/sb3_sac.py --seeds 0 1 2 --out sb3_sac_hopper.csv`` appends one row per seed and
+``python tools/peers/sb3_sac.py --seeds 0 1 --out sb3_sac_hopper.csv`` appends a row per seed and
 evaluation: seed, environment steps, mean return of ten deterministic episodes. It needs
 stable-baselines3 2.9 and MuJoCo. The settings are what ``prism --cfg job algo=sac env=hopper``
 prints, with two hidden layers of 64.
@@ -89,7 +89,9 @@ def train(seed: int, out: Path) -> None:
 
 def main() -> None:
     """Train the seeds of the command line, one after another."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
