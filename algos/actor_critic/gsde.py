@@ -3,7 +3,7 @@ reinforcement learning"): the noise of an action is a linear function of the pol
 
 ``noise = features @ (std * draws)`` with normal ``draws`` that are held for some ticks, so the same
 state gets the same noise meanwhile. Over the draws it is a Gaussian whose variance is
-``features^2 @ std^2`` (equation 9).
+``features^2 @ std^2``.
 
 Letters: H features, A numbers of an action.
 """
@@ -39,7 +39,7 @@ class FeatureGaussian(Perceptron):
     def forward(self, x: Tensor) -> Tensor:
         """Return mean and log deviation of the Gaussian, ``[K, B, 2 A]``."""
         features = self.torso.forward(x)
-        # how noisy a state is does not shape the features (Raffin et al. 2021, section 3.2)
+        # how noisy a state is does not shape the features, as in the published code
         square = self._padded(features.detach()).square()
         variance = torch.bmm(square, per_seed(torch.exp, 2 * self.log_std))
         variance = variance[:, : x.shape[1], : self.head.n_out]

@@ -13,8 +13,7 @@ Deviations from the papers:
   code gives all rows of a batch the same noise matrix.
 - Between two draws the noise follows the deviations as they are learned, and does not begin anew
   with an episode.
-- The mean is not cut to [-2, 2], as in the published code, and nothing but the exponential makes
-  deviations positive.
+- The mean is not cut; the published code cuts it to [-2, 2].
 """
 
 from collections.abc import Mapping, Sequence

@@ -139,7 +139,7 @@ class SACDiscrete(OffPolicy):
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
-        """Return what the critics learn, ``[K, B]`` (Christodoulou 2019, equations 2 and 10)."""
+        """Return what the critics learn, ``[K, B]`` (Christodoulou 2019, equation 10)."""
         log_p = self._policy(self._see(batch.next_obs)).log_p
         q = self.critics.target_values(self._see(batch.next_obs, slow=True)).amin(1)
         value, _ = policy.expected_soft_value(q, *_both(log_p), self.temperature())

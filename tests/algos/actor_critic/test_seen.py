@@ -155,7 +155,7 @@ def steered(name: str, form: str, ticks: int = 3000, seeds: tuple[int, ...] = (0
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["td3", "sac"])
 def test_a_point_is_steered_by_an_image_as_by_its_numbers(name: str) -> None:
-    """Random actions cost 6.4 an episode, staying where it is 6.6, the best way 1.7."""
+    """Random actions cost 6.6 an episode, standing still 6.4, the shortest way 0.5."""
     image, vector = steered(name, "image"), steered(name, "vector")
     assert (vector > -3).all(), vector
     assert (image > -3).all(), image
