@@ -79,8 +79,7 @@ def test_discrete_sac_on_cartpole(train) -> None:
 
 
 def test_gsde_on_pendulum(train) -> None:
-    """Where plain SAC gets in as many steps of a small network (`SMALL`), gSDE gets too."""
-    scores = train("learn_gsde", "algo=sac", "env=pendulum", "components=preset,+gSDE", *SMALL)
-    assert len(scores) == 2
-    for key, returns in scores.items():
-        assert len(returns) == 5 and np.mean(returns) >= -180, (key, returns)
+    """SAC with gSDE reaches what SAC does in twice the steps with a larger network."""
+    scores = train("learn_gsde", "algo=sac", "env=pendulum", "components=+gSDE", *SMALL)
+    returns = scores["sac", "gSDE"]
+    assert len(returns) == 5 and np.mean(returns) >= -180, returns

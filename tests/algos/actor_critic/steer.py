@@ -46,4 +46,4 @@ class Steer(gymnasium.Env):
 
 for _form, _id in IDS.items():
     if _id not in gymnasium.registry:
-        gymnasium.register(_id, entry_point=Steer, kwargs={"form": _form})
+        gymnasium.register(_id, entry_point=lambda form: Steer(form), kwargs={"form": _form})

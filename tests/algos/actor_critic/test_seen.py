@@ -88,7 +88,7 @@ def test_the_critics_loss_trains_the_convolutions(name: str, obs: spaces.Box) ->
         weight = flat[: 3 * channels * 9].view(3, channels, 3, 3).clone().requires_grad_()
         bias = flat[3 * channels * 9 :][:3].clone().requires_grad_()
         x = F.conv2d(batch.obs[k].double() / scale, weight, bias, stride=2).relu().flatten(1)
-        loss, discrete = 0.0, name == "sac_discrete"
+        loss, discrete = torch.zeros((), dtype=torch.float64), name == "sac_discrete"
         inputs = x if discrete else torch.cat([x, batch.action[k].double()], -1)
         for i in range(critics.members):
             net, out = before["critics"][k * critics.members + i].double(), 3 if discrete else 2
