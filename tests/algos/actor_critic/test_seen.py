@@ -142,6 +142,7 @@ def steered(name: str, form: str, ticks: int = 3000, seeds: tuple[int, ...] = (0
     """Train on steering a point; return the greedy returns ``[K]``, means of 30 episodes."""
     sizes = {"hidden": [64], "conv": [[8, 3, 1]], "batch_size": 64, "buffer_size": ticks}
     rates = {"actor_lr": 1e-3, "critic_lr": 1e-3, "warmup": 300, "learning_starts": 300}
+    rates |= {"alpha": 0.1} if name == "sac" else {}
     config = tiny(name, gamma=0.8, **sizes, **rates)
     env = EnvConfig(name="steer", id=IDS[form])
     learner = agent_class(config.agent)(config, make_spec(env, ticks), seeds, CPU)
