@@ -142,7 +142,7 @@ def steered(name: str, form: str, ticks: int = 3000, seeds: tuple[int, ...] = (0
     """Train on steering a point; return the greedy returns ``[K]``, means of 30 episodes."""
     sizes = {"hidden": [64], "conv": [[8, 3, 1]], "batch_size": 64, "buffer_size": ticks}
     rates = {"actor_lr": 1e-3, "critic_lr": 1e-3, "warmup": 300, "learning_starts": 300}
-    rates |= {"alpha": 0.1} if name == "sac" else {}
+    rates |= {"alpha": 0.1} if name == "sac" else {"noise_std": 0.3}
     config = tiny(name, gamma=0.8, **sizes, **rates)
     env = EnvConfig(name="steer", id=IDS[form])
     learner = agent_class(config.agent)(config, make_spec(env, ticks), seeds, CPU)
@@ -156,7 +156,7 @@ def steered(name: str, form: str, ticks: int = 3000, seeds: tuple[int, ...] = (0
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["td3", "sac"])
 def test_a_point_is_steered_by_an_image_as_by_its_numbers(name: str) -> None:
-    """Random actions cost 6.6 an episode, standing still 6.4, the shortest way 0.5."""
+    """Random actions cost 6.3 an episode, standing still 6.2, the shortest way 0.4."""
     image, vector = steered(name, "image"), steered(name, "vector")
     assert (vector > -3).all(), vector
     assert (image > -3).all(), image
