@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.nets import per_seed
+from ..core.nets import Mode, per_seed
 from ..core.parts import HasParts
 from ..core.rng import RandomStream
 from .networks import Perceptron, Sizes
@@ -36,8 +36,8 @@ class FeatureGaussian(Perceptron):
         width, actions = max(self.torso.width, 2), max(self.head.n_out, 2)
         self.log_std = nn.Parameter(torch.full((len(seeds), width, actions), log_std))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return mean and log deviation of the Gaussian, ``[K, B, 2 A]``."""
+    def forward(self, x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+        """Return mean and log deviation of the Gaussian, ``[K, B, 2 A]``, alike in each mode."""
         features = self.torso.forward(x)
         # how noisy a state is does not shape the features, as in the published code
         square = self._padded(features.detach()).square()

@@ -26,7 +26,7 @@ from ..core.checks import check_cadence
 from ..core.configs import AgentConfig, check_conv
 from ..core.experience import Experience
 from ..core.learner import Learner
-from ..core.nets import InitStream
+from ..core.nets import InitStream, Mode
 from ..core.noise import Warmup
 from ..core.normalize import ObservationNormalizer
 from ..core.optim import SeedOptimizer
@@ -34,7 +34,7 @@ from ..core.parts import HasParts
 from ..core.replay import Batch
 from ..core.schedules import Schedule
 from ..core.settings import setting
-from ..core.torso import Torso, obs_scale
+from ..core.torso import BARE, Around, Torso, obs_scale
 from ..formulas import td
 from .networks import Critics, Perceptron, Sizes
 
@@ -166,6 +166,7 @@ class OffPolicy(HasParts, ABC):
         action_in: numbers of an action that the critics take.
         outputs: numbers that come out of the actor, and out of a critic.
         slow_actor: whether the actor has a target too.
+        around: normalisation and dropout of the actor and the critics.
     """
 
     max_seeds: ClassVar[int | None] = None
@@ -184,6 +185,7 @@ class OffPolicy(HasParts, ABC):
         action_in: int,
         outputs: tuple[int, int],
         slow_actor: bool,
+        around: Around = BARE,
     ) -> None:
         c = self.config = config
         self.actions = actions
@@ -200,19 +202,19 @@ class OffPolicy(HasParts, ABC):
             self.encoder = Learner(_convolutions(c, spec, seeds), adam, device, has_target=slow)
             width = self.encoder.online.width
         sizes = width + action_in, c.hidden, outputs[1]
-        self.critics = Critics(seeds, c.critics, sizes, adam, device, has_target=slow)
+        self.critics = Critics(seeds, c.critics, sizes, adam, device, slow, around)
 
         def build(name: str) -> Perceptron:
-            return self._actor(seeds, (width, c.hidden, outputs[0]))
+            return self._actor(seeds, (width, c.hidden, outputs[0]), around, name)
 
         adam = partial(SeedOptimizer, kind="adam", lr=c.actor_lr)
         self.actor = Learner(build, adam, device, has_target=slow and slow_actor)
         self.warmup = Warmup(seeds, (c.lanes, *actions.shape), c.warmup, device)
         self._rate = Schedule("linear" if c.anneal else "constant", 1.0, 0.0, spec.budget)
 
-    def _actor(self, seeds: Sequence[int], sizes: Sizes) -> Perceptron:
+    def _actor(self, seeds: Sequence[int], sizes: Sizes, around: Around, role: str) -> Perceptron:
         """Return the networks of the policy."""
-        return Perceptron(seeds, "actor", *sizes)
+        return Perceptron(seeds, "actor", *sizes, around, role)
 
     @classmethod
     def unsupported(cls, config: OffPolicyConfig, spec: Spec) -> str | None:
@@ -264,7 +266,7 @@ class OffPolicy(HasParts, ABC):
     def _learn(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics of every seed to their target, then improve the rest."""
         seen = self._see(batch.obs)
-        q = self._taken(seen, batch.action)
+        q = self._taken(seen, batch.action, Mode.LEARN)
         loss = td.squared(q - self._target(batch).unsqueeze(1)).mean(-1)  # [K, C]
         if self.encoder is not None:
             self.encoder.optimizer.backward(loss, keep_graph=True)
@@ -295,9 +297,9 @@ class OffPolicy(HasParts, ABC):
         if self.encoder is not None:
             self.encoder.update_target(self.config.tau)
 
-    def _taken(self, seen: Tensor, action: Tensor) -> Tensor:
+    def _taken(self, seen: Tensor, action: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Return the critics' values ``[K, C, B]`` of actions that were taken."""
-        return self.critics.values(seen, action)
+        return self.critics.values(seen, action, mode=mode)
 
     @abstractmethod
     def _explore(self, seen: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ Deviations from the papers:
 - Actions, densities and the critics' inputs are in [-1, 1], mapped to the environment's box
   outside; the target entropy refers to that box.
 - The first steps are uniformly random, as in the published code.
+- With dropout or batch normalisation, what values (targets, and the critics that the policy climbs)
+  has no dropout and uses running statistics; only what learns has them.
 - There is no separate value network (2018a has one, 2018b has not).
 
 ``gsde`` is generalised state-dependent exploration (Raffin et al. 2021), with these deviations:
@@ -24,7 +26,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from ..core import torso
 from ..core.agent import Component, Family, Preset, Spec
+from ..core.nets import Mode
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.settings import setting
@@ -44,6 +48,14 @@ class SACConfig(SoftConfig):
     name: str = "sac"
     label: str = "SAC"
 
+    norm: str = setting(
+        "none",
+        "normalisation of each hidden layer of actor and critics before its activation",
+        choices=torso.NORMS,
+    )
+    dropout: float = setting(
+        0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
+    )
     target_entropy: float | None = setting(
         None, "nats that a learned temperature aims at; null: minus an action's size", free=True
     )
@@ -64,6 +76,10 @@ class SACConfig(SoftConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
+        if self.norm == "batch" and self.rows == 1:
+            raise ValueError("norm=batch needs two rows in an update")
+        if self.gsde and (self.norm != "none" or self.dropout > 0):
+            raise ValueError("gsde takes its noise from plain layers: set norm=none and dropout=0")
         if self.log_std_min >= self.log_std_max:
             bounds = f"{self.log_std_min} and {self.log_std_max}"
             raise ValueError(f"log_std_min must lie below log_std_max, got {bounds}")
@@ -89,6 +105,7 @@ COMPONENTS = (
         off={"gsde": False},  # noise of its own at every step
         foundation=True,
     ),
+    *torso.COMPONENTS,
 )
 
 FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
@@ -117,7 +134,8 @@ class SAC(OffPolicy):
         assert isinstance(spec.action_space, spaces.Box)
         box = UnitBox(spec.action_space, device)
         n_act, out = box.width, box.width if config.gsde else 2 * box.width
-        super().__init__(config, spec, seeds, device, box, n_act, (out, 1), slow_actor=False)
+        around = torso.Around(config.norm, config.dropout, config.rows)
+        super().__init__(config, spec, seeds, device, box, n_act, (out, 1), False, around)
         goal = -float(n_act) if config.target_entropy is None else config.target_entropy
         self.temperature = Temperature(config, len(seeds), goal, device)
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
@@ -130,9 +148,11 @@ class SAC(OffPolicy):
             shape = config.lanes, config.hidden[-1], n_act
             self.held = HeldDraws(seeds, shape, config.gsde_every, device)
 
-    def _actor(self, seeds: Sequence[int], sizes: Sizes) -> Perceptron:
+    def _actor(
+        self, seeds: Sequence[int], sizes: Sizes, around: torso.Around, role: str
+    ) -> Perceptron:
         if not self.config.gsde:
-            return super()._actor(seeds, sizes)
+            return super()._actor(seeds, sizes, around, role)
         return FeatureGaussian(seeds, sizes, self.config.gsde_log_std)
 
     def _anneal(self, share: float) -> None:
@@ -150,14 +170,16 @@ class SAC(OffPolicy):
         action = squash(self._policy(seen)[0])
         return action, continuous.smallest(self.critics.values(seen, action))
 
-    def _policy(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def _policy(self, seen: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
-        mean, log_std = self.actor.online.forward(seen).chunk(2, -1)
+        mean, log_std = self.actor.online.forward(seen, mode).chunk(2, -1)
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
-    def _sample(self, seen: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+    def _sample(
+        self, seen: Tensor, purpose: str, mode: Mode = Mode.SAMPLE
+    ) -> tuple[Tensor, Tensor]:
         """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
-        return squashed_gaussian(*self._policy(seen), self.draws[purpose]())
+        return squashed_gaussian(*self._policy(seen, mode), self.draws[purpose]())
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
@@ -180,7 +202,7 @@ class SAC(OffPolicy):
 
     def _policy_loss(self, seen: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
-        action, log_prob = self._sample(seen, "noise/policy")
+        action, log_prob = self._sample(seen, "noise/policy", Mode.LEARN)
         value = continuous.smallest(self.critics.judge(seen, action))
         loss = continuous.soft_policy_loss(value, log_prob, alpha)
         return loss, log_prob

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.distributions import Categorical
-from ..core.nets import per_seed
+from ..core.nets import Mode, per_seed
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.settings import setting
@@ -132,8 +132,8 @@ class SACDiscrete(OffPolicy):
         action = self._policy(seen).mode()
         return action, continuous.smallest(self._taken(seen, action))
 
-    def _taken(self, seen: Tensor, action: Tensor) -> Tensor:
-        q = self.critics.values(seen)  # [K, C, B, A]
+    def _taken(self, seen: Tensor, action: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+        q = self.critics.values(seen, mode=mode)  # [K, C, B, A]
         places = action[:, None, :, None].expand(-1, q.shape[1], -1, 1)
         return q.gather(-1, places).squeeze(-1)
 

@@ -9,6 +9,7 @@ import torch
 from prism.algos.actor_critic.sac import SAC
 from prism.algos.actor_critic.sac_discrete import SACDiscrete
 from prism.algos.actor_critic.td3 import TD3
+from prism.algos.core import torso
 from tests.algos.actor_critic.agents import agent, drive, preset, tiny
 from tests.helpers import SEEDS, VECTOR, World
 
@@ -17,10 +18,11 @@ LATER = ("observation normalisation", "annealing", "gSDE")  # all of them on, or
 
 def combinations(name: str, cls: Any) -> list[Any]:
     """Return every choice of on and off, named by what is off."""
-    cases, own = [], [c.name for c in cls.COMPONENTS if c.name not in LATER]
+    parts = [c for c in cls.COMPONENTS if c not in torso.COMPONENTS]  # test_off_policy_slices.py
+    cases, own = [], [c.name for c in parts if c.name not in LATER]
     for *switches, later in product((True, False), repeat=len(own) + 1):
         on = dict(zip(own, switches, strict=True))
-        pairs = [(c, on.get(c.name, later)) for c in cls.COMPONENTS]
+        pairs = [(c, on.get(c.name, later)) for c in parts]
         values = {k: v for c, on in pairs for k, v in (c.on if on else c.off).items()}
         off = ", ".join(c.name for c, on in pairs if not on)
         cases.append(pytest.param(name, values, id=f"{name} - {off or 'nothing'}"))
