@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
 from ..core.settings import setting
@@ -104,6 +105,7 @@ COMPONENTS = (
         off={"entropy": 0.0},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(
@@ -189,8 +191,11 @@ class Reinforce(PolicyGradientAgent):
         return target.transpose(0, 1), advantage, weight
 
     def _standardised(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Return ``x [K, T, N]`` standardised over the rows that count."""
+        """Return ``x [K, T, N]`` standardised over the rows that count; equal ones are 0."""
         count = chunked_sum(valid)
         centred = x - (chunked_sum(x * valid) / count.clamp(min=1))[:, None, None]
+        lowest = torch.where(valid > 0, x, torch.inf).amin((1, 2), keepdim=True)
+        highest = torch.where(valid > 0, x, -torch.inf).amax((1, 2), keepdim=True)
+        centred = torch.where(lowest < highest, centred, 0.0)
         variance = chunked_sum(centred.square() * valid) / (count - 1).clamp(min=1)
         return centred / (variance.sqrt() + 1e-8)[:, None, None]

@@ -73,7 +73,10 @@ def test_the_end_of_an_offline_sweep_records_the_study_once(tmp_path, reported, 
         "tables/scores": "table-file",
     }
     captured = capsys.readouterr()
-    assert captured.out.count("W&B      offline: plan and report") == 2 and not captured.err
+    assert (
+        captured.out.count("W&B      offline: the study's plan and report") == 2
+        and not captured.err
+    )
 
 
 @pytest.mark.parametrize("mirrored", ["disabled", "lost: it died"])

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from prism.algos.core.agent import Spec
+from prism.algos.core.nets import Mode
 from prism.algos.policy_gradient.a2c import A2C
 from prism.algos.policy_gradient.ppo import PPO
 from tests.algos.policy_gradient.agents import (
@@ -243,6 +244,18 @@ def test_the_policy_alone_is_enough_to_act(name: str) -> None:
     assert all(torch.equal(a[1][key], b[1][key]) for key in a[1])
 
 
+def test_normalised_frames_are_not_divided_once_more() -> None:
+    frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
+    learner = agent(small("ppo", hidden=[16], normalize_obs=True), obs=frames)
+    world, policy = World(frames, SEEDS, 4), learner.actor_critic
+    live(learner, world, 16)
+    heard: list[Tensor] = []
+    conv = policy.net.net.torso.convs[0]
+    conv.register_forward_pre_hook(lambda _, args: heard.append(args[0].clone()))
+    policy.net(policy.normalized(world.obs))
+    assert 0.8 < float(heard[0].std()) < 1.3
+
+
 def test_frames_and_bits_are_seen() -> None:
     frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
     learner = agent(small("ppo", hidden=[16]), obs=frames)
@@ -290,3 +303,20 @@ def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> 
     with pytest.raises(ValueError, match=says) as caught:
         small(name, **{key: value})
     assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
+    """Acting and judging a rollout leave the running statistics and the dropout alone."""
+    settings = small("ppo", norm="batch", dropout=0.3)
+    learner, world = agent(settings), world_of(settings)
+    running = learner.learner.weights.running
+    live(learner, world, settings.rollout - 1)
+    learner.act(world.obs, explore=False)
+    assert all((x == 0).all() or (x == 1).all() for x in running.values())
+    live(learner, world, 1)
+    assert all(((x != 0) & (x != 1)).any() for x in running.values())
+    net, obs = learner.actor_critic.net, world.obs
+    assert torch.equal(net.policy(obs), net(obs)[0]) and torch.equal(net.values(obs), net(obs)[1])
+    x = obs.repeat(1, 2, 1)  # as many rows as a minibatch
+    first, again = net(x, Mode.LEARN)[0], net(x, Mode.LEARN)[0]
+    assert not torch.equal(first, again)  # another mask of the units

@@ -45,6 +45,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         | {"batch_size": 12, "activation": "relu", "orthogonal": False, "grad_clip": None},
         "discrete",
     ),
+    "ppo, batch norm, dropout": ("ppo", {"norm": "batch", "dropout": 0.1}, "discrete"),
+    "ppo, layer norm, one torso": ("ppo", {"norm": "layer", "shared": True}, "box"),
     "a2c": ("a2c", {}, "discrete"),
     "a2c, q": ("a2c", {"critic": "q", "optimizer": "adam"}, "discrete"),
     "a2c, gae, normalised": ("a2c", NORMAL | {"gae_lambda": 0.9, "lanes": 3}, "box"),
@@ -134,6 +136,10 @@ def test_slice_at_its_own_size(name: str) -> None:
     own = vars(config(name))
     sizes = {key: own[key] for key in SIZES if key in own}
     check_slice(name, 2 * own.get("rollout", 40), **sizes)
+
+
+def test_slice_of_convolutions_that_policy_and_value_share() -> None:
+    check_slice("ppo", 16, IMAGE, shared=True, conv=[[8, 4, 2], [8, 3, 1]], activation="relu")
 
 
 @pytest.mark.parametrize("name", ["ppo", "a2c", "grpo"])
