@@ -322,8 +322,9 @@ def _remarks(data: Data) -> Iterator[str]:
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
     said = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
-    for (label, env), runs in said.groupby(["label", "env"], sort=False):
-        yield f"{label} on {env}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
+    for cell, runs in said.groupby(["label", "env"], sort=False):
+        name = " on ".join(map(str, cell))
+        yield f"{name}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):
