@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cem": {"env": "CartPole-v1", "algo__lanes": 4, "algo__updates": 2},
     "ppo": {"env": "CartPole-v1", "algo__rollout": 16},
     "sac": {"env": "Pendulum-v1", "env__horizon": 40, "algo__warmup": 40, "algo__train_every": 8},
+    "sac_discrete": {"env": "CartPole-v1", "algo__warmup": 40, "algo__train_every": 8},
     "td": {"env": "random_walk"},
 }
 
@@ -130,7 +131,13 @@ VALUED = {
     **{"q_learning": GREEDY, "double_q_learning": GREEDY, "n_step_importance": GREEDY},
     **{"q_lambda": GREEDY, "dyna_q": GREEDY, "value_iteration": GREEDY, "tree_backup": GREEDY},
     **{"sarsa": None, "expected_sarsa": None, "monte_carlo": None, "sarsa_lambda": None},
-    **{"dyna_q_plus": None, "n_step_sarsa": None, "policy_evaluation": None, "sac": None},
+    **{
+        "dyna_q_plus": None,
+        "n_step_sarsa": None,
+        "policy_evaluation": None,
+        "sac": None,
+        "sac_discrete": None,
+    },
     **{"td": SAMPLED, "td_lambda": SAMPLED, "a2c": SAMPLED, "dqn": GREEDY, "td3": GREEDY},
 }
 
