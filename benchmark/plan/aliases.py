@@ -1,4 +1,4 @@
-"""What our keys are called elsewhere, so that a name one knows leads to the one to use here."""
+"""Names of our keys in other libraries, so that errors can suggest the right key."""
 
 from collections.abc import Collection
 

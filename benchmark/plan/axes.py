@@ -1,6 +1,6 @@
 """Axes: the points of a grid, and what ``zip`` and ``exclude`` make of them.
 
-``grid.py`` tells how a grid is written.
+``grid.py`` describes the syntax of a grid.
 """
 
 import itertools
@@ -17,7 +17,7 @@ NAMES = ("algo", "env", "tuned", "components")  # axes whose values are names, n
 
 @dataclass
 class Grid:
-    """A product of axes, some of them in step, without what is excluded."""
+    """A product of axes, some of them in step, minus the excluded points."""
 
     axes: Axes
     zipped: list[str]
@@ -60,8 +60,8 @@ class Grid:
                 raise unknown("zip", key, known)
         lengths = {key: len(self.axes[key]) for key in self.zipped}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-            raise ConfigError(f"zip: axes in step need equally many values: {told}")
+            counts = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ConfigError(f"zip: axes in step need equally many values: {counts}")
         for rule in self.excluded:
             for key in rule:
                 if key not in known | {"label"}:
@@ -119,10 +119,10 @@ def listed(value: Any, key: str, kind: type) -> list[Any]:
 
 def seeds(values: Iterable[Any]) -> list[int]:
     """Return the distinct seeds that a ``seed`` axis names, in order."""
-    found = flat(values)
-    for value in found:
+    numbers = flat(values)
+    for value in numbers:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
             raise ConfigError(f"seed={value} must be a whole number from 0 to 2147483647")
-    if not found:
+    if not numbers:
         raise ConfigError("seed has no value: seed=3, seed=0,1,2 or seed='range(0,10)'")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(numbers))

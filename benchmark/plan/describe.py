@@ -1,4 +1,4 @@
-"""What a preset or an environment is, as data and as a text for a terminal.
+"""Documentation of a preset or an environment, as data and as text for a terminal.
 
 Everything comes from where it is used: composed configs, what their settings say of themselves, the
 agent's components, family and presets, and the names of the tuned files.
@@ -247,8 +247,8 @@ def _env_lines(doc: EnvDoc) -> Iterator[str]:
     }
     yield from _facts(facts)
     yield from ("", "Settings, env.<key>=<value>; * differs from the default", "")
-    told = ("name", "id", "budget", "random_score", "reference_score", "score_source")
-    yield from _table(s for s in doc.settings if s.key not in told)
+    title_keys = ("name", "id", "budget", "random_score", "reference_score", "score_source")
+    yield from _table(s for s in doc.settings if s.key not in title_keys)
 
 
 def _title(name: str, word: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Executors by name, and what each can be told: ``hydra.launcher.<key>``.
+"""Executors by name, and the options of each: ``hydra.launcher.<key>``.
 
 ``hydra/launcher=<name>`` chooses one. An installed package adds its own by the entry-point group
 "prism.executors", which names a subclass of ``Options``.
@@ -16,7 +16,7 @@ from ..util.registry import find, registered
 
 @dataclass
 class Options:
-    """What every executor can be told; every number is positive.
+    """Options of an executor; every number is positive.
 
     A subclass names its executor's class in ``executor``, as "module:Class". The class is built as
     ``Class(run, jobs, options)``; its protocol is ``Executor`` in benchmark/launch/executor.py.

@@ -165,8 +165,8 @@ def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
             raise cfg.unknown_key(key, _example(root, given, choices))
         if _once(key):
             cfg.assign(root, key, values[0])
-    told = {key: root[key] for key in ("stale", "seeds_per_job")}
-    cfg.hold({**told, "retry": cfg.to_dict(root.retry)})
+    checked = {key: root[key] for key in ("stale", "seeds_per_job")}
+    cfg.hold({**checked, "retry": cfg.to_dict(root.retry)})
     return root
 
 

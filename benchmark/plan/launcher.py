@@ -42,10 +42,10 @@ def launcher(words: Sequence[str]) -> Options:
         with one_line_errors():
             config = compose("config", overrides=choices, return_hydra_config=True)
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-            given = parser.parse_overrides([word for word in words if word not in choices])
+            overrides = parser.parse_overrides([word for word in words if word not in choices])
         config = OmegaConf.create({"hydra": {"launcher": config.hydra.launcher}})
         OmegaConf.set_struct(config, True)
-        for override in given:
+        for override in overrides:
             update(config, override.key_or_group, override.value())
         options: Options = build(config.hydra, "launcher")
         return options

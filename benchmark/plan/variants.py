@@ -1,6 +1,6 @@
-"""Variants: what an algorithm is with one of its declared components taken out or put in.
+"""Variants: an algorithm with one of its declared components removed or added.
 
-``grid.py`` tells how they are asked for. A component that is a foundation (replay, target
+``grid.py`` describes how to request them. A component that is a foundation (replay, target
 network) belongs to the base agent too: only its own name takes it out.
 """
 

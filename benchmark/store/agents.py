@@ -1,4 +1,4 @@
-"""Agents by registered name ("dqn") or class ("module:Class"), held to the contract."""
+"""Agents by registered name ("dqn") or class ("module:Class"), checked against the protocol."""
 
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -39,7 +39,7 @@ def registered() -> dict[str, str]:
 
 
 def agent_name(agent: str) -> str:
-    """Return what a run's record calls an agent: its name if it has one, so that code may move."""
+    """Return an agent's registered name, else its class; names let code move between modules."""
     return next((name for name, path in registered().items() if path == agent), agent)
 
 
@@ -47,7 +47,7 @@ def agent_path(agent: str) -> str:
     """Return an agent's class as "module:Class".
 
     Raises:
-        ConfigError: there is no agent of that name, or the text has another form.
+        ConfigError: there is no agent of that name, or the text is not "module:Class".
     """
     return registry.path_of("algo.agent", agent, registered())
 
@@ -59,8 +59,8 @@ def agent_class(agent: str) -> type[Agent]:
         agent: a registered name, or "module:Class".
 
     Raises:
-        ConfigError: the string names nothing that can be imported, or the class lacks a part of the
-            contract.
+        ConfigError: the string names nothing that can be imported, or the class lacks a member of
+            the protocol.
     """
     found = registry.find("algo.agent", str(agent), registered())
     if missing := _missing(found):

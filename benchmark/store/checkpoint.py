@@ -1,8 +1,8 @@
-"""Checkpoints: whole or absent, checked when read, divisible into checkpoints of single seeds.
+"""Checkpoints: written atomically, verified by checksum, and divisible by seed.
 
 Every tensor in a state leads with K; ints and strings are common to all seeds. Large tensors, in
-practice replay buffers, are cut into blocks that are named by their content: a save writes only
-the blocks that the saves before it have not written.
+practice replay buffers, are split into blocks named by their hash: a save writes only
+the blocks that earlier saves have not written.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ State = dict[str, Any]
 
 _BLOCK = 1 << 20  # bytes
 _LARGE = 1 << 22  # a tensor from this size on is cut into blocks
-_KEPT = 2  # the newest checkpoint, and the one to go back to if it is damaged
+_KEPT = 2  # the newest, and a fallback in case it is damaged
 _MARK = "blocks of a tensor"  # the key that tells a cut tensor's entry
 
 
@@ -47,9 +47,9 @@ def load(path: Path) -> State:
     data = io.BytesIO(path.read_bytes())
     try:
         state: State = torch.load(data, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many words for a file that it did not write so
+    except Exception as error:  # torch raises many types for a file that is not its own
         name = type(error).__name__
-        raise ConfigError(f"{path} cannot be read: it is not what was saved ({name})") from None
+        raise ConfigError(f"{path} is damaged and cannot be read ({name})") from None
     return state
 
 
@@ -64,7 +64,7 @@ class Checkpoints:
         self.folder, self._blocks = folder, folder / "blocks"
 
     def save(self, state: State) -> None:
-        """Add a checkpoint; forget those before the one before it."""
+        """Add a checkpoint; keep only the last two."""
         self._blocks.mkdir(parents=True, exist_ok=True)
         payload = _bytes(self._cut(state, set(os.listdir(self._blocks))))
         number = max((int(path.stem) for path in self._files()), default=0) + 1
@@ -73,7 +73,7 @@ class Checkpoints:
         self._forget()
 
     def states(self) -> Iterator[State]:
-        """Yield the checkpoints that are whole, the newest first; say which are not."""
+        """Yield the intact checkpoints, newest first; report damaged ones on stderr."""
         for path in reversed(self._files()):
             try:
                 yield self._join(_payload(path))
@@ -94,7 +94,7 @@ class Checkpoints:
         if not isinstance(value, Tensor) or value.nbytes < _LARGE:
             return value
         names = []
-        for part in value:  # a seed at a time: a copy of the whole would double the memory
+        for part in value:  # one seed at a time: a full copy would double the memory
             data = memoryview(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
             for start in range(0, len(data), _BLOCK):
                 block = data[start : start + _BLOCK]
@@ -134,7 +134,7 @@ class Checkpoints:
         return data
 
     def _forget(self) -> None:
-        """Delete older checkpoints, blocks that no other needs, and what a crash left half."""
+        """Delete older checkpoints, unused blocks and partial files of a crash."""
         old, kept = self._files()[:-_KEPT], self._files()[-_KEPT:]
         needed: set[str] = set()
         for path in kept:

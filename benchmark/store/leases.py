@@ -1,8 +1,8 @@
-"""Leases: which process runs which runs of a study, so that two never run the same one.
+"""Leases: they record which process executes which runs, so that no run is executed twice.
 
 A lease is a file that its owner's watchdog renews. On this machine the system tells whether the
-owner lives. Of an owner on another machine we only see whether its beat goes on, and we count the
-seconds by our own clock, because the clocks of two machines differ.
+owner lives. An owner on another machine is alive while its beat changes. We time that with our
+own clock, because clocks differ between machines.
 """
 
 import math
@@ -28,7 +28,7 @@ class Lease(TypedDict):
 
     mark: str
     job_id: str  # or what tells a launch
-    runs: list[str]  # none: of a launch
+    runs: list[str]  # empty for a launch
     host: str
     pid: int
     born: str  # when the process began: process ids are used again
@@ -43,8 +43,8 @@ def path_of(job: Job) -> Path:
 
 def of(study_dir: Path) -> list[Lease]:
     """Return every lease of a study, dead ones too."""
-    found = (records.read_passing(path) for path in (study_dir / "leases").glob("*.json"))
-    return [lease for lease in found if lease is not None]
+    contents = (records.read_passing(path) for path in (study_dir / "leases").glob("*.json"))
+    return [lease for lease in contents if lease is not None]
 
 
 class Watch:
@@ -70,8 +70,8 @@ class Watch:
 
     def _waits(self, name: str) -> bool:
         """Say whether a job is in the cluster's queue; it is if nobody can tell."""
-        names, asked = self._queue
-        if time.monotonic() - asked > _QUEUE_PERIOD:
+        names, time_of_query = self._queue
+        if time.monotonic() - time_of_query > _QUEUE_PERIOD:
             names = squeue.names()
             self._queue = names, time.monotonic()
         return names is None or name in names

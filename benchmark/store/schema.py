@@ -39,7 +39,7 @@ FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; 
 FINAL_LENGTH = "final/length"
 ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
 
-# of a run folder; q [S, A]; where states are cells: grid [2], moves [A, 2], reachable [S]
+# of a run folder; q [S, A]; where states form a grid: grid [2], moves [A, 2], reachable [S]
 ARRAYS = "arrays/result.npz"
 WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 
@@ -74,7 +74,7 @@ class Variant(TypedDict):
 
 
 class PlannedRun(TypedDict):
-    """One cell of the plan: one seed of one variant on one environment."""
+    """One run of the plan: one seed of one cell, a (variant, environment) pair."""
 
     run_id: str
     job_id: str

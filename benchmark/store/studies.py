@@ -1,4 +1,4 @@
-"""What can be done to a whole study besides running it: extend, merge, prune, rename, delete."""
+"""Operations on a whole study: extend, merge, prune, rename, delete."""
 
 import secrets
 import shutil
@@ -50,7 +50,7 @@ def extend(study_dir: Path, count: int) -> int:
 
 
 def merge(target: Path, source: Path) -> tuple[int, int, int]:
-    """Copy into a study what another folder of it has and it has not.
+    """Copy into a study the runs that only the other folder has.
 
     A run that is finished in both must be the same in both. A study of another name gives its runs
     away: they are the target's from then on, in their records too. Only W&B, whose runs cannot be
@@ -155,5 +155,5 @@ def delete(study_dir: Path) -> None:
 
 def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:
     """Return the logs of the jobs, and the error texts of the runs, whose name has every word."""
-    found = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
-    return sorted(path for path in found if all(word in path.parent.name for word in words))
+    paths = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
+    return sorted(path for path in paths if all(word in path.parent.name for word in words))

@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: one line that names the key and the nearest valid names."""
+"""Errors in user input: one line that names the key and the nearest valid names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -19,7 +19,7 @@ def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
 
     Args:
         key: the config key that holds the name ("env.id").
-        name: what was given.
+        name: the unknown name.
         known: the valid names; those nearest to ``name`` are listed.
     """
     names = sorted(known)

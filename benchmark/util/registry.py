@@ -24,7 +24,7 @@ def path_of(key: str, name: str, known: Mapping[str, str]) -> str:
         name: a name, or "module:Class"; known: the class of every name.
 
     Raises:
-        ConfigError: there is no such name, or the text has another form.
+        ConfigError: there is no such name, or the text is not "module:Class".
     """
     if ":" in name:
         return name
@@ -44,6 +44,6 @@ def find(key: str, name: str, known: Mapping[str, str]) -> Any:
         raise ConfigError(f"{key}={name}: say a registered name, or module:Class")
     try:
         return getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a module does as it is imported
+    except Exception as error:  # importing a module can raise anything
         where = name if name == path else f"{name} ({path})"
         raise ConfigError(f"{key}={where} cannot be imported: {one_line(error)}") from None

@@ -1,8 +1,8 @@
 """Keeps keys, tokens and passwords out of every file of the store.
 
-What counts as secret: the values of environment variables and config keys that are called like one,
-the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
-rest of the process, so that a traceback that quotes it is cleaned too.
+What counts as secret: the values of environment variables and config keys that are named like one,
+the passwords of ``.netrc``, and strings in well-known token formats. A config value stays known
+for the rest of the process, so that a traceback that quotes it is cleaned too.
 
 A config may name a value by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
 reference, whatever it is called; only the process that builds the environment or the agent reveals
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from .errors import ConfigError
 
 HIDDEN = "[hidden]"
-_SHORTEST = 8  # a shorter value would take harmless text with it
+_SHORTEST = 8  # a shorter value would also hide harmless text
 _WORDS = {
     *("token", "secret", "password", "passwd", "passphrase", "apikey", "credential", "credentials"),
 }

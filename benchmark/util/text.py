@@ -16,7 +16,7 @@ def clock(seconds: float) -> str:
 
 
 def table(rows: list[list[str]]) -> list[str]:
-    """Return rows of cells as lines, the first column to the left, the others to the right."""
+    """Return a table as lines: the first column left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
