@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -16,12 +15,15 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def obs_scale(space: spaces.Box) -> float:
-    """Return what a ``Torso`` divides observations by: of frames, their largest value, else 1.
+    """Return what a ``Torso`` divides observations by: of images, their largest value, else 1.
 
-    Frames are three dimensions of bytes; fewer dimensions are plain numbers, whatever their type.
+    Images are three dimensions; fewer dimensions are plain numbers, whatever their type. Images
+    without bounds, or within [-1, 1], stay as they are.
     """
-    frames = len(space.shape) == 3 and space.dtype == np.uint8
-    return float(space.high.max()) if frames else 1.0
+    if len(space.shape) != 3:
+        return 1.0
+    largest = float(max(abs(float(space.low.min())), abs(float(space.high.max()))))
+    return largest if 1 < largest < float("inf") else 1.0
 
 
 class Torso(nn.Module):

@@ -1,6 +1,6 @@
-"""Actions as agents choose them, and as the environment takes them.
+"""Conversion of an agent's actions to those that the environment takes.
 
-Agents choose one number that counts from 0, a vector of such numbers, or a vector of real ones.
+Agents act in three spaces: Discrete from 0, a vector MultiDiscrete from 0, and a vector Box.
 """
 
 from typing import Any
@@ -13,19 +13,19 @@ from ..util.errors import ConfigError
 
 
 def adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
-    """Return the environment with actions as agents choose them: Discrete, MultiDiscrete or Box.
+    """Return the environment with an action space that agents know.
 
     Raises:
-        ConfigError: actions of another kind.
+        ConfigError: the action space is not Discrete, MultiDiscrete, MultiBinary or Box.
     """
     space = env.action_space
     if isinstance(space, spaces.Discrete):
         return env if space.start == 0 and space.dtype == np.int64 else FromZero(env)
     if isinstance(space, spaces.MultiDiscrete):
         plain = space.nvec.ndim == 1 and not space.start.any() and space.dtype == np.int64
-        return env if plain else Counted(env)
+        return env if plain else InRow(env)
     if isinstance(space, spaces.MultiBinary):
-        return Counted(env)
+        return InRow(env)
     if isinstance(space, spaces.Box):
         vector = len(space.shape) == 1
         return Clip(env) if vector and space.dtype == np.float32 else Typed(env)
@@ -36,7 +36,7 @@ def adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
 
 
 class FromZero(gymnasium.ActionWrapper):
-    """Let discrete actions count from 0, in int64."""
+    """Number discrete actions from 0; the environment gets its own numbers and type."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -46,31 +46,32 @@ class FromZero(gymnasium.ActionWrapper):
         self.action_space = spaces.Discrete(int(space.n))
 
     def action(self, action: Any) -> Any:
-        """Shift by the first action."""
+        """Add the number of the environment's first action."""
         return self._type(action + self._start)
 
 
-class Counted(gymnasium.ActionWrapper):
-    """Let several choices, or switches, be one vector of numbers that count from 0."""
+class InRow(gymnasium.ActionWrapper):
+    """Flatten MultiDiscrete and MultiBinary actions to one vector, numbered from 0."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         space = env.action_space
         assert isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary)
-        several = isinstance(space, spaces.MultiDiscrete)
-        self._start = space.start if several else np.zeros(space.shape, np.int8)
-        self._type, self._shape = space.dtype, self._start.shape
-        counts = space.nvec if several else np.full(self._shape, 2)
+        self._dtype = space.dtype
+        if isinstance(space, spaces.MultiDiscrete):
+            self._start, counts = space.start, space.nvec
+        else:
+            self._start, counts = np.zeros(space.shape, np.int8), np.full(space.shape, 2)
         self.action_space = spaces.MultiDiscrete(counts.ravel())
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """Give them their shape, and shift each by its first."""
-        shifted: np.ndarray = action.reshape(self._shape) + self._start
-        return shifted.astype(self._type)
+        """Restore shape, numbering and type."""
+        shifted: np.ndarray = action.reshape(self._start.shape) + self._start
+        return shifted.astype(self._dtype)
 
 
 class Clip(gymnasium.ActionWrapper):
-    """Cut continuous actions to the environment's box, whose space stays as it is."""
+    """Clip continuous actions to the bounds of the action space, which does not change."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -78,15 +79,15 @@ class Clip(gymnasium.ActionWrapper):
         self._low, self._high = env.action_space.low, env.action_space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """Cut; a fresh array, since environments keep it."""
-        cut: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
-        return cut
+        """Return the clipped action as a new array, since environments may keep a reference."""
+        clipped: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
+        return clipped
 
 
 class Typed(gymnasium.ActionWrapper):
-    """Cut actions to a box of any shape and type; where it holds integers, take the nearest one.
+    """Clip actions to a Box of any shape and type, and round them where it holds integers.
 
-    An agent sees a vector of float32, or of float64 where the environment's is one.
+    The agent's space is the flattened Box in float32; a vector of float64 stays as it is.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -95,14 +96,14 @@ class Typed(gymnasium.ActionWrapper):
         assert isinstance(space, spaces.Box)
         self._space = space
         if space.dtype != np.float64 or len(space.shape) != 1:
-            with np.errstate(over="ignore"):  # a bound beyond float32 is none
+            with np.errstate(over="ignore"):  # beyond float32, a bound is infinite
                 low, high = (x.ravel().astype(np.float32) for x in (space.low, space.high))
             self.action_space = spaces.Box(low, high, dtype=np.float32)
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """Cut, and give them shape and type; a fresh array, since environments keep it."""
+        """Return a new array of the environment's shape and type."""
         space, wide = self._space, action.reshape(self._space.shape).astype(np.float64)
-        with np.errstate(invalid="ignore"):  # beyond the integers, where a bound is taken instead
+        with np.errstate(invalid="ignore"):  # out of the type's range: replaced by a bound below
             near = (wide if space.dtype.kind == "f" else np.rint(wide)).astype(space.dtype)
-        cut: np.ndarray = np.where(wide >= space.high, space.high, np.maximum(near, space.low))
-        return np.where(wide <= space.low, space.low, cut)
+        clipped: np.ndarray = np.where(wide >= space.high, space.high, near)
+        return np.where(wide <= space.low, space.low, clipped)

@@ -1,6 +1,6 @@
-"""Observations as the arrays that networks read: float32 vectors, and images ``[C, H, W]``."""
+"""Encoding of observations as the arrays that agents read: vectors and ``[C, H, W]`` images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import index
 from typing import Any
 
@@ -11,8 +11,8 @@ from gymnasium import spaces
 from ..util.errors import ConfigError
 
 LAYOUTS = ("channels_first", "channels_last", "vector")
-LAYOUT = "layout"  # key of an environment's metadata: what its images are where shapes do not tell
-_SIDE = 16  # of the smallest matrix of numbers that counts as a frame
+LAYOUT = "layout"  # metadata key: the layout of an environment's images, if their shape is unclear
+_SIDE = 16  # fewest rows and columns of a grey image whose numbers are not bytes or bools
 
 Encoder = Callable[[Any], np.ndarray]
 _Part = tuple[Encoder, np.ndarray, np.ndarray]  # how a part becomes a vector, and its bounds
@@ -21,19 +21,20 @@ _Part = tuple[Encoder, np.ndarray, np.ndarray]  # how a part becomes a vector, a
 def encoding(
     space: spaces.Space, image: str | None = None, hint: str | None = None
 ) -> tuple[Encoder, spaces.Box]:
-    """Return how observations of ``space`` become arrays, and the space of the results.
+    """Return the function that encodes observations of ``space`` as arrays, and its output space.
 
-    Images become ``[C, H, W]``, with stacked frames as channels. Bytes and bools keep their type,
-    and so does their range; other numbers are float32. Everything else becomes one float32 vector:
-    discrete observations are one-hot, and an image among the parts is divided by its largest value.
+    Images become ``[C, H, W]``; stacked frames become channels. uint8 and bool images keep their
+    type, others are float32. Everything else becomes one float32 vector: discrete observations are
+    one-hot, and an image inside a Dict or Tuple is divided by its largest value.
 
     Args:
-        space: of the observations.
-        image: the layout of images; None: by their shape.
-        hint: the layout where the shape does not tell.
+        space: of the environment's observations.
+        image: layout of images, one of ``LAYOUTS``; None: by their shape.
+        hint: layout if the shape does not tell.
 
     Raises:
-        ConfigError: the layout is unknown, or the space has a part of no fixed length.
+        ConfigError: the layout is unclear, or observations have no fixed size (graphs, sequences,
+            text).
     """
     layout = _layout(space, image, hint)
     if layout is not None:
@@ -44,7 +45,7 @@ def encoding(
 
 
 def _layout(space: spaces.Space, image: str | None, hint: str | None) -> str | None:
-    """Return the layout of images, None for what becomes a vector."""
+    """Return the layout of image observations; None if they become a vector."""
     if image == "vector":
         return None
     if not isinstance(space, spaces.Box) or len(space.shape) < 2:
@@ -68,7 +69,7 @@ def _layout(space: spaces.Space, image: str | None, hint: str | None) -> str | N
 
 
 def _by_shape(shape: tuple[int, ...]) -> str | None:
-    """Return where the channels are: they are fewer than rows and columns."""
+    """Return the layout that has fewer channels than rows and columns, if one has."""
     first, middle, last = shape
     if last < min(first, middle):
         return "channels_last"
@@ -76,7 +77,11 @@ def _by_shape(shape: tuple[int, ...]) -> str | None:
 
 
 def _is_frame(space: spaces.Box) -> bool:
-    """Return whether a Box of two or more dimensions is a picture rather than a table."""
+    """Return whether a Box holds images.
+
+    In two dimensions these are uint8, bool, or large with bounds 0 and one other number; other
+    matrices are plain numbers.
+    """
     if len(space.shape) > 2 or space.dtype in (np.uint8, np.bool_):
         return len(space.shape) > 1
     high = space.high.flat[0]
@@ -102,7 +107,7 @@ def _image(space: spaces.Box, layout: str) -> tuple[Encoder, spaces.Box]:
 
 
 def _reader(space: spaces.Box, dtype: np.dtype) -> Encoder:
-    """Return what makes an array of an observation, and sees that it is as declared."""
+    """Return the function that checks an observation against its space and makes an array of it."""
     declared, shape = space.dtype, space.shape
 
     def read(obs: Any) -> np.ndarray:
@@ -121,7 +126,7 @@ def _reader(space: spaces.Box, dtype: np.dtype) -> Encoder:
 
 
 def _part(space: spaces.Space, path: str, scaled: bool) -> _Part:
-    """Return how a space or a part of one, at ``path``, becomes a float32 vector."""
+    """Return the encoder of a space, or of the part at ``path``, as a float32 vector."""
     if isinstance(space, spaces.Box):
         return _numbers(space, scaled)
     if isinstance(space, spaces.Discrete):
@@ -181,28 +186,32 @@ def _one_hots(space: spaces.MultiDiscrete) -> _Part:
     return encode, np.zeros(total, np.float32), np.ones(total, np.float32)
 
 
-def _joined(named: Any, path: str, scaled: bool) -> _Part:
-    """Return how the parts of a Dict or Tuple become one vector, in their order."""
+def _joined(named: Mapping[Any, spaces.Space], path: str, scaled: bool) -> _Part:
+    """Return the encoder of a Dict or Tuple: its encoded parts, in the order of the space."""
+    if not named:
+        raise ConfigError("env.id: observations have an empty Dict or Tuple, with nothing to see")
     made = {name: _part(x, f"{path}.{name}".lstrip("."), scaled) for name, x in named.items()}
-    encoders = [(name, encode) for name, (encode, *_) in made.items()]
+    encoders = [encode for encode, *_ in made.values()]
+    names = ", ".join(map(str, made))
 
     def encode(obs: Any) -> np.ndarray:
         try:
-            return np.concatenate([f(obs[name]) for name, f in encoders])
+            parts = [obs[name] for name in made]
         except (KeyError, IndexError, TypeError):
-            raise ValueError(f"the observation has not the parts {', '.join(map(str, made))}") from None
+            raise ValueError(f"the observation lacks one of its parts {names}") from None
+        return np.concatenate([f(part) for f, part in zip(encoders, parts, strict=True)])
 
     low, high = (np.concatenate([part[i] for part in made.values()]) for i in (1, 2))
     return encode, low, high
 
 
 def _cast(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    with np.errstate(over="ignore"):  # a bound beyond float32 is none
+    with np.errstate(over="ignore"):  # beyond float32, a bound is infinite
         return bound.astype(dtype)
 
 
 class Encode(gymnasium.ObservationWrapper):
-    """Turn observations into arrays as ``encoding`` says."""
+    """Encode observations with ``encoding``."""
 
     def __init__(self, env: gymnasium.Env, image: str | None = None) -> None:
         super().__init__(env)
@@ -210,12 +219,12 @@ class Encode(gymnasium.ObservationWrapper):
         self._encode, self.observation_space = encoding(env.observation_space, image, hint)
 
     def observation(self, observation: Any) -> np.ndarray:
-        """Return the observation as an array."""
+        """Return the encoded observation."""
         return self._encode(observation)
 
 
 def encoded_space(env: gymnasium.Env) -> spaces.Space:
-    """Return the space of the observations that ``Encode`` encodes, or of the whole without it."""
+    """Return the observation space below ``Encode``; without one, the environment's own."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, Encode):

@@ -12,6 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+_MEMBERS = 12
+_DRAWN: dict[int, tuple[spaces.Space, list[Any]]] = {}  # by identity: spaces have no hash
 SENT: dict[int, list[Any]] = {}  # episode's seed -> the actions that reached the base environment
 
 
@@ -37,12 +39,20 @@ def draw(space: spaces.Space, rng: np.random.Generator) -> Any:
     finite = space.bounded_below & space.bounded_above
     low = np.where(finite, space.low, np.where(space.bounded_below, space.low, -5.0))
     high = np.where(finite, space.high, np.where(space.bounded_above, space.high, 5.0))
-    low, high = np.minimum(low, high), np.maximum(low, high)
+    low, high = np.clip(np.minimum(low, high), -1e6, 1e6), np.clip(np.maximum(low, high), -1e6, 1e6)
     drawn = np.clip(rng.uniform(low, high), space.low, space.high)
     return np.asarray(drawn, space.dtype)
 
 
-class Universal(gymnasium.Env[Any, Any]):
+def members(space: spaces.Space) -> list[Any]:
+    """Return some members of a space, the same ones every time."""
+    if id(space) not in _DRAWN:
+        rng = np.random.default_rng(0)
+        _DRAWN[id(space)] = (space, [draw(space, rng) for _ in range(_MEMBERS)])
+    return _DRAWN[id(space)][1]
+
+
+class Universal(gymnasium.Env):
     """Observes members of its space, pays a draw and a part of the action, ends at random.
 
     An action outside its own space is an error, as in environments that check.
@@ -53,21 +63,22 @@ class Universal(gymnasium.Env[Any, Any]):
     def __init__(self, obs: spaces.Space, act: spaces.Space) -> None:
         self.observation_space, self.action_space = obs, act
 
+    def observe(self) -> Any:
+        return members(self.observation_space)[self.np_random.integers(_MEMBERS)]
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         assert seed is not None
         self.sent = SENT[seed] = []
-        return draw(self.observation_space, self.np_random), {"start": True}
+        return self.observe(), {"start": True}
 
     def step(self, action: Any) -> Any:
         space = self.action_space
         assert space.contains(action), f"{action!r} is not in {space}"
         self.sent.append(np.array(action))
-        size = float(np.abs(np.clip(np.asarray(action, np.float64), -1e6, 1e6)).sum())
-        reward = float(self.np_random.normal()) + size
+        reward = float(self.np_random.normal()) + 1e-3 * float(np.sum(action, dtype=np.float64))
         chance = self.np_random.random()
-        obs = draw(self.observation_space, self.np_random)
-        return obs, reward, chance < 0.1, 0.05 < chance < 0.15, {"size": size}
+        return self.observe(), reward, chance < 0.1, 0.05 < chance < 0.15, {"chance": chance}
 
 
 class ReadOnly(Universal):
@@ -119,20 +130,18 @@ def one_hot(n: int, start: int = 0) -> Callable[[Any], np.ndarray]:
 def one_hots(nvec: Any, start: Any = 0) -> Callable[[Any], np.ndarray]:
     def look(obs: Any) -> np.ndarray:
         places = np.ravel(obs - np.asarray(start))
-        return np.concatenate(
-            [one_hot(n)(x) for n, x in zip(np.ravel(nvec), places, strict=True)]
-        )
+        return np.concatenate([one_hot(n)(x) for n, x in zip(np.ravel(nvec), places, strict=True)])
 
     return look
 
 
 def scaled(by: float) -> Callable[[Any], np.ndarray]:
-    return lambda obs: (np.ravel(np.asarray(obs)).astype(np.float32) / np.float32(by))
+    return lambda obs: np.ravel(np.asarray(obs)).astype(np.float32) / np.float32(by)
 
 
 def parts(**looks: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """Of a Dict: its parts in the order of their names."""
-    return lambda obs: np.concatenate([looks[name](obs[name]) for name in sorted(looks)])
+    """Of a Dict: its parts in the order of its space."""
+    return lambda obs: np.concatenate([look(obs[name]) for name, look in looks.items()])
 
 
 def items(*looks: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
@@ -228,9 +237,7 @@ OBSERVATIONS: dict[str, Seen] = {
     "stacked, channels last": Seen(frame((2, 9, 8, 3)), shwc, np.uint8),
     "stacked, channels first": Seen(frame((2, 3, 9, 8)), schw, np.uint8),
     "stacked, float": Seen(frame((2, 9, 8, 3), np.float32, 1), shwc),
-    "Tuple": Seen(
-        spaces.Tuple([spaces.Discrete(2), box((2,))]), items(one_hot(2), vector)
-    ),
+    "Tuple": Seen(spaces.Tuple([spaces.Discrete(2), box((2,))]), items(one_hot(2), vector)),
     "Dict": Seen(
         DICT,
         parts(
@@ -247,7 +254,7 @@ OBSERVATIONS: dict[str, Seen] = {
             a=spaces.Tuple([spaces.Dict(z=spaces.MultiBinary(2)), frame((3,))]),
         ),
         parts(
-            b=parts(x=vector, y=one_hots([2, 2], [1, 1])),
+            b=parts(y=one_hots([2, 2], [1, 1]), x=vector),
             a=items(parts(z=vector), vector),
         ),
     ),
@@ -282,9 +289,7 @@ def _same(action: Any) -> Any:
 
 
 def _continuous(space: spaces.Box) -> Acted:
-    flat = spaces.Box(
-        space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
-    )
+    flat = spaces.Box(space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32))
 
     def sent(action: np.ndarray) -> np.ndarray:
         wide = action.reshape(space.shape).astype(np.float64)
@@ -293,8 +298,8 @@ def _continuous(space: spaces.Box) -> Acted:
             cut = np.rint(cut)
         return cut.astype(space.dtype)
 
-    agent = space if space.dtype.kind == "f" and len(space.shape) == 1 else flat
-    return Acted(space, agent, sent)
+    wide = space.dtype in (np.float32, np.float64) and len(space.shape) == 1
+    return Acted(space, space if wide else flat, sent)
 
 
 def _multi(space: spaces.MultiDiscrete | spaces.MultiBinary) -> Acted:
@@ -342,6 +347,7 @@ ACTIONS: dict[str, Acted] = {
     "Box of int32": _continuous(box((2,), np.int32, 0, 10)),
     "Box of uint8, matrix": _continuous(box((2, 2), np.uint8, 0, 3)),
     "Box of int64": _continuous(box((2,), np.int64, -4, 4)),
+    "Box of all int8": _continuous(box((2,), np.int8, -128, 127)),
 }
 
 REFUSED_ACTIONS: dict[str, spaces.Space] = {
@@ -355,7 +361,7 @@ REFUSED_ACTIONS: dict[str, spaces.Space] = {
 # Wrappers, as other people write them
 
 
-class Corners(gymnasium.ActionWrapper[Any, Any, Any]):
+class Corners(gymnasium.ActionWrapper):
     """Offers three members of the environment's own space as actions 0, 1, 2."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -368,7 +374,7 @@ class Corners(gymnasium.ActionWrapper[Any, Any, Any]):
         return self.choices[int(action)]
 
 
-class Dial(gymnasium.ActionWrapper[Any, Any, Any]):
+class Dial(gymnasium.ActionWrapper):
     """Offers one number in [-1, 1], which turns to one of three members of the space."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -381,7 +387,7 @@ class Dial(gymnasium.ActionWrapper[Any, Any, Any]):
         return self.choices[min(2, int((float(action[0]) + 1) * 1.5))]
 
 
-class Buttons(gymnasium.ActionWrapper[Any, Any, Any]):
+class Buttons(gymnasium.ActionWrapper):
     """Offers two switches that count from 1, as one of three members of the space."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -394,7 +400,7 @@ class Buttons(gymnasium.ActionWrapper[Any, Any, Any]):
         return self.choices[int(action.sum()) - 2]
 
 
-class Twice(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Twice(gymnasium.Wrapper):
     """Does every action twice, as long as the episode lasts."""
 
     def step(self, action: Any) -> Any:
@@ -405,7 +411,7 @@ class Twice(gymnasium.Wrapper[Any, Any, Any, Any]):
         return obs, reward, terminated, truncated, info
 
 
-class Ordinal(gymnasium.ObservationWrapper[Any, Any, Any]):
+class Ordinal(gymnasium.ObservationWrapper):
     """Shows the step's number alone, from 3."""
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -421,7 +427,7 @@ class Ordinal(gymnasium.ObservationWrapper[Any, Any, Any]):
         return self.t
 
 
-class Pair(gymnasium.ObservationWrapper[Any, Any, Any]):
+class Pair(gymnasium.ObservationWrapper):
     """Shows the observation beside a constant, in a Dict whose space is read-only."""
 
     @property
@@ -432,12 +438,12 @@ class Pair(gymnasium.ObservationWrapper[Any, Any, Any]):
         return {"theirs": observation, "one": np.ones(1, np.float32)}
 
 
-class Half(gymnasium.RewardWrapper[Any, Any, Any]):
+class Half(gymnasium.RewardWrapper):
     def reward(self, reward: Any) -> float:
         return float(reward) / 2 - 1
 
 
-class Early(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Early(gymnasium.Wrapper):
     """Terminates where the reward is large, in numbers of numpy."""
 
     def step(self, action: Any) -> Any:
@@ -467,7 +473,9 @@ def _rescaled(acted: Acted) -> Acted:
 def _pair(seen: Seen) -> Seen:
     space = spaces.Dict(theirs=seen.space, one=box((1,)))
     shown = seen.space
-    image = isinstance(shown, spaces.Box) and len(seen(draw(shown, np.random.default_rng())).shape) == 3
+    image = (
+        isinstance(shown, spaces.Box) and len(seen(draw(shown, np.random.default_rng())).shape) == 3
+    )
     by = float(np.abs(shown.high).max()) if image and np.isfinite(shown.high).all() else 1.0
     return Seen(space, parts(theirs=scaled(by) if image else seen, one=vector), image=None)
 
@@ -503,8 +511,9 @@ WRAPPERS: dict[str, Wrapped | None] = {
     "RepeatAction": Wrapped(_THEIRS + "RepeatAction", {"num_repeats": 2}),
     "ClipAction": Wrapped(
         _THEIRS + "ClipAction",
-        fits=lambda seen, acted: isinstance(acted.space, spaces.Box)
-        and acted.space.dtype == np.float32,
+        fits=lambda seen, acted: (
+            isinstance(acted.space, spaces.Box) and acted.space.dtype == np.float32
+        ),
         acted=lambda acted: _continuous(box(acted.space.shape, np.float32, -_INF, _INF)),
     ),
     "RescaleAction": Wrapped(
@@ -515,21 +524,26 @@ WRAPPERS: dict[str, Wrapped | None] = {
     ),
     "FlattenObservation": Wrapped(
         _THEIRS + "FlattenObservation",
-        fits=lambda seen, acted: seen.image is None
-        and not isinstance(seen.space, spaces.Dict),
+        fits=lambda seen, acted: seen.image is None and not isinstance(seen.space, spaces.Dict),
         seen=lambda seen: Seen(
             spaces.flatten_space(seen.space),
             lambda obs: vector(obs),
         ),
     ),
-    "DelayObservation": Wrapped(_THEIRS + "DelayObservation", {"delay": 2}, fits=lambda seen, acted: _is_box(seen)),
+    "DelayObservation": Wrapped(
+        _THEIRS + "DelayObservation", {"delay": 2}, fits=lambda seen, acted: _is_box(seen)
+    ),
     "FrameStackObservation": Wrapped(
         _THEIRS + "FrameStackObservation",
         {"stack_size": 3},
-        fits=lambda seen, acted: seen.look in (hwc, chw) and seen.image is None and min(seen.space.shape) > 1,
+        fits=lambda seen, acted: (
+            seen.look in (hwc, chw) and seen.image is None and min(seen.space.shape) > 1
+        ),
         seen=lambda seen: Seen(
             spaces.Box(
-                np.stack([seen.space.low] * 3), np.stack([seen.space.high] * 3), dtype=seen.space.dtype
+                np.stack([seen.space.low] * 3),
+                np.stack([seen.space.high] * 3),
+                dtype=seen.space.dtype,
             ),
             shwc if seen.look is hwc else schw,
             seen.dtype,
@@ -541,7 +555,9 @@ WRAPPERS: dict[str, Wrapped | None] = {
         fits=lambda seen, acted: seen.look is hw and seen.image is None,
         seen=lambda seen: Seen(
             spaces.Box(
-                np.stack([seen.space.low] * 4), np.stack([seen.space.high] * 4), dtype=seen.space.dtype
+                np.stack([seen.space.low] * 4),
+                np.stack([seen.space.high] * 4),
+                dtype=seen.space.dtype,
             ),
             chw,
             seen.dtype,
@@ -565,11 +581,14 @@ WRAPPERS: dict[str, Wrapped | None] = {
         seen=lambda seen: Seen(box((3,), np.float64), vector),
     ),
     "RescaleObservation": Wrapped(
-        _THEIRS + "RescaleObservation", {"min_obs": 0.0, "max_obs": 2.0}, fits=_simple,
+        _THEIRS + "RescaleObservation",
+        {"min_obs": 0.0, "max_obs": 2.0},
+        fits=_simple,
         seen=lambda seen: Seen(box((3,), np.float32, 0, 2), vector),
     ),
     "NormalizeObservation": Wrapped(
-        _THEIRS + "NormalizeObservation", fits=_simple,
+        _THEIRS + "NormalizeObservation",
+        fits=_simple,
         seen=lambda seen: Seen(box((3,), np.float32, -_INF, _INF), vector),
     ),
     "FilterObservation": Wrapped(
@@ -593,6 +612,6 @@ def combinations(full: bool) -> Iterator[tuple[str, str, str]]:
     for wrapper, wrapped in WRAPPERS.items():
         for obs, seen in OBSERVATIONS.items():
             for act, acted in ACTIONS.items():
-                usual = obs == "float32" or act in ("Discrete", "Box")
+                usual = obs == "float32" or act == "Discrete"
                 if (usual or full) and (wrapped is None or wrapped.fits(seen, acted)):
                     yield obs, act, wrapper

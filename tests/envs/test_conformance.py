@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import gymnasium
@@ -35,7 +35,7 @@ from tests.envs.conforming import (
     combinations,
 )
 
-LIMIT, TICKS = 9, 30
+LIMIT, TICKS = 5, 12
 
 
 def registered(obs: spaces.Space, act: spaces.Space, kind: type = Universal) -> str:
@@ -113,7 +113,7 @@ def conforms(
     extra = [{"class": wrapped.path, **wrapped.arguments}] if wrapped else []
     wrappers = EnvWrappers(extra=extra, image=seen.image)
     config = EnvConfig(name="conform", id=env_id, wrappers=wrappers, **more)
-    env = SeedVecEnv(config, (3, 11), 2)
+    env = SeedVecEnv(config, (3, 11), 1)
     base = env._envs[0].unwrapped
     assert (base.observation_space, base.action_space) == (seen.space, acted.space)
     assert type(base.action_space) is type(acted.space)
@@ -124,7 +124,7 @@ def conforms(
     assert agent == acted.agent or isinstance(agent, spaces.Box)
     assert (agent.shape, agent.dtype) == (acted.agent.shape, acted.agent.dtype)
     episodes = list(lived(env))
-    assert len(episodes) >= 2 * 2 * 3
+    assert len(episodes) > 4
     for episode in episodes:
         episode.sent = SENT[episode.seed]
     theirs = plain(env_id, wrapper)
@@ -237,7 +237,7 @@ def test_a_trained_reward_hides_no_return() -> None:
             total += float(raw)
             assert step[1] == np.float32(3 * min(max(float(raw), -0.5), 0.5))
         returns.append((total, len(episode.steps)))
-    assert sorted(returns) == sorted(sum(env.drain(), []))
+    assert sorted(returns) == sorted(chain(*env.drain()))
 
 
 @pytest.mark.parametrize("name", REFUSED_OBSERVATIONS)
@@ -267,7 +267,7 @@ def test_wrappers_of_vector_environments_are_refused(path: str) -> None:
         validate(config)
 
 
-class Tabular(gymnasium.Env[Any, Any]):
+class Tabular(gymnasium.Env):
     """A random model as a table ``P``; one outcome of every action, or three."""
 
     def __init__(self, states: int = 6, actions: int = 3, outcomes: int = 1, start: int = 0):
@@ -299,7 +299,7 @@ class Tabular(gymnasium.Env[Any, Any]):
         return self.s + self.start, reward, terminated, False, {}
 
 
-class Swapped(gymnasium.ActionWrapper[Any, Any, Any]):
+class Swapped(gymnasium.ActionWrapper):
     """Another task: the first action is the last."""
 
     def action(self, action: Any) -> Any:
@@ -357,7 +357,7 @@ def test_a_table_is_stepped_as_its_environment(
             state, total = following, total + float(paid)
         if ended or cut:
             returns.append((total, len(episode.steps)))
-    drained = sum(env.drain(), [])
+    drained = list(chain(*env.drain()))
     assert sorted(length for _, length in returns) == sorted(length for _, length in drained)
     assert sum(r for r, _ in returns) == pytest.approx(sum(r for r, _ in drained), abs=1e-3)
 
@@ -381,7 +381,9 @@ def test_a_table_without_chance_is_the_environment_itself(
             obs, reward, terminated, truncated, _ = theirs.step(int(action) + start_of(theirs))
             assert int(next_obs.argmax()) == obs - theirs.observation_space.start  # type: ignore
             assert (paid, ended, cut) == (
-                np.float32(reward), terminated, truncated and not terminated
+                np.float32(reward),
+                terminated,
+                truncated and not terminated,
             )
 
 
@@ -392,12 +394,10 @@ def test_a_table_does_not_stand_for_what_is_wrapped_around_it() -> None:
 
 
 def test_wrappers_of_a_registration_stand_around_its_time_limit() -> None:
-    """As ``gymnasium.make`` has it: a limit of nine steps is five of two each."""
+    """As ``gymnasium.make`` has it: a limit of five steps is three of two each."""
     obs, act = OBSERVATIONS["float32"], ACTIONS["Discrete"]
     env_id = registered(obs.space, act.space)
-    twice = gymnasium.wrappers.RepeatAction(
-        gymnasium.make(env_id), num_repeats=2
-    ).spec
+    twice = gymnasium.wrappers.RepeatAction(gymnasium.make(env_id), num_repeats=2).spec
     assert twice is not None
     spec = gymnasium.registry[env_id]
     spec.additional_wrappers = twice.additional_wrappers
@@ -411,7 +411,7 @@ def test_wrappers_of_a_registration_stand_around_its_time_limit() -> None:
             assert same(step[0], obs_) and step[1] == np.float32(reward)
             assert step[2:] == (terminated, truncated and not terminated)
         lengths.append(len(episode.steps))
-    assert max(lengths) == 5
+    assert max(lengths) == 3
 
 
 def test_the_two_lists_of_wrappers_are_used() -> None:
