@@ -361,7 +361,7 @@ def _cells(
     for change in found:
         config = _assigned(pair, change.values, by_hand)
         spec = cfg.resolved(config)
-        name = str(config.env.name)
+        name = spec.env.name
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
         idle = variants.idle(change, spec.agent, config.algo)
         reason = idle or spec.agent.unsupported(spec.algo, _task(spec))
