@@ -26,6 +26,18 @@ def obs_scale(space: spaces.Box) -> float:
     return largest if 1 < largest < float("inf") else 1.0
 
 
+def too_small(space: spaces.Box, conv: Sequence[Sequence[int]]) -> str | None:
+    """Say in one clause why convolutions do not fit on the images of a space, None if they do."""
+    if len(space.shape) != 3:
+        return None
+    _, height, width = space.shape
+    for _, kernel, stride in conv:
+        if min(height, width) < kernel:
+            return f"conv={[list(layer) for layer in conv]} does not fit on images {space.shape}"
+        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    return None
+
+
 class Torso(nn.Module):
     """K torsos, ``[K, B, *obs] -> [K, B, width]``.
 

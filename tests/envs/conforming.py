@@ -17,7 +17,7 @@ _DRAWN: dict[int, tuple[spaces.Space, list[Any]]] = {}  # by identity: spaces ha
 SENT: dict[int, list[Any]] = {}  # episode's seed -> the actions that reached the base environment
 
 
-def draw(space: spaces.Space, rng: np.random.Generator) -> Any:
+def draw(space: Any, rng: np.random.Generator) -> Any:
     """Return a member of a space."""
     if isinstance(space, spaces.Discrete):
         return space.dtype.type(space.start + rng.integers(space.n))
@@ -88,11 +88,11 @@ class ReadOnly(Universal):
         self._spaces = obs, act
 
     @property
-    def observation_space(self) -> spaces.Space:  # type: ignore[override]
+    def observation_space(self) -> spaces.Space:  # type: ignore[misc]
         return self._spaces[0]
 
     @property
-    def action_space(self) -> spaces.Space:  # type: ignore[override]
+    def action_space(self) -> spaces.Space:  # type: ignore[misc]
         return self._spaces[1]
 
 
@@ -152,7 +152,7 @@ def items(*looks: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
 class Seen:
     """A space of observations, and how an agent sees its members."""
 
-    space: spaces.Space
+    space: Any
     look: Callable[[Any], np.ndarray]
     dtype: Any = np.float32
     image: str | None = None  # env.wrappers.image, where nothing else tells the layout
@@ -279,7 +279,7 @@ REFUSED_OBSERVATIONS: dict[str, tuple[spaces.Space, str]] = {
 class Acted:
     """A space of actions, what an agent sees of it, and what becomes of an action."""
 
-    space: spaces.Space
+    space: Any
     agent: spaces.Space
     sent: Callable[[Any], Any]
 
@@ -431,7 +431,7 @@ class Pair(gymnasium.ObservationWrapper):
     """Shows the observation beside a constant, in a Dict whose space is read-only."""
 
     @property
-    def observation_space(self) -> spaces.Space:  # type: ignore[override]
+    def observation_space(self) -> spaces.Space:  # type: ignore[misc]
         return spaces.Dict(theirs=self.env.observation_space, one=box((1,)))
 
     def observation(self, observation: Any) -> Any:
@@ -448,7 +448,7 @@ class Early(gymnasium.Wrapper):
 
     def step(self, action: Any) -> Any:
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, np.float32(reward), np.bool_(terminated or reward > 3), truncated, info
+        return obs, np.float32(reward), np.bool_(terminated or float(reward) > 3), truncated, info
 
 
 @dataclass
@@ -474,7 +474,8 @@ def _pair(seen: Seen) -> Seen:
     space = spaces.Dict(theirs=seen.space, one=box((1,)))
     shown = seen.space
     image = (
-        isinstance(shown, spaces.Box) and len(seen(draw(shown, np.random.default_rng())).shape) == 3
+        isinstance(shown, spaces.Box)
+        and len(seen(draw(shown, np.random.default_rng(0))).shape) == 3
     )
     by = float(np.abs(shown.high).max()) if image and np.isfinite(shown.high).all() else 1.0
     return Seen(space, parts(theirs=scaled(by) if image else seen, one=vector), image=None)

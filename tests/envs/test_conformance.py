@@ -308,7 +308,7 @@ class Swapped(gymnasium.ActionWrapper):
         return space.n - 1 - action
 
 
-gymnasium.register("Conform/Tabular-v0", Tabular, max_episode_steps=7)
+gymnasium.register("Conform/Tabular-v0", partial(Tabular), max_episode_steps=7)
 gymnasium.register(
     "Conform/Swapped-v0", lambda **kwargs: Swapped(Tabular(**kwargs)), max_episode_steps=7
 )

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from prism.algos.core.nets import InitStream
-from prism.algos.core.torso import Torso, obs_scale
+from prism.algos.core.torso import Torso, obs_scale, too_small
 from prism.benchmark.envs import make, wrappers
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers
 from prism.benchmark.envs.encoding import encoding
@@ -221,6 +221,30 @@ def test_convolutions_see_images_between_minus_one_and_one(space: spaces.Box, by
         obs = torch.from_numpy(np.array(encode(space.high)))
         assert torso(obs[None, None]).shape == (1, 1, 4)
         assert torso.convs[0].weight.shape[-3] == channels
+
+
+@pytest.mark.parametrize(
+    ("shape", "conv", "fits"),
+    [
+        ((3, 3, 3), [[16, 3, 1]], True),
+        ((3, 3, 2), [[16, 3, 1]], False),
+        ((4, 84, 84), [[32, 8, 4], [64, 4, 2], [64, 3, 1]], True),
+        ((4, 35, 84), [[32, 8, 4], [64, 4, 2], [64, 3, 1]], False),
+        ((2,), [[16, 3, 1]], True),
+        ((3, 2, 2), [], True),
+    ],
+)
+def test_convolutions_that_do_not_fit_are_told_before(
+    shape: tuple[int, ...], conv: Any, fits: bool
+) -> None:
+    space = spaces.Box(0, 1, shape)
+    assert (too_small(space, conv) is None) == fits
+    if fits:
+        Torso(InitStream([0]), shape, [4], conv)
+    else:
+        assert too_small(space, conv) == f"conv={conv} does not fit on images {shape}"
+        with pytest.raises((ZeroDivisionError, RuntimeError)):
+            Torso(InitStream([0]), shape, [4], conv)(torch.zeros(1, 1, *shape))
 
 
 def image(**more: Any) -> Callable[[spaces.Space], tuple[int, ...]]:
