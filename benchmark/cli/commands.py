@@ -171,14 +171,12 @@ def _prune(words: list[str]) -> int:
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     studies.idle(study)
-    held = studies.checkpoints(study)
-    if held and not args.yes:
-        jobs = plural(len(held), "job")
+    folders = studies.checkpoints(study)
+    if folders and not args.yes:
+        jobs = plural(len(folders), "job")
         raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
     freed = studies.prune(study)
-    print(
-        f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(held), 'job')} will start over"
-    )
+    print(f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(folders), 'job')} start over")
     return 0
 
 

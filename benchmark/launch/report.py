@@ -38,12 +38,12 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
     """Return each run's status; a "running" run that no live process holds is "interrupted"."""
     watch = leases.Watch()
-    held = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
+    leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
     statuses = {}
     for run in runs:
         name = run["run_id"]
         status = records.read_status(study_dir / "runs" / name)
-        if status is not None and status["state"] == schema.RUNNING and name not in held:
+        if status is not None and status["state"] == schema.RUNNING and name not in leased:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
         statuses[name] = status
     return statuses
