@@ -103,17 +103,21 @@ def _image(space: spaces.Box, layout: str) -> tuple[Encoder, spaces.Box]:
     dtype = space.dtype if space.dtype in (np.uint8, np.bool_) else np.dtype(np.float32)
     low, high = (_cast(arranged(bound), dtype) for bound in (space.low, space.high))
     read = _reader(space, dtype)
-    return lambda obs: arranged(read(obs)), spaces.Box(low, high, dtype=dtype.type)
+    encode = read if arranged(space.low) is space.low else lambda obs: arranged(read(obs))
+    return encode, spaces.Box(low, high, dtype=dtype.type)
 
 
 def _reader(space: spaces.Box, dtype: np.dtype) -> Encoder:
     """Return the function that checks an observation against its space and makes an array of it."""
     declared, shape = space.dtype, space.shape
+    ready = dtype if declared == dtype or declared.kind == "f" else None  # needs no check, no cast
 
     def read(obs: Any) -> np.ndarray:
         array = np.asarray(obs)
         if array.shape != shape:
             raise ValueError(f"the observation has shape {array.shape}, its space {space}")
+        if array.dtype is ready:
+            return array
         if array.dtype != declared and declared.kind != "f":
             with np.errstate(invalid="ignore"):
                 cast = array.astype(declared)

@@ -28,6 +28,7 @@ _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values
 _BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_SQUARE = _LARGEST**2
 
 
 class VecStep(NamedTuple):
@@ -370,8 +371,8 @@ def _finite(values: np.ndarray) -> bool:
 
 def _in_float32(values: np.ndarray) -> bool:
     """Return whether all values are finite as float32; tries the squared norm first."""
-    square = np.vdot(values, values)
-    return bool(square < _LARGEST**2 or (np.abs(values) <= _LARGEST).all())
+    square = float(np.vdot(values, values))
+    return square < _LARGEST_SQUARE or bool((np.abs(values) <= _LARGEST).all())
 
 
 def _reason(error: Exception) -> str:
