@@ -205,7 +205,7 @@ def own_wrapper(size: int, wrappers: EnvWrappers) -> Callable[[], Callable[..., 
 
 
 @pytest.mark.parametrize("wrappers", [EnvWrappers(frame_stack=3), EnvWrappers(history=3)], ids=str)
-@pytest.mark.parametrize("act", ["Discrete from -1", "MultiDiscrete matrix from", "Box of int32"])
+@pytest.mark.parametrize("act", ["MultiDiscrete matrix from", "Box of int32"])
 def test_frame_stack_and_history_of_all_observations(wrappers: EnvWrappers, act: str) -> None:
     acted = ACTIONS[act]
     for seen in OBSERVATIONS.values():
@@ -214,7 +214,7 @@ def test_frame_stack_and_history_of_all_observations(wrappers: EnvWrappers, act:
         env = SeedVecEnv(EnvConfig(name="conform", id=env_id, wrappers=wrappers), (3,), 2)
         theirs = plain(env_id, "none")
         make = own_wrapper(spaces.flatdim(acted.agent), wrappers)
-        for episode in lived(env, 15):
+        for episode in lived(env, 8):
             look, (obs, _) = make(), theirs.reset(seed=episode.seed)
             assert same(episode.first, look(seen(obs)))
             for action, (next_obs, *_) in zip(episode.actions, episode.steps, strict=True):
