@@ -21,7 +21,7 @@ from prism.algos.core.states import FACTORS
 
 from ..util.errors import ConfigError, one_line
 from ..util.versions import version
-from . import outside
+from . import legal, outside
 from .actions import adapt_actions
 from .config import EnvConfig, registered
 from .encoding import Encode, encoded_space
@@ -43,7 +43,8 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
 
     Returns:
         An environment whose observations are float32 vectors or ``[C, H, W]`` images. Its actions
-        are Discrete or a vector MultiDiscrete, numbered from 0, or a vector Box.
+        are Discrete or a vector MultiDiscrete, numbered from 0, or a vector Box. With ``masks``,
+        the mask of legal actions is appended to each observation.
 
     Raises:
         ConfigError: unknown id, missing dependency, bad arguments or an unsupported space.
@@ -52,13 +53,16 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     build = partial(_build, registered(config), config, training)
     extra = outside.applied(wrappers.extra, training)
     fresh = bool(extra) if config.fresh is None else config.fresh
-    env = adapt_actions(Fresh(build) if fresh else build())
+    bare = Fresh(build) if fresh else build()
+    env = adapt_actions(bare)
     if wrappers.image is not None or not _is_plain(env.observation_space):
         env = Encode(env, wrappers.image)
     if wrappers.frame_stack > 1:
         env = Stack(env, wrappers.frame_stack)
     if wrappers.history > 1:
         env = History(env, wrappers.history)
+    if config.masks:
+        env = legal.Masked(env, bare.action_space)
     if training and TrainingReward.wanted(wrappers):
         env = TrainingReward(env, wrappers, gamma)
     return env
@@ -76,6 +80,7 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     """
     env = make_env(config, training=False)
     obs_space, action_space = env.observation_space, env.action_space
+    entries = _entries(config, env)
     close(env)
     assert isinstance(obs_space, spaces.Box)  # by Encode
     _check_training(config, env)
@@ -86,7 +91,18 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
             "set env.table=false to step the environment itself"
         )
     factory = partial(make_env, config, training=True)
-    return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts)
+    return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts, entries)
+
+
+def _entries(config: EnvConfig, env: gymnasium.Env) -> int:
+    """Return how many numbers its masks have, 0 without; see that an episode begins with one."""
+    if not config.masks:
+        return 0
+    try:
+        env.reset(seed=0)
+    except Exception as error:
+        raise ConfigError(f"env.masks: {config.id}: {one_line(error)}") from error
+    return legal.entries(env.action_space)
 
 
 def _check_training(config: EnvConfig, evaluation_env: gymnasium.Env) -> None:
