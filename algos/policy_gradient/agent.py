@@ -11,7 +11,7 @@ from ..core.agent import Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
 from ..core.rollout import Episodes, Rollout, Trajectories
-from ..core.torso import BARE, Around
+from ..core.torso import BARE, Around, too_small
 from .actor_critic import ActorCritic
 from .config import PolicyGradientConfig
 
@@ -62,7 +62,7 @@ class PolicyGradientAgent(HasParts, ABC):
             action_head(spec.action_space)
         except ValueError as error:
             return str(error)
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""
