@@ -312,8 +312,9 @@ def _remarks(data: Data) -> Iterator[str]:
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
     remarks = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
-    for (label, env), runs in remarks.groupby(["label", "env"], sort=False):
-        yield f"{label!s} on {env!s}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
+    for _, runs in remarks.groupby(["label", "env"], sort=False):
+        first = runs.iloc[0]
+        yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):
