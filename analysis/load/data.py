@@ -321,10 +321,10 @@ def _remarks(data: Data) -> Iterator[str]:
     for row in all_off.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
-    said = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
-    for cell, runs in said.groupby(["label", "env"], sort=False):
-        name = " on ".join(map(str, cell))
-        yield f"{name}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
+    remarks = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
+    for _, runs in remarks.groupby(["label", "env"], sort=False):
+        first = runs.iloc[0]
+        yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):

@@ -22,6 +22,7 @@ from ..envs.config import EnvConfig
 from ..envs.episodes import FINAL
 from ..envs.make import make_env
 from ..envs.vector import SeedVecEnv
+from ..envs.wrappers import close
 from ..store import schema
 from ..store.spec import RunSpec
 from ..util import atomic
@@ -72,7 +73,7 @@ def _duration(env: EnvConfig) -> int:
     """
     bare = make_env(env, training=False)
     metadata: dict[str, Any] = bare.unwrapped.metadata
-    bare.close()
+    close(bare)
     if _MODE not in (metadata.get("render_modes") or ()):
         raise ConfigError(f"env.id: {env.id} cannot be rendered: it has no render mode {_MODE!r}")
     rate = float(metadata.get("render_fps") or 30)
