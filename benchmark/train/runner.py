@@ -16,6 +16,7 @@ import torch
 from prism.algos.core.agent import HasArrays, HasRemarks, Step
 
 from ..envs import facts
+from ..envs.episodes import FINAL, PERIODIC
 from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
@@ -95,10 +96,10 @@ class Training:
         self.lanes, reset = spec.algo.lanes, spec.algo.reset
         self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
         self.evaluators = {
-            prefix: Evaluator(spec, len(job.seeds), episodes, self.device)
-            for prefix, episodes in (
-                ("eval", spec.evaluation.periodic_episodes),
-                ("final", spec.evaluation.episodes),
+            prefix: Evaluator(spec, job.seeds, purpose, episodes, self.device)
+            for prefix, purpose, episodes in (
+                ("eval", PERIODIC, spec.evaluation.periodic_episodes),
+                ("final", FINAL, spec.evaluation.episodes),
             )
         }
         self.meter, self.step = Meter(), 0
@@ -212,6 +213,9 @@ class Training:
             columns |= self._training_columns()
         for prefix, result in results.items():
             columns |= self._evaluation_columns(prefix, result)
+        if due["final"] and (form := self.spec.evaluation.also):
+            again = self.evaluators["final"](self.agent, self._evaluating, policy=form)
+            columns |= self._evaluation_columns("final", again, form)
         self.recorder.write(self.step, columns)
         if due["eval"] and self.spec.tracking.artifacts:
             returns, policy = results["eval"].returns.mean(1), self.agent.state()["policy"]
@@ -238,10 +242,15 @@ class Training:
         columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
         return columns | self._facts("train", facts.means(episodes, len(self.spec.env.record)))
 
-    def _evaluation_columns(self, prefix: str, result: EvaluationResult) -> Columns:
+    def _evaluation_columns(
+        self, prefix: str, result: EvaluationResult, form: str | None = None
+    ) -> Columns:
+        """Return what an evaluation tells; of a second ``form`` of the policy, its returns."""
         for k, reason in self.evaluators[prefix].failed.items():
             self.env.fail(k, f"evaluation: {reason}")
         self._report_failed()
+        if form is not None:
+            return {f"{prefix}/return_{form}": result.returns.mean(1)}
         columns = {
             f"{prefix}/return": result.returns.mean(1),
             f"{prefix}/length": result.lengths.mean(1),
