@@ -34,7 +34,7 @@ class CEM(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("model",)
-    PARTS = ("episodes", "returns", "length", "elite_obs", "elite_actions", "elite_length", "ticks")
+    PARTS = ("episodes", "returns", "length", "elite_obs", "elite_actions", "elite_length")
     GROWING = ("elite_obs", "elite_actions")
 
     def __init__(
@@ -56,7 +56,7 @@ class CEM(HasParts):
         self.elite_actions = torch.from_numpy(np.zeros((k, capacity, 0, *action[0]), action[1]))
         self.elite_actions = self.elite_actions.to(device)
         self.elite_length = torch.zeros(k, capacity, dtype=torch.int64, device=device)
-        self.ticks, self.budget = 0, spec.budget
+        self.budget = spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]
 
@@ -74,7 +74,7 @@ class CEM(HasParts):
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``, or take the most likely ones."""
-        share = min(1.0, self.ticks * self.config.lanes / self.budget)
+        share = (self.episodes.steps.double() / self.budget).clamp(max=1.0)
         return self.model.act(obs, explore, share), {}
 
     def observe(self, step: Step) -> None:
@@ -83,7 +83,6 @@ class CEM(HasParts):
         self.returns[self._seed, session] += torch.where(step.valid, step.reward, 0.0)
         self.length[self._seed, session] += step.valid
         self.episodes.add(step)
-        self.ticks += 1
 
     def update(self) -> dict[str, Tensor] | None:
         """Choose the elites of those seeds whose sessions are complete, and imitate them."""

@@ -30,8 +30,8 @@ from .config import CEMConfig
 class PolicyModel(Part, Protocol):
     """What the cross-entropy method asks of a model."""
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
-        """Return actions; ``share`` of the budget is spent."""
+    def act(self, obs: Tensor, explore: bool, share: Tensor) -> Tensor:
+        """Return actions; ``share [K]`` of the budget is spent."""
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Imitate."""
@@ -67,11 +67,12 @@ class Sampler(HasParts):
             return p.argmax(-1)
         return inverse_cdf(p, self.draws())
 
-    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Tensor:
+    def from_mean(self, mean: Tensor, explore: bool, share: Tensor) -> Tensor:
         """Add noise to means ``[K, N, act]`` in [-1, 1], and stretch them to the action's range."""
         if explore:
-            level = self.noise(int(1_000_000 * share / self.noise_fraction))
-            mean = mean + level * self.draws()
+            done = (1_000_000 * share / self.noise_fraction).tolist()
+            level = torch.tensor([self.noise(int(x)) for x in done], device=mean.device)
+            mean = mean + level[:, None, None] * self.draws()
         return self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
 
     def to_mean(self, actions: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class Table(HasParts):
         self.p = torch.full(shape, 1 / shape[2], device=device)
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: Tensor) -> Tensor:
         """Look up."""
         return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore)
 
@@ -132,7 +133,7 @@ class Network(HasParts):
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: Tensor) -> Tensor:
         """Evaluate the network."""
         out = self.learner.online(obs.flatten(2).float())
         if self.sampler.discrete:
@@ -176,7 +177,7 @@ class Forest(HasParts):
         self.forests: list[Any] = [None] * len(self.seeds)
         self.sessions: State = {}
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: Tensor) -> Tensor:
         """Ask every seed's forest; before the first is grown, all actions are alike."""
         k, lanes = obs.shape[:2]
         rows = obs.flatten(2).numpy(force=True)

@@ -93,6 +93,7 @@ class SeedOptimizer(HasParts):
 
     Attributes:
         grad: ``[M, D]``.
+        rates: learning rates of the networks in place of ``lr``, ``[M]``, or None.
         memory: what is remembered of past gradients by name, ``[K, members, D]`` each.
         steps: how many each network has made, ``[K, members]``.
     """
@@ -112,6 +113,7 @@ class SeedOptimizer(HasParts):
     ) -> None:
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
         self.max_norm, self.betas, self.alpha = max_norm, betas, alpha
+        self.rates: list[float] | None = None
         self._rows = params.members if jointly else 1  # that have one norm
         self.grad = torch.zeros_like(params.data)
         self._grad_views = params.views(self.grad)
@@ -154,17 +156,25 @@ class SeedOptimizer(HasParts):
         if self.max_norm is not None:
             shrink = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
             self.grad.view(len(norm), -1).mul_(shrink.unsqueeze(1))
-        if mask is None and self._abreast:
-            self._apply(*self._together)
+        if mask is None and self._abreast and self.rates is None:
+            self._apply(self.lr, *self._together)
             self._steps[1:] = self._steps[0]
         else:
             self._abreast = False
             live = range(len(self.grad)) if mask is None else mask.nonzero()[:, 0].tolist()
-            self._apply(*([rows[k] for k in live] for rows in self._apart))
+            rates = [self.lr] * len(self.grad) if self.rates is None else self.rates
+            for lr in dict.fromkeys(rates[k] for k in live):
+                mine = [k for k in live if rates[k] == lr]
+                self._apply(lr, *([rows[k] for k in mine] for rows in self._apart))
         return norm
 
     def _apply(
-        self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
+        self,
+        lr: float,
+        rows: list[Tensor],
+        grads: list[Tensor],
+        steps: list[Tensor],
+        *memory: list[Tensor],
     ) -> None:
         """Update some networks' rows."""
         if self.kind == "adam":
@@ -180,7 +190,7 @@ class SeedOptimizer(HasParts):
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
-                lr=self.lr,
+                lr=lr,
                 weight_decay=0.0,
                 eps=self.eps,
                 maximize=False,
@@ -188,14 +198,14 @@ class SeedOptimizer(HasParts):
         elif self.kind == "rmsprop_uncentred":
             for row, grad, square in zip(rows, grads, *memory, strict=True):
                 square.mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
-                row.addcdiv_(grad, square.sqrt().add_(self.eps), value=-self.lr)
+                row.addcdiv_(grad, square.sqrt().add_(self.eps), value=-lr)
         elif self.kind == "rmsprop":
-            settings = {"lr": self.lr, "alpha": self.alpha, "eps": self.eps}
+            settings = {"lr": lr, "alpha": self.alpha, "eps": self.eps}
             for row, grad, square, mean in zip(rows, grads, *memory, strict=True):
                 centred_rmsprop(row, grad, square, mean, **settings)
         else:
             for row, grad in zip(rows, grads, strict=True):
-                row.add_(grad, alpha=-self.lr)
+                row.add_(grad, alpha=-lr)
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""

@@ -139,9 +139,13 @@ class ActorCritic(HasParts):
         if self.obs_norm is not None:
             self.obs_norm.add(obs, valid)
 
-    def anneal(self, step: int) -> None:
-        """Set the learning rate of environment step ``step``."""
-        self.learner.optimizer.lr = self.lr(step)
+    def anneal(self, step: int | Sequence[int]) -> None:
+        """Set the learning rate of environment step ``step``, or of a step of each seed."""
+        optimizer = self.learner.optimizer
+        if isinstance(step, int):
+            optimizer.lr = self.lr(step)
+        else:
+            optimizer.rates = [self.lr(own) for own in step for _ in range(self.learner.members)]
 
 
 def _shape(config: PolicyGradientConfig, spec: Spec, values: int) -> PolicyShape:

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.distributions import Distribution
 from ..core.rng import RandomStream
-from ..core.rollout import Trajectories, reordered
+from ..core.rollout import Rollout, Trajectories, reordered
 from ..core.schedules import Schedule
 from ..core.settings import setting
 from ..formulas import advantages, policy, td
@@ -188,6 +188,7 @@ class PPO(PolicyGradientAgent):
     PARTS = (*PolicyGradientAgent.PARTS, "order", "penalty")
 
     config: PPOConfig
+    experience: Rollout
 
     def __init__(
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -200,7 +201,7 @@ class PPO(PolicyGradientAgent):
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make several epochs on a rollout."""
-        c, samples, clip = self.config, self._samples(data), self.clip(self.begun)
+        c, samples, clip = self.config, self._samples(data), self.clip(self.experience.begun)
         live = torch.ones(self.k, dtype=torch.bool, device=samples.obs.device)
         steps: list[dict[str, Tensor]] = []
         for _ in range(c.epochs):

@@ -48,6 +48,7 @@ _TEXTS = (
 )
 _BLANK: dict[str, Any] = {
     "study": "",
+    "lanes": 1,
     "kind": schema.PRESET,
     "component": None,
     "on": "[]",

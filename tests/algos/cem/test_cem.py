@@ -6,6 +6,7 @@ from itertools import combinations
 from math import isnan
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -60,7 +61,11 @@ class Life:
 
     def row(self, k: int) -> dict[str, float]:
         """Return seed k's means since the last row, as a run records them."""
-        return {name: float(x[k]) for name, x in self.meter.drain().items() if not isnan(x[k])}
+        return {
+            name: float(x[k])
+            for name, x in self.meter.drain(np.full(len(self.env.seeds), True)).items()
+            if not isnan(x[k])
+        }
 
 
 def small(name: str, **changes: Any) -> Any:
