@@ -109,6 +109,8 @@ class Agent(Protocol):
     def update(self) -> dict[str, Tensor] | None:
         """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due.
 
+        What is not None counts as an update of each seed; without metrics, it is empty.
+
         Where only some seeds learned, ``learned [K]`` (bool) among the metrics says which.
         """
 
@@ -125,3 +127,11 @@ class HasArrays(Protocol):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return arrays by name, ``[K, ...]``; floats."""
+
+
+@runtime_checkable
+class HasRemarks(Protocol):
+    """An agent that can end without having got where it was to get: a finished run says so."""
+
+    def remarks(self) -> Sequence[str | None]:
+        """Return, at the end of the budget, one line of each seed, or None: K of them."""

@@ -10,6 +10,8 @@ Deviations from the papers:
   convolutions; a multilayer perceptron's earlier layers stay plain.
 - A prioritised sample's weight is divided by the largest weight of its batch, not of the buffer.
 - Evaluation is greedy and, with noisy networks, uses the mean weights.
+- Where nothing but noise explores, actions are uniform until ``learning_starts``; the papers act by
+  the untrained policy (``warmup_actions: policy``), which may choose one action all the time.
 - The dueling gradients are not rescaled by 1/sqrt(2).
 """
 
@@ -94,10 +96,16 @@ class DQN(HasParts):
         """Choose actions ``[K, N]``; greedy acting remembers the values it expects, ``[K, N]``."""
         if explore:
             self.online.resample()
-            level = self.level(self.experience.steps)
-            return self.behaviour(lambda: self._values(obs, Mode.SAMPLE), level), {}
+            return self.behaviour(lambda: self._values(obs, Mode.SAMPLE), self._level()), {}
         value, action = self._values(obs, Mode.MEAN).max(-1)
         return action, {"value": value}
+
+    def _level(self) -> float:
+        """Return epsilon, or the temperature, at this step."""
+        steps = self.experience.steps
+        if _is_greedy(self.config):
+            return float(steps < self.config.learning_starts)
+        return self.level(steps)
 
     def _values(self, obs: Tensor, mode: Mode) -> Tensor:
         """Return action values ``[K, N, A]``; of two networks, their mean."""
@@ -143,6 +151,8 @@ class DQN(HasParts):
             following = self.target(batch.next_obs)  # [K, B, A, Z]
             chooser = following if self.config.double == "off" else self.online(batch.next_obs)
             best = self.value.mean(chooser).argmax(-1)
+            if chooser is not following:  # the choice has a noise of its own (Fortunato, 3.1)
+                self.online.resample()
             if self.twins == 2:  # each network is valued by the other one
                 following = torch.stack([following[1::2], following[0::2]], 1).flatten(0, 1)
             following = td.select(following, best)
@@ -191,9 +201,14 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     )
 
 
+def _is_greedy(config: DQNConfig) -> bool:
+    """Say whether the behaviour is greedy once learning has started."""
+    return config.noisy or config.exploration.kind == "greedy"
+
+
 def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behaviour:
-    if config.noisy or config.exploration.kind == "greedy":
+    if _is_greedy(config) and config.warmup_actions == "policy":
         return Greedy()
-    if config.exploration.kind == "boltzmann":
+    if not _is_greedy(config) and config.exploration.kind == "boltzmann":
         return Boltzmann(seeds, config.lanes)
     return EpsilonGreedy(seeds, config.lanes, actions)

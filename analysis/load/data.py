@@ -146,6 +146,14 @@ class Data:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""
         return self._sizes.get((label, env), (0, 0))
 
+    def never_learned(self) -> dict[tuple[str, str], int]:
+        """Return how many scored runs of a cell made no update, where there are any."""
+        idle = self.scored[self.scored.updates == 0]
+        return {
+            (str(label), str(env)): len(runs)
+            for (label, env), runs in idle.groupby(["label", "env"], sort=False)
+        }
+
     @cached_property
     def _sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
         counts = (
@@ -311,6 +319,11 @@ def _remarks(data: Data) -> Iterator[str]:
     for row in all_off.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
+    said = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
+    for (label, env), runs in said.groupby(["label", "env"], sort=False):
+        yield f"{label} on {env}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
+    for (label, env), idle in data.never_learned().items():
+        yield f"{label} on {env}: {idle}/{data.size(label, env)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):

@@ -27,13 +27,14 @@ def listing(plan: Sweep, launcher: Options) -> str:
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
     runs = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
+    notes = [f"note: {note}" for note in plan.notes]
     count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
     cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
-    return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
+    return "\n".join([head, "", *table(rows), *skipped, *notes, "", str(cost)])
 
 
 def _state(job: Job) -> str:
@@ -171,14 +172,12 @@ def _prune(words: list[str]) -> int:
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     studies.idle(study)
-    held = studies.checkpoints(study)
-    if held and not args.yes:
-        jobs = plural(len(held), "job")
+    folders = studies.checkpoints(study)
+    if folders and not args.yes:
+        jobs = plural(len(folders), "job")
         raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
     freed = studies.prune(study)
-    print(
-        f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(held), 'job')} will start over"
-    )
+    print(f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(folders), 'job')} start over")
     return 0
 
 

@@ -110,11 +110,11 @@ def _tops(words: list[str]) -> list[str]:
 
 def _keys(words: list[str]) -> list[str]:
     """Return every key; those under ``algo`` only of the algorithms in ``words``, if any."""
-    known = _known()
+    valid = _known()
     chosen = [word.partition("=")[2] for word in words if word.startswith("algo=")]
-    algos = [name for each in chosen for name in each.split(",") if name in known["algo"]]
-    settings = {key for name in algos or known["algo"] for key in known["algo"][name]}
-    keys = [*known["root"], *(f"algo.{key}" for key in settings)]
+    algos = [name for each in chosen for name in each.split(",") if name in valid["algo"]]
+    settings = {key for name in algos or valid["algo"] for key in valid["algo"][name]}
+    keys = [*valid["root"], *(f"algo.{key}" for key in settings)]
     return [f"{key}=" for key in keys]
 
 
@@ -127,13 +127,13 @@ def _known() -> dict[str, Any]:
         return cached
     from ..plan.keys import keys  # seconds: it imports torch
 
-    known = keys()
+    valid = keys()
     with suppress(OSError):  # without a writable home, completion works but is slow
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("keys-*.json"):
             old.unlink(missing_ok=True)
-        atomic.write(path, json.dumps(known).encode())
-    return known
+        atomic.write(path, json.dumps(valid).encode())
+    return valid
 
 
 def _state_of_code() -> str:

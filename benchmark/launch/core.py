@@ -86,7 +86,7 @@ class _Drive:
         self.sweep, self.runner, self.progress = sweep, runner, progress
         self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: leased by others
         self.watch = leases.Watch()
-        self.tried = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
+        self.retries = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
         self.requests = self.failed = 0
         self.looked = -math.inf
         now = leases.stop_token(sweep.study_dir)
@@ -166,13 +166,13 @@ class _Drive:
         """Record how a job ended; requeue it if it may be retried."""
         job = exit.job
         self.beats.pop(job.job_id, None)
-        asked = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
+        stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
         failure, reason = faults.classify(
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
         )
         try:
-            state = schema.INTERRUPTED if asked else schema.FAILED
-            ledger.end(job, state, reason, exit.error, None if asked else failure, exit.code)
+            state = schema.INTERRUPTED if stopped else schema.FAILED
+            ledger.end(job, state, reason, exit.error, None if stopped else failure, exit.code)
             leases.release(job)
             states = ledger.statuses(job)
         except OSError as error:
@@ -191,8 +191,8 @@ class _Drive:
 
     def _may_retry(self, job: Job, wrong: list[str]) -> bool:
         worst = min(wrong, key=lambda failure: self.sweep.retry.get(failure, 0))
-        self.tried[job.run_ids[-1], worst] += 1
-        return self.tried[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
+        self.retries[job.run_ids[-1], worst] += 1
+        return self.retries[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
 
     def _look(self) -> None:
         """Take over abandoned jobs, kill hung ones, and check for stop requests."""
@@ -203,8 +203,10 @@ class _Drive:
             job = self.elsewhere.popleft()
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
-            held = [c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)]
-            if held:
+            running = [
+                c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
+            ]
+            if running:
                 self.elsewhere.append(job)
             elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):
                 self.progress.ended(job, ledger.statuses(job), False)

@@ -32,7 +32,7 @@ class Price:
         wall: seconds with ``slots`` concurrent jobs.
         disk: bytes of the runs' folders.
         past: jobs priced from past runs.
-        tried: jobs priced from a trial.
+        trials: jobs priced from a trial.
         guessed: jobs priced from the other jobs of the plan.
         slots: concurrent jobs.
     """
@@ -42,18 +42,20 @@ class Price:
     wall: float
     disk: float
     past: int
-    tried: int
+    trials: int
     guessed: int
     slots: int
 
     def __str__(self) -> str:
         if not self.jobs:
             return "price: nothing is left to do"
-        known = f"jobs: {self.past} from past runs, {self.tried} from trials of {cost.TRIAL:.0f} s"
-        known += f", {self.guessed} from their neighbours" if self.guessed else ""
+        sources = (
+            f"jobs: {self.past} from past runs, {self.trials} from trials of {cost.TRIAL:.0f} s"
+        )
+        sources += f", {self.guessed} from their neighbours" if self.guessed else ""
         return (
             f"price: {_clock(self.wall)} with {plural(self.slots, 'job')} at once, "
-            f"{self.cpu / 3600:.2g} CPU hours, {self.disk / 1e6:.1f} MB ({known})"
+            f"{self.cpu / 3600:.2g} CPU hours, {self.disk / 1e6:.1f} MB ({sources})"
         )
 
 
@@ -67,7 +69,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     """
     jobs = ledger.longest_first(jobs)
     past = _Past(results, {identity.slug(job.algo) for job in jobs})
-    costs = {job.job_id: found for job in jobs if (found := past.cost(job)) is not None}
+    costs = {job.job_id: own for job in jobs if (own := past.cost(job)) is not None}
     from_past, trials = len(costs), dict[tuple[str, int], Cost]()
     for job in jobs:
         if job.job_id in costs:
@@ -83,15 +85,15 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     lengths = [seconds.get(job.job_id) or median(rates) * _work(job) for job in jobs]
     busy = [costs[j.job_id].busy if j.job_id in costs else float(j.spec.cores) for j in jobs]
     sizes = [costs[job.job_id].disk * len(job.seeds) for job in jobs if job.job_id in costs]
-    known = sum(len(job.seeds) for job in jobs if job.job_id in costs)
+    priced = sum(len(job.seeds) for job in jobs if job.job_id in costs)
     runs = sum(len(job.seeds) for job in jobs)
     return Price(
         jobs=len(jobs),
         cpu=sum(length * share for length, share in zip(lengths, busy, strict=True)),
         wall=_schedule([(x, job.spec.cpus) for x, job in zip(lengths, jobs, strict=True)], slots),
-        disk=sum(sizes) * runs / max(known, 1),
+        disk=sum(sizes) * runs / max(priced, 1),
         past=from_past,
-        tried=len(costs) - from_past,
+        trials=len(costs) - from_past,
         guessed=len(jobs) - len(costs),
         slots=slots,
     )
@@ -149,8 +151,8 @@ class _Past:
         if not ledger.is_finished(folder):
             return
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
-        if len(self._costs[cell][k]) < _RUNS and (found := cost.fitted(folder)) is not None:
-            self._costs[cell][k].append(found)
+        if len(self._costs[cell][k]) < _RUNS and (fit := cost.fitted(folder)) is not None:
+            self._costs[cell][k].append(fit)
         self._jobs.add(record["job_id"])  # its other runs trained together and cost the same
 
     def cost(self, job: Job) -> Cost | None:
@@ -158,16 +160,16 @@ class _Past:
 
         Interpolates between seed counts but does not extrapolate: a trial is more accurate.
         """
-        known = self._costs.get(_cell(job.spec.record, job.env), {})
-        k, counts = len(job.seeds), sorted(known)
-        if k in known:
-            return _mean(known[k])
+        costs = self._costs.get(_cell(job.spec.record, job.env), {})
+        k, counts = len(job.seeds), sorted(costs)
+        if k in costs:
+            return _mean(costs[k])
         below, above = [n for n in counts if n < k], [n for n in counts if n > k]
         if not (below and above):
             return None
         low, high = below[-1], above[0]
         share = (k - low) / (high - low)
-        ends = _mean(known[low]), _mean(known[high])
+        ends = _mean(costs[low]), _mean(costs[high])
         return Cost(
             *((1 - share) * a + share * b for a, b in zip(*map(_values, ends), strict=True))
         )

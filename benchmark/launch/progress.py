@@ -44,6 +44,8 @@ class Progress:
         )
         for pair in self.sweep.skipped:
             self.say(f"skipped  {pair['label']} on {pair['env']}: {pair['reason']}")
+        for note in self.sweep.notes:
+            self.say(f"note     {note}")
         (self.live or self.thread).start()
         return self
 
@@ -145,9 +147,9 @@ def cells(beat: Mapping[str, Any]) -> list[str]:
     rate = beat["global_step"] * beat["seeds"] / max(beat["wall"], 1e-9)
     rest = left(beat)
     scores = [beat.get(key) for key in ("train_return", "eval_return")]
-    shown = ["" if score is None else f"{score:.1f}" for score in scores]
+    texts = ["" if score is None else f"{score:.1f}" for score in scores]
     eta = "unknown" if rest is None else clock(rest)
-    return [schema.RUNNING, f"{fraction(beat):.0%}", f"{rate:,.0f}", eta, *shown]
+    return [schema.RUNNING, f"{fraction(beat):.0%}", f"{rate:,.0f}", eta, *texts]
 
 
 def line(of: tuple[Job, Mapping[str, Any]]) -> str:

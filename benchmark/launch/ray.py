@@ -19,7 +19,7 @@ from ..util.text import tail
 from . import task, worker
 from .executor import Exit
 
-_NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
+_NOT_SHARED = "this node does not see the results folder: set hydra.launcher.shared=false"
 
 
 class Ray:

@@ -1,7 +1,7 @@
 """The summary of a study's runs, printed at the end of a sweep and by ``prism status``."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..store import leases, records, schema
@@ -24,12 +24,16 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     states = {run: status["state"] if status else "planned" for run, status in statuses.items()}
     counts = Counter(states.values())
     parts = [plural(len(runs), "run"), *(f"{counts[s]} {s}" for s in schema.STATES if counts[s])]
-    lines = [f"{plan['study']}: {', '.join(parts)}", "", *_matrix(runs, states)]
+    idle = {run for run, status in statuses.items() if status and _never_learned(status)}
+    if idle:
+        parts.append(f"{len(idle)} never learned")
+    lines = [f"{plan['study']}: {', '.join(parts)}", "", *_matrix(runs, states, idle)]
     wrong = [_failure(run, status) for run in runs if (status := statuses[run["run_id"]])]
     wrong = [line for line in wrong if line]
     lines += wrong[:_SHOWN_FAILURES]
     if len(wrong) > _SHOWN_FAILURES:
         lines.append(f"... and {len(wrong) - _SHOWN_FAILURES} more, each with its error.txt")
+    lines += _remarks(runs, statuses)
     for pair in plan["skipped"]:
         lines.append(f"skipped: {pair['label']} on {pair['env']}: {pair['reason']}")
     return "\n".join(lines)
@@ -38,12 +42,12 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
     """Return each run's status; a "running" run that no live process holds is "interrupted"."""
     watch = leases.Watch()
-    held = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
+    leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
     statuses = {}
     for run in runs:
         name = run["run_id"]
         status = records.read_status(study_dir / "runs" / name)
-        if status is not None and status["state"] == schema.RUNNING and name not in held:
+        if status is not None and status["state"] == schema.RUNNING and name not in leased:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
         statuses[name] = status
     return statuses
@@ -58,23 +62,48 @@ def _failure(run: schema.PlannedRun, status: schema.Status) -> str:
     return f"{status['state']}: {name}, {step}: {status['reason'] or 'no reason given'}"
 
 
-def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:
+def _remarks(
+    runs: list[schema.PlannedRun], statuses: dict[str, schema.Status | None]
+) -> Iterator[str]:
+    """Yield what the finished runs of a variant on an environment remark: the first one's words."""
+    cells: dict[str, list[str]] = {}
+    for run in runs:
+        status = statuses[run["run_id"]]
+        if status and status["state"] == schema.FINISHED and status["reason"]:
+            cell = f"{run['variant']['label']} on {run['env']}"
+            cells.setdefault(cell, []).append(status["reason"])
+    for cell, remarks in cells.items():
+        yield f"finished: {cell}, {plural(len(remarks), 'run')}: {remarks[0]}"
+
+
+def _never_learned(status: schema.Status) -> bool:
+    """Say whether a run has finished without an update."""
+    return status["state"] == schema.FINISHED and status.get("updates") == 0
+
+
+def _matrix(
+    runs: list[schema.PlannedRun], states: dict[str, str], idle: Collection[str]
+) -> list[str]:
     """Return the table variant x environment: finished/planned, and counts of other states."""
     labels = list(dict.fromkeys(run["variant"]["label"] for run in runs))
     envs = list(dict.fromkeys(run["env"] for run in runs))
     counts: dict[tuple[str, str], Counter[str]] = {}
+    idles: Counter[tuple[str, str]] = Counter()
     for run in runs:
         cell = run["variant"]["label"], run["env"]
-        counts.setdefault(cell, Counter())[states[run["run_id"]]] += 1
+        count = counts.setdefault(cell, Counter())
+        count[states[run["run_id"]]] += 1
+        idles[cell] += run["run_id"] in idle
     rows = [["finished/planned", *envs]]
     for label in labels:
-        rows.append([label, *(_cell(counts.get((label, env))) for env in envs)])
+        rows.append([label, *(_cell(counts.get((label, env)), idles[label, env]) for env in envs)])
     return table(rows)
 
 
-def _cell(count: Counter[str] | None) -> str:
+def _cell(count: Counter[str] | None, idle: int) -> str:
     if count is None:
         return "-"
     others = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
-    rest = ", ".join(f"{count[state]} {state}" for state in others if count[state])
-    return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({rest})" if rest else "")
+    rest = [f"{count[state]} {state}" for state in others if count[state]]
+    rest += [f"{idle} never learned"] * (idle > 0)
+    return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({', '.join(rest)})" if rest else "")

@@ -59,8 +59,8 @@ def supervise(spec: Path) -> int:
     failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
     ledger.end(job, schema.FAILED, reason, tail(log), failure, code)
     records.write_json(spec.parent / "exit.json", {"code": code})
-    asked = (spec.parent / "stop").exists() or before != leases.stop_token(Path(job.study_dir))
-    preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not asked
+    stop = (spec.parent / "stop").exists() or before != leases.stop_token(Path(job.study_dir))
+    preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not stop
     if not (preempted and _requeued(job)):
         leases.release(job)
     return code

@@ -3,13 +3,13 @@
 This module imports nothing of Prism. Layout::
 
     results/<study>/plan.json                 Plan: every planned run
-    results/<study>/leases/<job_id>.json      who runs a job at present
+    results/<study>/leases/<job_id>.json      the process that runs a job
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
     results/<study>/wandb_report.json         which W&B Report is the study's own
     results/<study>/tensorboard/              event files, if asked for; see events.py
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
-                                  status.json   Status: how far it got
+                                  status.json   Status: its progress
                                   metrics.jsonl one JSON object per line; the truth
                                   metrics.parquet the same rows, written when the run finishes
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
@@ -33,6 +33,7 @@ STEP = "global_step"
 TRAIN_RETURN = "train/return"  # mean raw return of the episodes that ended since the last row
 TRAIN_LENGTH = "train/length"
 TRAIN_EPISODES = "train/episodes"  # how many those were
+UPDATES = "updates"  # how often the agent has learned since its training began
 EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
 EVAL_LENGTH = "eval/length"
 FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; last row only
@@ -140,14 +141,15 @@ class Status(TypedDict):
     """``status.json``."""
 
     state: str  # one of STATES
-    reason: str | None  # one line, where the state needs one
+    reason: str | None  # one line: why it ended so, or what a finished run remarks
     failure: str | None  # the class of a failure
     global_step: int
     budget: int
+    updates: int | None  # how often it has learned; None: not known
     attempts: int
     exit_code: int | None
-    # of each sink: "lost: <why>", or how it stands in the tracker's own words; of W&B "starting",
-    # "offline", "online", "uploading", "pushed" or "disabled"
+    # by sink: "lost: <why>" or the tracker's own status; for W&B "starting", "offline", "online",
+    # "uploading", "pushed" or "disabled"
     trackers: dict[str, str]
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,17 @@ class RunWriter:
         self._timing = Rows(self.folder / "timing.jsonl")
         for rows in (self._metrics, self._timing):
             rows.truncate_to(-1 if resume_at is None else resume_at)
-        seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
-        self.best = max((x for x in seen if x is not None), default=-np.inf)
+        seen = read_rows(self._metrics.path)
+        returns = [row.get(schema.EVAL_RETURN) for row in seen]
+        self.best = max((x for x in returns if x is not None), default=-np.inf)
+        self._updates = max((int(row.get(schema.UPDATES, 0)) for row in seen), default=0)
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row, first to the local file, then to the trackers."""
         self.step = step
+        self._updates = int(row.get(schema.UPDATES, self._updates))
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
         self.trackers.log(stored | timed(timing))
@@ -102,6 +106,7 @@ class RunWriter:
             failure=failure,
             global_step=self.step,
             budget=self._budget,
+            updates=self._updates,
             attempts=self._attempts,
             exit_code=exit_code,
             trackers=self.trackers.status,
@@ -153,10 +158,10 @@ class Recorder:
         self.runs[k].end(schema.FAILED, reason, None, failure)
         self.live = [j for j in self.live if j != k]
 
-    def finish(self, seeds: list[int]) -> None:
-        """End the runs of some seeds as finished; the others go on."""
-        for k in seeds:
-            self.runs[k].end(schema.FINISHED)
+    def finish(self, seeds: list[int], remarks: Sequence[str | None]) -> None:
+        """End the runs of some seeds as finished, with what is remarked of each; others go on."""
+        for k, remark in zip(seeds, remarks, strict=True):
+            self.runs[k].end(schema.FINISHED, remark)
         self.live = [k for k in self.live if k not in seeds]
         for k in seeds if self.live else ():  # else ``end`` follows, which does it for all
             self.runs[k].note_trackers()
@@ -229,17 +234,20 @@ _EMPTY = -0.0  # the sum of no floats: added to any, it changes not even the sig
 class Meter:
     """Sums of metrics ``[K]`` on the device between two rows.
 
-    A metric named ``learned [K]`` masks the seeds that the others apply to; without it, all.
+    A metric named ``learned [K]`` masks the seeds that the others apply to; without it, all. The
+    updates of each seed are counted from the beginning of its training on.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int | Tensor] = {}
+        self._updates: int | Tensor = 0
 
     def add(self, metrics: dict[str, Tensor]) -> None:
         """Add one update's metrics."""
         learned = metrics.get("learned")
         count: int | Tensor = 1 if learned is None else learned.float()
+        self._updates = self._updates + (1 if learned is None else learned.long())
         for name, value in metrics.items():
             if name == "learned":
                 continue
@@ -269,13 +277,20 @@ class Meter:
             self._counts[name] = torch.where(mine, 0, counted)
         return columns
 
+    def updates(self, k: int) -> np.ndarray:
+        """Return how many updates each of ``k`` seeds has made, ``[K]``."""
+        made: np.ndarray = torch.as_tensor(self._updates).expand(k).cpu().numpy()
+        return made.astype(float)
+
     def state(self) -> dict[str, Any]:
         """Return the sums and counts."""
-        return {"sums": self._sums, "counts": self._counts}
+        return {"sums": self._sums, "counts": self._counts, "updates": self._updates}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from what ``state`` returned."""
         self._sums = {name: s.to(device) for name, s in state["sums"].items()}
+        made = state["updates"]
+        self._updates = made.to(device) if isinstance(made, Tensor) else made
         self._counts = {
             name: n.to(device) if isinstance(n, Tensor) else n
             for name, n in state["counts"].items()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from prism.algos.core.agent import HasArrays, Step
+from prism.algos.core.agent import HasArrays, HasRemarks, Step
 
 from ..envs import facts
 from ..envs.table import vector_env
@@ -165,7 +165,7 @@ class Training:
             Step(self.obs, next_obs, action, reward, terminated, truncated, valid, memo)
         )
         metrics = self.agent.update()
-        if metrics:
+        if metrics is not None:
             self.meter.add(metrics)
         if self.env.failed:
             self._report_failed()
@@ -248,7 +248,8 @@ class Training:
             if arrays:
                 self.recorder.save_arrays(k, arrays)
             self.env.stop(k)
-        self.recorder.finish(seeds)
+        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        self.recorder.finish(seeds, [remarks[k] if remarks else None for k in seeds])
 
     def _evaluate(self, prefix: str, due: np.ndarray) -> tuple[EvaluationResult, dict[int, str]]:
         """Evaluate the seeds that are ``due [K]``; returns also which failed, and why."""
@@ -267,6 +268,7 @@ class Training:
                 reason = f"diverged: {name} is not finite at step {self.steps[seed]}"
                 self.env.fail(int(seed), reason)
         self._report_failed()
+        columns[schema.UPDATES] = self.meter.updates(k)
         if self.agent.interacts:  # one that does not lives elsewhere, and its metrics say how
             episodes = self.env.drain(due)
             nothing = (np.nan, np.nan)

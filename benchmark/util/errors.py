@@ -9,7 +9,7 @@ class ConfigError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message that says something."""
+    """Return the first non-empty line of an error's message, else the name of its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -20,7 +20,7 @@ def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
     Args:
         key: the config key that holds the name ("env.id").
         name: the unknown name.
-        known: the valid names; those nearest to ``name`` are listed.
+        known: the valid names; the message lists those nearest to ``name``.
     """
     names = sorted(known)
     folded = {other.lower(): other for other in reversed(names)}

@@ -35,7 +35,9 @@ class _Lasting:
 
     def _leave(self) -> None:
         close_output()
-        print("nobody reads the output any more; the work goes on", file=sys.stderr, flush=True)
+        print(
+            "the reader of the output has exited; the work continues", file=sys.stderr, flush=True
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks for a clean stop, the second stops at once."""
+"""SIGINT and SIGTERM: the first requests a clean stop, the second stops at once."""
 
 import signal
 import threading
@@ -28,7 +28,7 @@ def handled(by: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a stop was asked for; a second signal interrupts."""
+    """Yield a function that returns whether a stop was requested; a second signal interrupts."""
     requested = threading.Event()
 
     def ask(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Words, durations, tables and ends of files, as a person reads them."""
+"""Formats words, durations and tables for people."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +33,6 @@ def tail(path: Path, size: int = 4000) -> str:
 
 
 def shorten(line: str, width: int = 100) -> str:
-    """Return a line cut to a width, with "..." where something is missing."""
+    """Return a line cut to ``width`` characters, ending in "..." if it was longer."""
     line = line.rstrip()
     return line if len(line) <= width else line[: width - 3].rstrip() + "..."

@@ -309,7 +309,7 @@ def test_broken_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         for command in (["evaluate", str(folder), "--episodes", "2"], ["video", str(folder)]):
             assert main(command) == 2
             out, err = capsys.readouterr()
-            assert out == "" and err.startswith(f"error: {path} cannot be read: ")
+            assert out == "" and err.startswith(f"error: {path} is damaged and cannot be read (")
             assert err.count("\n") == 1
 
 

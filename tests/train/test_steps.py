@@ -48,9 +48,9 @@ def ended_in_turn(work: Job) -> list[int]:
     order: list[int] = []
     finish = Recorder.finish
 
-    def spy(self: Recorder, seeds: list[int]) -> None:
+    def spy(self: Recorder, seeds: list[int], remarks: Any) -> None:
         order.extend(seeds)
-        finish(self, seeds)
+        finish(self, seeds, remarks)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "finish", spy)
