@@ -139,6 +139,17 @@ class ActorCritic(HasParts):
         if self.obs_norm is not None:
             self.obs_norm.add(obs, valid)
 
+    @torch.no_grad()
+    def settings(self) -> dict[str, Tensor]:
+        """Return the learning rates and, with free deviations, the policies' mean one, ``[K]``."""
+        optimizer, members = self.learner.optimizer, self.learner.members
+        k = len(self.learner.params) // members
+        rates = [optimizer.lr] * k if optimizer.rates is None else optimizer.rates[::members]
+        metrics = {"loss/learning_rate": torch.tensor(rates, device=self.learner.params.device)}
+        if self.net.log_std is not None:
+            metrics["loss/policy_std"] = self.net.log_std.exp().flatten(1).mean(-1)
+        return metrics
+
     def anneal(self, step: int | Sequence[int]) -> None:
         """Set the learning rate of environment step ``step``, or of a step of each seed."""
         optimizer = self.learner.optimizer

@@ -75,7 +75,7 @@ class PolicyGradientAgent(HasParts, ABC):
             return None
         data = self.experience.take()
         self.actor_critic.anneal(self.experience.begun)
-        metrics = self._learn(data)
+        metrics = self._learn(data) | self.actor_critic.settings()
         rows = self.experience.rows
         for obs, valid in zip(rows(data.obs), rows(data.valid), strict=True):
             self.actor_critic.absorb(obs, valid)

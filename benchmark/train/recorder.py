@@ -54,13 +54,19 @@ class RunWriter:
         returns = [row.get(schema.EVAL_RETURN) for row in seen]
         self.best = max((x for x in returns if x is not None), default=-np.inf)
         self._updates = max((int(row.get(schema.UPDATES, 0)) for row in seen), default=0)
+        clock = read_rows(self._timing.path)
+        self._wall: float = clock[-1]["wall"] if clock else 0.0  # of the last row
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row, first to the local file, then to the trackers."""
         self.step = step
-        self._updates = int(row.get(schema.UPDATES, self._updates))
+        if schema.UPDATES in row:
+            made = row[schema.UPDATES] - self._updates
+            passed = max(timing["wall"] - self._wall, 1e-9)
+            timing = timing | {"updates_per_second": made / passed}
+            self._updates, self._wall = int(row[schema.UPDATES]), timing["wall"]
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
         self.trackers.log(stored | timed(timing))

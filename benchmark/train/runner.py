@@ -268,7 +268,9 @@ class Training:
                 reason = f"diverged: {name} is not finite at step {self.steps[seed]}"
                 self.env.fail(int(seed), reason)
         self._report_failed()
-        columns[schema.UPDATES] = self.meter.updates(k)
+        updates = self.meter.updates(k)
+        gradients = updates * getattr(self.spec.algo, "gradient_steps", 1)
+        columns |= {schema.UPDATES: updates, schema.REPLAY_RATIO: gradients / self.steps.clip(1)}
         if self.agent.interacts:  # one that does not lives elsewhere, and its metrics say how
             episodes = self.env.drain(due)
             nothing = (np.nan, np.nan)

@@ -101,5 +101,10 @@ def test_updates_are_counted(tmp_path: Path) -> None:
                   if schema.UPDATES in row]  # fmt: skip
         assert counts == sorted(counts) and counts[0] == 1
         assert counts[-1] == 71 == learning.updates(work.spec) == status(work, k)["updates"]
+        rows = read_rows(folder / "metrics.jsonl")
+        assert not any("updates_per_second" in row for row in rows)
+        assert rows[-1][schema.REPLAY_RATIO] == pytest.approx(71 / 320)
+        clock = [row for row in read_rows(folder / "timing.jsonl") if "updates_per_second" in row]
+        assert len(clock) == len(counts) and all(row["updates_per_second"] > 0 for row in clock)
     idle = finished(job(tmp_path / "b", algo__learning_starts=1000))
     assert [status(idle, k)["updates"] for k in range(3)] == [0, 0, 0]
