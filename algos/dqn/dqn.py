@@ -13,6 +13,7 @@ Deviations from the papers:
 - Where nothing but noise explores, actions are uniform until ``learning_starts``; the papers act by
   the untrained policy (``warmup_actions: policy``), which may choose one action all the time.
 - The dueling gradients are not rescaled by 1/sqrt(2).
+- Where some actions are illegal, the mean of the dueling advantages is over all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,13 +34,14 @@ from ..core.experience import Experience, averaged
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.learner import Learner
+from ..core.legality import Legality, barred
 from ..core.nets import Mode
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.schedules import Schedule
-from ..core.torso import obs_scale
+from ..core.torso import obs_scale, too_small
 from ..formulas import td
 from .config import COMPONENTS, FAMILY, PRESETS, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
@@ -67,6 +69,7 @@ class DQN(HasParts):
         self.twins = 2 if c.double == "coin" else 1
         members = [(seed, twin) for seed in seeds for twin in range(self.twins)]
         shape = _net_shape(c, spec, self.value.atoms)
+        self.legality = shape.legality
         self.learner = Learner(
             lambda name: QNetwork(shape, members, name),
             optimizer_of(c),
@@ -78,7 +81,7 @@ class DQN(HasParts):
         alpha = c.alpha if c.prioritized else None
         self.experience = Experience(c, spec, seeds, device, c.buffer_size, c.n_step, alpha)
         self.beta = Schedule("linear", c.beta_start, c.beta_end, spec.budget)
-        self.behaviour = _behaviour(c, seeds, shape.actions)
+        self.behaviour = _behaviour(c, seeds, shape.actions, self.legality.used)
         e = c.exploration
         self.level = Schedule(e.schedule, e.start, e.end, int(e.fraction * spec.budget))
         self.coin = RandomStream(seeds, "coin", (), device=device)
@@ -89,14 +92,15 @@ class DQN(HasParts):
         """Say why the task is impossible: Q-learning takes the maximum over a finite set."""
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N]``; greedy acting remembers the values it expects, ``[K, N]``."""
         if explore:
             self.online.resample()
-            return self.behaviour(lambda: self._values(obs, Mode.SAMPLE), self._level()), {}
+            level, legal = self._level(), self.legality.mask(obs)
+            return self.behaviour(lambda: self._values(obs, Mode.SAMPLE), level, legal), {}
         value, action = self._values(obs, Mode.MEAN).max(-1)
         return action, {"value": value}
 
@@ -108,8 +112,9 @@ class DQN(HasParts):
         return self.level(steps)
 
     def _values(self, obs: Tensor, mode: Mode) -> Tensor:
-        """Return action values ``[K, N, A]``; of two networks, their mean."""
-        return self._over_twins(self.value.mean(self.online(self._each_twin(obs), mode)))
+        """Return action values ``[K, N, A]``, barred ones too; of two networks, their mean."""
+        q = self._over_twins(self.value.mean(self.online(self._each_twin(obs), mode)))
+        return barred(q, self.legality.mask(obs))
 
     def _each_twin(self, x: Tensor) -> Tensor:
         """Repeat ``[K, ...]`` for the networks of each seed."""
@@ -150,7 +155,8 @@ class DQN(HasParts):
         with torch.no_grad():
             following = self.target(batch.next_obs)  # [K, B, A, Z]
             chooser = following if self.config.double == "off" else self.online(batch.next_obs)
-            best = self.value.mean(chooser).argmax(-1)
+            legal = self.legality.mask(batch.next_obs)
+            best = barred(self.value.mean(chooser), legal).argmax(-1)
             if chooser is not following:  # the choice has a noise of its own (Fortunato, 3.1)
                 self.online.resample()
             if self.twins == 2:  # each network is valued by the other one
@@ -185,8 +191,9 @@ def _value_model(config: DQNConfig, device: torch.device) -> ValueModel:
 
 def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     assert isinstance(spec.action_space, spaces.Discrete)
+    legality = Legality.of(spec, config.masks)
     return NetShape(
-        obs=spec.obs_space.shape,
+        obs=legality.space(spec.obs_space).shape,
         actions=int(spec.action_space.n),
         atoms=atoms,
         hidden=tuple(config.hidden),
@@ -198,6 +205,7 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
         dropout=config.dropout,
         batch=config.batch_size if config.replay else config.lanes,
         obs_scale=obs_scale(spec.obs_space),
+        legality=legality,
     )
 
 
@@ -206,9 +214,9 @@ def _is_greedy(config: DQNConfig) -> bool:
     return config.noisy or config.exploration.kind == "greedy"
 
 
-def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behaviour:
+def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int, masked: bool) -> Behaviour:
     if _is_greedy(config) and config.warmup_actions == "policy":
         return Greedy()
     if not _is_greedy(config) and config.exploration.kind == "boltzmann":
         return Boltzmann(seeds, config.lanes)
-    return EpsilonGreedy(seeds, config.lanes, actions)
+    return EpsilonGreedy(seeds, config.lanes, actions, masked)

@@ -11,6 +11,7 @@ from ..core.agent import Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
 from ..core.rollout import Episodes, Rollout, Trajectories
+from ..core.torso import BARE, Around, too_small
 from .actor_critic import ActorCritic
 from .config import PolicyGradientConfig
 
@@ -21,7 +22,7 @@ class PolicyGradientAgent(HasParts, ABC):
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         length: ticks of a rollout, or episodes of each lane.
-        values, has_target: see ``ActorCritic``.
+        values, has_target, around: see ``ActorCritic``.
     """
 
     Config: ClassVar[type]
@@ -45,9 +46,10 @@ class PolicyGradientAgent(HasParts, ABC):
         length: int,
         values: int = 1,
         has_target: bool = False,
+        around: Around = BARE,
     ) -> None:
         self.config, self.k = config, len(seeds)
-        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target)
+        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target, around)
         self.learner = self.actor_critic.learner
         action = self.actor_critic.head.action
         self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)
@@ -59,7 +61,7 @@ class PolicyGradientAgent(HasParts, ABC):
             action_head(spec.action_space)
         except ValueError as error:
             return str(error)
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""

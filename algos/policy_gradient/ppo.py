@@ -11,6 +11,8 @@ Deviations from the paper and from OpenAI Baselines:
   terminated.
 - Observation statistics move once per rollout, behind its update, not at every step.
 - The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
+- With dropout or batch normalisation, the old policy is the one that acted: without dropout, by
+  running statistics. Its ratio to the one that learns is then not 1 even before the first step.
 - ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
   at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
 """
@@ -22,8 +24,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..core import legality, torso
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.distributions import Distribution
+from ..core.nets import Mode
 from ..core.rng import RandomStream
 from ..core.rollout import Rollout, Trajectories, reordered
 from ..core.schedules import Schedule
@@ -45,6 +49,12 @@ class PPOConfig(PolicyGradientConfig):
     anneal: bool = True
     entropy: float = 0.01
 
+    norm: str = setting(
+        "none", "normalisation of each hidden layer before its activation", choices=torso.NORMS
+    )
+    dropout: float = setting(
+        0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
+    )
     rollout: int = setting(128, "ticks between updates (`n_steps` elsewhere)", ge=1)
     epochs: int = setting(4, "passes over a rollout", ge=1)
     batch_size: int = setting(128, "rows of a minibatch; must divide rollout * lanes", ge=1)
@@ -77,6 +87,8 @@ class PPOConfig(PolicyGradientConfig):
         """
         super().__post_init__()
         check_batches(self.batch_size, self.rollout, self.lanes)
+        if self.norm == "batch" and self.batch_size == 1:
+            raise ValueError("norm=batch needs batch_size above 1")
         if self.surrogate == "kl" and self.target_kl is None:
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
         if self.batch_size == 1 and self.normalize_advantage:
@@ -124,6 +136,8 @@ COMPONENTS = (
         off={"normalize_reward": False},
         foundation=True,
     ),
+    legality.COMPONENT,
+    *torso.COMPONENTS,
 )
 
 FAMILY = Family(
@@ -194,7 +208,8 @@ class PPO(PolicyGradientAgent):
     def __init__(
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        super().__init__(config, spec, seeds, device, config.rollout)
+        around = torso.Around(config.norm, config.dropout, config.batch_size)
+        super().__init__(config, spec, seeds, device, config.rollout, around=around)
         self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
         self.penalty = torch.full((self.k,), config.kl_coef, device=device)
         end = 0.0 if config.anneal_clip else config.clip
@@ -239,7 +254,7 @@ class PPO(PolicyGradientAgent):
         """Return the loss ``[K]``, the KL from the old policy ``[K]`` and metrics ``[K]``."""
         c = self.config
         old_log_prob, advantage, target, v_old = batch.scalars.unbind(0)
-        out, values = self.actor_critic.net(batch.obs)
+        out, values = self.actor_critic.net(batch.obs, Mode.LEARN)
         new, v = self.actor_critic.distribution(out), values.squeeze(-1)
         log_ratio = new.log_prob(batch.action) - old_log_prob
         if c.normalize_advantage:

@@ -45,6 +45,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         | {"batch_size": 12, "activation": "relu", "orthogonal": False, "grad_clip": None},
         "discrete",
     ),
+    "ppo, batch norm, dropout": ("ppo", {"norm": "batch", "dropout": 0.1}, "discrete"),
+    "ppo, layer norm, one torso": ("ppo", {"norm": "layer", "shared": True}, "box"),
     "a2c": ("a2c", {}, "discrete"),
     "a2c, q": ("a2c", {"critic": "q", "optimizer": "adam"}, "discrete"),
     "a2c, gae, normalised": ("a2c", NORMAL | {"gae_lambda": 0.9, "lanes": 3}, "box"),
