@@ -9,9 +9,13 @@ from gymnasium import spaces
 
 from prism.algos.core.agent import Spec
 from prism.algos.core.experience import Experience
+from prism.analysis.load.data import load
+from prism.analysis.report.tables import completeness_table
+from prism.benchmark.launch.report import summary
 from prism.benchmark.plan import learning
 from prism.benchmark.plan.grid import sweep
-from prism.benchmark.store import schema
+from prism.benchmark.store import ledger, schema
+from prism.benchmark.store.job import Sweep
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.util.errors import ConfigError
 from tests.helpers import CPU, VECTOR, World, tiny
@@ -108,3 +112,19 @@ def test_updates_are_counted(tmp_path: Path) -> None:
         assert len(clock) == len(counts) and all(row["updates_per_second"] > 0 for row in clock)
     idle = finished(job(tmp_path / "b", algo__learning_starts=1000))
     assert [status(idle, k)["updates"] for k in range(3)] == [0, 0, 0]
+
+
+def test_what_never_learned_is_told(tmp_path: Path) -> None:
+    study = tmp_path / "test"
+    study.mkdir()
+    jobs = [job(study, algo__learning_starts=1000), job(study, "a2c")]
+    ledger.write_plan(Sweep("test", study, jobs=jobs))
+    for work in jobs:
+        finished(work)
+    text = summary(study)
+    assert text.startswith("test: 6 runs, 6 finished, 3 never learned\n")
+    assert "3/3 (3 never learned)" in text
+    data = load(study)
+    assert "dqn on CartPole-v1: 3/3 never learned: no update" in data.notes
+    rows = completeness_table(data).rows
+    assert rows == [["dqn", "3/3, 3 never learned"], ["a2c", "3/3"]]

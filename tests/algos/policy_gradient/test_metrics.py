@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from prism.algos.core.experience import averaged
 from prism.algos.policy_gradient.ppo import PPO
 from tests.algos.policy_gradient.agents import ACTIONS, SMALL, agent, live, small, world_of
 from tests.helpers import SEEDS
@@ -73,12 +72,3 @@ def test_means_are_over_the_steps_that_were_applied(monkeypatch: pytest.MonkeyPa
             share = len(applied) / steps
             assert float(log["loss/live"][0][k]) == pytest.approx(share)
     assert stopped > 6
-
-
-def test_a_mean_over_gradient_steps_is_over_those_that_have_the_metric() -> None:
-    one = {"loss/a": torch.tensor([1.0, 2.0])}
-    two = {"loss/a": torch.tensor([3.0, 8.0]), "loss/b": torch.tensor([5.0, 7.0])}
-    assert averaged([]) is None and averaged([one]) is one
-    mean = averaged([one, two])
-    assert mean is not None
-    assert mean["loss/a"].tolist() == [2.0, 5.0] and mean["loss/b"].tolist() == [5.0, 7.0]
