@@ -39,7 +39,7 @@ LANES = {"reinforce, annealed": 4, "grpo": 3, "cem": 5, "cem, parameters": 5}
 
 def waiting(name: str, folder: Path, seeds: tuple[int, ...] = (3, 11, 42), **more: Any) -> Job:
     algo, changes = WAITING[name]
-    small = {"algo__hidden": 8 if name == "cem, parameters" else [8]}
+    small: dict[str, Any] = {"algo__hidden": 8 if name == "cem, parameters" else [8]}
     return job(folder, algo, seeds=seeds, **small, **changes, **more)
 
 
