@@ -29,13 +29,21 @@ def job(
     seeds: tuple[int, ...] = (3, 11, 42),
     **changes: Any,
 ) -> Job:
-    """Return a small job; ``env`` is a Gymnasium id, or the name of a file in conf/env."""
+    """Return a small job; ``env`` is a Gymnasium id, or the name of a file in conf/env.
+
+    What ``SMALL`` says of agents holds for those that have such a setting.
+    """
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     known = env == env.lower()
     with cfg.session():
         config = deepcopy(cfg.composed(f"algo={algo}", f"env={env if known else 'gym'}"))
+        small = {
+            key: value
+            for key, value in SMALL.items()
+            if not key.startswith("algo.") or key.removeprefix("algo.") in config.algo
+        }
         for key, value in {
-            **{key: value for key, value in SMALL.items() if _has(config, key)},
+            **small,
             **({} if known else {"env.id": env, "env.ends": True}),
             **dotted,
         }.items():
@@ -50,12 +58,6 @@ def job(
     return Job(
         "test", str(folder), job_id, algo, env, variant, spec, None, list(seeds), run_ids
     )  # fmt: skip
-
-
-def _has(config: Any, key: str) -> bool:
-    """Say whether a config has a dotted key: agents differ in their settings."""
-    group, _, name = key.partition(".")
-    return group != "algo" or name in config.algo
 
 
 def folders(work: Job) -> Iterator[Path]:

@@ -16,8 +16,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Preset, Spec, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Preset, Spec, Step
 from ..core.parts import HasParts
+from ..core.rng import Draws
 from ..core.rollout import Episodes
 from ..core.states import not_tabular
 from .config import COMPONENTS, PRESETS, CEMConfig
@@ -76,10 +77,21 @@ class CEM(HasParts):
             return not_tabular(spec)
         return refused(space)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    @classmethod
+    def policies(cls, config: CEMConfig) -> tuple[str, ...]:
+        """Sampled by default: the elites' actions are fitted as probabilities.
+
+        Nothing improves their likeliest action, which may loop where the sampled policy succeeds.
+        With continuous actions both forms are the regressed action, without training's noise.
+        """
+        return SAMPLED, GREEDY
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``, or take the most likely ones."""
         share = (self.episodes.steps.double() / self.budget).clamp(max=1.0)
-        return self.model.act(obs, explore, share)
+        return self.model.act(obs, explore, draws, share)
 
     def observe(self, step: Step) -> None:
         """Write the tick into the sessions."""

@@ -14,7 +14,7 @@ from ..core.normalize import ObservationNormalizer, RewardScaler
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
 from ..core.policy_value import PolicyShape, PolicyValue
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
 from ..core.torso import BARE, Around, obs_scale
@@ -89,13 +89,16 @@ class ActorCritic(HasParts):
         )
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions, or take the likeliest ones and remember the values they expect."""
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions, or take the likeliest ones; evaluation remembers the critic's values."""
         x = self.normalized(obs)
         if explore:
             return self.distribution(self.net.policy(x)).sample(self.noise()), {}
         out, values = self.net(x)
-        action = self.distribution(out).mode()
+        policy = self.distribution(out)
+        action = policy.mode() if draws is None else policy.sample(draws(*self.head.noise))
         if values.shape[-1] == 0:
             return action, {}
         value = values if values.shape[-1] == 1 else values.gather(-1, action.unsqueeze(-1))

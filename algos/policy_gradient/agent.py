@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
+from ..core.rng import Draws
 from ..core.rollout import Episodes, Rollout, Trajectories
 from ..core.torso import BARE, Around, too_small
 from .actor_critic import ActorCritic
@@ -63,9 +64,25 @@ class PolicyGradientAgent(HasParts, ABC):
             return str(error)
         return too_small(spec.obs_space, config.conv)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""
-        return self.actor_critic.act(obs, explore)
+    @classmethod
+    def policies(cls, config: Any) -> tuple[str, ...]:
+        """Greedy by default, as the field scores these agents where it evaluates them.
+
+        Stable-Baselines3 and rl-baselines3-zoo, whose scores the learning runs are held to, take
+        the likeliest action (but on Atari). CleanRL and the papers' training returns sample.
+        """
+        return GREEDY, SAMPLED
+
+    @classmethod
+    def valued(cls, config: Any) -> str | None:
+        """A critic values the policy that is sampled; normalised rewards have no fixed unit."""
+        return None if config.normalize_reward else SAMPLED
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions ``[K, N]``; in evaluation with a critic's values ``[K, N]``."""
+        return self.actor_critic.act(obs, explore, draws)
 
     def observe(self, step: Step) -> None:
         """Store one tick."""

@@ -21,6 +21,7 @@ from prism.algos.core.states import one_hots
 from ..util.errors import ConfigError
 from . import outside
 from .config import EnvConfig
+from .episodes import TRAINING
 from .make import horizon_of, make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
 from .wrappers import TrainingReward, close
@@ -52,7 +53,7 @@ class TableVecEnv:
         lanes: int,
         *,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
         masked: bool = False,
     ) -> None:
         if reset not in RESETS:
@@ -82,7 +83,7 @@ class TableVecEnv:
     def _clear(self) -> None:
         total = len(self.seeds) * self.lanes
         self.failed: dict[int, str] = {}
-        self._running = np.ones(total, bool)  # lanes of seeds that have not failed
+        self._running = np.ones(total, bool)  # lanes of seeds that are stepped
         self._draws = RandomStream(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
         self._noise = RandomStream(
             self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal"
@@ -99,9 +100,16 @@ class TableVecEnv:
     def _draw(self) -> np.ndarray:
         return self._draws.host().reshape(-1, 2)
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._running = np.repeat(seeds, self.lanes)
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -267,7 +275,7 @@ def vector_env(
     gamma: float = 1.0,
     training: bool = True,
     reset: str = "each",
-    purpose: str = "env",
+    purpose: str = TRAINING,
 ) -> TableVecEnv | SeedVecEnv:
     """Return K seeds x N lanes of an environment, stepped by its tabular model if possible.
 

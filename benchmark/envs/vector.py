@@ -14,18 +14,17 @@ import torch
 from gymnasium import spaces
 
 from prism.algos.core.agent import State
-from prism.algos.core.rng import generator
 
 from ..util.errors import ConfigError
 from . import facts
 from .action_log import ActionLog
 from .config import EnvConfig
+from .episodes import BLOCK, TRAINING, episode_seeds
 from .make import make_env
 from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
 _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
-_BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_SQUARE = _LARGEST**2
@@ -56,7 +55,7 @@ class SeedVecEnv:
         reset: "each": a lane starts its next episode as soon as one ends. "wait": it waits until
             all lanes of its seed have ended. "shared": as "wait", and the lanes of a seed start
             from the same state.
-        purpose: name of the random stream; "eval" separates evaluation from training.
+        purpose: name of the random stream, as in ``episodes``.
 
     Attributes:
         failed: seed index -> why the seed failed.
@@ -71,7 +70,7 @@ class SeedVecEnv:
         gamma: float = 1.0,
         training: bool = True,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
     ) -> None:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
@@ -107,9 +106,16 @@ class SeedVecEnv:
         self._waiting = False  # whether any lane is not stepped
         self._refresh()
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, *obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, *obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._out = set(np.flatnonzero(~seeds).tolist())
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -314,12 +320,12 @@ class SeedVecEnv:
 
     def _seed_of(self, lane: int) -> int:
         """Return the 31-bit seed of the lane's running episode."""
-        block, offset = divmod(int(self._episode[lane]), _BLOCK)
+        block, offset = divmod(int(self._episode[lane]), BLOCK)
         if self._drawn[lane][0] != block:
             k, n = divmod(lane, self.lanes)
             key = () if self.mode == "shared" else (n,)
-            stream = generator(self.seeds[k], self.purpose, *key, block=block)
-            self._drawn[lane] = (block, stream.integers(2**31, size=_BLOCK))
+            seeds = episode_seeds(self.seeds[k], self.purpose, *key, block=block)
+            self._drawn[lane] = (block, seeds)
         return int(self._drawn[lane][1][offset])
 
     def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:

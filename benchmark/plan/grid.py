@@ -367,7 +367,8 @@ def _cells(
         name = spec.env.name
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
         idle = variants.idle(change, spec.agent, config.algo)
-        reason = idle or spec.agent.unsupported(spec.algo, _task(spec)) or learning.never(spec)
+        reason = idle or spec.agent.unsupported(spec.algo, _task(spec)) or spec.unsupported
+        reason = reason or learning.never(spec)
         if reason:
             yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:

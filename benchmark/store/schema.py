@@ -36,9 +36,10 @@ TRAIN_LENGTH = "train/length"
 TRAIN_EPISODES = "train/episodes"  # how many those were
 UPDATES = "updates"  # how often the agent has learned since its training began
 REPLAY_RATIO = "replay_ratio"  # updates, times algo.gradient_steps, per environment step so far
-EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
+EVAL_RETURN = "eval/return"  # mean raw return of a periodic evaluation
 EVAL_LENGTH = "eval/length"
 FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; last row only
+# beside it, if asked for: final/return_greedy or final/return_sampled, see ``evaluation.also``
 FINAL_LENGTH = "final/length"
 ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
 
@@ -130,7 +131,7 @@ class RunRecord(TypedDict):
     budget: int
     config: dict[str, Any]  # resolved: {"algo", "env", "evaluation", "budget", ...}
     scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
-    protocol: str  # hash of the evaluation side
+    protocol: str  # of the evaluation side: hash-policy; see ``identity.protocol``
     protocol_facts: dict[str, Any]  # what the hash covers
     code: str  # hash of algos/ and benchmark/, then of other packages that the config names
     git: str | None

@@ -7,6 +7,7 @@ import torch
 
 from prism.algos.core.agent import Agent
 
+from ..envs.episodes import FINAL, PERIODIC
 from ..store.checkpoint import take_seed
 from ..store.spec import RunSpec
 from .build import build_agent
@@ -30,17 +31,25 @@ class Evaluations:
     def __init__(self, spec: RunSpec, seeds: Sequence[int], device: torch.device) -> None:
         together = spec.algo.reset == "each" or len(seeds) == 1
         self._alone = [] if together else [build_agent(spec, [seed], device) for seed in seeds]
-        self._evaluators = {
-            prefix: Evaluator(spec, len(seeds) if together else 1, episodes, device)
-            for prefix, episodes in (
-                ("eval", spec.evaluation.periodic_episodes),
-                ("final", spec.evaluation.episodes),
+        self._evaluators = {  # of all seeds, or one for each
+            prefix: [
+                Evaluator(spec, members, purpose, episodes, device)
+                for members in ([list(seeds)] if together else [[seed] for seed in seeds])
+            ]
+            for prefix, purpose, episodes in (
+                ("eval", PERIODIC, spec.evaluation.periodic_episodes),
+                ("final", FINAL, spec.evaluation.episodes),
             )
         }
         self.failed: dict[int, str] = {}
 
     def __call__(
-        self, prefix: str, agent: Agent, due: np.ndarray, tick: Callable[[], None] = lambda: None
+        self,
+        prefix: str,
+        agent: Agent,
+        due: np.ndarray,
+        tick: Callable[[], None] = lambda: None,
+        form: str | None = None,
     ) -> EvaluationResult:
         """Evaluate the seeds that are ``due [K]``; what the result holds of others has no meaning.
 
@@ -48,25 +57,28 @@ class Evaluations:
             prefix: "eval" or "final".
             agent: of the K seeds. due: bool.
             tick: called at every step; may raise to abort.
+            form: of the policy, greedy | sampled; None: as the spec says.
         """
-        evaluator = self._evaluators[prefix]
         if not self._alone:
-            result = evaluator(agent, tick)
+            (evaluator,) = self._evaluators[prefix]
+            result = evaluator(agent, tick, policy=form)
             self.failed = evaluator.failed
             return result
         policy, self.failed = agent.state()["policy"], {}
         parts: dict[int, EvaluationResult] = {}
         for k in np.flatnonzero(due).tolist():
             self._alone[k].load({"policy": take_seed(policy, k)})
-            parts[k] = evaluator(self._alone[k], tick)
+            evaluator = self._evaluators[prefix][k]
+            parts[k] = evaluator(self._alone[k], tick, policy=form)
             if evaluator.failed:
                 self.failed[k] = evaluator.failed[0]
         return _joined(parts, len(self._alone))
 
     def close(self) -> None:
         """Close the environments."""
-        for evaluator in self._evaluators.values():
-            evaluator.close()
+        for evaluators in self._evaluators.values():
+            for evaluator in evaluators:
+                evaluator.close()
 
 
 def _joined(parts: dict[int, EvaluationResult], k: int) -> EvaluationResult:

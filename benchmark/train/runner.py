@@ -226,6 +226,9 @@ class Training:
             columns |= self._training_columns(trained)
         for prefix, (result, failed) in results.items():
             columns |= self._evaluation_columns(prefix, due[prefix], result, failed)
+        if "final" in results and (form := self.spec.evaluation.also):
+            again = self._evaluate("final", due["final"], form)
+            columns |= self._evaluation_columns("final", due["final"], *again, form)
         self.recorder.write(self.steps, columns, rows)
         if "eval" in results and self.spec.tracking.artifacts:
             returns = columns[schema.EVAL_RETURN]
@@ -251,9 +254,11 @@ class Training:
         remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
         self.recorder.finish(seeds, [remarks[k] if remarks else None for k in seeds])
 
-    def _evaluate(self, prefix: str, due: np.ndarray) -> tuple[EvaluationResult, dict[int, str]]:
+    def _evaluate(
+        self, prefix: str, due: np.ndarray, form: str | None = None
+    ) -> tuple[EvaluationResult, dict[int, str]]:
         """Evaluate the seeds that are ``due [K]``; returns also which failed, and why."""
-        result = self.evaluations(prefix, self.agent, due, self._evaluating)
+        result = self.evaluations(prefix, self.agent, due, self._evaluating, form)
         return result, self.evaluations.failed
 
     def _training_columns(self, due: np.ndarray) -> Columns:
@@ -281,11 +286,19 @@ class Training:
         return _only(columns, due)
 
     def _evaluation_columns(
-        self, prefix: str, due: np.ndarray, result: EvaluationResult, failed: dict[int, str]
+        self,
+        prefix: str,
+        due: np.ndarray,
+        result: EvaluationResult,
+        failed: dict[int, str],
+        form: str | None = None,
     ) -> Columns:
+        """Return what an evaluation tells; of a second ``form`` of the policy, its returns."""
         for k, reason in failed.items():
             self.env.fail(k, f"evaluation: {reason}")
         self._report_failed()
+        if form is not None:
+            return _only({f"{prefix}/return_{form}": result.returns.mean(1)}, due)
         columns = {
             f"{prefix}/return": result.returns.mean(1),
             f"{prefix}/length": result.lengths.mean(1),

@@ -222,6 +222,27 @@ def test_a_known_protocol_is_told_from_most_known_ones(writer):
     assert list(odd.excluded) == ["protocol p2, most runs of lake have p1"]
 
 
+def test_forms_of_policies_may_differ_between_labels_and_not_within_one(writer):
+    study = writer("forms")
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50, protocol="p1-greedy")
+        form = "greedy" if seed == 2 else "sampled"
+        study.run(study.variant("CEM"), "lake", seed, 60, protocol=f"p1-{form}")
+    folder = study.plan()
+    data = load(folder)
+    assert data.size("DQN", "lake") == (3, 3) and data.size("CEM", "lake") == (2, 3)
+    odd = data.runs[data.runs.excluded != ""]
+    reason = "protocol p1-greedy, most runs of CEM on lake have p1-sampled"
+    assert list(odd.excluded) == [reason] and list(odd.flag) == ["protocol"]
+    note = "lake: policies are evaluated in different forms: greedy DQN; sampled CEM"
+    assert note in data.notes
+    assert len(load(folder, include=["protocol"]).scored) == 6
+    alike = writer("alike")
+    for label in ("DQN", "PPO"):
+        alike.run(alike.variant(label), "lake", 0, 50, protocol="p1-greedy")
+    assert not any("forms" in note for note in load(alike.plan()).notes)
+
+
 def test_no_majority_of_protocols_is_refused_unless_taken_in(writer):
     study = writer("tie")
     for seed in range(4):
