@@ -167,8 +167,8 @@ def test_an_evaluation_plays_the_seeds_that_are_due(
     played: list[int] = []
     call = Evaluator.__call__
 
-    def spy(self: Evaluator, *args: Any) -> Any:
-        result = call(self, *args)
+    def spy(self: Evaluator, *args: Any, **kwargs: Any) -> Any:
+        result = call(self, *args, **kwargs)
         played.append(result.returns.size)
         return result
 
