@@ -106,10 +106,10 @@ class Killed(BaseException):
 def stop(work: Job, tick: int, by: Callable[[Training], bool] = lambda training: True) -> Training:
     """Train for ``tick`` ticks, then let ``by`` answer whether a stop is asked for."""
     training = Training(work)
-    begin, asked = training.step, count()
+    begin, asked = training.steps[0], count()
 
     def stopped() -> bool:
-        there = training.step == begin + tick * training.lanes and next(asked) == 0
+        there = training.steps[0] == begin + tick * training.lanes and next(asked) == 0
         return there and by(training)
 
     try:

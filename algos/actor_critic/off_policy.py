@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, Step
 from ..core.checks import check_cadence
 from ..core.configs import AgentConfig, check_conv
-from ..core.experience import Experience
+from ..core.experience import Experience, averaged
 from ..core.learner import Learner
 from ..core.nets import InitStream, Mode
 from ..core.noise import Warmup
@@ -260,13 +260,13 @@ class OffPolicy(HasParts, ABC):
 
     def update(self) -> dict[str, Tensor] | None:
         """Make the gradient steps that are due at this tick."""
-        metrics = None
+        steps = []
         if due := self.experience.due:
             self._anneal(self._rate(self.experience.steps))
         for _ in range(due):
             batch, _, _ = self.experience.sample()
-            metrics = self._learn(batch)
-        return metrics
+            steps.append(self._learn(batch))
+        return averaged(steps)
 
     def _learn(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics of every seed to their target, then improve the rest."""

@@ -132,6 +132,8 @@ class Agent(Protocol):
     def update(self) -> dict[str, Tensor] | None:
         """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due.
 
+        What is not None counts as an update of each seed; without metrics, it is empty.
+
         Where only some seeds learned, ``learned [K]`` (bool) among the metrics says which.
         """
 

@@ -146,9 +146,24 @@ class ActorCritic(HasParts):
         if self.obs_norm is not None:
             self.obs_norm.add(self.legality.plain(obs), valid)
 
-    def anneal(self, step: int) -> None:
-        """Set the learning rate of environment step ``step``."""
-        self.learner.optimizer.lr = self.lr(step)
+    @torch.no_grad()
+    def settings(self) -> dict[str, Tensor]:
+        """Return the learning rates and, with free deviations, the policies' mean one, ``[K]``."""
+        optimizer, members = self.learner.optimizer, self.learner.members
+        k = len(self.learner.params) // members
+        rates = [optimizer.lr] * k if optimizer.rates is None else optimizer.rates[::members]
+        metrics = {"loss/learning_rate": torch.tensor(rates, device=self.learner.params.device)}
+        if self.net.log_std is not None:
+            metrics["loss/policy_std"] = self.net.log_std.exp().flatten(1).mean(-1)
+        return metrics
+
+    def anneal(self, step: int | Sequence[int]) -> None:
+        """Set the learning rate of environment step ``step``, or of a step of each seed."""
+        optimizer = self.learner.optimizer
+        if isinstance(step, int):
+            optimizer.lr = self.lr(step)
+        else:
+            optimizer.rates = [self.lr(own) for own in step for _ in range(self.learner.members)]
 
 
 def _shape(config: PolicyGradientConfig, spec: Spec, values: int, around: Around) -> PolicyShape:

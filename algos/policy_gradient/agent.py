@@ -33,7 +33,7 @@ class PolicyGradientAgent(HasParts, ABC):
     interacts: ClassVar[bool] = True
 
     POLICY = ("actor_critic",)
-    PARTS: ClassVar[tuple[str, ...]] = ("experience", "ticks")
+    PARTS: ClassVar[tuple[str, ...]] = ("experience",)
 
     config: PolicyGradientConfig
     experience: Rollout | Episodes
@@ -54,7 +54,6 @@ class PolicyGradientAgent(HasParts, ABC):
         self.learner = self.actor_critic.learner
         action = self.actor_critic.head.action
         self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)
-        self.ticks = 0  # observed
 
     @classmethod
     def unsupported(cls, config: Any, spec: Spec) -> str | None:
@@ -88,25 +87,19 @@ class PolicyGradientAgent(HasParts, ABC):
     def observe(self, step: Step) -> None:
         """Store one tick."""
         self.experience.add(step)
-        self.ticks += 1
 
     def update(self) -> dict[str, Tensor] | None:
         """Learn from the experience if it is due; observation statistics move behind it."""
         if not self.experience.due:
             return None
         data = self.experience.take()
-        self.actor_critic.anneal(self.begun)
-        metrics = self._learn(data)
+        self.actor_critic.anneal(self.experience.begun)
+        metrics = self._learn(data) | self.actor_critic.settings()
         rows = self.experience.rows
         for obs, valid in zip(rows(data.obs), rows(data.valid), strict=True):
             self.actor_critic.absorb(obs, valid)
         self.experience.clear()
         return metrics
-
-    @property
-    def begun(self) -> int:
-        """The environment step of a seed from which schedules count for this update."""
-        return (self.ticks - self.experience.lag) * self.config.lanes
 
     @abstractmethod
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:

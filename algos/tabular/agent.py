@@ -209,7 +209,7 @@ class Tabular(HasParts):
             seed = np.arange(len(self.seeds))[:, None]
             np.add.at(self.seen, (seed, self._tick["s"]), self._tick["valid"])
 
-    def update(self) -> dict[str, Tensor] | None:
+    def update(self) -> dict[str, Tensor]:
         """Learn from the tick; metrics now and then."""
         tick = self._tick
         if self.config.predict:
@@ -234,7 +234,7 @@ class Tabular(HasParts):
         self.follow = ~ended
         self.ticks += 1
         if self.ticks % self._report_every:
-            return None
+            return {}
         metrics = self.oracle.errors(self.q().amax(-1))
         metrics["loss/td_error"] = torch.from_numpy(np.abs(error))
         return {name: x.to(self.device) for name, x in metrics.items()}

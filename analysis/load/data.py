@@ -154,6 +154,14 @@ class Data:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""
         return self._sizes.get((label, env), (0, 0))
 
+    def never_learned(self) -> dict[tuple[str, str], int]:
+        """Return how many scored runs of a cell made no update, where there are any."""
+        idle = self.scored[self.scored.updates == 0]
+        return {
+            (str(label), str(env)): len(runs)
+            for (label, env), runs in idle.groupby(["label", "env"], sort=False)
+        }
+
     @cached_property
     def _sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
         counts = (
@@ -305,7 +313,7 @@ def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
         return f"finished without {schema.FINAL_RETURN}", ""
     if not np.isfinite(run["final"]):
         return f"{schema.FINAL_RETURN} is not finite", ""
-    if end > budget:
+    if end >= budget + run["lanes"]:  # the last tick takes a step in each lane
         return f"has rows after the end of its budget, up to step {end} of {budget}", OVER_LONG
     return "", ""
 
@@ -325,6 +333,8 @@ def _remarks(data: Data) -> Iterator[str]:
     for _, runs in remarks.groupby(["label", "env"], sort=False):
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
+    for (label, env), idle in data.never_learned().items():
+        yield f"{label} on {env}: {idle}/{data.size(label, env)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):

@@ -166,7 +166,7 @@ class TableVecEnv:
         if len(over):
             self._finished.append((over, self._return.take(over), self._length.take(over)))
             self._ended[over] = True
-            if self.mode == "each" and not self.failed:  # ended lanes restart before the next step
+            if self.mode == "each" and self._running.all():  # ended lanes restart before the next
                 self._due = over
             else:
                 self._refresh()
@@ -179,13 +179,21 @@ class TableVecEnv:
             live.reshape(grid),
         )
 
-    def drain(self) -> list[list[tuple[float, int]]]:
-        """Return, per seed, (return, length) of the episodes that ended since the last call."""
+    def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, int]]]:
+        """Return, per seed, (return, length) of the episodes that ended since the last call.
+
+        Args:
+            due: as in ``SeedVecEnv.drain``.
+        """
         if not self._finished:
             return [[] for _ in self.seeds]
         over, returns, lengths = (np.concatenate(x) for x in zip(*self._finished, strict=True))
         self._finished = []
         seed = over // self.lanes
+        if due is not None and not due.all():
+            mine = due[seed]
+            self._finished = [(over[~mine], returns[~mine], lengths[~mine])]
+            seed, returns, lengths = seed[mine], returns[mine], lengths[mine]
         order = seed.argsort(kind="stable")  # by seed, in the order in which they ended
         pairs = list(zip(returns[order].tolist(), lengths[order].tolist(), strict=True))
         ends = seed[order].searchsorted(np.arange(len(self.seeds) + 1)).tolist()
@@ -194,6 +202,10 @@ class TableVecEnv:
     def fail(self, k: int, reason: str) -> None:
         """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
+        self.stop(k)
+
+    def stop(self, k: int) -> None:
+        """Step the lanes of the seed of index ``k`` no more."""
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
         self._running[rows] = False

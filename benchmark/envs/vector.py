@@ -91,7 +91,7 @@ class SeedVecEnv:
     def _clear(self) -> None:
         total = len(self._envs)
         self.failed: dict[int, str] = {}
-        self._playing = list(range(len(self.seeds)))  # indices of the seeds that are stepped
+        self._out: set[int] = set()  # indices of seeds that are not stepped
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), self.obs_space.dtype)
         self._episode = np.full(total, -1)  # number of the running episode
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
@@ -114,7 +114,7 @@ class SeedVecEnv:
         """
         self._clear()
         if seeds is not None:
-            self._playing = np.flatnonzero(seeds).tolist()
+            self._out = set(np.flatnonzero(~seeds).tolist())
             self._refresh()
         return self.begin()
 
@@ -179,17 +179,27 @@ class SeedVecEnv:
             valid,
         )
 
-    def drain(self) -> list[list[tuple[float, ...]]]:
+    def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, ...]]]:
         """Return, per seed, the episodes that ended since the last call.
 
         Each is (raw return, length, *values), the values in the order of ``env.record``.
+
+        Args:
+            due: ``[K]`` bool; seeds where it is False keep theirs, and have none here. None: all.
         """
-        finished, self._finished = self._finished, [[] for _ in self.seeds]
+        finished: list[list[tuple[float, ...]]] = [[] for _ in self.seeds]
+        for k in range(len(self.seeds)) if due is None else np.flatnonzero(due).tolist():
+            finished[k], self._finished[k] = self._finished[k], []
         return finished
 
     def fail(self, k: int, reason: str) -> None:
         """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
+        self.stop(k)
+
+    def stop(self, k: int) -> None:
+        """Step the lanes of the seed of index ``k`` no more."""
+        self._out.add(k)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows] = 0, 0.0
         self._log.forget(rows)
@@ -279,7 +289,7 @@ class SeedVecEnv:
         self._ended[lane] = ended
 
     def _start(self, lane: int) -> None:
-        if lane // self.lanes in self.failed:
+        if lane // self.lanes in self._out:
             return  # another lane's reset may have failed the seed
         self._episode[lane] += 1
         try:
@@ -327,14 +337,14 @@ class SeedVecEnv:
                 outcome = (float(self._return[lane]), int(self._length[lane]), *recorded)
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
-        if self.mode == "each" and not self.failed:  # the live lanes stay the same
+        if self.mode == "each" and not self._out:  # the live lanes stay the same
             self._due = [lane for lane, *_ in ended]
         else:
             self._refresh()
 
     def _refresh(self) -> None:
         """Recompute which lanes are live and which are due to start."""
-        lanes, running = self.lanes, [k for k in self._playing if k not in self.failed]
+        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self._out]
         self._live, self._due = [], []
         for k in running:
             mine = range(k * lanes, (k + 1) * lanes)

@@ -19,6 +19,7 @@ from prism.benchmark.util.versions import version
 RUN = ["algo=dqn", "env=cartpole"]
 QUICK = [
     "algo.learning_starts=20",
+    "algo.train_every=4",
     "algo.hidden=[8]",
     "evaluation.episodes=1",
     "budget=60",

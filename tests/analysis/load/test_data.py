@@ -283,6 +283,17 @@ def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
     assert list(load(folder, include=["over-long"]).scored.seed) == [0, 1]
 
 
+def test_the_last_tick_of_several_lanes_may_end_behind_the_budget(writer):
+    study = writer("lanes")
+    paths = [study.run(study.variant("DQN"), "lake", k, 50, parquet=False) for k in range(3)]
+    for path, end in zip(paths, (10_000, 10_003, 10_004), strict=True):
+        last_row(global_step=end)(path)
+        record = json.loads((path / "run.json").read_text())
+        edit(path / "run.json", config=record["config"] | {"algo": {"lanes": 4}})
+    data = load(study.plan())
+    assert list(data.scored.seed) == [0, 1] and data.runs.flag[2] == "over-long"
+
+
 def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
     for name in ("one", "two"):
         study = writer(name)
