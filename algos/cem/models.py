@@ -21,9 +21,10 @@ from ..core.learner import Learner
 from ..core.nets import InitStream, Linear
 from ..core.optim import SeedOptimizer
 from ..core.parts import HasParts, Part
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex
+from ..core.torso import obs_scale
 from . import streams
 from .config import CEMConfig
 
@@ -34,8 +35,8 @@ Choice = tuple[Tensor, dict[str, Tensor]]  # actions and a memo
 class PolicyModel(Part, Protocol):
     """What the cross-entropy method asks of a model."""
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
-        """Return actions and a memo; ``share`` of the budget is spent."""
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
+        """Return actions and a memo; ``share [K]`` of the budget is spent."""
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Imitate."""
@@ -65,15 +66,18 @@ class Sampler(HasParts):
             self.low = torch.as_tensor(space.low, device=device)
             self.high = torch.as_tensor(space.high, device=device)
 
-    def from_probabilities(self, p: Tensor, explore: bool) -> Choice:
+    def from_probabilities(self, p: Tensor, explore: bool, draws: Draws | None) -> Choice:
         """Sample from ``p [K, N, A]``, or take the most likely."""
-        return (inverse_cdf(p, self.draws()) if explore else p.argmax(-1)), {}
+        if explore:
+            return inverse_cdf(p, self.draws()), {}
+        return (p.argmax(-1) if draws is None else inverse_cdf(p, draws(1))), {}
 
-    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Choice:
+    def from_mean(self, mean: Tensor, explore: bool, share: Tensor) -> Choice:
         """Add noise to means ``[K, N, act]``, cut to [-1, 1] and stretch to the action's range."""
         if explore:
-            level = self.noise(int(1_000_000 * share / self.noise_fraction))
-            mean = mean + level * self.draws()
+            done = (1_000_000 * share / self.noise_fraction).tolist()
+            level = torch.tensor([self.noise(int(x)) for x in done], device=mean.device)
+            mean = mean + level[:, None, None] * self.draws()
         action = self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
         return action, {SAMPLE: mean}
 
@@ -94,9 +98,9 @@ class Table(HasParts):
         self.p = torch.full(shape, 1 / shape[2], device=device)
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Look up."""
-        return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore)
+        return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore, draws)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Count, normalise, mix."""
@@ -121,7 +125,7 @@ class Network(HasParts):
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.config = config
         self.sampler = Sampler(config, spec.action_space, seeds, device)
-        inputs = int(np.prod(spec.obs_space.shape))
+        inputs, self.obs_scale = int(np.prod(spec.obs_space.shape)), obs_scale(spec.obs_space)
         hidden = config.hidden if config.model == "neural" else []
         widths = [inputs, *hidden, self.sampler.outputs]
         adam = partial(SeedOptimizer, kind="adam", lr=config.lr)
@@ -131,11 +135,11 @@ class Network(HasParts):
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Evaluate the network."""
-        out = self.learner.online(obs.flatten(2).float())
+        out = self.learner.online(obs.flatten(2).float() / self.obs_scale)
         if self.sampler.discrete:
-            return self.sampler.from_probabilities(out.softmax(-1), explore)
+            return self.sampler.from_probabilities(out.softmax(-1), explore, draws)
         return self.sampler.from_mean(out, explore, share)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
@@ -149,7 +153,8 @@ class Network(HasParts):
             session = torch.searchsorted(until, step, right=True).clamp(max=length.shape[1] - 1)
             first = until.gather(1, session) - length.gather(1, session)
             at = (self._seed, session, step - first)
-            out, target = self.learner.online(obs[at].flatten(2)), actions[at]
+            out = self.learner.online(obs[at].flatten(2) / self.obs_scale)
+            target = actions[at]
             if self.sampler.discrete:
                 log_p = out.log_softmax(-1)
                 entropy = -(log_p.exp() * log_p).sum(-1)
@@ -175,7 +180,7 @@ class Forest(HasParts):
         self.forests: list[Any] = [None] * len(self.seeds)
         self.sessions: State = {}
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Ask every seed's forest; before the first is grown, all actions are alike."""
         k, lanes = obs.shape[:2]
         rows = obs.flatten(2).numpy(force=True)
@@ -189,7 +194,7 @@ class Forest(HasParts):
                 out[i] = forest.predict(rows[i]).reshape(lanes, -1)
         answer = torch.from_numpy(out).to(self.device)
         if self.sampler.discrete:
-            return self.sampler.from_probabilities(answer, explore)
+            return self.sampler.from_probabilities(answer, explore, draws)
         return self.sampler.from_mean(answer, explore, share)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:

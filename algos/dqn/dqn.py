@@ -30,7 +30,7 @@ from ..core.agent import (
     Spec,
     Step,
 )
-from ..core.experience import Experience
+from ..core.experience import Experience, averaged
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.learner import Learner
@@ -41,7 +41,7 @@ from ..core.parts import HasParts
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.schedules import Schedule
-from ..core.torso import obs_scale
+from ..core.torso import obs_scale, too_small
 from ..formulas import td
 from .config import COMPONENTS, FAMILY, PRESETS, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
@@ -92,7 +92,7 @@ class DQN(HasParts):
         """Say why the task is impossible: Q-learning takes the maximum over a finite set."""
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
@@ -130,14 +130,14 @@ class DQN(HasParts):
 
     def update(self) -> dict[str, Tensor] | None:
         """Make the gradient steps that are due at this tick."""
-        c, metrics = self.config, None
+        c, steps = self.config, []
         for _ in range(self.experience.due):
-            metrics = self._learn()
+            steps.append(self._learn())
             if c.target == "soft":
                 self.learner.update_target(c.tau)
-        if metrics and c.target == "hard" and self.experience.crossed(c.target_every):
+        if steps and c.target == "hard" and self.experience.crossed(c.target_every):
             self.learner.update_target()
-        return metrics
+        return averaged(steps)
 
     def _learn(self) -> dict[str, Tensor]:
         """Make one gradient step of every seed."""

@@ -15,10 +15,10 @@ from prism.algos.core.mdp import MODEL
 from ..util.checks import Check, Skip, Wrong
 from . import outside
 from .config import EnvConfig, EnvWrappers, registered
+from .encoding import Encode
 from .make import make_env, tabular_facts
 from .repeats import Played, not_fresh, not_repeating, play, random_action, same
 from .vector import SeedVecEnv
-from .wrappers import Encode
 
 EPISODES, STEPS = 6, 400  # of a check at most, in all its episodes
 SEED = 1
@@ -135,12 +135,13 @@ def ends(subject: Subject) -> None:
 
 def stepping(subject: Subject) -> None:
     """Check that Prism steps the environment as Gymnasium does: sees, pays and ends the same."""
-    wrappers = EnvWrappers(extra=subject.config.wrappers.extra)
+    own = subject.config.wrappers
+    wrappers = EnvWrappers(extra=own.extra, image=own.image)
     config = replace(subject.config, wrappers=wrappers, masks=False, record=[])
     ours, rng, steps = SeedVecEnv(config, [SEED], 1, training=False), np.random.default_rng(0), 0
     for number in range(EPISODES):
         theirs = plain(config)
-        look = Encode(theirs).observation
+        look = Encode(theirs, own.image).observation
         seen = ours.begin()[0, 0]
         _equal(seen, look(theirs.reset(seed=ours._seed_of(0))[0]), f"episode {number}, reset")
         over = False

@@ -5,27 +5,29 @@ A lane is one of the parallel environments of a seed. Shapes: K seeds, N lanes, 
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
 from prism.algos.core.agent import State
-from prism.algos.core.rng import generator
 
 from ..util.errors import ConfigError
 from . import facts
 from .action_log import ActionLog
 from .config import EnvConfig
+from .episodes import BLOCK, TRAINING, episode_seeds
 from .make import make_env
-from .wrappers import RAW_REWARD, TrainingReward
+from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
 _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
-_BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # of a failure's reason in a saved state
+_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_SQUARE = _LARGEST**2
 
 
 class VecStep(NamedTuple):
@@ -53,7 +55,7 @@ class SeedVecEnv:
         reset: "each": a lane starts its next episode as soon as one ends. "wait": it waits until
             all lanes of its seed have ended. "shared": as "wait", and the lanes of a seed start
             from the same state.
-        purpose: name of the random stream; "eval" separates evaluation from training.
+        purpose: name of the random stream, as in ``episodes``.
 
     Attributes:
         failed: seed index -> why the seed failed.
@@ -68,7 +70,7 @@ class SeedVecEnv:
         gamma: float = 1.0,
         training: bool = True,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
     ) -> None:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
@@ -76,7 +78,7 @@ class SeedVecEnv:
         self._envs = [
             make_env(config, gamma=gamma, training=training) for _ in range(len(seeds) * lanes)
         ]
-        self._steps = [env.step for env in self._envs]
+        self._steps: list[Callable[[Any], Any]] = [env.step for env in self._envs]
         space, self.action_space = self._envs[0].observation_space, self._envs[0].action_space
         assert isinstance(space, spaces.Box)  # by make_env
         self.obs_space = space
@@ -89,6 +91,7 @@ class SeedVecEnv:
     def _clear(self) -> None:
         total = len(self._envs)
         self.failed: dict[int, str] = {}
+        self._out: set[int] = set()  # indices of seeds that are not stepped
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), self.obs_space.dtype)
         self._episode = np.full(total, -1)  # number of the running episode
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
@@ -103,9 +106,16 @@ class SeedVecEnv:
         self._waiting = False  # whether any lane is not stepped
         self._refresh()
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, *obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, *obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._out = set(np.flatnonzero(~seeds).tolist())
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -154,7 +164,7 @@ class SeedVecEnv:
                 broken[lane] = _reason(error)
         self._length += self._live_ones
         self._return += raw
-        if broken or not (_finite(next_obs) and _finite(self._return + reward)):
+        if broken or not (_finite(next_obs) and _finite(self._return) and _in_float32(reward)):
             self._take_back(rows, reward, broken)
         valid = self._valid
         self._obs = next_obs
@@ -169,17 +179,27 @@ class SeedVecEnv:
             valid,
         )
 
-    def drain(self) -> list[list[tuple[float, ...]]]:
+    def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, ...]]]:
         """Return, per seed, the episodes that ended since the last call.
 
         Each is (raw return, length, *values), the values in the order of ``env.record``.
+
+        Args:
+            due: ``[K]`` bool; seeds where it is False keep theirs, and have none here. None: all.
         """
-        finished, self._finished = self._finished, [[] for _ in self.seeds]
+        finished: list[list[tuple[float, ...]]] = [[] for _ in self.seeds]
+        for k in range(len(self.seeds)) if due is None else np.flatnonzero(due).tolist():
+            finished[k], self._finished[k] = self._finished[k], []
         return finished
 
     def fail(self, k: int, reason: str) -> None:
         """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
+        self.stop(k)
+
+    def stop(self, k: int) -> None:
+        """Step the lanes of the seed of index ``k`` no more."""
+        self._out.add(k)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows] = 0, 0.0
         self._log.forget(rows)
@@ -193,7 +213,7 @@ class SeedVecEnv:
     def close(self) -> None:
         """Close all environments."""
         for env in self._envs:
-            env.close()
+            close(env)
 
     def state(self) -> State:
         """Return the state of every lane: its episode's number and the actions since its start."""
@@ -269,31 +289,43 @@ class SeedVecEnv:
         self._ended[lane] = ended
 
     def _start(self, lane: int) -> None:
-        if lane // self.lanes in self.failed:
+        if lane // self.lanes in self._out:
             return  # another lane's reset may have failed the seed
         self._episode[lane] += 1
         try:
             obs, _ = self._envs[lane].reset(seed=self._seed_of(lane))
-            if np.shape(obs) != self.obs_space.shape:  # numpy would broadcast some shapes
-                shape, expected = np.shape(obs), self.obs_space.shape
-                raise ValueError(f"the first observation has shape {shape}, its space {expected}")
+            self._check_shape(obs, "the first observation")
             if not _finite(obs):
                 raise FloatingPointError("the environment's first observation is not finite")
         except Exception as error:
             self.fail(lane // self.lanes, _reason(error))
             return
         _rows(self._obs)[lane] = obs
+        self._steps[lane] = partial(self._first_step, lane)
         self._length[lane], self._return[lane], self._ended[lane] = 0, 0.0, False
         self._log.begin(lane)
 
+    def _first_step(self, lane: int, action: Any) -> Any:
+        """Take the first step of an episode, and check what is not checked at every step."""
+        step = self._steps[lane] = self._envs[lane].step
+        outcome = obs, reward, *_, info = step(action)
+        self._check_shape(obs, "the observation of the first step")
+        check_reward(info[RAW_REWARD] if self._reshaped else reward)
+        return outcome
+
+    def _check_shape(self, obs: Any, what: str) -> None:
+        shape, expected = np.shape(obs), self.obs_space.shape
+        if shape != expected:  # numpy would broadcast some shapes
+            raise ValueError(f"{what} has shape {shape}, its space {expected}")
+
     def _seed_of(self, lane: int) -> int:
         """Return the 31-bit seed of the lane's running episode."""
-        block, offset = divmod(int(self._episode[lane]), _BLOCK)
+        block, offset = divmod(int(self._episode[lane]), BLOCK)
         if self._drawn[lane][0] != block:
             k, n = divmod(lane, self.lanes)
             key = () if self.mode == "shared" else (n,)
-            stream = generator(self.seeds[k], self.purpose, *key, block=block)
-            self._drawn[lane] = (block, stream.integers(2**31, size=_BLOCK))
+            seeds = episode_seeds(self.seeds[k], self.purpose, *key, block=block)
+            self._drawn[lane] = (block, seeds)
         return int(self._drawn[lane][1][offset])
 
     def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
@@ -305,14 +337,14 @@ class SeedVecEnv:
                 outcome = (float(self._return[lane]), int(self._length[lane]), *recorded)
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
-        if self.mode == "each" and not self.failed:  # the live lanes stay the same
+        if self.mode == "each" and not self._out:  # the live lanes stay the same
             self._due = [lane for lane, *_ in ended]
         else:
             self._refresh()
 
     def _refresh(self) -> None:
         """Recompute which lanes are live and which are due to start."""
-        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self.failed]
+        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self._out]
         self._live, self._due = [], []
         for k in running:
             mine = range(k * lanes, (k + 1) * lanes)
@@ -329,9 +361,12 @@ class SeedVecEnv:
         """Fail the seeds whose environments broke, and undo this step for them."""
         for lane in self._live:
             if not _finite(next_obs[lane]):
-                broken.setdefault(lane, "the environment's observation is not finite")
+                broken.setdefault(lane, "the environment's observation is not finite as float32")
             if not math.isfinite(self._return[lane] + reward[lane]):
                 broken.setdefault(lane, "the environment's reward is not finite")
+            elif not _in_float32(reward[lane]):
+                what = f"the environment's reward {reward[lane]:g} does not fit into float32"
+                broken.setdefault(lane, what)
         for lane, reason in broken.items():
             k = lane // self.lanes
             rows = slice(k * self.lanes, (k + 1) * self.lanes)
@@ -349,6 +384,12 @@ def _finite(values: np.ndarray) -> bool:
     if values.dtype.kind != "f":
         return True
     return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
+def _in_float32(values: np.ndarray) -> bool:
+    """Return whether all values are finite as float32; tries the squared norm first."""
+    square = float(np.vdot(values, values))
+    return square < _LARGEST_SQUARE or bool((np.abs(values) <= _LARGEST).all())
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ def test_check_env_prints_checks_and_what_agents_see(capsys: pytest.CaptureFixtu
         ["ok", name] for name in ("returns", "observations", "ends", "seeding", "stepping")
     ]
     can = out[out.index("can learn it") : out.index("cannot")]
-    assert " dqn," in can and "sac" not in can
+    assert " dqn," in can and " sac," not in can
     assert "sac, td3: it needs continuous actions" in out
     assert not list(Path().iterdir())  # it writes nothing
 

@@ -16,6 +16,7 @@ from prism.algos.core.mdp import MODEL
 from prism.algos.core.states import FACTORS
 from prism.benchmark.envs import facts, outside
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers, validate
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.envs.make import make_env, make_spec
 from prism.benchmark.envs.table import TableVecEnv, vector_env
 from prism.benchmark.envs.vector import SeedVecEnv
@@ -183,7 +184,7 @@ def test_a_list_of_wrappers_in_a_file_is_one_line(tmp_path, monkeypatch) -> None
     text = "defaults: [/schema/env@_here_, _self_]\nname: mine\nid: CartPole-v1\nwrappers:\n"
     (tmp_path / "env" / "mine.yaml").write_text(f"{text}  - class: {DRAIN}\n")
     monkeypatch.setenv("PRISM_CONF", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.wrappers: a list; .*key extra$"):
+    with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.wrappers: is a map.* extra$"):
         sweep(("algo=dqn", "env=mine"))
 
 
@@ -408,7 +409,7 @@ def test_a_run_with_wrappers_and_facts_resumes_to_the_bit(whole, tmp_path) -> No
 
 def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
     folder = next(folders(whole()))
-    result = evaluate_run(folder, 3)  # as many as the final evaluation had
+    result = evaluate_run(folder, 3, purpose=FINAL)  # as many as the final evaluation had
     last = read_rows(folder / "metrics.jsonl")[-1]
     assert result["mean"] == pytest.approx(last[schema.FINAL_RETURN])
     assert result["eval/success"] == last["final/success"]
