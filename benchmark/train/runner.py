@@ -83,6 +83,7 @@ def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
     return lambda array: torch.from_numpy(array).to(device)
 
 
+_ANEW = "not reproducible: its environment does not repeat; resumed with a new episode"
 _NONE = -1  # in a saved state: no row is owed
 
 
@@ -266,8 +267,9 @@ class Training:
             if arrays:
                 self.recorder.save_arrays(k, arrays)
             self.env.stop(k)
-        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
-        self.recorder.finish(seeds, [remarks[k] if remarks else None for k in seeds])
+        said = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        remarks = [(_ANEW if k in self.env.anew else None, said and said[k]) for k in seeds]
+        self.recorder.finish(seeds, ["; ".join(filter(None, each)) or None for each in remarks])
 
     def _evaluate(
         self, prefix: str, due: np.ndarray, form: str | None = None
