@@ -268,7 +268,9 @@ class Training:
                 self.recorder.save_arrays(k, arrays)
             self.env.stop(k)
         said = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
-        remarks = [(_ANEW if k in self.env.anew else None, said and said[k]) for k in seeds]
+        remarks = [
+            (_ANEW if k in self.env.anew else None, said[k] if said else None) for k in seeds
+        ]
         self.recorder.finish(seeds, ["; ".join(filter(None, each)) or None for each in remarks])
 
     def _evaluate(
