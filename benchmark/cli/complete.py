@@ -27,7 +27,19 @@ _WORDS = {
 }
 _LAUNCHERS = ("inline", "local", "slurm", "ray")
 COMMANDS = (
-    *("completion", "delete", "evaluate", "extend", "help", "list", "logs", "merge", "prune"),
+    *(
+        "check-agent",
+        "check-env",
+        "completion",
+        "delete",
+        "evaluate",
+        "extend",
+        "help",
+        "list",
+        "logs",
+        "merge",
+        "prune",
+    ),
     *("rename", "resume", "run", "status", "stop", "study", "submit", "video"),
     *("wandb-push", "wandb-report"),
 )

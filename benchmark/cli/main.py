@@ -18,7 +18,7 @@ from ..store.schema import FAILED, FINISHED
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
-from . import inform, texts
+from . import check, inform, texts
 from .commands import COMMANDS, listing, resumed
 from .parser import OneLine, add_config_dir, parsed
 
@@ -195,6 +195,7 @@ def _submit(words: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **COMMANDS,
     **inform.COMMANDS,
+    **check.COMMANDS,
     "help": _help,
     "resume": _resume,
     "run": _run,

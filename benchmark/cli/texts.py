@@ -55,6 +55,8 @@ Read results
 Find out
   prism list algos | envs | studies | executors    one line each
   prism help algo=dqn | env=cartpole | study=quickstart
+  prism check-env CartPole-v1 | module:id | env=<name>     is this environment sound?
+  prism check-agent algo=dqn env=cartpole          does this agent keep the protocol?
   prism completion bash | zsh                      words for your shell to complete
   prism algo=ppo env=cartpole --cfg job            the settings that would run
   prism --version

@@ -41,8 +41,11 @@ class TableVecEnv:
         masked: whether to append the mask of the model's legal actions to observations.
 
     Attributes:
+        anew: as in ``SeedVecEnv``; empty, since a table repeats.
         failed: seed index -> why the seed failed.
     """
+
+    anew: frozenset[int] = frozenset()
 
     def __init__(
         self,

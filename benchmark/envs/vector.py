@@ -6,7 +6,7 @@ A lane is one of the parallel environments of a seed. Shapes: K seeds, N lanes, 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +21,12 @@ from .action_log import ActionLog
 from .config import EnvConfig
 from .episodes import BLOCK, TRAINING, episode_seeds
 from .make import make_env
+from .repeats import not_repeating
 from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
 _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
+_SHORT = 50  # steps of an episode that shows whether an environment repeats
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_SQUARE = _LARGEST**2
@@ -59,6 +61,8 @@ class SeedVecEnv:
 
     Attributes:
         failed: seed index -> why the seed failed.
+        anew: indices of seeds that were resumed with a new episode, since the environment does not
+            repeat the running one.
     """
 
     def __init__(
@@ -75,9 +79,8 @@ class SeedVecEnv:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
         self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
-        self._envs = [
-            make_env(config, gamma=gamma, training=training) for _ in range(len(seeds) * lanes)
-        ]
+        self._build = partial(make_env, config, gamma=gamma, training=training)
+        self._envs = [self._build() for _ in range(len(seeds) * lanes)]
         self._steps: list[Callable[[Any], Any]] = [env.step for env in self._envs]
         space, self.action_space = self._envs[0].observation_space, self._envs[0].action_space
         assert isinstance(space, spaces.Box)  # by make_env
@@ -91,6 +94,7 @@ class SeedVecEnv:
     def _clear(self) -> None:
         total = len(self._envs)
         self.failed: dict[int, str] = {}
+        self.anew: set[int] = set()
         self._out: set[int] = set()  # indices of seeds that are not stepped
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), self.obs_space.dtype)
         self._episode = np.full(total, -1)  # number of the running episode
@@ -239,6 +243,7 @@ class SeedVecEnv:
             name: array.reshape(*self._grid, *array.shape[1:]) for name, array in per_lane.items()
         }
         state |= {"finished": finished, "finished_count": np.array(counts), "failed": reasons}
+        state["anew"] = np.isin(np.arange(len(self.seeds)), list(self.anew))
         state |= {f"fact/{name}": array for name, array in recorded.items()}
         return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
 
@@ -268,6 +273,7 @@ class SeedVecEnv:
         for k, text in enumerate(arrays["failed"]):
             if text.any():
                 self.fail(k, bytes(text[text > 0]).decode(errors="ignore"))
+        self.anew = set(np.flatnonzero(arrays["anew"]).tolist())
         for lane in np.flatnonzero(self._episode >= 0).tolist():
             if lane // self.lanes not in self.failed:
                 self._replay(lane, self._log.typed(per_lane["actions"][lane, : self._length[lane]]))
@@ -278,15 +284,26 @@ class SeedVecEnv:
         obs, info = self._envs[lane].reset(seed=self._seed_of(lane))
         total, ended = 0.0, False
         for action in actions:
+            if ended:
+                break  # too early: it does not repeat
             obs, reward, terminated, truncated, info = self._steps[lane](action)
             total += float(info[RAW_REWARD] if self._reshaped else reward)
             ended = terminated or truncated
-        if total != self._return[lane] or not np.array_equal(obs, _rows(self._obs)[lane]):
+        if total == self._return[lane] and np.array_equal(obs, _rows(self._obs)[lane]):
+            self._ended[lane] = ended
+        elif self._repeats:
             raise ConfigError(
                 "env.fresh: this environment does not reproduce an episode from its seed and "
                 "actions; set env.fresh=true to rebuild it at every reset"
             )
-        self._ended[lane] = ended
+        else:
+            self.anew.add(lane // self.lanes)
+            self._length[lane], self._return[lane] = 0, 0.0
+
+    @cached_property
+    def _repeats(self) -> bool:
+        """Return whether two new environments play the same episode from one seed."""
+        return not_repeating(self._build, seed=1, steps=_SHORT) is None
 
     def _start(self, lane: int) -> None:
         if lane // self.lanes in self._out:

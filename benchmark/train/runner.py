@@ -22,7 +22,7 @@ from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
 from ..util.signals import Stopped, stop_asked
-from . import saving, watchdog
+from . import protocol, saving, watchdog
 from .build import build_agent
 from .evaluate import EvaluationResult
 from .evaluations import Evaluations
@@ -83,6 +83,7 @@ def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
     return lambda array: torch.from_numpy(array).to(device)
 
 
+_ANEW = "not reproducible: its environment does not repeat; resumed with a new episode"
 _NONE = -1  # in a saved state: no row is owed
 
 
@@ -99,6 +100,7 @@ class Training:
         self.device = torch.device(spec.device)
         self._to_device = _transfer(self.device)
         self.agent = build_agent(spec, job.seeds, self.device)
+        self._act = self._first_act
         self.lanes, reset = spec.algo.lanes, spec.algo.reset
         self._lanes_wait = reset != "each"
         self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
@@ -109,6 +111,8 @@ class Training:
         saved = self.saver.load()
         if saved is not None:
             self._load(saved)
+        elif protocol.is_outside(spec):
+            protocol.check(spec, protocol.wrong_round_trip(self.agent, len(job.seeds)))
         spent = (saved["wall"], saved["cpu"]) if saved is not None else (0.0, 0.0)
         self.recorder = Recorder(job, self.steps if saved is not None else None, spent)
         self._report_failed()
@@ -158,7 +162,7 @@ class Training:
 
     def _interact(self) -> None:
         """Advance one tick: every live lane of every seed takes one step."""
-        action, memo = self.agent.act(self.obs)
+        action, memo = self._act(self.obs)
         result = self.env.step(action.cpu().numpy())
         next_obs, reward, terminated, truncated, valid = map(self._to_device, result)
         self.agent.observe(
@@ -172,6 +176,18 @@ class Training:
         begun = self.env.begin()
         self.obs = next_obs if begun is result.next_obs else self._to_device(begun)
         self.steps += result.valid.sum(1) if self._lanes_wait else self.lanes
+
+    def _first_act(self, obs: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Act for the first time, and check what is not checked at every tick.
+
+        Raises:
+            ConfigError: the actions are not those of the protocol.
+        """
+        self._act = self.agent.act
+        action, memo = self._act(obs)
+        space = self.env.action_space
+        protocol.check(self.spec, protocol.wrong_action(action, obs.shape[:2], space, self.device))
+        return action, memo
 
     def _consume(self) -> None:
         """Advance an agent that does not interact; each update returns the steps it consumed."""
@@ -251,8 +267,11 @@ class Training:
             if arrays:
                 self.recorder.save_arrays(k, arrays)
             self.env.stop(k)
-        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
-        self.recorder.finish(seeds, [remarks[k] if remarks else None for k in seeds])
+        said = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        remarks = [
+            (_ANEW if k in self.env.anew else None, said[k] if said else None) for k in seeds
+        ]
+        self.recorder.finish(seeds, ["; ".join(filter(None, each)) or None for each in remarks])
 
     def _evaluate(
         self, prefix: str, due: np.ndarray, form: str | None = None

@@ -357,3 +357,23 @@ def test_the_interval_grows_with_the_cost_of_a_save(
     assert not due(0, 10**9 // 4)  # a large first save is guessed to take longer than 2 %
     saver.save({})
     assert not due(190, 1) and due(11, 1)  # 4 s are 2 % of 200
+
+
+def test_a_run_goes_on_where_the_environment_does_not_repeat(tmp_path: Path) -> None:
+    env: dict[str, Any] = {"env__imports": "tests.envs.broken", "env__horizon": 60}
+    parts = job(tmp_path, env="Broken/Unseeded-v0", **env)
+    for ticks in (75, 50):
+        stop(parts, ticks)
+    finished(parts)
+    for k in range(3):
+        assert str(status(parts, k)["reason"]).startswith("not reproducible: its environment")
+
+
+def test_an_environment_that_keeps_state_is_not_taken_for_one_that_does_not_repeat(
+    tmp_path: Path,
+) -> None:
+    env: dict[str, Any] = {"env__imports": "tests.envs.broken", "env__horizon": 60}
+    parts = job(tmp_path, env="Broken/Stale-v0", env__fresh=False, **env)
+    stop(parts, 75)
+    with pytest.raises(ConfigError, match=r"set env\.fresh=true"):
+        Training(parts)
