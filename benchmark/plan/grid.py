@@ -47,6 +47,7 @@ from prism.algos.core.agent import Spec
 
 from ..envs.config import from_dict
 from ..envs.make import make_spec
+from ..envs.reproducible import irreproducible
 from ..store import identity, ledger, records, schema, trackers
 from ..store.agents import agent_class
 from ..store.job import Job, Sweep
@@ -133,8 +134,14 @@ def _planned(axes: Axes) -> Sweep:
         raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
     if not plan.jobs:
         raise ConfigError("exclude leaves no cell of the grid")
-    plan.notes = alike.notes(plan.jobs) + learning.notes(plan.jobs)
+    plan.notes = alike.notes(plan.jobs) + learning.notes(plan.jobs) + _irreproducible(plan.jobs)
     return plan
+
+
+def _irreproducible(jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each environment whose runs do not follow from their seeds."""
+    reasons = (irreproducible(job.spec.record["env"]) for job in jobs)
+    return list(dict.fromkeys(filter(None, reasons)))
 
 
 def _folder(root: DictConfig) -> Path:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..envs.reproducible import irreproducible
 from ..util import atomic, versions
 from ..util.errors import ConfigError
 from ..util.secrets import clean, clean_text
@@ -111,6 +112,7 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         git=provenance.git_sha(),
         versions={name: versions.version(name) for name in _VERSIONS},
         tuned=job.tuned,
+        irreproducible=irreproducible(job.spec.record["env"]),
         pack={
             "seeds": job.seeds,
             "device": job.spec.device,

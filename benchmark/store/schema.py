@@ -137,6 +137,7 @@ class RunRecord(TypedDict):
     git: str | None
     versions: dict[str, str]
     tuned: str | None  # name of the tuned file used
+    irreproducible: str | None  # why the run does not follow from its seed
     pack: dict[str, Any]  # {"seeds", "device", "threads"} of the job
 
 

@@ -18,6 +18,7 @@ import torch
 from prism.algos.core.agent import HasArrays, HasRemarks, Step
 
 from ..envs import facts
+from ..envs.reproducible import irreproducible
 from ..envs.table import vector_env
 from ..store import checkpoint, ledger, schema
 from ..store.job import Job
@@ -83,7 +84,7 @@ def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
     return lambda array: torch.from_numpy(array).to(device)
 
 
-_ANEW = "not reproducible: its environment does not repeat; resumed with a new episode"
+_ANEW = "resumed with a new episode, because the environment does not repeat"
 _NONE = -1  # in a saved state: no row is owed
 
 
@@ -267,9 +268,10 @@ class Training:
             if arrays:
                 self.recorder.save_arrays(k, arrays)
             self.env.stop(k)
-        said = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        own = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        unsure = irreproducible(self.spec.record["env"])
         remarks = [
-            (_ANEW if k in self.env.anew else None, said[k] if said else None) for k in seeds
+            (unsure, _ANEW if k in self.env.anew else None, own[k] if own else None) for k in seeds
         ]
         self.recorder.finish(seeds, ["; ".join(filter(None, each)) or None for each in remarks])
 
