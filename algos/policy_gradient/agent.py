@@ -10,6 +10,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
+from ..core.recurrent import MemoryShape
 from ..core.rollout import Episodes, Rollout, Trajectories
 from .actor_critic import ActorCritic
 from .config import PolicyGradientConfig
@@ -21,7 +22,7 @@ class PolicyGradientAgent(HasParts, ABC):
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         length: ticks of a rollout, or episodes of each lane.
-        values, has_target: see ``ActorCritic``.
+        values, has_target, memory: see ``ActorCritic``.
     """
 
     Config: ClassVar[type]
@@ -45,9 +46,10 @@ class PolicyGradientAgent(HasParts, ABC):
         length: int,
         values: int = 1,
         has_target: bool = False,
+        memory: MemoryShape | None = None,
     ) -> None:
         self.config, self.k = config, len(seeds)
-        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target)
+        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target, memory)
         self.learner = self.actor_critic.learner
         action = self.actor_critic.head.action
         self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from prism.algos.core.agent import Agent
+from prism.algos.core.agent import Agent, HasMemory
 
 from ..envs import facts
 from ..envs.table import vector_env
@@ -58,6 +58,7 @@ class Evaluator:
 
     def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> EvaluationResult:
         """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
+        begin_acting(agent)
         obs = self._env.reset()
         returns = np.full(obs.shape[:2], np.nan)
         total, length = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2], np.int64)
@@ -88,6 +89,12 @@ class Evaluator:
         self._env.close()
 
 
+def begin_acting(agent: Agent) -> None:
+    """Tell an agent with a memory that greedy acting begins anew."""
+    if isinstance(agent, HasMemory):
+        agent.forget()
+
+
 class _ValueTrack:
     """Predicted values against realised discounted returns (van Hasselt et al. 2016, figure 3).
 
@@ -113,7 +120,9 @@ class _ValueTrack:
         after = np.where(self._open, last_value.cpu().numpy(), 0.0)
         predicted, realised, count = (np.zeros(after.shape) for _ in range(3))
         for value, reward, valid in reversed(self._rows):
-            after = np.where(valid, reward + self._gamma * after, after)
+            # the first value behind an episode is that of its last state, with what led there
+            behind = np.where(self._open, value, 0.0)
+            after = np.where(valid, reward + self._gamma * after, behind)
             predicted += np.where(valid, value, 0)
             realised += np.where(valid, after, 0)
             count += valid

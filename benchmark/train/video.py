@@ -24,7 +24,7 @@ from ..envs.vector import SeedVecEnv
 from ..store import schema
 from ..util import atomic
 from ..util.errors import ConfigError
-from .evaluate import load_run
+from .evaluate import begin_acting, load_run
 
 _FRAMES = 1_000  # of an episode that is longer, the first
 _SIDE = 400  # pixels; a larger picture is reduced
@@ -77,6 +77,7 @@ def _frames(agent: Agent, env: EnvConfig, seed: int) -> Iterator[np.ndarray]:
     """Play the first of the evaluation's episodes greedily; yield a frame of every state."""
     shown = replace(env, kwargs={**env.kwargs, "render_mode": _MODE})
     lane = SeedVecEnv(shown, [seed], 1, training=False, reset="wait", purpose="eval")
+    begin_acting(agent)
     obs, live, count = lane.reset(), True, 1
     yield lane.render()
     while live and count < _FRAMES:
