@@ -55,10 +55,7 @@ def values(learner: Any, *obs: Any) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "option",
-    quick(
-        *("ppo", "ppo, normalised rewards", "ppo, gru", "a2c", "a2c, q", "trpo"),
-        "reinforce with baseline",
-    ),
+    quick("ppo", "ppo, normalised rewards", "a2c", "a2c, q", "trpo", "reinforce with baseline"),
 )
 def test_a_truncation_bootstraps(option: str) -> None:
     """A constant reward cut by a time limit is worth r / (1 - gamma), not the episode's sum."""
