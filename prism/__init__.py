@@ -3,9 +3,9 @@
 Two calls do most: ``prism.run(algo="dqn", env="cartpole", seeds=range(5))`` trains and returns a
 study, ``prism.load("results/mine")`` reads one.
 
-The packages ``algos``, ``analysis``, ``benchmark`` and ``conf`` stand at the top of the repository.
-Here they are links; an installed Prism has the folders themselves below ``prism``, so that it takes
-no other name in ``site-packages``.
+The packages ``algos``, ``analysis``, ``benchmark`` and ``conf`` are at the top of the repository,
+with links to them in this folder. An installed Prism has the folders themselves in ``prism``, so
+that it occupies no other name in ``site-packages``.
 """
 
 from importlib import import_module
@@ -29,7 +29,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is: torch and pandas take seconds."""
+    """Import public names on first use, because torch and pandas take seconds."""
     if name == "__version__":
         return import_module("prism.benchmark.util.versions").version("prism-rl")
     if name not in _PLACES:

@@ -1,4 +1,4 @@
-"""Prism in a notebook or a script: train, and read."""
+"""The Python interface for notebooks and scripts: train runs and load studies."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -38,8 +38,9 @@ def run(
     The same call again skips what is finished and resumes what is not. Progress is printed.
 
     Args:
-        algo: the name of an algorithm, or several. env: likewise; both may come from ``study``.
-        seeds: one seed or several; those of one cell train together.
+        algo: one or several names of algorithms; not needed if ``study`` sets them.
+        env: likewise for environments.
+        seeds: one seed or several; the seeds of a cell train together.
         launcher: an executor ("inline", "local", "slurm", "ray"), or a mapping with its options,
             ``{"name": "local", "n_jobs": 4}``. Default: inline for one job, else local.
         overrides: any other key of the command line (``budget=50_000``, ``study="quickstart"``,
@@ -50,13 +51,13 @@ def run(
         The study's results, also those of earlier calls under the same ``name``.
 
     Raises:
-        ConfigError: a mistake, in one line that names the key, before anything runs.
+        ConfigError: bad input; one line that names the key, before anything runs.
 
     Warns:
         RuntimeWarning: some of the planned runs did not finish.
     """
-    given = {"algo": algo, "env": env, "seed": seeds}
-    axes = {key: _values(value) for key, value in given.items() if value is not None}
+    named = {"algo": algo, "env": env, "seed": seeds}
+    axes = {key: _values(value) for key, value in named.items() if value is not None}
     for key in ("algo", "env"):
         for name in axes.get(key, ()):
             if not isinstance(name, str) or "=" in name:
@@ -76,7 +77,7 @@ def run(
 
 
 def _values(value: Any) -> list[Any]:
-    """Return the values of an axis that may be given as one or as several."""
+    """Return the values of an axis as a list, whether it is one value or several."""
     if isinstance(value, str | int) or not isinstance(value, Iterable):
         return [value]
     return [each.item() if hasattr(each, "item") else each for each in value]

@@ -1,6 +1,6 @@
-"""The command ``prism``: training and studies, and everything that reads results.
+"""The command ``prism``: dispatches to training and to the analysis.
 
-What needs no torch is answered without it.
+Help, version and completion do not import torch.
 """
 
 import sys
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as head, has closed it
         close_output()
         return 0
 
@@ -27,15 +27,15 @@ def _command(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"prism {version('prism-rl')}")
         return 0
-    if words[0] == "complete":  # what the shell calls at every TAB
+    if words[0] == "complete":  # the shell calls this at every TAB
         from prism.benchmark.cli import complete
 
         return complete.main(words)
-    asked = [*words[1:], "--help"] if words[0] == "help" else words
-    if asked[0] in texts.READERS:
+    command = [*words[1:], "--help"] if words[0] == "help" else words
+    if command[0] in texts.READERS:
         from prism.analysis.cli import main as read
 
-        return read(asked)
+        return read(command)
     from prism.benchmark.cli.main import main as train
 
     return train(words)

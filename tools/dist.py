@@ -1,7 +1,7 @@
-"""Build what a release holds from the last commit, and check it: ``python -m tools.dist``.
+"""Build the archives of a release from the last commit and check them: ``python -m tools.dist``.
 
-The wheel is built from the source archive, so that both are complete. It has to hold every module
-and data file of the packages, and nothing beside them.
+The wheel is built from the source archive, which shows that both are complete. It must hold every
+module and data file of the packages, and nothing else.
 """
 
 import subprocess
@@ -18,21 +18,21 @@ _SDIST = "import sys; from setuptools import build_meta as b; print(b.build_sdis
 
 
 def wanted(tracked: Iterable[str]) -> set[str]:
-    """Return the names in a wheel of those tracked files that belong there."""
-    found = set()
+    """Return the names, inside the wheel, of the tracked files that belong in it."""
+    names = set()
     for path in tracked:
         top, _, rest = path.partition("/")
         if path.endswith(".md") or (top == "prism" and rest in BELOW_PRISM):
             continue
         if top in BELOW_PRISM:
-            found.add(f"prism/{path}")
+            names.add(f"prism/{path}")
         elif top == "prism":
-            found.add(path)
-    return found
+            names.add(path)
+    return names
 
 
 def wrong(names: Iterable[str], tracked: Iterable[str]) -> Iterator[str]:
-    """Yield what a wheel lacks and what it should not hold, its own records aside."""
+    """Yield each file that a wheel lacks or should not hold; ``.dist-info`` is not checked."""
     own = {name for name in names if ".dist-info/" not in name and not name.endswith("/")}
     files = wanted(tracked)
     yield from (f"the wheel lacks {name}" for name in sorted(files - own))
@@ -52,8 +52,8 @@ def build(folder: Path) -> tuple[Path, Path]:
         subprocess.run(["git", "archive", "-o", archive, "HEAD"], cwd=ROOT, check=True)
         with tarfile.open(archive) as tar:
             tar.extractall(copy, filter="tar")
-        told = _output([sys.executable, "-c", _SDIST, str(folder)], copy)
-        sdist = folder / told.split()[-1]
+        output = _output([sys.executable, "-c", _SDIST, str(folder)], copy)
+        sdist = folder / output.split()[-1]
         pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
         subprocess.run([*pip, "-w", str(folder), str(sdist)], cwd=scratch, check=True)
     (wheel,) = folder.glob("*.whl")
@@ -61,7 +61,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def main(folder: Path) -> int:
-    """Build into an empty folder; print what is wrong, and return the exit code."""
+    """Build into an empty folder, print any faults, and return the exit code."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         print(f"error: {folder} is not empty", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Print the lowest version of each dependency that pyproject.toml allows, as requirements.
 
-``python -m tools.lowest`` prints those that Prism needs, ``python -m tools.lowest dev ray`` also
-those of the extras that state a bound. For pip: ``pip install -r <(python -m tools.lowest)``.
+``python -m tools.lowest`` prints Prism's own dependencies, ``python -m tools.lowest dev ray`` also
+those of the named extras. For pip: ``pip install -r <(python -m tools.lowest)``.
 """
 
 import re
@@ -14,10 +14,10 @@ _BOUND = re.compile(r"^([\w.-]+(?:\[[\w,-]+\])?)>=([\w.]+)")
 
 
 def lowest(requirements: Iterable[str]) -> Iterator[str]:
-    """Yield ``name==bound`` for every ``name>=bound``; what has no lower bound is left out."""
+    """Yield ``name==bound`` for every ``name>=bound``; skip requirements without a lower bound."""
     for requirement in requirements:
-        if found := _BOUND.match(requirement):
-            yield "{}=={}".format(*found.groups())
+        if match := _BOUND.match(requirement):
+            yield "{}=={}".format(*match.groups())
 
 
 def main(extras: Sequence[str]) -> None:

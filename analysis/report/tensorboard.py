@@ -39,10 +39,10 @@ def write(data: Data, out: Path) -> int:
         if run["run_id"] not in rows:
             continue
         config = data.records.get(run["run_id"], {}).get("config", {})
-        told = settings(run, config.get("algo", {}))
-        names |= set(told)
+        values = settings(run, config.get("algo", {}))
+        names |= set(values)
         with _whole(path_of(out, run["env"], run["label"], run["run_id"])) as events:
-            events.begin(run["run_id"], told)
+            events.begin(run["run_id"], values)
             _write_rows(events, rows[run["run_id"]])
             events.end(run["state"])
     with _whole(out / FILE) as events:
@@ -55,8 +55,8 @@ def _write_rows(events: EventWriter, rows: pd.DataFrame) -> None:
     table = rows.drop(columns=["run_id", schema.STEP]).dropna(axis="columns", how="all")
     names, values = [str(name) for name in table], table.to_numpy(np.float64).tolist()
     for step, time, row in zip(rows[schema.STEP].tolist(), clock.tolist(), values, strict=True):
-        found = zip(names, row, strict=True)
-        events.row(step, time, {name: value for name, value in found if not np.isnan(value)})
+        pairs = zip(names, row, strict=True)
+        events.row(step, time, {name: value for name, value in pairs if not np.isnan(value)})
 
 
 def _overview(names: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The commands that take folders: what ``prism <command>`` does to a study or run."""
+"""The commands that work on the folder of a study or run."""
 
 import sys
 from collections import Counter
@@ -19,15 +19,15 @@ from .parser import OneLine, folder, run_folder
 
 
 def listing(plan: Sweep, launcher: Options) -> str:
-    """Return the plan of a sweep as text: every job, how far it is, and what the rest will cost."""
+    """Return the plan of a sweep as text: its jobs, their states, and the price of the rest."""
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
         budget = f"{job.spec.budget:,}"
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
-    cells = sum(len(job.seeds) for job in plan.jobs)
+    runs = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
-    count = f"{plural(cells, 'run')} in {plural(len(plan.jobs), 'job')}"
+    count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
@@ -37,7 +37,7 @@ def listing(plan: Sweep, launcher: Options) -> str:
 
 
 def _state(job: Job) -> str:
-    """Return how many runs of a job are in which state, those that never began as "to do"."""
+    """Return the counts of a job's runs by state; runs that never started are "to do"."""
     count = Counter(status["state"] for status in ledger.statuses(job))
     words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
     planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
@@ -72,14 +72,14 @@ def _status(words: list[str]) -> int:
 
 
 def _study(command: str, about: str, words: list[str]) -> Path:
-    """Return the one folder that a command about a whole study takes."""
+    """Parse a command that takes only a study's folder; return the folder."""
     parser = _parser(command, about)
     parser.add_argument("study_dir", type=str)
     return folder(parser.parse_args(words).study_dir)
 
 
 def resumed(words: list[str]) -> list[str]:
-    """Return the command line that goes on with the study whose folder is the first word."""
+    """Return the command line that resumes the study whose folder is the first word."""
     if words[:1] in (["-h"], ["--help"]):
         parser = _parser(
             "resume", "Continue a study: everything that is not finished, from its checkpoints."
@@ -153,10 +153,10 @@ def _merge(words: list[str]) -> int:
     target = folder(args.target)
     for source in map(folder, args.sources):
         copied, planned, mirrored = studies.merge(target, source)
-        told = (
+        result = (
             f"copied {plural(copied, 'finished run')}, added {plural(planned, 'run')} to the plan"
         )
-        print(f"{source}: {told}")
+        print(f"{source}: {result}")
         _tell_of_mirrored(mirrored, target)
     print(summary(target))
     return 0
@@ -171,14 +171,12 @@ def _prune(words: list[str]) -> int:
     args = parser.parse_args(words)
     study = folder(args.study_dir)
     studies.idle(study)
-    held = studies.checkpoints(study)
-    if held and not args.yes:
-        jobs = plural(len(held), "job")
+    folders = studies.checkpoints(study)
+    if folders and not args.yes:
+        jobs = plural(len(folders), "job")
         raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
     freed = studies.prune(study)
-    print(
-        f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(held), 'job')} will start over"
-    )
+    print(f"deleted {freed / 1e6:.1f} MB of checkpoints; {plural(len(folders), 'job')} start over")
     return 0
 
 
@@ -247,16 +245,16 @@ def _wandb_push(words: list[str]) -> int:
     paths = [folder(text) for text in args.paths]
     folders = push.run_folders(paths)
     where = {"project": args.project, "entity": args.entity}
-    failed, wrong = 0, 0
+    failed, errors = 0, 0
     for outcome in push.push(folders, where, push.Pace(args.rate)):
         failed += bool(outcome.problem)
         end = outcome.problem or ("up to date" if not outcome.sent else "complete")
         print(f"{outcome.run_id}: {outcome.sent} of {outcome.rows} rows sent, {end}", flush=True)
     for study, problem in push.push_studies(paths, where):
-        wrong += bool(problem)
+        errors += bool(problem)
         print(f"{study.name}: {problem or 'plan and report are on W&B'}")
     print(f"{len(folders) - failed} of {len(folders)} runs are complete on W&B")
-    return 1 if failed or wrong else 0
+    return 1 if failed or errors else 0
 
 
 def _wandb_report(words: list[str]) -> int:

@@ -1,6 +1,6 @@
-"""Completion for shells: commands, names and keys. Importing this imports no torch, to be quick.
+"""Shell completion of commands, names and keys. To be fast, importing this does not import torch.
 
-The keys come from the agents' own settings, which takes seconds to import; so they are kept in the
+The keys come from the agents' settings, which take seconds to import, so they are cached in the
 user's cache folder until the code changes.
 """
 
@@ -59,7 +59,7 @@ SHELLS = {"bash": BASH, "zsh": ZSH}
 
 
 def candidates(line: str) -> list[str]:
-    """Return what the last word of a command line may become.
+    """Return the completions of the last word of a command line.
 
     Args:
         line: the command line up to the cursor, ``prism`` included.
@@ -91,15 +91,15 @@ def candidates(line: str) -> list[str]:
 
 def _values(key: str) -> Iterable[str]:
     if key == "hydra/launcher":
-        found = [each.name for each in entry_points(group="prism.executors")]
-        return [*_LAUNCHERS, *found, *files(key)]
+        plugins = [each.name for each in entry_points(group="prism.executors")]
+        return [*_LAUNCHERS, *plugins, *files(key)]
     if key in _GROUPS:
         return [*files(key), *(("true", "false") if key == "tuned" else ())]
     return _WORDS.get(key, ())
 
 
 def _tops(words: list[str]) -> list[str]:
-    """Return the keys without a dot, and the beginnings of those with one."""
+    """Return the keys without a dot, and the first parts of those with one."""
     keys = _keys(words)
     return [
         f"{key.partition('.')[0]}." if "." in key else f"{key}="
@@ -109,35 +109,35 @@ def _tops(words: list[str]) -> list[str]:
 
 
 def _keys(words: list[str]) -> list[str]:
-    """Return every key; those of ``algo`` are the chosen algorithm's, where one is chosen."""
-    known = _known()
+    """Return every key; those under ``algo`` only of the algorithms in ``words``, if any."""
+    valid = _known()
     chosen = [word.partition("=")[2] for word in words if word.startswith("algo=")]
-    algos = [name for each in chosen for name in each.split(",") if name in known["algo"]]
-    settings = {key for name in algos or known["algo"] for key in known["algo"][name]}
-    keys = [*known["root"], *(f"algo.{key}" for key in settings)]
+    algos = [name for each in chosen for name in each.split(",") if name in valid["algo"]]
+    settings = {key for name in algos or valid["algo"] for key in valid["algo"][name]}
+    keys = [*valid["root"], *(f"algo.{key}" for key in settings)]
     return [f"{key}=" for key in keys]
 
 
 def _known() -> dict[str, Any]:
-    """Return every key there is: {"root": [...], "algo": {preset: [...]}}; kept in the cache."""
+    """Return all keys, from the cache if possible: {"root": [...], "algo": {preset: [...]}}."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prism"
     path = folder / f"keys-{_state_of_code()}.json"
     with suppress(OSError, ValueError):
-        kept: dict[str, Any] = json.loads(path.read_text())
-        return kept
+        cached: dict[str, Any] = json.loads(path.read_text())
+        return cached
     from ..plan.keys import keys  # seconds: it imports torch
 
-    known = keys()
-    with suppress(OSError):  # a read-only home only makes this slow
+    valid = keys()
+    with suppress(OSError):  # without a writable home, completion works but is slow
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("keys-*.json"):
             old.unlink(missing_ok=True)
-        atomic.write(path, json.dumps(known).encode())
-    return known
+        atomic.write(path, json.dumps(valid).encode())
+    return valid
 
 
 def _state_of_code() -> str:
-    """Return what changes with any module or config file of ours, or with a folder of one's own."""
+    """Return a hash that changes with Prism's modules and configs and the user's config folders."""
     files = (
         p for part in ("algos", "benchmark", "conf") for p in (CONF.parent / part).rglob("*.*")
     )

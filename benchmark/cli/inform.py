@@ -1,4 +1,4 @@
-"""What the command line tells without running anything: lists, help and configs."""
+"""The commands that only print: lists, help and configs."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -27,15 +27,16 @@ _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 
 
 def configs(plan: Sweep, options: Options, which: str, package: str | None) -> str:
-    """Return what runs, as YAML: one document for each cell of a sweep, then the launcher's.
+    """Return the settings of a sweep as YAML: a document for each cell, then the launcher's.
 
     Args:
-        plan: the sweep; options: of its executor.
+        plan: the sweep.
+        options: the options of its executor.
         which: "job" for the cells, "hydra" for the launcher, "all" for both.
-        package: a dotted key; only what lies below it is shown.
+        package: a dotted key; only the settings below it are returned.
 
     Raises:
-        ConfigError: ``package`` is no key of a cell.
+        ConfigError: a cell has no key ``package``.
     """
     documents: dict[str, str] = {}
     seeds: dict[str, list[int]] = {}
@@ -43,20 +44,20 @@ def configs(plan: Sweep, options: Options, which: str, package: str | None) -> s
         name = f"{job.variant['label']} on {job.env}"
         seeds.setdefault(name, []).extend(job.seeds)
         documents[name] = _yaml(_below(job.spec.record, package))
-    shown = [f"# {name}, {_listed(seeds[name])}\n{documents[name]}" for name in documents]
+    sections = [f"# {name}, {_listed(seeds[name])}\n{documents[name]}" for name in documents]
     if which != "job":
-        shown.append("# launcher\n" + _yaml({"hydra": {"launcher": asdict(options)}}))
-    return "---\n".join(shown).rstrip()
+        sections.append("# launcher\n" + _yaml({"hydra": {"launcher": asdict(options)}}))
+    return "---\n".join(sections).rstrip()
 
 
 def _below(node: dict[str, Any], package: str | None) -> Any:
-    found: Any = node
+    value: Any = node
     for key in package.split(".") if package else ():
-        if not isinstance(found, dict) or key not in found:
-            known = found if isinstance(found, dict) else ()
-            raise unknown("--package", key, known)
-        found = found[key]
-    return found
+        if not isinstance(value, dict) or key not in value:
+            names = value if isinstance(value, dict) else ()
+            raise unknown("--package", key, names)
+        value = value[key]
+    return value
 
 
 def _yaml(value: Any) -> str:
@@ -70,7 +71,7 @@ def _listed(seeds: list[int]) -> str:
 
 
 def hydra_info(which: str, overrides: list[str]) -> int:
-    """Print what Hydra knows of a composition: its defaults tree, its search path, ..."""
+    """Print Hydra's information on a composition: its defaults tree, its search path, ..."""
     choices = [word for word in overrides if word.partition("=")[0] in _GROUPS]
     with cfg.session(), cfg.one_line_errors():
         hydra = GlobalHydra.instance().hydra
@@ -82,7 +83,7 @@ def hydra_info(which: str, overrides: list[str]) -> int:
 
 @contextmanager
 def _logging_as_it_was() -> Iterator[None]:
-    """Take back what is done to the root logger: Hydra tells by logging, at every level."""
+    """Restore the root logger, which Hydra reconfigures to print its information."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -101,7 +102,7 @@ def _algos() -> list[list[str]]:
 
 
 def _about(agent: str, preset: str) -> str:
-    """Return what an agent says of one of its presets; "" where it cannot be imported."""
+    """Return an agent's description of a preset; "" if there is none or its import fails."""
     try:
         presets = getattr(agent_class(agent), "PRESETS", {})
     except ConfigError:
@@ -153,10 +154,10 @@ def _list(words: list[str]) -> int:
 
 
 def explained(word: str) -> str:
-    """Return what is to know of ``algo=<name>``, ``env=<name>`` or ``study=<name>``.
+    """Return the help text of ``algo=<name>``, ``env=<name>`` or ``study=<name>``.
 
     Raises:
-        ConfigError: there is no such thing.
+        ConfigError: the name is unknown.
     """
     group, _, name = word.partition("=")
     if group != "study":

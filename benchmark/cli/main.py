@@ -1,4 +1,4 @@
-"""The command line of training: words in, an exit code out."""
+"""The command line of training: parses the words, runs the command, returns an exit code."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ from .parser import OneLine, add_config_dir, parsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 complete, 1 not, 2 bad input, 130 Ctrl-C."""
+    """Run the command line; exit codes: 0 complete, 1 incomplete, 2 bad input, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _command(words)
@@ -97,7 +97,7 @@ def _flags(words: list[str]) -> argparse.Namespace:
     return parsed(flags, words)
 
 
-_HYDRAS = {  # flags of Hydra that do something else there -> what to say here
+_HYDRAS = {  # Hydra flags that Prism does not support -> what to use instead
     "--config-name -cn": "say study=<name>, a file in study/ of --config-dir",
     "--config-path -cp": "say --config-dir=<folder>",
     "--experimental-rerun": "say prism resume results/<study>",
@@ -108,16 +108,17 @@ _HYDRAS = {  # flags of Hydra that do something else there -> what to say here
 
 
 class _Refused(argparse.Action):
-    """A flag that would be ignored: says what to use instead."""
+    """Rejects an unsupported flag and names its replacement."""
 
     def __call__(self, *args: object) -> None:
         raise ConfigError(f"{args[-1]}: Prism does not take it: {self.help}")
 
 
 def _planned(args: argparse.Namespace) -> tuple[Sweep, Options]:
-    """Return the sweep that a command line asks for, and the executor that runs it.
+    """Return the sweep of a command line, and the options of its executor.
 
-    What is wrong with any of them, and stale runs, are refused before anything begins.
+    Raises:
+        ConfigError: bad input, or finished runs that other code has made and ``stale=refuse``.
     """
     own = [word for word in args.overrides if is_launchers(word)]
     options = launcher(own)
@@ -142,7 +143,7 @@ def _help(words: list[str]) -> int:
         return 0
     try:
         return _command([words[0], "--help"])
-    except SystemExit:  # argparse ends the process behind a help
+    except SystemExit:  # argparse exits after printing help
         return 0
 
 
@@ -163,7 +164,7 @@ def _resume(words: list[str]) -> int:
 
 
 def _submit(words: list[str]) -> int:
-    """Start a sweep that does not need this terminal any longer."""
+    """Start a sweep in the background; it survives the terminal."""
     if words[:1] in ([], ["-h"], ["--help"]):
         print(texts.SUBMIT, end="")
         return 0

@@ -1,4 +1,4 @@
-"""What every command shares: a parser whose complaints are one line, and folders that exist."""
+"""Shared by all commands: a parser with one-line errors, and checks of folder arguments."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from ..util.errors import ConfigError, unknown
 
 
 class OneLine(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
+    """A parser whose errors are one line, raised as ConfigError."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -24,7 +24,11 @@ class OneLine(argparse.ArgumentParser):
 
 
 def folder(text: str) -> Path:
-    """Return a folder that exists; otherwise name the nearest."""
+    """Return an existing folder.
+
+    Raises:
+        ConfigError: it does not exist; the message names the nearest ones.
+    """
     path = Path(text)
     if not path.is_dir():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -35,7 +39,11 @@ def folder(text: str) -> Path:
 
 
 def run_folder(text: str) -> Path:
-    """Return the folder of a run."""
+    """Return the folder of a run.
+
+    Raises:
+        ConfigError: it does not exist or is not a run folder.
+    """
     path = folder(text)
     if not (path / "run.json").is_file():
         raise ConfigError(f"{text} is not a run folder: it has no run.json")
@@ -43,12 +51,12 @@ def run_folder(text: str) -> Path:
 
 
 def add_config_dir(parser: argparse.ArgumentParser) -> None:
-    """Let a command take ``--config-dir``."""
+    """Add the flag ``--config-dir``."""
     parser.add_argument("-cd", "--config-dir", help="a folder of your own with algo/, env/, study/")
 
 
 def parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-    """Return what a command line says; its ``--config-dir`` holds from now on, in children too."""
+    """Parse a command line; its ``--config-dir`` then applies to this process and its children."""
     args = parser.parse_intermixed_args(words)
     if args.config_dir is not None:
         os.environ[FOLDERS_VARIABLE] = str(folder(args.config_dir).absolute())

@@ -1,6 +1,7 @@
 """A launch without a terminal: ``python -m prism.benchmark.cli.submitted <log> <words>``.
 
-Its output goes to a file of the store, which no secret may enter: a job may run in this process.
+Secrets are removed from its output, because the log belongs to the study and a job may run in this
+process.
 """
 
 import sys

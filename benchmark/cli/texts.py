@@ -1,6 +1,6 @@
-"""What the command line prints about itself; importing this imports nothing else."""
+"""The help texts of the command line; importing this module imports nothing else."""
 
-READERS = (  # the commands of analysis, which benchmark does not import
+READERS = (  # the commands of analysis, which benchmark must not import
     *("ablation", "compare", "curves", "export", "power"),
     *("profile", "report", "table", "tensorboard"),
 )

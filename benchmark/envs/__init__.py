@@ -1,6 +1,6 @@
-"""Environments: building them, stepping K seeds x N lanes of them, wrappers, and our own ids.
+"""Environments: construction, wrappers, vector environments of K seeds x N lanes, Prism's own ids.
 
-Importing this package registers the ids below; their modules are imported when one is made.
+Importing this package registers the ids below. Their modules are imported on first use.
 """
 
 import gymnasium
@@ -16,7 +16,7 @@ PROBES = (
     "Raises",
     "NaN",
 )
-# Sutton and Barto's; benchmark/envs/textbook.py builds them
+# from Sutton and Barto (2018); see textbook.py
 TEXTBOOK = ("RandomWalk", "WindyGridworld", "DynaMaze", "MaximisationBias", "Bandit")
 
 for _game in MINATAR_GAMES:

@@ -1,13 +1,13 @@
-"""The actions since each lane's episode began: with its seed, an environment's whole state."""
+"""The actions since each lane's episode began; with its seed they determine its state."""
 
 import numpy as np
 from gymnasium import spaces
 
-_NEVER = np.iinfo(np.int64).max  # start of a lane that nothing is kept for
+_NEVER = np.iinfo(np.int64).max  # start of a lane whose actions are not kept
 
 
 class ActionLog:
-    """A growing record of one action per tick and lane, which forgets what no episode needs.
+    """A log of one action per step and lane that drops what no running episode needs.
 
     Args:
         lanes: number of lanes L.
@@ -20,23 +20,23 @@ class ActionLog:
             (1024, lanes, *(space.shape or ())), np.uint8 if byte else space.dtype
         )
         self._type = space.dtype
-        self._first = 0  # tick of the first row
+        self._first = 0  # step of the first row
         self._size = 0
-        self._start = np.zeros(lanes, np.int64)  # tick at which the lane's episode began
+        self._start = np.zeros(lanes, np.int64)  # step at which the lane's episode began
 
     def append(self, actions: np.ndarray) -> None:
-        """Record the actions ``[L, *act]`` of one tick."""
+        """Record the actions ``[L, *act]`` of one step."""
         if self._size == len(self._rows):
             self._make_room()
         self._rows[self._size] = actions
         self._size += 1
 
     def begin(self, lane: int) -> None:
-        """Note that an episode of the lane begins with the next tick."""
+        """Mark the next step as the first of the lane's episode."""
         self._start[lane] = self._first + self._size
 
     def forget(self, lanes: slice) -> None:
-        """Keep nothing for these lanes until they begin again."""
+        """Keep no actions of these lanes until their next episode."""
         self._start[lanes] = _NEVER
 
     def _make_room(self) -> None:
@@ -47,7 +47,7 @@ class ActionLog:
         self._rows, self._first, self._size = rows, oldest, len(kept)
 
     def episodes(self, lengths: np.ndarray) -> np.ndarray:
-        """Return the first ``lengths [L]`` actions of each episode, ``[L, T, *act]``, padded."""
+        """Return the first ``lengths [L]`` actions of each episode, padded, ``[L, T, *act]``."""
         out = np.zeros((len(lengths), int(lengths.max()), *self._rows.shape[2:]), self._rows.dtype)
         for lane, length in enumerate(lengths.tolist()):
             start = int(self._start[lane]) - self._first
@@ -55,7 +55,7 @@ class ActionLog:
         return out
 
     def load(self, episodes: np.ndarray, lengths: np.ndarray) -> None:
-        """Record the running episodes that ``episodes`` returned, as if they had all ended now."""
+        """Restore the running episodes that ``episodes`` returned, aligned at the current step."""
         longest = int(lengths.max())
         self._rows = np.zeros((max(1024, 2 * longest), *self._rows.shape[1:]), self._rows.dtype)
         self._first, self._size, self._start = 0, longest, longest - lengths
@@ -63,5 +63,5 @@ class ActionLog:
             self._rows[longest - length : longest, lane] = episodes[lane, :length]
 
     def typed(self, actions: np.ndarray) -> np.ndarray:
-        """Return recorded actions in the type in which environments expect them."""
+        """Return recorded actions in the action space's dtype."""
         return actions.astype(self._type)

@@ -1,7 +1,8 @@
-"""The model of Gymnasium's Blackjack, which has no table: an infinite deck (S. and B., ex. 5.1).
+"""The model of Gymnasium's Blackjack, which has no table P.
 
-A state is (player's sum, dealer's card, usable ace) as the environment numbers it; behind those
-stand the naturals, one for each card of the dealer, which look like (21, card, 1).
+The deck is infinite (Sutton and Barto 2018, example 5.1). A state is (player's sum, dealer's card,
+usable ace), numbered as in the environment. Ten more states follow: a natural against each card of
+the dealer, observed as (21, card, 1).
 """
 
 from functools import cache
@@ -21,7 +22,7 @@ def _index(total: int, card: int, usable: int) -> int:
 
 
 def _plus(total: int, usable: int, card: int) -> tuple[int, int]:
-    """Return sum and usable ace of a hand and one more card."""
+    """Return the sum and usable ace of a hand after one more card."""
     total -= 10 * usable  # all aces as 1
     aces = usable or card == 1
     total += card
@@ -30,7 +31,7 @@ def _plus(total: int, usable: int, card: int) -> tuple[int, int]:
 
 @cache
 def _dealer(total: int, usable: int) -> dict[int, float]:
-    """Return the distribution of the dealer's score, 0 if bust, who draws to 17."""
+    """Return the distribution of the dealer's score; the dealer draws to 17, a bust scores 0."""
     if total >= 17:
         return {total if total <= 21 else 0: 1.0}
     scores: dict[int, float] = {}
@@ -41,14 +42,14 @@ def _dealer(total: int, usable: int) -> dict[int, float]:
 
 
 def _stick(total: int, card: int, natural: bool, sab: bool, bonus: bool) -> dict[float, float]:
-    """Return the distribution of the reward of sticking."""
-    shown = _plus(0, 0, card)
+    """Return the distribution of the reward for sticking."""
+    hand = _plus(0, 0, card)
     outcome: dict[float, float] = {}
     for hidden, chance in _CARDS:
-        dealers = sorted((card, hidden)) == [1, 10]
-        for score, p in _dealer(*_plus(*shown, hidden)).items():
+        dealer_natural = sorted((card, hidden)) == [1, 10]
+        for score, p in _dealer(*_plus(*hand, hidden)).items():
             reward = float(total > score) - float(total < score)
-            if sab and natural and not dealers:
+            if sab and natural and not dealer_natural:
                 reward = 1.0
             elif not sab and bonus and natural and reward == 1.0:
                 reward = 1.5
@@ -57,26 +58,26 @@ def _stick(total: int, card: int, natural: bool, sab: bool, bonus: bool) -> dict
 
 
 def blackjack(natural: bool = False, sab: bool = False) -> MDP:
-    """Return the model; the arguments are the environment's."""
+    """Return the model; the arguments are those of the environment."""
     states, branches = _OBSERVED + 10, len(_CARDS)
     shape = (states, 2, branches)
     p, reward = np.zeros(shape), np.zeros(shape)
     successor = np.broadcast_to(np.arange(states)[:, None, None], shape).copy()
     terminal = np.ones(shape, bool)
-    p[..., 0] = 1.0  # a state that cannot be ends at once
-    start, looks = np.zeros(states), np.arange(states)
+    p[..., 0] = 1.0  # an unreachable state terminates at once
+    start, observation = np.zeros(states), np.arange(states)
     for card in range(1, 11):
         special = _OBSERVED + card - 1
-        looks[special] = _index(21, card, 1)
+        observation[special] = _index(21, card, 1)
         hands = [(total, ace) for total in range(2, 22) for ace in (0, 1) if total >= 12 or not ace]
         rows = [(_index(total, card, ace), total, ace, False) for total, ace in hands]
         for state, total, ace, is_natural in [*rows, (special, 21, 1, True)]:
-            for b, (pays, chance) in enumerate(
+            for b, (payoff, chance) in enumerate(
                 sorted(_stick(total, card, is_natural, sab, natural).items())
             ):
-                p[state, STICK, b], reward[state, STICK, b] = chance, pays
-            for b, (drawn, chance) in enumerate(_CARDS):
-                after, usable = _plus(total, ace, drawn)
+                p[state, STICK, b], reward[state, STICK, b] = chance, payoff
+            for b, (hit_card, chance) in enumerate(_CARDS):
+                after, usable = _plus(total, ace, hit_card)
                 p[state, HIT, b] = chance
                 successor[state, HIT, b] = _index(after, card, usable)
                 terminal[state, HIT, b] = after > 21
@@ -88,4 +89,4 @@ def blackjack(natural: bool = False, sab: bool = False) -> MDP:
             for card in cards:
                 state = _OBSERVED + card - 1 if hand[0] == 21 else _index(hand[0], card, hand[1])
                 start[state] += p1 * p2 * cards[card]
-    return MDP(p, successor, reward, terminal, start, factors=FACTORS, observation=looks)
+    return MDP(p, successor, reward, terminal, start, factors=FACTORS, observation=observation)

@@ -1,4 +1,4 @@
-"""The facts about an environment, as ``conf/env/<name>.yaml`` states them, and their checks."""
+"""The schema of ``conf/env/<name>.yaml`` and its validation."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,85 +17,84 @@ from .shaping import POTENTIALS
 
 @dataclass
 class EnvWrappers:
-    """What stands between the environment and the agent.
+    """The wrappers between the environment and the agent.
 
-    The observation side holds in training and evaluation, the reward side in training only. The
-    reward is clipped, delayed, scaled and shaped in this order, so that shaping stays potential
-    based whatever else is on.
+    Observation wrappers apply in training and evaluation, reward wrappers in training only. The
+    reward is clipped, delayed, scaled and shaped, in this order: shaping comes last so that it
+    stays potential-based.
 
-    Wrappers of other packages have a key of their own, since a schema that holds the mapping to
-    its types cannot also be a list. They stand around the environment and its time limit, within
-    all that is Prism's: its encoding of observations and actions, and the wrappers below.
+    Wrappers from other packages go into ``extra``. They wrap the environment and its time limit,
+    inside Prism's own wrappers: the observation and action encoding, and those below.
     """
 
     frame_stack: int = setting(
         1,
-        "last observations, joined along the first axis (channels of images, features of vectors);"
-        " before the episode's start the first one is repeated",
+        "number of last observations to concatenate along the first axis (channels of images,"
+        " features of vectors); padded at the episode's start by repeating the first",
         ge=1,
     )
     history: int = setting(
         1,
-        'the "N-gram" input, flat: the last N observations and the N - 1 actions between them;'
-        " zeros before the episode's start",
+        'flat "N-gram" input: the last N observations and the N - 1 actions between them;'
+        " zero-padded at the episode's start",
         ge=1,
     )
-    reward_scale: float = setting(1.0, "what rewards are multiplied by", gt=0)
+    reward_scale: float = setting(1.0, "factor that multiplies rewards", gt=0)
     reward_clip: float | None = setting(
-        None, "rewards are cut to [-reward_clip, reward_clip]; null: they are not", gt=0
+        None, "clip rewards to [-reward_clip, reward_clip]; null: no clipping", gt=0
     )
     shaping: str | None = setting(
-        None, "a potential of benchmark/envs/shaping.py; null: none", choices=tuple(POTENTIALS)
+        None,
+        "potential from benchmark/envs/shaping.py; null: no shaping",
+        choices=tuple(POTENTIALS),
     )
-    delay_reward: bool = setting(False, "the whole return is paid at the episode's end")
+    delay_reward: bool = setting(False, "pay the whole return at the episode's end")
     extra: list[Any] = setting(
         [],
-        "of other packages, the first one innermost: {class: module:Class, or a registered name},"
-        " its arguments beside it, and training_only: true where evaluation does without it",
+        "wrappers from other packages, innermost first: {class: module:Class or a registered name,"
+        " its arguments, and training_only: true to leave it out of evaluation}",
     )
 
 
 @dataclass
 class EnvConfig:
-    """One environment: what it is, how long it is trained on, and its scores for normalisation."""
+    """One environment: its id and arguments, training budget and scores for normalisation."""
 
-    name: str = setting("???", "stem of the file in conf/env")
+    name: str = setting("???", "name of the file in conf/env, without .yaml")
     id: str = setting("???", "Gymnasium id")
-    kwargs: dict[str, Any] = setting({}, "the constructor's arguments")
-    imports: str | None = setting(None, "module whose import registers the id")
-    budget: int = setting(100_000, "environment steps of one seed", ge=1)
+    kwargs: dict[str, Any] = setting({}, "constructor arguments")
+    imports: str | None = setting(None, "module to import; its import registers the id")
+    budget: int = setting(100_000, "environment steps per seed", ge=1)
     horizon: int | None = setting(
         None,
-        "time limit in steps, applied as a truncation; null: the registered one, if any",
+        "time limit in steps, by truncation; null: the registered limit, if any",
         ge=1,
     )
     ends: bool = setting(
-        False, "every episode ends by itself, whatever the policy does: no time limit is needed"
+        False, "every episode terminates under any policy, so no time limit is needed"
     )
     table: bool = setting(
         True,
-        "step all lanes at once by the model, where the environment has one (a table P, Blackjack)",
+        "step all lanes at once with the tabular model, if there is one (a table P, Blackjack)",
     )
     fresh: bool | None = setting(
         None,
-        "rebuild it and its extra wrappers at every reset: where one leaves traces of earlier"
-        " episodes; null: where there are extra wrappers",
+        "rebuild the environment and its extra wrappers at every reset, for those that keep state"
+        " across episodes; null: only if there are extra wrappers",
     )
-    random_score: float | None = setting(None, "mean return of uniformly random actions", free=True)
-    reference_score: float | None = setting(
-        None, "the return that counts as 1 after normalisation", free=True
+    random_score: float | None = setting(
+        None, "mean return of the uniformly random policy", free=True
     )
-    score_source: str = setting("", "where both scores come from")
-    wrappers: EnvWrappers = setting(
-        EnvWrappers, "what stands between the environment and the agent"
-    )
+    reference_score: float | None = setting(None, "return with a normalised score of 1", free=True)
+    score_source: str = setting("", "source of both scores")
+    wrappers: EnvWrappers = setting(EnvWrappers, "wrappers between the environment and the agent")
     record: list[str] = setting(
-        [], "keys of the info of an episode's last step: their means stand beside return and length"
+        [], "info keys of an episode's last step; their means are logged beside return and length"
     )
 
 
 def from_dict(values: dict[str, Any]) -> EnvConfig:
-    """Return the config that a resolved plain dict describes, its secrets revealed."""
+    """Return the config from resolved plain data, with references to secrets replaced by values."""
     values = reveal(values, "env")
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
@@ -104,7 +103,7 @@ def registered(config: EnvConfig) -> EnvSpec:
     """Return Gymnasium's registration of ``env.id``, after importing ``env.imports``.
 
     Raises:
-        ConfigError: the module or the id does not exist; a version is part of an id.
+        ConfigError: the module or the id (which includes a version) does not exist.
     """
     if config.imports is not None:
         try:
@@ -129,16 +128,20 @@ def validate(config: EnvConfig) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if wrappers.history > 1 and wrappers.frame_stack > 1:
-        raise ConfigError("env.wrappers.history: excludes env.wrappers.frame_stack > 1")
+        raise ConfigError(
+            "env.wrappers.history: cannot be combined with env.wrappers.frame_stack > 1"
+        )
     outside.check(wrappers.extra)
     facts.check(config.record)
     if config.random_score is not None and config.random_score == config.reference_score:
-        raise ConfigError("env.reference_score: equals env.random_score, nothing can be normalised")
+        raise ConfigError(
+            "env.reference_score: equals env.random_score, so scores cannot be normalised"
+        )
     spec = registered(config)
     if config.horizon is None and spec.max_episode_steps is None and not config.ends:
         raise ConfigError(
             f"env.horizon: {config.id} has no time limit, so an evaluation might never end: set "
-            "env.horizon, or env.ends=true if every episode ends by itself"
+            "env.horizon, or env.ends=true if every episode terminates under any policy"
         )
     _check_kwargs(config, spec)
     if wrappers.shaping is not None:
@@ -151,12 +154,12 @@ def validate(config: EnvConfig) -> None:
 
 
 def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
-    """Check the names in ``env.kwargs`` where the constructor says which it takes."""
+    """Check the names in ``env.kwargs`` against the constructor's signature, if it has one."""
     if not config.kwargs or spec.entry_point is None:
         return
     creator = spec.entry_point
     try:
         maker = load_env_creator(creator) if isinstance(creator, str) else creator
     except (ImportError, AttributeError, ValueError, gymnasium.error.Error):
-        return  # a missing dependency; building it will tell
+        return  # a missing dependency; building the environment reports it
     outside.check_names("env.kwargs", maker, config.kwargs)

@@ -1,4 +1,4 @@
-"""Building one environment from its config, and telling an agent what it may know about it."""
+"""Building one environment from its config, and the ``Spec`` that its agent receives."""
 
 import logging
 from copy import copy
@@ -42,12 +42,12 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     Args:
         config: a validated config.
         gamma: the algorithm's discount, for potential-based shaping.
-        training: whether the reward side of the wrappers applies, and the extra ones for training
-            only; evaluation sees raw rewards.
+        training: whether reward wrappers and training-only extra wrappers apply; evaluation uses
+            raw rewards.
 
     Returns:
-        An environment whose observations are float32 vectors or ``[C, H, W]`` uint8 or bool images,
-        and whose discrete actions count from 0.
+        An environment whose observations are float32 vectors or ``[C, H, W]`` uint8 or bool images.
+        Discrete actions are numbered from 0.
 
     Raises:
         ConfigError: unknown id, missing dependency, bad arguments or an unsupported space.
@@ -69,7 +69,7 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
 
 
 def make_spec(config: EnvConfig, budget: int) -> Spec:
-    """Return what an agent may know about the task before the first step.
+    """Return what an agent may know about the environment before the first step.
 
     Args:
         config: a validated config.
@@ -81,39 +81,39 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     env = make_env(config, training=False)
     obs_space, action_space = env.observation_space, env.action_space
     env.close()
-    assert isinstance(obs_space, spaces.Box)  # Encode has seen to it
+    assert isinstance(obs_space, spaces.Box)  # by Encode
     _check_training(config, env)
     facts = tabular_facts(config, env)
     if config.record and config.table and MODEL in facts:
         raise ConfigError(
-            f"env.record: {config.id} is stepped by its table, which gives no info; "
-            "env.table=false steps the environment itself"
+            f"env.record: {config.id} is stepped by its tabular model, which has no info; "
+            "set env.table=false to step the environment itself"
         )
     factory = partial(make_env, config, training=True)
     return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts)
 
 
-def _check_training(config: EnvConfig, evaluated: gymnasium.Env) -> None:
-    """Check that wrappers for training only leave the agent the spaces of evaluation."""
+def _check_training(config: EnvConfig, evaluation_env: gymnasium.Env) -> None:
+    """Check that training-only wrappers do not change the spaces that the agent sees."""
     if outside.applied(config.wrappers.extra, False) == config.wrappers.extra:
         return
-    trained = make_env(config, training=True)
-    trained.close()
-    for what in ("observation_space", "action_space"):
-        ours, theirs = getattr(trained, what), getattr(evaluated, what)
+    training_env = make_env(config, training=True)
+    training_env.close()
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(training_env, name), getattr(evaluation_env, name)
         same = (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)  # bounds may differ
-        if not (same if what == "observation_space" else ours == theirs):
+        if not (same if name == "observation_space" else ours == theirs):
             raise ConfigError(
-                f"env.wrappers.extra: in training the {what} is {ours}, in evaluation {theirs}; "
+                f"env.wrappers.extra: in training the {name} is {ours}, in evaluation {theirs}; "
                 "a wrapper that changes it cannot be training_only"
             )
 
 
 def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:
-    """Return what a tabular agent needs: sizes of the one-hot blocks, and the model if it is known.
+    """Return what a tabular agent needs: the sizes of the one-hot blocks, and the model if known.
 
-    Nothing where a wrapper joins several observations: those are not states of the environment.
-    No model where an extra wrapper makes another task of it.
+    Empty if a wrapper concatenates observations, since the result is not an environment state.
+    Without the model if extra wrappers may change the dynamics.
     """
     extra = outside.applied(config.wrappers.extra, training=False)
     factors = factors_of(encoded_space(env) if extra else env.unwrapped.observation_space)
@@ -124,7 +124,7 @@ def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:
 
 
 def _build(spec: EnvSpec, config: EnvConfig, training: bool) -> gymnasium.Env:
-    """Build the environment, its time limit around it, and the extra wrappers around both."""
+    """Build the environment with its time limit, then the extra wrappers around both."""
     env = _bare(spec, config)
     if isinstance(space := env.unwrapped.action_space, spaces.Discrete):
         env.unwrapped.action_space = _Trusted(space.n, start=space.start)
@@ -135,26 +135,26 @@ def _build(spec: EnvSpec, config: EnvConfig, training: bool) -> gymnasium.Env:
 
 
 def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
-    """Build the bare environment: order and interface are checked by tests, not at every step."""
+    """Build the bare environment, without Gymnasium's checks at every step; tests make them."""
     bare = copy(spec)
     bare.order_enforce = False
     if str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
-        _tame_mujoco()
+        _log_mujoco_warnings()
     try:
         return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
     except Exception as error:
-        absent = [name for name in simulators(config.id) if version(name) == "absent"]
-        if extras := [EXTRAS[name] for name in absent if name in EXTRAS]:
+        missing = [name for name in simulators(config.id) if version(name) == "absent"]
+        if extras := [EXTRAS[name] for name in missing if name in EXTRAS]:
             install = f"pip install 'prism-rl[{extras[0]}]'"
             raise ConfigError(f"env={config.name}: {config.id} needs {install}") from error
         raise ConfigError(f"env.id: {config.id} cannot be built: {one_line(error)}") from error
 
 
 class _Trusted(spaces.Discrete):
-    """The agent's own actions, not checked again: that costs a fifth of CartPole's step."""
+    """A discrete space that accepts any action: the check takes a fifth of CartPole's step time."""
 
     def contains(self, x: object) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
@@ -174,10 +174,10 @@ def _is_plain(space: spaces.Space) -> bool:
 
 
 @cache
-def _tame_mujoco() -> None:
-    """Send MuJoCo's warnings to the log, each once; by default they litter the working folder."""
+def _log_mujoco_warnings() -> None:
+    """Send each MuJoCo warning to the log once, not to a file in the working folder."""
     try:
         mujoco = import_module("mujoco")
     except ImportError:
-        return  # building the environment will say so
+        return  # building the environment reports it
     mujoco.set_mju_user_warning(cache(partial(_log.warning, "mujoco: %s")))

@@ -1,7 +1,7 @@
 """MinAtar games as published: six actions, sticky with probability 0.1, ramping difficulty.
 
-The upstream Gymnasium class leaves the last (sticky) action in place across episodes, so a used
-instance differs from a fresh one; here a reset forgets it. Observations are channel-first booleans.
+The upstream Gymnasium class keeps the last (sticky) action across episodes; here a reset clears it,
+so that an episode depends only on its seed and actions. Observations are channel-first booleans.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ from gymnasium.error import DependencyNotInstalled
 
 @cache
 def _rules(game: str) -> ModuleType:
-    """Load one game's rules alone: ``import minatar`` would load its plotting too (3 s, 150 MB)."""
+    """Load the module of one game; ``import minatar`` also loads plotting (3 s, 150 MB)."""
     package = find_spec("minatar")
     if package is None or not package.submodule_search_locations:
         raise DependencyNotInstalled("MinAtar is not installed: pip install minatar")
@@ -36,9 +36,9 @@ class MinAtar(gymnasium.Env):
 
     Args:
         game: asterix, breakout, freeway, seaquest or space_invaders.
-        minimal_actions: offer only the actions that matter in this game.
+        minimal_actions: offer only the actions that have an effect in this game.
         sticky: probability that the previous action is repeated.
-        ramping: whether the game gets harder with time.
+        ramping: whether the difficulty increases with time.
         render_mode: "rgb_array" or None.
     """
 

@@ -1,4 +1,4 @@
-"""The tabular model of an environment, where it has one."""
+"""The tabular model of an environment, if it has one."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _LAKE_MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # left, down, right, up
 
 
 def factors_of(space: spaces.Space) -> tuple[int, ...] | None:
-    """Return the sizes of an observation's one-hot blocks, None if it is not discrete."""
+    """Return the sizes of an observation's one-hot blocks; None if the space is not discrete."""
     if isinstance(space, spaces.Discrete):
         return (int(space.n),)
     if isinstance(space, spaces.MultiDiscrete):
@@ -30,17 +30,17 @@ def factors_of(space: spaces.Space) -> tuple[int, ...] | None:
 
 
 def model_of(config: EnvConfig, env: gymnasium.Env) -> MDP | None:
-    """Return the model of an environment: its own, of its table ``P``, or of its rules.
+    """Return the model of an environment: its own, that of its table ``P`` or of its rules.
 
     Args:
         config: how ``env`` was built.
-        env: the environment; wrappers do not matter, they are on the agent's side.
+        env: the environment; its wrappers are ignored.
 
     Returns:
-        None where there is none, or where the environment does not always follow its table.
+        None if there is none, or if the environment does not always follow its table.
 
     Raises:
-        ConfigError: the table is no valid model.
+        ConfigError: the table is not a valid model.
     """
     bare: Any = env.unwrapped
     if isinstance(bare, TextbookEnv):
@@ -53,13 +53,15 @@ def model_of(config: EnvConfig, env: gymnasium.Env) -> MDP | None:
     if start is None:
         return None
     try:
-        return from_table(bare.P, np.asarray(start), **_picture(bare))
+        return from_table(bare.P, np.asarray(start), **_grid(bare))
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise ConfigError(f"env.id: the table P of {config.id} is no model: {error}") from None
+        raise ConfigError(
+            f"env.id: the table P of {config.id} is not a valid model: {error}"
+        ) from None
 
 
-def _picture(env: Any) -> dict[str, Any]:
-    """Return rows, columns and moves, where the states are the cells of a grid."""
+def _grid(env: Any) -> dict[str, Any]:
+    """Return the shape and moves of a gridworld; empty if the states do not form a grid."""
     shape = getattr(getattr(env, "desc", None), "shape", None) or getattr(env, "shape", None)
     if shape is None or int(np.prod(shape)) != len(env.P):
         return {}

@@ -1,4 +1,4 @@
-"""Wrappers of other packages, as ``env.wrappers.extra`` names them: by class or registered name."""
+"""Wrappers from other packages: the entries of ``env.wrappers.extra``."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ _CLASS, _TRAINING_ONLY = "class", "training_only"
 
 @cache
 def names() -> dict[str, str]:
-    """Return the class, as "module:Class", of every wrapper that an installed package names."""
+    """Return wrapper name -> "module:Class" for the wrappers that installed packages register."""
     return registry.registered("prism.wrappers", {})
 
 
@@ -24,7 +24,7 @@ def paths(extra: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the class, as "module:Class", of every entry.
 
     Raises:
-        ConfigError: an entry's class is neither a registered name nor of that form.
+        ConfigError: an entry's class is neither a registered name nor "module:Class".
     """
     return [
         registry.path_of(f"{_KEY}.{i}.{_CLASS}", entry[_CLASS], names())
@@ -33,29 +33,29 @@ def paths(extra: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def stored(extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries as a run's record holds them: said in one way, and by name.
+    """Return the entries in the canonical form of a run's record, by registered name if possible.
 
-    So code may move under its name, and what is said in another way is the same run.
+    So two spellings give the same run, and a registered class can move to another module.
     """
-    called = {path: name for name, path in sorted(names().items(), reverse=True)}
+    name_of = {path: name for name, path in sorted(names().items(), reverse=True)}
     entries = []
     for entry in extra:
-        named = {_CLASS: called.get(entry[_CLASS], entry[_CLASS])}
-        only = {_TRAINING_ONLY: True} if entry.get(_TRAINING_ONLY) else {}
-        entries.append(named | only | _arguments(entry))
+        wrapper = {_CLASS: name_of.get(entry[_CLASS], entry[_CLASS])}
+        flag = {_TRAINING_ONLY: True} if entry.get(_TRAINING_ONLY) else {}
+        entries.append(wrapper | flag | _arguments(entry))
     return entries
 
 
 def applied(extra: Sequence[Mapping[str, Any]], training: bool) -> list[Mapping[str, Any]]:
-    """Return the entries that hold in training or, without those for training only, evaluation."""
+    """Return the entries that apply: all in training, those not training-only in evaluation."""
     return [entry for entry in extra if training or not entry.get(_TRAINING_ONLY)]
 
 
 def wrap(env: gymnasium.Env, extra: Sequence[Mapping[str, Any]], training: bool) -> gymnasium.Env:
-    """Put the wrappers that apply around an environment, the first one innermost.
+    """Apply the wrappers to an environment, innermost first.
 
     Raises:
-        ConfigError: a wrapper refuses its arguments.
+        ConfigError: a wrapper's constructor fails.
     """
     for i, entry in enumerate(extra):
         if entry.get(_TRAINING_ONLY) and not training:
@@ -77,32 +77,36 @@ def check(extra: Sequence[Any]) -> None:
         ConfigError: one line that names the entry.
     """
     for i, entry in enumerate(extra):
-        fine = isinstance(entry, Mapping) and isinstance(entry.get(_CLASS), str)
-        if not fine or not all(isinstance(name, str) for name in entry):
+        valid = isinstance(entry, Mapping) and isinstance(entry.get(_CLASS), str)
+        if not valid or not all(isinstance(name, str) for name in entry):
             raise ConfigError(
-                f"{_KEY}.{i}: {entry} is no wrapper; say {{class: module:Class}} and its arguments"
+                f"{_KEY}.{i}: {entry} is not a wrapper; write {{class: module:Class}} and its"
+                " arguments"
             )
         if not isinstance(entry.get(_TRAINING_ONLY, False), bool):
-            only = entry[_TRAINING_ONLY]
-            raise ConfigError(f"{_KEY}.{i}.{_TRAINING_ONLY}: {only} is neither true nor false")
+            flag = entry[_TRAINING_ONLY]
+            raise ConfigError(f"{_KEY}.{i}.{_TRAINING_ONLY}: {flag} is neither true nor false")
         check_names(f"{_KEY}.{i}", _load(i, entry), _arguments(entry), given=1)
 
 
 def check_names(
     key: str, maker: Callable[..., Any], arguments: Mapping[str, Any], given: int = 0
 ) -> None:
-    """Check names of arguments where what takes them says which it takes.
+    """Check argument names against the signature of a callable, if it has one.
 
     Args:
-        key: that holds the arguments. given: positional arguments before them.
+        key: the config key that holds the arguments, for messages.
+        maker: the callable.
+        arguments: by name.
+        given: number of positional arguments that the caller passes first.
 
     Raises:
-        ConfigError: a name that it does not take; the nearest are listed.
+        ConfigError: an unknown name; the message lists the nearest ones.
     """
     try:
         parameters = list(inspect.signature(maker).parameters.values())[given:]
     except (TypeError, ValueError):
-        return  # no signature; building it will tell
+        return  # no signature; the constructor call reports it
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return
     known = [p.name for p in parameters]

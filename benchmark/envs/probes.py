@@ -1,7 +1,8 @@
-"""Tiny environments whose values are known, for tests of agents and of the harness.
+"""Tiny environments with known value functions, for tests of agents and of the harness.
 
-Each isolates one mechanism: bootstrapping at a truncation, the sum at a termination, credit over
-two steps, dependence on the observation, sampling bias, a crash, a non-finite number.
+Each isolates one mechanism: bootstrapping at truncation, no bootstrapping at termination, credit
+assignment over two steps, dependence on the observation, sampling bias, a crash, a non-finite
+number.
 """
 
 from typing import Any
@@ -14,10 +15,10 @@ Outcome = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
 
 
 class _Probe(gymnasium.Env):
-    """Some actions and one number in [0, 1] to look at; ``t`` counts the steps of the episode.
+    """Base class: the observation is one number in [0, 1]; ``t`` counts the episode's steps.
 
     Args:
-        actions: how many; 0: any number in [-1, 1] is an action.
+        actions: number of discrete actions; 0: one continuous action in [-1, 1].
     """
 
     def __init__(self, actions: int = 2) -> None:
@@ -39,7 +40,7 @@ class _Probe(gymnasium.Env):
 
 
 class ConstantTruncated(_Probe):
-    """Reward ``r`` at every step, cut by a time limit ``T``: the value is r / (1 - gamma)."""
+    """Reward ``r`` at every step, truncated after ``T`` steps: the value is r / (1 - gamma)."""
 
     def __init__(self, r: float = 1.0, T: int = 5, actions: int = 2) -> None:
         super().__init__(actions)
@@ -63,12 +64,12 @@ class ConstantTerminated(ConstantTruncated):
         return self.observe(), self.r, self.t >= self.T, False, {}
 
     def observe(self) -> np.ndarray:
-        """Return the share of the episode that has passed."""
+        """Return the elapsed fraction of the episode."""
         return np.full(1, self.t / self.T, np.float32)
 
 
 class Chain(_Probe):
-    """Two steps, observed as 0 and then 1; only the second pays: the values are gamma r and r."""
+    """Two steps, observed as 0 and 1; only the second pays ``r``: the values are gamma r and r."""
 
     def __init__(self, r: float = 1.0, actions: int = 2) -> None:
         super().__init__(actions)
@@ -81,12 +82,12 @@ class Chain(_Probe):
         return self.observe(), self.r * last, last, False, {}
 
     def observe(self) -> np.ndarray:
-        """Return which of the two states this is; the terminal one looks like the second."""
+        """Return 0 or 1, the state; the terminal state looks like state 1."""
         return np.full(1, min(self.t, 1), np.float32)
 
 
 class Identity(_Probe):
-    """The observation is a random one-hot vector; naming its index pays 1, anything else 0."""
+    """The observation is a random one-hot vector; the action of its index pays 1, others 0."""
 
     def __init__(self, actions: int = 2, T: int = 10) -> None:
         super().__init__(actions)
@@ -94,50 +95,49 @@ class Identity(_Probe):
         self.T, self.target = T, 0
 
     def step(self, action: int) -> Outcome:
-        """Compare the action with what was shown; terminate after ``T`` steps."""
+        """Compare the action with the target; terminate after ``T`` steps."""
         self.t += 1
         reward = float(action == self.target)
         return self.observe(), reward, self.t >= self.T, False, {}
 
     def observe(self) -> np.ndarray:
-        """Draw and show the next target."""
-        shown = np.zeros(int(self.action_space.n), np.float32)  # type: ignore[attr-defined]
-        self.target = int(self.np_random.integers(len(shown)))
-        shown[self.target] = 1.0
-        return shown
+        """Draw the next target and return it."""
+        one_hot = np.zeros(int(self.action_space.n), np.float32)  # type: ignore[attr-defined]
+        self.target = int(self.np_random.integers(len(one_hot)))
+        one_hot[self.target] = 1.0
+        return one_hot
 
 
 class Follow(_Probe):
-    """The observation is a random number in [0, 1]; an action pays minus its squared distance."""
+    """The observation is a random number in [0, 1]; the reward is minus the squared distance."""
 
     def __init__(self, T: int = 10) -> None:
         super().__init__(actions=0)
         self.T, self.target = T, 0.0
 
     def step(self, action: np.ndarray) -> Outcome:
-        """Compare the action with what was shown; terminate after ``T`` steps."""
+        """Compare the action with the target; terminate after ``T`` steps."""
         self.t += 1
         reward = -float((action[0] - self.target) ** 2)
         return self.observe(), reward, self.t >= self.T, False, {}
 
     def observe(self) -> np.ndarray:
-        """Draw and show the next target."""
+        """Draw the next target and return it."""
         self.target = float(self.np_random.random())
         return np.full(1, self.target, np.float32)
 
 
 class Roulette(_Probe):
-    """One step: action 0 leaves (pays 0), each other bets: 35 with probability 1/37, else -1.
+    """One step: action 0 pays 0; any other is a bet that pays 35 with probability 1/37, else -1.
 
-    A bet is worth -1/37 = -0.027; replay that favours large errors without correcting for it
-    believes in the wins.
+    A bet has value -1/37 = -0.027. Prioritised replay without importance weights overestimates it.
     """
 
     def __init__(self, bets: int = 1) -> None:
         super().__init__(bets + 1)
 
     def step(self, action: int) -> Outcome:
-        """Spin once; every episode is one step."""
+        """Spin once and terminate."""
         won = self.np_random.integers(37) == 0
         return self.observe(), 0.0 if action == 0 else 35.0 if won else -1.0, True, False, {}
 
@@ -152,26 +152,26 @@ class Raises(ConstantTruncated):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Decide from the seed whether this episode will break."""
+        """Decide from the seed whether this episode raises."""
         self.hit = seed is None or seed % self.every == 0
         return super().reset(seed=seed, options=options)
 
     def step(self, action: int) -> Outcome:
-        """Pay 1 until the break."""
+        """Pay 1; raise at step ``n``."""
         if self.hit and self.t + 1 == self.n:
             raise RuntimeError(f"broke at step {self.n}")
         return super().step(action)
 
 
 class NaN(ConstantTruncated):
-    """Emits NaN at step ``n``, in the observation or (``where="reward"``) in the reward."""
+    """Emits NaN at step ``n``: in the observation (``where="obs"``) or the reward ("reward")."""
 
     def __init__(self, n: int = 3, where: str = "obs", T: int = 5) -> None:
         super().__init__(T=T)
         self.n, self.where = n, where
 
     def step(self, action: int) -> Outcome:
-        """Pay 1; break one number at step ``n``."""
+        """Pay 1; emit NaN at step ``n``."""
         obs, reward, terminated, truncated, info = super().step(action)
         if self.t == self.n and self.where == "obs":
             obs = np.full(1, np.nan, np.float32)

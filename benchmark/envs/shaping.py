@@ -1,7 +1,7 @@
 """Potentials for reward shaping: gamma * Phi(s') - Phi(s) is added to the reward (Ng et al. 1999).
 
-A potential says how promising a state is. It reads the state of the unwrapped environment, so it
-is the same whatever the agent observes. The sizes below are of the order of the returns.
+A potential estimates how promising a state is. It reads the state of the unwrapped environment, so
+observation wrappers do not affect it. Each is scaled to the order of magnitude of the returns.
 """
 
 import math
@@ -19,15 +19,15 @@ class Potential(NamedTuple):
 
 
 def _upright(env: Any) -> float:
-    """Minus the share of the allowed pole angle and track that is used up, times 10."""
+    """-10 times the sum of |pole angle| and |cart position|, each as a fraction of its limit."""
     x, _, theta, _ = env.state
     return -10 * float(abs(theta) / env.theta_threshold_radians + abs(x) / env.x_threshold)
 
 
 def _energy(env: Any) -> float:
-    """Mechanical energy of the car over that at rest on the goal, times 100.
+    """Mechanical energy of the car as a percentage of its energy at rest at the top of the hill.
 
-    Gravity along the track is 0.0025 cos(3x), hence the height energy 0.0025 sin(3x) / 3.
+    Gravity along the track is 0.0025 cos(3x), so the potential energy is 0.0025 sin(3x) / 3.
     """
     position, velocity = env.state
     height = 0.0025 / 3 * (math.sin(3 * position) + 1)
@@ -35,7 +35,7 @@ def _energy(env: Any) -> float:
 
 
 def _tip_height(env: Any) -> float:
-    """Height of the lower link's tip over the pivot, in [-2, 2], times 25."""
+    """Height of the lower link's tip above the pivot, in [-2, 2], times 25."""
     theta1, theta2, *_ = env.state
     return 25 * float(-math.cos(theta1) - math.cos(theta1 + theta2))
 
@@ -46,9 +46,9 @@ def _pendulum_height(env: Any) -> float:
 
 
 def _goal_distance(env: Any) -> float:
-    """Minus the number of moves to the goal on an empty grid, over the grid's half perimeter.
+    """Minus the Manhattan distance to the goal, divided by rows + columns.
 
-    The goal of FrozenLake is where its map says G; that of CliffWalking is the last cell.
+    FrozenLake marks its goal with G in its map; CliffWalking's goal is the bottom right corner.
     """
     if hasattr(env, "desc"):
         rows, columns = env.desc.shape

@@ -1,9 +1,9 @@
 """K seeds x N lanes of a tabular model, all stepped at once by table look-up.
 
-It behaves as ``SeedVecEnv`` (no reset by itself, true successors, own accounting, every seed as if
-it were alone) and offers the same methods; outcomes follow the model, which tests hold against
-Gymnasium's environments. Every tick draws one number per lane for the outcome and one for a start,
-needed or not, so that a lane's future depends on its position in the stream alone.
+Interface and semantics are those of ``SeedVecEnv``: no autoreset, true successors, independent
+seeds. Outcomes follow the model; tests compare them with Gymnasium's environments. Every step draws
+two numbers per lane, one for the outcome and one for a start, whether needed or not. So a lane's
+randomness depends only on its position in the stream.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from .make import make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
 from .wrappers import TrainingReward
 
-_REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
+_REASON_BYTES = 400  # of a failure's reason in a saved state
 _NONE = np.empty(0, np.int64)
 
 
@@ -33,11 +33,13 @@ class TableVecEnv:
     """A vector environment of K seeds x N lanes that follows a model.
 
     Args:
-        model: the process. action_space: of one lane. horizon: steps after which an episode is
-            truncated, None for never. seeds, lanes, reset, purpose: as ``SeedVecEnv``.
+        model: the MDP.
+        action_space: of one lane.
+        horizon: steps after which an episode is truncated; None = never.
+        seeds, lanes, reset, purpose: as in ``SeedVecEnv``.
 
     Attributes:
-        failed: seed index -> why the seed has ended.
+        failed: seed index -> why the seed failed.
     """
 
     def __init__(
@@ -52,14 +54,14 @@ class TableVecEnv:
         purpose: str = "env",
     ) -> None:
         if reset not in RESETS:
-            raise ConfigError(f"algo.reset: {reset!r} is none of {', '.join(RESETS)}")
+            raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
         self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
         self.model, self.action_space = model, action_space
         self.obs_space = spaces.Box(0.0, 1.0, (sum(model.factors),))
         self._limit = np.iinfo(np.int64).max if horizon is None else horizon
         self._grid = (len(self.seeds), lanes)
         self._actions, self._branches = model.actions, model.probability.shape[2]
-        # float32, as the draws: a branch is passed where the draw reaches its cumulated chance
+        # float32, like the draws; a draw at or above the cumulative probability passes the branch
         cdf = model.probability.cumsum(-1)[..., :-1].astype(np.float32)
         rows = model.states * model.actions
         self._cdf = np.ascontiguousarray(cdf.reshape(rows, cdf.shape[2]).T)  # [B - 1, S * A]
@@ -84,7 +86,7 @@ class TableVecEnv:
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
         self._ended = np.ones(total, bool)
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), np.float32)
-        self._finished: list[tuple[np.ndarray, ...]] = []  # (lanes, returns, lengths) of a tick
+        self._finished: list[tuple[np.ndarray, ...]] = []  # (lanes, returns, lengths) of a step
         self._due = _NONE
         self._u = self._draw()
         self._refresh()
@@ -93,19 +95,19 @@ class TableVecEnv:
         return self._draws.host().reshape(-1, 2)
 
     def reset(self) -> np.ndarray:
-        """Start over, every lane at its first episode; returns observations ``[K, N, obs]``."""
+        """Restart every lane at its first episode; return observations ``[K, N, obs]``."""
         self._clear()
         return self.begin()
 
     def begin(self) -> np.ndarray:
-        """Start the episodes that are due; returns the observations to act on ``[K, N, obs]``.
+        """Start the episodes that are due; return the observations to act on ``[K, N, obs]``.
 
-        Where none is due this is the last ``next_obs`` itself, otherwise a new array.
+        If none is due, this is the last ``next_obs`` itself, otherwise a new array.
         """
         due = self._due
         if len(due):
             u = self._u[:, 1]
-            if self.mode == "shared":  # the first lane's draw serves all of its seed
+            if self.mode == "shared":  # all lanes of a seed use the first lane's draw
                 u = np.repeat(u[:: self.lanes], self.lanes)
             s = self._start_cdf.searchsorted(u.take(due), side="right")
             self._s[due], self._length[due], self._return[due] = s, 0, 0.0
@@ -119,7 +121,7 @@ class TableVecEnv:
         return self._obs
 
     def _refresh(self) -> None:
-        """Say anew which lanes are due to start, and which the next step moves."""
+        """Recompute which lanes are due to start and which are live."""
         due = self._ended
         if self.mode != "each":
             due = np.repeat(due.reshape(self._grid).all(1), self.lanes)
@@ -139,11 +141,11 @@ class TableVecEnv:
         if self._std is not None:
             reward += self._std.take(branch) * self._noise.host().reshape(-1)
         terminated = self._terminal.take(branch)
-        following = self._successor.take(branch)
+        successor = self._successor.take(branch)
         if not self._all_live:
-            following = np.where(live, following, self._s)
+            successor = np.where(live, successor, self._s)
             reward, terminated = np.where(live, reward, 0.0), terminated & live
-        self._s = following
+        self._s = successor
         self._length += live
         self._return += reward
         truncated = (self._length >= self._limit) & live & ~terminated
@@ -151,11 +153,11 @@ class TableVecEnv:
         if len(over):
             self._finished.append((over, self._return.take(over), self._length.take(over)))
             self._ended[over] = True
-            if self.mode == "each" and not self.failed:  # who ended begins before the next step
+            if self.mode == "each" and not self.failed:  # ended lanes restart before the next step
                 self._due = over
             else:
                 self._refresh()
-        self._obs = self._looks.take(following, 0).reshape(*grid, -1)
+        self._obs = self._looks.take(successor, 0).reshape(*grid, -1)
         return VecStep(
             self._obs,
             reward.astype(np.float32).reshape(grid),
@@ -171,13 +173,13 @@ class TableVecEnv:
         over, returns, lengths = (np.concatenate(x) for x in zip(*self._finished, strict=True))
         self._finished = []
         seed = over // self.lanes
-        order = seed.argsort(kind="stable")  # by seed, in the order of their ends
+        order = seed.argsort(kind="stable")  # by seed, in the order in which they ended
         pairs = list(zip(returns[order].tolist(), lengths[order].tolist(), strict=True))
         ends = seed[order].searchsorted(np.arange(len(self.seeds) + 1)).tolist()
         return [pairs[a:b] for a, b in pairwise(ends)]
 
     def fail(self, k: int, reason: str) -> None:
-        """End the seed of index ``k``: its lanes are not stepped again."""
+        """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
@@ -185,10 +187,10 @@ class TableVecEnv:
         self._refresh()
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Do nothing; for compatibility with ``SeedVecEnv``."""
 
     def state(self) -> State:
-        """Return where every lane is, and the position in the streams."""
+        """Return the state of every lane and the positions in the random streams."""
         episodes = self.drain()
         counts = [len(done) for done in episodes]
         finished = np.zeros((len(self.seeds), max(counts), 2))
@@ -219,7 +221,7 @@ class TableVecEnv:
                 self._finished.append((lanes, returns.copy(), lengths.astype(np.int64)))
 
     def load(self, state: State) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore what ``state`` returned."""
         self._clear()
         total = len(self._s)
 
@@ -250,11 +252,11 @@ def vector_env(
     reset: str = "each",
     purpose: str = "env",
 ) -> TableVecEnv | SeedVecEnv:
-    """Return K seeds x N lanes of an environment: by its table where it has one and may use it.
+    """Return K seeds x N lanes of an environment, stepped by its tabular model if possible.
 
-    The arguments are those of ``SeedVecEnv``, which runs everything else: what has no model, shows
-    several observations at once, pays the agent another reward than the environment's, or has extra
-    wrappers.
+    ``SeedVecEnv``, whose arguments these are, runs everything else: environments without a model
+    or with wrappers that stack observations, change the training reward or come from other
+    packages.
     """
     extra = outside.applied(config.wrappers.extra, training)
     if config.table and not extra and not (training and TrainingReward.wanted(config.wrappers)):

@@ -1,6 +1,6 @@
-"""The environments of Sutton and Barto (2018), each an MDP that Gymnasium plays.
+"""The environments of Sutton and Barto (2018), as MDPs with a Gymnasium interface.
 
-Terminal states are states like others, in which nothing happens any more.
+Terminal states are absorbing and have reward 0.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,16 @@ from gymnasium import spaces
 
 from prism.algos.core.mdp import MDP, from_table
 
-Table = dict[int, list[list[tuple[float, int, float, bool]]]]  # as Gymnasium's P
+Table = dict[int, list[list[tuple[float, int, float, bool]]]]  # in the form of Gymnasium's P
 UP, RIGHT, DOWN, LEFT = MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 
 class Tabular(gymnasium.Env):
-    """Plays a model: ``gymnasium.make`` of the ids below, or ``Tabular(model)``.
+    """An environment that samples from a tabular model.
 
     Attributes:
-        model: the process. s: the state.
+        model: the MDP.
+        s: the current state.
     """
 
     def __init__(self, model: MDP) -> None:
@@ -34,13 +35,13 @@ class Tabular(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Draw a first state."""
+        """Draw the initial state."""
         super().reset(seed=seed)
         self.s = int(np.argmax(self._start_cdf > self.np_random.random()))
         return self.s, {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """Draw an outcome."""
+        """Draw the outcome of an action."""
         model, row = self.model, (self.s, action)
         branch = int(np.argmax(self._cdf[row] > self.np_random.random()))
         reward = float(model.reward[row][branch])
@@ -53,49 +54,50 @@ class Tabular(gymnasium.Env):
 def random_walk(states: int = 5, left: float = 0.0, right: float = 1.0) -> MDP:
     """Return the random walk of example 6.2 (5 states) and 7.1 (19 states, left = -1).
 
-    One action; states 1 to ``states`` in a row between two ends that pay ``left`` and ``right``.
+    One action; states 1 to ``states`` in a row between two terminal states, whose rewards are
+    ``left`` and ``right``.
     """
     last = states + 1
     table: Table = {s: [[(1.0, s, 0.0, True)]] for s in (0, last)}
     for s in range(1, last):
-        pays = {0: left, last: right}
-        table[s] = [[(0.5, n, pays.get(n, 0.0), n in pays) for n in (s - 1, s + 1)]]
+        payoffs = {0: left, last: right}
+        table[s] = [[(0.5, n, payoffs.get(n, 0.0), n in payoffs) for n in (s - 1, s + 1)]]
     return _model(table, (states + 1) // 2, grid=(1, states + 2))
 
 
 def windy_gridworld(kings: bool = False) -> MDP:
-    """Return example 6.5: 7 x 10 cells, wind upwards by column; ``kings``: exercise 6.9's moves."""
+    """Return example 6.5, 7 x 10 squares; ``kings``: with the diagonal moves of exercise 6.9."""
     wind = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)
     moves = MOVES + ((-1, -1), (-1, 1), (1, 1), (1, -1)) * kings
     goal = (3, 7)
 
     def move(row: int, column: int, step: tuple[int, int]) -> tuple[tuple[int, int], float, bool]:
-        cell = (row + step[0] - wind[column], column + step[1])
-        cell = (min(max(cell[0], 0), 6), min(max(cell[1], 0), 9))
-        return cell, -1.0, cell == goal
+        square = (row + step[0] - wind[column], column + step[1])
+        square = (min(max(square[0], 0), 6), min(max(square[1], 0), 9))
+        return square, -1.0, square == goal
 
     return _grid((7, 10), moves, (3, 0), goal, move)
 
 
 def dyna_maze() -> MDP:
-    """Return figure 8.2's maze: 6 x 9 cells, S = (2, 0), G = (0, 8), reward 1 at the goal."""
+    """Return figure 8.2's maze: 6 x 9 squares, S = (2, 0), G = (0, 8), reward 1 at the goal."""
     walls = {(1, 2), (2, 2), (3, 2), (4, 5), (0, 7), (1, 7), (2, 7)}
     goal = (0, 8)
 
     def move(row: int, column: int, step: tuple[int, int]) -> tuple[tuple[int, int], float, bool]:
-        cell = (row + step[0], column + step[1])
-        if cell in walls or not (0 <= cell[0] < 6 and 0 <= cell[1] < 9):
-            cell = (row, column)
-        return cell, float(cell == goal), cell == goal
+        square = (row + step[0], column + step[1])
+        if square in walls or not (0 <= square[0] < 6 and 0 <= square[1] < 9):
+            square = (row, column)
+        return square, float(square == goal), square == goal
 
     return _grid((6, 9), MOVES, (2, 0), goal, move)
 
 
 def maximisation_bias(actions: int = 10, mean: float = -0.1, std: float = 1.0) -> MDP:
-    """Return example 6.7: from A left (0) leads to B, right (1) ends; all of B's actions end.
+    """Return example 6.7: in A, left (0) leads to B and right (1) terminates; so do B's actions.
 
-    State 0 is A, 1 is B, 2 the end. Where A's two are all it has, ``legal`` says so; an agent that
-    does not look at it finds that the others do what right does.
+    State 0 is A, 1 is B, 2 is terminal. ``legal`` allows only left and right in A. For agents that
+    ignore it, A's other actions do the same as right.
     """
     p = np.ones((3, actions, 1))
     successor = np.full((3, actions, 1), 2)
@@ -113,7 +115,7 @@ def maximisation_bias(actions: int = 10, mean: float = -0.1, std: float = 1.0) -
 def bandit(arms: int = 10, task: int = 0, std: float = 1.0) -> MDP:
     """Return a task of the 10-armed testbed (section 2.3) as an MDP of one state.
 
-    The arms' values are drawn from N(0, 1) by the generator of seed ``task``.
+    The arms' values are drawn from N(0, 1) with the seed ``task``.
     """
     values = np.random.default_rng(task).standard_normal(arms)
     shape = (1, arms, 1)
@@ -134,8 +136,8 @@ def _grid(
     goal: tuple[int, int],
     move: Callable[[int, int, tuple[int, int]], tuple[tuple[int, int], float, bool]],
 ) -> MDP:
-    def number(cell: tuple[int, int]) -> int:
-        return cell[0] * shape[1] + cell[1]
+    def number(square: tuple[int, int]) -> int:
+        return square[0] * shape[1] + square[1]
 
     table: Table = {}
     for row in range(shape[0]):
@@ -143,8 +145,8 @@ def _grid(
             s = number((row, column))
             table[s] = []
             for step in moves:
-                cell, reward, over = move(row, column, step)
-                outcome = (1.0, number(cell), reward, over)
+                square, reward, over = move(row, column, step)
+                outcome = (1.0, number(square), reward, over)
                 table[s].append([(1.0, s, 0.0, True) if (row, column) == goal else outcome])
     return _model(table, number(start), grid=shape, moves=moves)
 
@@ -163,5 +165,5 @@ MODELS: dict[str, Callable[..., MDP]] = {
 
 
 def make(model: str, **kwargs: Any) -> Tabular:
-    """Build the environment of one of ``MODELS``."""
+    """Build the environment of a model in ``MODELS``."""
     return Tabular(MODELS[model](**kwargs))

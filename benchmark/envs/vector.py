@@ -1,7 +1,7 @@
 """K seeds x N lanes of one environment, stepped in a plain loop.
 
-It never resets by itself: ``step`` returns true successors and ``begin`` starts the next episodes.
-Shape letters: K seed, N lane, L = K * N.
+There is no autoreset: ``step`` returns true successors and ``begin`` starts the next episodes.
+A lane is one of the parallel environments of a seed. Shapes: K seeds, N lanes, L = K * N.
 """
 
 import math
@@ -23,39 +23,40 @@ from .make import make_env
 from .wrappers import RAW_REWARD, TrainingReward
 
 RESETS = ("each", "wait", "shared")
-_Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether by termination, and its facts
+_Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
 _BLOCK = 64  # episode seeds drawn at once
-_REASON_BYTES = 400  # kept of the reason for which a seed failed, in a saved state
+_REASON_BYTES = 400  # of a failure's reason in a saved state
 
 
 class VecStep(NamedTuple):
-    """What one tick of all lanes led to."""
+    """The result of one step of all lanes."""
 
-    next_obs: np.ndarray  # [K, N, *obs], the true successor; never written to again
-    reward: np.ndarray  # [K, N] float32, the agent's
+    next_obs: np.ndarray  # [K, N, *obs], the true successor; not modified later
+    reward: np.ndarray  # [K, N] float32, as the agent sees it
     terminated: np.ndarray  # [K, N] bool
     truncated: np.ndarray  # [K, N] bool; False where the episode also terminated
-    valid: np.ndarray  # [K, N] bool; False where a lane waits or its seed has failed
+    valid: np.ndarray  # [K, N] bool; False if the lane waits or its seed has failed
 
 
 class SeedVecEnv:
-    """A vector environment of K seeds x N lanes in which every seed lives as if it were alone.
+    """A vector environment of K seeds x N lanes in which each seed is independent of the others.
 
-    Every episode is seeded by its own draw from the (seed, purpose, lane) stream, so it depends on
-    nothing but its number and its actions. The loop is ``begin -> step -> begin -> ...``.
+    The seed of every episode is a draw from the (seed, purpose, lane) stream, so an episode depends
+    only on its number and its actions. The loop is ``begin -> step -> begin -> ...``.
 
     Args:
         config: a validated config.
         seeds: the K seeds.
         lanes: N, environments per seed.
         gamma: the algorithm's discount, for shaping.
-        training: whether the reward side of the wrappers applies.
-        reset: "each": an ended lane starts again at once. "wait": it waits until all lanes of its
-            seed have ended. "shared": as "wait", and the lanes of a seed start from the same state.
-        purpose: name of the random stream; "eval" keeps evaluation apart from training.
+        training: whether reward wrappers apply.
+        reset: "each": a lane starts its next episode as soon as one ends. "wait": it waits until
+            all lanes of its seed have ended. "shared": as "wait", and the lanes of a seed start
+            from the same state.
+        purpose: name of the random stream; "eval" separates evaluation from training.
 
     Attributes:
-        failed: seed index -> why the seed has ended.
+        failed: seed index -> why the seed failed.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class SeedVecEnv:
         purpose: str = "env",
     ) -> None:
         if reset not in RESETS:
-            raise ConfigError(f"algo.reset: {reset!r} is none of {', '.join(RESETS)}")
+            raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
         self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
         self._envs = [
             make_env(config, gamma=gamma, training=training) for _ in range(len(seeds) * lanes)
         ]
         self._steps = [env.step for env in self._envs]
         space, self.action_space = self._envs[0].observation_space, self._envs[0].action_space
-        assert isinstance(space, spaces.Box)  # make_env has seen to it
+        assert isinstance(space, spaces.Box)  # by make_env
         self.obs_space = space
         self._grid = (len(self.seeds), lanes)
         self._float_actions = isinstance(self.action_space, spaces.Box)
@@ -95,22 +96,22 @@ class SeedVecEnv:
         self._finished: list[list[tuple[float, ...]]] = [[] for _ in self.seeds]
         self._drawn = [
             (-1, np.empty(0, np.int64))
-        ] * total  # block and seeds of the lane's episodes
+        ] * total  # block number and its episode seeds, per lane
         self._log = ActionLog(total, self.action_space)
         self._live: list[int] = []  # lanes to step
         self._due: list[int] = []  # lanes to start
-        self._waiting = False  # whether a lane is not stepped
+        self._waiting = False  # whether any lane is not stepped
         self._refresh()
 
     def reset(self) -> np.ndarray:
-        """Start over, every lane at its first episode; returns observations ``[K, N, *obs]``."""
+        """Restart every lane at its first episode; return observations ``[K, N, *obs]``."""
         self._clear()
         return self.begin()
 
     def begin(self) -> np.ndarray:
-        """Start the episodes that are due; returns the observations to act on ``[K, N, *obs]``.
+        """Start the episodes that are due; return the observations to act on ``[K, N, *obs]``.
 
-        Where none is due this is the last ``next_obs`` itself, otherwise a new array.
+        If none is due, this is the last ``next_obs`` itself, otherwise a new array.
         """
         if self._due:
             self._obs, due, self._due = self._obs.copy(), self._due, []
@@ -126,8 +127,8 @@ class SeedVecEnv:
         Args:
             action: ``[K, N]`` int64, ``[K, N, D]`` int64 or ``[K, N, *act]`` float32.
 
-        An environment that raises, or answers with a number that is not finite, ends its seed; so
-        does an action that is not finite.
+        A seed fails if one of its environments raises or returns a non-finite number, or if one of
+        its actions is not finite.
         """
         actions = _rows(action)
         if self._float_actions and not _finite(actions):
@@ -171,13 +172,13 @@ class SeedVecEnv:
     def drain(self) -> list[list[tuple[float, ...]]]:
         """Return, per seed, the episodes that ended since the last call.
 
-        Each is (raw return, length, *facts), the facts in the order of ``env.record``.
+        Each is (raw return, length, *values), the values in the order of ``env.record``.
         """
         finished, self._finished = self._finished, [[] for _ in self.seeds]
         return finished
 
     def fail(self, k: int, reason: str) -> None:
-        """End the seed of index ``k``: its lanes are not stepped again."""
+        """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows] = 0, 0.0
@@ -185,7 +186,7 @@ class SeedVecEnv:
         self._refresh()
 
     def render(self) -> np.ndarray:
-        """Return the picture of the first lane; its environment must be built to give one."""
+        """Return a frame of the first lane; needs ``render_mode="rgb_array"``."""
         frame: np.ndarray = self._envs[0].render()  # type: ignore[assignment]
         return frame
 
@@ -195,7 +196,7 @@ class SeedVecEnv:
             env.close()
 
     def state(self) -> State:
-        """Return where every lane is: its episode's number and the actions since it began."""
+        """Return the state of every lane: its episode's number and the actions since its start."""
         counts = [len(episodes) for episodes in self._finished]
         finished = np.zeros((len(self.seeds), max(counts), 2))
         recorded = {name: np.full(finished.shape[:2], np.nan) for name in self._record}
@@ -222,15 +223,17 @@ class SeedVecEnv:
         return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
 
     def load(self, state: State) -> None:
-        """Continue from what ``state`` returned, by replaying every running episode.
+        """Restore a state, by replaying every running episode.
 
         Raises:
-            ConfigError: an environment did not come to the state it was in.
+            ConfigError: a replayed episode differs from the saved one.
         """
         self._clear()
         arrays = {name: tensor.numpy().copy() for name, tensor in state.items()}
-        unknown = np.full(arrays["finished"].shape[:2], np.nan)  # recorded since this state only
-        recorded = [arrays.get(f"fact/{name}", unknown) for name in self._record]
+        missing = np.full(
+            arrays["finished"].shape[:2], np.nan
+        )  # for names added to env.record since
+        recorded = [arrays.get(f"fact/{name}", missing) for name in self._record]
         for k, count in enumerate(arrays["finished_count"]):
             rows = zip(arrays["finished"][k, :count], *(x[k] for x in recorded), strict=False)
             self._finished[k] = [
@@ -251,7 +254,7 @@ class SeedVecEnv:
         self._refresh()
 
     def _replay(self, lane: int, actions: np.ndarray) -> None:
-        """Bring a lane to where its running episode was, and see that it got there."""
+        """Replay a lane's running episode, and check that it ends where it was."""
         obs, info = self._envs[lane].reset(seed=self._seed_of(lane))
         total, ended = 0.0, False
         for action in actions:
@@ -260,20 +263,20 @@ class SeedVecEnv:
             ended = terminated or truncated
         if total != self._return[lane] or not np.array_equal(obs, _rows(self._obs)[lane]):
             raise ConfigError(
-                "env.fresh: this environment does not repeat an episode from its seed and actions; "
-                "env.fresh=true rebuilds it at every reset"
+                "env.fresh: this environment does not reproduce an episode from its seed and "
+                "actions; set env.fresh=true to rebuild it at every reset"
             )
         self._ended[lane] = ended
 
     def _start(self, lane: int) -> None:
         if lane // self.lanes in self.failed:
-            return  # by the reset of another of its lanes
+            return  # another lane's reset may have failed the seed
         self._episode[lane] += 1
         try:
             obs, _ = self._envs[lane].reset(seed=self._seed_of(lane))
-            if np.shape(obs) != self.obs_space.shape:  # numpy would stretch some of them to it
-                has, wanted = np.shape(obs), self.obs_space.shape
-                raise ValueError(f"the first observation has shape {has}, its space {wanted}")
+            if np.shape(obs) != self.obs_space.shape:  # numpy would broadcast some shapes
+                shape, expected = np.shape(obs), self.obs_space.shape
+                raise ValueError(f"the first observation has shape {shape}, its space {expected}")
             if not _finite(obs):
                 raise FloatingPointError("the environment's first observation is not finite")
         except Exception as error:
@@ -294,7 +297,7 @@ class SeedVecEnv:
         return int(self._drawn[lane][1][offset])
 
     def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
-        """Account for the episodes that ended, and mark how in ``[K, N]``; termination wins."""
+        """Record ended episodes and set the ``[K, N]`` flags; termination takes precedence."""
         for lane, by_termination, recorded in ended:
             k, n = divmod(lane, self.lanes)
             if k not in self.failed:
@@ -302,13 +305,13 @@ class SeedVecEnv:
                 outcome = (float(self._return[lane]), int(self._length[lane]), *recorded)
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
-        if self.mode == "each" and not self.failed:  # who is live does not change
+        if self.mode == "each" and not self.failed:  # the live lanes stay the same
             self._due = [lane for lane, *_ in ended]
         else:
             self._refresh()
 
     def _refresh(self) -> None:
-        """Say anew which lanes are live and which are due to start."""
+        """Recompute which lanes are live and which are due to start."""
         lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self.failed]
         self._live, self._due = [], []
         for k in running:
@@ -323,7 +326,7 @@ class SeedVecEnv:
         self._valid = self._live_ones.astype(bool).reshape(self._grid)
 
     def _take_back(self, next_obs: np.ndarray, reward: np.ndarray, broken: dict[int, str]) -> None:
-        """End the seeds whose environments broke, and undo their rows of this tick."""
+        """Fail the seeds whose environments broke, and undo this step for them."""
         for lane in self._live:
             if not _finite(next_obs[lane]):
                 broken.setdefault(lane, "the environment's observation is not finite")
@@ -342,7 +345,7 @@ def _rows(grid: np.ndarray) -> np.ndarray:
 
 
 def _finite(values: np.ndarray) -> bool:
-    """Return whether all is finite; first by the square of the norm, four times as fast."""
+    """Return whether all values are finite; tries the squared norm first, which is 4x faster."""
     if values.dtype.kind != "f":
         return True
     return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())

@@ -1,4 +1,4 @@
-"""Wrappers: fresh episodes, observations as arrays, actions as the agent sends them, rewards."""
+"""Prism's wrappers: fresh episodes, observation encoding, action conversion, training rewards."""
 
 import math
 from collections import deque
@@ -16,18 +16,18 @@ from .shaping import POTENTIALS
 Outcome = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]
 
-RAW_REWARD = "raw_reward"  # where ``info`` keeps the environment's own reward under TrainingReward
+RAW_REWARD = "raw_reward"  # info key of the environment's own reward; set by TrainingReward
 
 
 class Fresh(gymnasium.Wrapper):
-    """Build a new environment for every episode; for those whose reset forgets to forget."""
+    """Build a new environment for every episode, for those that keep state across resets."""
 
     def __init__(self, build: Callable[[], gymnasium.Env]) -> None:
         super().__init__(build())
         self._build = build
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
-        """Begin an episode that owes nothing to earlier ones."""
+        """Rebuild the environment and reset it."""
         self.env.close()
         self.env = self._build()
         return self.env.reset(seed=seed, options=options)
@@ -42,7 +42,7 @@ def _bounds(
 
 
 def _reshaper(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
-    """Return how an observation array becomes a vector or a channel-first image."""
+    """Return the function that makes an observation array a vector or a channel-first image."""
     shape = space.shape
     if space.dtype == np.uint8 and len(shape) == 2:
         return lambda frame: frame[None]
@@ -54,13 +54,13 @@ def _reshaper(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def encoding(space: spaces.Space) -> tuple[Callable[[Any], np.ndarray], spaces.Box]:
-    """Return how observations of ``space`` become arrays, and the space of the results.
+    """Return the function that encodes observations of ``space`` as arrays, and its output space.
 
-    Images keep their type, uint8 or bool, as ``[C, H, W]``; a discrete observation becomes one-hot;
-    everything else becomes one float32 vector.
+    Images become ``[C, H, W]`` and keep their type, uint8 or bool. A discrete observation becomes
+    one-hot. Everything else becomes one float32 vector.
 
     Raises:
-        ConfigError: observations of this space have no fixed length (graphs, sequences, text).
+        ConfigError: observations of this space have no fixed size (graphs, sequences, text).
     """
     if isinstance(space, spaces.Box):
         reshape = _reshaper(space)
@@ -81,19 +81,19 @@ def encoding(space: spaces.Space) -> tuple[Callable[[Any], np.ndarray], spaces.B
 
 
 class Encode(gymnasium.ObservationWrapper):
-    """Turn observations into arrays as ``encoding`` says."""
+    """Encode observations with ``encoding``."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         self._encode, self.observation_space = encoding(env.observation_space)
 
     def observation(self, observation: Any) -> np.ndarray:
-        """Return the observation as an array."""
+        """Return the encoded observation."""
         return self._encode(observation)
 
 
 def encoded_space(env: gymnasium.Env) -> spaces.Space:
-    """Return the space of the observations that ``Encode`` encodes, or of the whole without it."""
+    """Return the observation space below ``Encode``; without one, the environment's own."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, Encode):
@@ -103,38 +103,38 @@ def encoded_space(env: gymnasium.Env) -> spaces.Space:
 
 
 class Stack(gymnasium.ObservationWrapper):
-    """Join the last ``n`` observations along their first axis, oldest first."""
+    """Concatenate the last ``n`` observations along their first axis, oldest first."""
 
     def __init__(self, env: gymnasium.Env, n: int) -> None:
         super().__init__(env)
         self._last: deque[np.ndarray] = deque(maxlen=n)
         space = env.observation_space
-        assert isinstance(space, spaces.Box)  # Encode has seen to it
+        assert isinstance(space, spaces.Box)  # by Encode
         low, high = (np.concatenate([bound] * n) for bound in (space.low, space.high))
         self.observation_space = spaces.Box(low, high, dtype=space.dtype)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
-        """Begin with the first observation repeated."""
+        """Reset, and fill the stack with the first observation."""
         obs, info = self.env.reset(seed=seed, options=options)
         self._last.extend([obs.copy()] * (self._last.maxlen or 1))
         return np.concatenate(self._last), info
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Add the newest observation, whose array may be the environment's own; drop the oldest."""
+        """Append a copy of the observation, whose array may be reused; drop the oldest."""
         self._last.append(observation.copy())
         return np.concatenate(self._last)
 
 
 class History(gymnasium.Wrapper):
-    """Show the last ``n`` observations and the ``n - 1`` actions between them as one vector.
+    """Return the last ``n`` observations and the ``n - 1`` actions between them as one vector.
 
-    ``[o_{t-n+1}, ..., o_t, a_{t-n+1}, ..., a_{t-1}]``, zeros before the episode's start; discrete
+    ``[o_{t-n+1}, ..., o_t, a_{t-n+1}, ..., a_{t-1}]``, zero-padded at the episode's start; discrete
     actions are one-hot.
     """
 
     def __init__(self, env: gymnasium.Env, n: int) -> None:
         super().__init__(env)
-        assert env.observation_space.shape is not None  # Encode has seen to it
+        assert env.observation_space.shape is not None  # by Encode
         self._obs_zero = np.zeros(math.prod(env.observation_space.shape), np.float32)
         self._action_zero = np.zeros(spaces.flatdim(env.action_space), np.float32)
         self._obs: deque[np.ndarray] = deque(maxlen=n)
@@ -143,14 +143,14 @@ class History(gymnasium.Wrapper):
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
-        """Begin with an empty past."""
+        """Reset, and fill the history with zeros."""
         obs, info = self.env.reset(seed=seed, options=options)
         self._obs.extend([self._obs_zero] * (self._obs.maxlen or 1))
         self._actions.extend([self._action_zero] * (self._actions.maxlen or 1))
         return self._view(obs), info
 
     def step(self, action: Any) -> Outcome:
-        """Step, and remember the action and what followed."""
+        """Step, and add the action and the observation to the history."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._actions.append(np.asarray(spaces.flatten(self.action_space, action), np.float32))
         return self._view(obs), reward, terminated, truncated, info
@@ -161,7 +161,7 @@ class History(gymnasium.Wrapper):
 
 
 class FromZero(gymnasium.ActionWrapper):
-    """Let discrete actions count from 0 where the environment's begin elsewhere."""
+    """Number discrete actions from 0 where the environment's numbering starts elsewhere."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -170,12 +170,12 @@ class FromZero(gymnasium.ActionWrapper):
         self.action_space = spaces.Discrete(int(env.action_space.n))
 
     def action(self, action: int) -> int:
-        """Shift by the first action."""
+        """Add the number of the environment's first action."""
         return action + self._start
 
 
 class Clip(gymnasium.ActionWrapper):
-    """Cut continuous actions to the environment's box, whose space stays as it is."""
+    """Clip continuous actions to the bounds of the action space, which does not change."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -183,21 +183,21 @@ class Clip(gymnasium.ActionWrapper):
         self._low, self._high = env.action_space.low, env.action_space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """Cut; a fresh array, since environments keep it."""
-        cut: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
-        return cut
+        """Return the clipped action as a new array, since environments may keep a reference."""
+        clipped: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
+        return clipped
 
 
 class TrainingReward(gymnasium.Wrapper):
-    """Clip, delay, scale and shape the reward, in this order; ``info`` keeps the raw one.
+    """Clip, delay, scale and shape the reward, in this order; ``info`` holds the raw reward.
 
-    Shaping adds gamma * Phi(s') - Phi(s), with Phi = 0 where the episode terminates and Phi(s')
-    kept where it is cut (Ng et al. 1999): only so the optimal policy stays what it was.
+    Shaping adds gamma * Phi(s') - Phi(s). Phi is 0 in terminal states, but not in the last state of
+    a truncated episode; otherwise the optimal policy could change (Ng et al. 1999).
 
     Args:
         env: the environment with its time limit.
-        config: the reward side of it.
-        gamma: the discount of the algorithm that learns from it.
+        config: its reward wrappers.
+        gamma: the algorithm's discount.
     """
 
     def __init__(self, env: gymnasium.Env, config: EnvWrappers, gamma: float) -> None:
@@ -209,7 +209,7 @@ class TrainingReward(gymnasium.Wrapper):
 
     @classmethod
     def wanted(cls, config: EnvWrappers) -> bool:
-        """Return whether any of the reward side is on."""
+        """Return whether any reward wrapper is on."""
         return (
             config.reward_scale != 1.0
             or config.reward_clip is not None
@@ -218,7 +218,7 @@ class TrainingReward(gymnasium.Wrapper):
         )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
-        """Begin an episode: nothing is owed, and the first state has its potential."""
+        """Reset, clear the delayed reward and compute the first state's potential."""
         start = self.env.reset(seed=seed, options=options)
         self._unpaid = 0.0
         if self._phi is not None:
@@ -226,7 +226,7 @@ class TrainingReward(gymnasium.Wrapper):
         return start
 
     def step(self, action: Any) -> Outcome:
-        """Step, and return the agent's reward."""
+        """Step, and replace the reward by the agent's."""
         obs, raw, terminated, truncated, info = self.env.step(action)
         reward = min(max(float(raw), -self._clip), self._clip)
         if self._delay:

@@ -1,1 +1,1 @@
-"""From planned jobs to finished run folders: the launcher's core, its executors, what it shows."""
+"""The launcher: runs planned jobs with an executor, retries failures, shows progress and prices."""

@@ -1,6 +1,6 @@
-"""The launcher's core: submit what is not finished, watch, settle, try again, report.
+"""The launcher's core: submits unfinished jobs, watches and retries them, and reports.
 
-Executors differ only in how a job gets a process.
+It is the same for every executor.
 """
 
 import math
@@ -24,16 +24,16 @@ from .report import summary
 from .worker import Run
 
 _POLL = 0.2  # seconds
-_LOOK = 1.0  # seconds between two looks at what other processes run
-_BLIND = 30.0  # seconds beyond limits.hang: a process that could not end itself is ended
+_LOOK = 1.0  # seconds between checks of what other processes run
+_BLIND = 30.0  # seconds after limits.hang: by then a hung process should have ended itself
 
 
 def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
-    """Run what is not finished of a sweep and say whether all of it is finished now.
+    """Run the unfinished jobs of a sweep; return whether the whole sweep is finished.
 
     Args:
         sweep: the planned jobs.
-        options: which executor runs them, and what it is told.
+        options: the executor and its options.
         run: the job's function.
     """
     jobs = ledger.remaining(sweep)
@@ -60,7 +60,7 @@ def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
         with handled(drive.stop):
             try:
                 drive()
-            finally:  # an error of our own: leave no process behind
+            finally:  # leave no process behind if the driver itself fails
                 for job_id in list(runner.running):
                     runner.kill(job_id)
                 runner.close()
@@ -68,7 +68,7 @@ def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
 
 @contextmanager
 def _held(study_dir: Path) -> Iterator[None]:
-    """Show to others that this process works on a study, between two jobs too."""
+    """Hold a lease on the study, so that others see this process even between jobs."""
     path = None
     with suppress(OSError):  # a full disk is the jobs' concern
         path = leases.hold(study_dir, os.getpid())
@@ -80,13 +80,13 @@ def _held(study_dir: Path) -> Iterator[None]:
 
 
 class _Drive:
-    """One pass over the jobs of a sweep, shared with whoever else works on the study."""
+    """One pass over the jobs of a sweep; other processes may work on the same study."""
 
     def __init__(self, sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
         self.sweep, self.runner, self.progress = sweep, runner, progress
         self.queue, self.elsewhere = deque(jobs), deque[Job]()  # elsewhere: leased by others
         self.watch = leases.Watch()
-        self.tried = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
+        self.retries = Counter[tuple[str, str]]()  # (last run, class of failure) -> retries
         self.requests = self.failed = 0
         self.looked = -math.inf
         now = leases.stop_token(sweep.study_dir)
@@ -95,7 +95,7 @@ class _Drive:
         self.beats: dict[str, tuple[int, float]] = {}  # job_id -> its last beat, and since when
 
     def __call__(self) -> None:
-        """Work until nothing is left, or a stop was asked for and followed."""
+        """Run until no job is left, or until all jobs have ended after a stop request."""
         while self.runner.running or (self.open and (self.queue or self.elsewhere)):
             if time.monotonic() - self.looked > _LOOK:
                 self.looked = time.monotonic()
@@ -112,12 +112,12 @@ class _Drive:
 
     @property
     def open(self) -> bool:
-        """Return whether further jobs may begin."""
+        """Return whether further jobs may start."""
         limit = self.sweep.stop_after
         return not self.requests and (limit is None or self.failed < limit)
 
     def stop(self, number: int) -> None:
-        """Follow Ctrl-C: once to stop cleanly, twice to stop now."""
+        """Handle a signal: the first stops jobs cleanly, the second kills them."""
         self.requests += 1
         if self.requests == 1:
             self.progress.say(
@@ -143,12 +143,12 @@ class _Drive:
                 break
 
     def _has_room(self, job: Job) -> bool:
-        """Say whether a job fits beside those that run; one beyond all slots runs alone."""
+        """Return whether a job fits in the free slots; one larger than all slots runs alone."""
         busy = sum(other.spec.cpus for other in self.runner.running.values())
         return not busy or busy + job.spec.cpus <= self.runner.slots
 
     def _lease(self, job: Job) -> Job | None:
-        """Return what is due of a job, leased; None if another process has it or had it."""
+        """Lease the unfinished part of a job; None if it is finished or held elsewhere."""
         rest = ledger.due(job)
         leased = rest and self.watch.take(rest)
         if rest is None:
@@ -163,16 +163,16 @@ class _Drive:
         return None
 
     def _settle(self, exit: Exit) -> None:
-        """Note how a job ended; one that may be tried again goes back into the queue."""
+        """Record how a job ended; requeue it if it may be retried."""
         job = exit.job
         self.beats.pop(job.job_id, None)
-        asked = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
+        stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
         failure, reason = faults.classify(
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
         )
         try:
-            state = schema.INTERRUPTED if asked else schema.FAILED
-            ledger.end(job, state, reason, exit.error, None if asked else failure, exit.code)
+            state = schema.INTERRUPTED if stopped else schema.FAILED
+            ledger.end(job, state, reason, exit.error, None if stopped else failure, exit.code)
             leases.release(job)
             states = ledger.statuses(job)
         except OSError as error:
@@ -191,11 +191,11 @@ class _Drive:
 
     def _may_retry(self, job: Job, wrong: list[str]) -> bool:
         worst = min(wrong, key=lambda failure: self.sweep.retry.get(failure, 0))
-        self.tried[job.run_ids[-1], worst] += 1
-        return self.tried[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
+        self.retries[job.run_ids[-1], worst] += 1
+        return self.retries[job.run_ids[-1], worst] <= self.sweep.retry.get(worst, 0)
 
     def _look(self) -> None:
-        """Take over what others left, end jobs that show no sign of life, hear who says stop."""
+        """Take over abandoned jobs, kill hung ones, and check for stop requests."""
         if self.token != (token := leases.stop_token(self.sweep.study_dir)):
             self.token = token
             self.stop(signal.SIGTERM)
@@ -203,8 +203,10 @@ class _Drive:
             job = self.elsewhere.popleft()
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
-            held = [c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)]
-            if held:
+            running = [
+                c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
+            ]
+            if running:
                 self.elsewhere.append(job)
             elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):
                 self.progress.ended(job, ledger.statuses(job), False)
@@ -223,16 +225,16 @@ class _Drive:
 
 
 def _why_it_hangs(job: Job) -> str:
-    """Return why a job is ended that shows no life: what it has said itself of one of its runs.
+    """Return why a hung job is killed: the reason that its own watchdog wrote, if any.
 
-    A process whose main thread leaves the others no time may come no further than that.
+    A main thread that holds the interpreter lock can block the watchdog after its first status.
     """
-    said = [s["reason"] for s in ledger.statuses(job) if s["failure"] == schema.HANG]
-    return next(filter(None, said), "hang: no sign of life")
+    reasons = [s["reason"] for s in ledger.statuses(job) if s["failure"] == schema.HANG]
+    return next(filter(None, reasons), "hang: no sign of life")
 
 
 def _unwritten(job: Job, reason: str, error: OSError) -> list[schema.Status]:
-    """Return what cannot be written: the statuses of a job that failed on a full disk."""
+    """Return the statuses, kept in memory, of a job that failed because the disk is full."""
     text = f"{reason}; its status cannot be written: {error.strerror}"
     failed = {"state": schema.FAILED, "reason": text, "failure": schema.DISK}
     return [s if s["state"] in ledger.ENDED else {**s, **failed} for s in ledger.statuses(job)]  # type: ignore[typeddict-item]

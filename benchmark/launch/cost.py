@@ -1,4 +1,4 @@
-"""What a job costs: fitted to the rows of a finished run, or measured in a trial of seconds."""
+"""The cost of a job: fitted to the rows of a finished run, or measured in a short trial."""
 
 import io
 import json
@@ -21,22 +21,24 @@ from ..store.spec import RunSpec
 if TYPE_CHECKING:
     from ..train.runner import Training
 
-START = 0.25  # CPU seconds of a process before its job is built
+START = 0.25  # CPU seconds of a process before its training is set up
 TRIAL = 3.0  # seconds of learning in a trial
-_BESIDE = 4e3  # bytes of a run's folder beside its weights and rows
-_ROW = 170.0  # bytes of a row and its times, where a trial was too short for one
-_TABLE, _WANDB = 0.15, 3.8  # bytes of the Parquet file and of W&B's own, to one of rows
+_BESIDE = 4e3  # bytes of a run's folder besides its weights and rows
+_ROW = 170.0  # default bytes of a row and its times, for a trial too short to write one
+_TABLE, _WANDB = 0.15, 3.8  # bytes of the Parquet file and of W&B's files per byte of rows
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of the jobs of one cell with K seeds, in seconds and bytes.
+    """The cost of a job of one cell with K seeds.
 
     Attributes:
-        start: before the first step, less what the steps save that are taken before learning.
-        step: an environment step of all seeds. evaluation: a periodic one. final: the last one.
-        busy: CPU seconds in a second.
-        disk: bytes of a run.
+        start: seconds before the first step, minus the time saved in steps before learning starts.
+        step: seconds per environment step, all seeds together.
+        evaluation: seconds per periodic evaluation.
+        final: seconds of the final evaluation.
+        busy: CPU seconds per second.
+        disk: bytes per run.
     """
 
     start: float
@@ -55,7 +57,7 @@ class Cost:
 
 
 def fitted(folder: Path) -> Cost | None:
-    """Return what the job of a finished run cost, None if its rows do not tell."""
+    """Return the cost of a finished run's job, None if its rows are missing or do not match."""
     times, rows = _rows(folder / "timing.jsonl"), _rows(folder / "metrics.jsonl")
     if not rows or len(times) != len(rows):
         return None
@@ -101,10 +103,10 @@ def _size(folder: Path) -> float:
 
 
 def _clock(cpus: int, threads: int, device: str) -> tuple[Callable[[], float], float]:
-    """Return the clock that tells how long a job takes, and CPU seconds in a second of it.
+    """Return the clock that measures a job, and CPU seconds per second of that clock.
 
-    What else the machine does is not in the CPU time of a process; but that of an agent of several
-    processes, or with a GPU, is not its length.
+    CPU time is independent of other load on the machine, but it equals a job's duration only for
+    one process with one thread and no GPU.
     """
     if cpus == 1 and threads == 1 and device == "cpu":
         return time.process_time, 1.0
@@ -112,11 +114,11 @@ def _clock(cpus: int, threads: int, device: str) -> tuple[Callable[[], float], f
 
 
 class _Enough(Exception):
-    """The trial has seen what it wanted to see."""
+    """Ends a trial that has measured enough."""
 
 
 def tried(job: Job) -> Cost:
-    """Train a job for a few seconds in a folder that is thrown away, and return what it costs."""
+    """Train a job for a few seconds in a temporary folder and return its cost."""
     from ..train.runner import Training
 
     clock, busy = _clock(job.spec.cpus, job.spec.threads, job.spec.device)
@@ -153,8 +155,8 @@ def tried(job: Job) -> Cost:
 def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -> float:
     """Return the seconds of an evaluation.
 
-    Episodes last longer or end earlier as an agent learns: counted as the middle between those of
-    now and the longest there can be.
+    Episode lengths change as an agent learns. The estimate is midway between the current length and
+    the longest possible one.
     """
     began = clock()
     lengths = training.evaluators[prefix](training.agent).lengths
@@ -165,7 +167,7 @@ def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -
 
 
 def _disk(training: "Training", folder: Path, wandb: bool) -> float:
-    """Return the bytes of a run's folder: weights, and rows as long as those written so far."""
+    """Estimate the bytes of a run's folder from its weights and the rows written so far."""
     weights = io.BytesIO()
     torch.save(checkpoint.take_seed(training.agent.state()["policy"], 0), weights)
     run = folder / "runs" / training.job.run_ids[0]

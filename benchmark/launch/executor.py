@@ -1,4 +1,4 @@
-"""Executors: how a job gets a process. One protocol, so that every executor has the same ledger."""
+"""The protocol of executors, which give each job a process."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,32 +6,32 @@ from ..store.job import Job
 
 
 class Exit(NamedTuple):
-    """A job whose process is over; what it left unfinished has failed."""
+    """A job whose process has ended; its unfinished runs have failed."""
 
     job: Job
-    code: int  # as the shell would report it; a negative number is a signal
-    error: str  # what it said at last
-    lost: bool = False  # its node or its place in the queue is gone, not the job's own doing
+    code: int  # exit code; -n if signal n killed the process
+    error: str  # the end of its output
+    lost: bool = False  # the node or the queue entry is gone; the job itself did not fail
 
 
 class Executor(Protocol):
-    """Runs jobs; knows nothing of plans and states."""
+    """Runs jobs; independent of plans and run states."""
 
-    slots: int  # jobs at once, each counted by its cpus
+    slots: int  # concurrent jobs, each counted by its cpus
     running: dict[str, Job]  # by job_id
-    blocking: bool  # start() runs the job to its end, in this process
+    blocking: bool  # start() runs the whole job in this process
 
     def start(self, job: Job) -> None:
-        """Begin a job; a free slot is the caller's concern."""
+        """Start a job. The caller checks that a slot is free."""
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait up to ``seconds`` for jobs to end and return those that did."""
 
     def stop(self) -> None:
-        """Ask every job to save its state and leave; no job is asked twice."""
+        """Ask every job to save its state and exit; ask each only once."""
 
     def kill(self, job_id: str) -> None:
         """End one job now."""
 
     def close(self) -> None:
-        """Give back what the executor holds, once no job runs."""
+        """Release the executor's resources once no job runs."""

@@ -1,4 +1,4 @@
-"""What a process that left runs unfinished died of, in one line and one class."""
+"""Classifies why a process ended before its runs were finished."""
 
 import signal
 from pathlib import Path
@@ -10,7 +10,7 @@ _OURS = (signal.SIGTERM, signal.SIGINT)
 
 
 def oom_kills() -> int:
-    """Return how many processes this machine's kernel has killed for want of memory."""
+    """Return how many processes the kernel has killed because memory ran out."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
@@ -19,11 +19,11 @@ def oom_kills() -> int:
 
 
 def classify(exit: Exit, out_of_memory: bool = False) -> tuple[str, str]:
-    """Return the class of a failure and the line that tells it.
+    """Return the class of a failure and a one-line description.
 
     Args:
         exit: how the process ended.
-        out_of_memory: the kernel has killed for want of memory while it ran.
+        out_of_memory: the kernel killed a process for lack of memory while this one ran.
     """
     lines = [line.strip() for line in exit.error.splitlines() if line.strip()]
     last = f": {lines[-1]}" if lines else ""

@@ -39,10 +39,10 @@ class Inline:
         return exits
 
     def stop(self) -> None:
-        """The job itself has received the signal."""
+        """Do nothing: the job runs in this process and received the signal itself."""
 
     def kill(self, job_id: str) -> None:
-        """The job itself has received the second signal."""
+        """Do nothing: the job runs in this process and received the signal itself."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""

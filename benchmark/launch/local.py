@@ -1,4 +1,4 @@
-"""The local executor: a process per job, forked from a server that has the imports done."""
+"""The local executor: a process per job, forked from a server that has imported everything."""
 
 import os
 import signal
@@ -25,11 +25,11 @@ class Local:
 
     Args:
         run: the job's function, importable by name.
-        jobs: all that may be started: what they import is imported once, by the server.
-        options: what it is told.
+        jobs: all jobs that may be started; the server imports their modules once.
+        options: the executor's options.
 
     Raises:
-        ConfigError: jobs name GPUs by number where the options share GPUs out.
+        ConfigError: a job names a GPU by number although ``options.devices`` assigns GPUs.
     """
 
     blocking = False
@@ -45,12 +45,12 @@ class Local:
         self.devices = [str(device) for device in options.devices]
         self.running: dict[str, Job] = {}
         self.processes: dict[str, BaseProcess] = {}
-        self.device_of: dict[str, str] = {}  # job_id -> its GPU, where they are shared out
+        self.device_of: dict[str, str] = {}  # job_id -> its GPU, if devices assigns them
         self.asked: set[str] = set()  # jobs that were asked to stop
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(_imports(run, jobs))
         os.environ.update(dict.fromkeys(worker.THREAD_VARIABLES, str(threads)))
-        # The server inherits this: a Ctrl-C while it imports would otherwise be its end.
+        # The server inherits this: a Ctrl-C during its imports would otherwise kill it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             forkserver.ensure_running()
@@ -103,12 +103,12 @@ class Local:
         _send(self.processes[job_id], signal.SIGKILL)
 
     def close(self) -> None:
-        """The server ends with this process, or serves the next executor."""
+        """Do nothing: the server ends with this process or serves the next executor."""
 
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Start a process that does not import the user's script: it would begin the sweep again."""
+    """Hide the user's script from new processes, which would import it and rerun the sweep."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -120,7 +120,7 @@ def _without_main() -> Iterator[None]:
 def _send(process: BaseProcess, number: int) -> None:
     assert process.pid is not None
     if number == signal.SIGKILL:
-        with suppress(ProcessLookupError):  # it may not have made a group of its own yet
+        with suppress(ProcessLookupError):  # it may not have created its process group yet
             os.killpg(process.pid, number)
     with suppress(ProcessLookupError):
         os.kill(process.pid, number)

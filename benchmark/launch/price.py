@@ -1,4 +1,4 @@
-"""What a plan will cost: from the runs that this results folder holds, else from short trials."""
+"""The price of a plan: from past runs in the results folder, else from short trials."""
 
 import contextlib
 import heapq
@@ -16,10 +16,10 @@ from ..util.text import plural
 from . import cost
 from .cost import Cost
 
-SEED_SHARE = 0.154  # of one seed's time that each further one adds: `make bench`, DQN on CartPole
+SEED_SHARE = 0.154  # cost of each further seed relative to the first: `make bench`, DQN CartPole
 LAUNCH = 3.0  # seconds until the first job begins: imports, and the server that forks the jobs
-_TRIALS = 8  # at most, of one plan
-_RUNS = 5  # past runs of one cell that are looked at, the newest
+_TRIALS = 8  # most trials per plan
+_RUNS = 5  # newest past runs used per cell
 
 
 @dataclass
@@ -27,9 +27,14 @@ class Price:
     """The cost of a plan's unfinished part.
 
     Attributes:
-        jobs: how many; cpu: seconds of all together; wall: with ``slots`` jobs at once.
+        jobs: number of jobs.
+        cpu: CPU seconds of all jobs.
+        wall: seconds with ``slots`` concurrent jobs.
         disk: bytes of the runs' folders.
-        past, tried, guessed: jobs priced by past runs, by a trial, by others of the plan.
+        past: jobs priced from past runs.
+        trials: jobs priced from a trial.
+        guessed: jobs priced from the other jobs of the plan.
+        slots: concurrent jobs.
     """
 
     jobs: int
@@ -37,18 +42,20 @@ class Price:
     wall: float
     disk: float
     past: int
-    tried: int
+    trials: int
     guessed: int
     slots: int
 
     def __str__(self) -> str:
         if not self.jobs:
             return "price: nothing is left to do"
-        known = f"jobs: {self.past} from past runs, {self.tried} from trials of {cost.TRIAL:.0f} s"
-        known += f", {self.guessed} from their neighbours" if self.guessed else ""
+        sources = (
+            f"jobs: {self.past} from past runs, {self.trials} from trials of {cost.TRIAL:.0f} s"
+        )
+        sources += f", {self.guessed} from their neighbours" if self.guessed else ""
         return (
             f"price: {_clock(self.wall)} with {plural(self.slots, 'job')} at once, "
-            f"{self.cpu / 3600:.2g} CPU hours, {self.disk / 1e6:.1f} MB ({known})"
+            f"{self.cpu / 3600:.2g} CPU hours, {self.disk / 1e6:.1f} MB ({sources})"
         )
 
 
@@ -62,7 +69,7 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     """
     jobs = ledger.longest_first(jobs)
     past = _Past(results, {identity.slug(job.algo) for job in jobs})
-    costs = {job.job_id: found for job in jobs if (found := past.cost(job)) is not None}
+    costs = {job.job_id: own for job in jobs if (own := past.cost(job)) is not None}
     from_past, trials = len(costs), dict[tuple[str, int], Cost]()
     for job in jobs:
         if job.job_id in costs:
@@ -78,37 +85,37 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     lengths = [seconds.get(job.job_id) or median(rates) * _work(job) for job in jobs]
     busy = [costs[j.job_id].busy if j.job_id in costs else float(j.spec.cores) for j in jobs]
     sizes = [costs[job.job_id].disk * len(job.seeds) for job in jobs if job.job_id in costs]
-    known = sum(len(job.seeds) for job in jobs if job.job_id in costs)
+    priced = sum(len(job.seeds) for job in jobs if job.job_id in costs)
     runs = sum(len(job.seeds) for job in jobs)
     return Price(
         jobs=len(jobs),
         cpu=sum(length * share for length, share in zip(lengths, busy, strict=True)),
         wall=_schedule([(x, job.spec.cpus) for x, job in zip(lengths, jobs, strict=True)], slots),
-        disk=sum(sizes) * runs / max(known, 1),
+        disk=sum(sizes) * runs / max(priced, 1),
         past=from_past,
-        tried=len(costs) - from_past,
+        trials=len(costs) - from_past,
         guessed=len(jobs) - len(costs),
         slots=slots,
     )
 
 
 def _cell(config: Mapping[str, Any], env: str) -> str:
-    """Return what has one speed: everything but the budget and how often it is evaluated."""
+    """Return a hash of all settings that affect speed: not the budget or evaluation interval."""
     episodes = [config["evaluation"][key] for key in ("episodes", "periodic_episodes")]
     return identity.digest([config["algo"], {**config["env"], "budget": 0}, env, episodes])
 
 
 def _work(job: Job) -> float:
-    """Return the steps of a job in those of one seed alone, by a guess of what others add."""
+    """Return a job's steps in units of a single seed's; further seeds add ``SEED_SHARE`` each."""
     return float(job.spec.budget * (1 + SEED_SHARE * (len(job.seeds) - 1)))
 
 
 def _schedule(jobs: Iterable[tuple[float, int]], slots: int) -> float:
-    """Return when the last of some jobs ends: they begin in order, each as soon as it has room.
+    """Return the seconds until the last job ends; jobs start in order as slots become free.
 
     Args:
-        jobs: seconds and cpus of each; one beyond all slots runs alone.
-        slots: cpus at once.
+        jobs: seconds and cpus of each; one larger than all slots runs alone.
+        slots: cpus available at once.
     """
     now, busy = LAUNCH, 0
     ends: list[tuple[float, int]] = []
@@ -126,7 +133,7 @@ class _Past:
 
     Args:
         results: the folder of all studies.
-        algos: the slugs of those that are asked for; run folders are named after them.
+        algos: slugs of the algorithms to price; run folders are named after them.
     """
 
     def __init__(self, results: Path, algos: set[str]) -> None:
@@ -135,7 +142,7 @@ class _Past:
         folders = [f for algo in algos for f in results.glob(f"*/runs/{algo}-*")]
         for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                self._read(folder)  # a broken folder, maybe of another study, tells nothing
+                self._read(folder)  # ignore broken folders, maybe of another study
 
     def _read(self, folder: Path) -> None:
         record = records.read_passing(folder / "run.json")
@@ -144,25 +151,25 @@ class _Past:
         if not ledger.is_finished(folder):
             return
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
-        if len(self._costs[cell][k]) < _RUNS and (found := cost.fitted(folder)) is not None:
-            self._costs[cell][k].append(found)
-        self._jobs.add(record["job_id"])  # its runs were trained together: they tell the same
+        if len(self._costs[cell][k]) < _RUNS and (fit := cost.fitted(folder)) is not None:
+            self._costs[cell][k].append(fit)
+        self._jobs.add(record["job_id"])  # its other runs trained together and cost the same
 
     def cost(self, job: Job) -> Cost | None:
-        """Return what jobs of a cell cost before, with as many seeds or between two other counts.
+        """Return the cost from past jobs of the same cell, None if there are none that fit.
 
-        A count beyond those that have run is not guessed at: a trial tells more.
+        Interpolates between seed counts but does not extrapolate: a trial is more accurate.
         """
-        known = self._costs.get(_cell(job.spec.record, job.env), {})
-        k, counts = len(job.seeds), sorted(known)
-        if k in known:
-            return _mean(known[k])
+        costs = self._costs.get(_cell(job.spec.record, job.env), {})
+        k, counts = len(job.seeds), sorted(costs)
+        if k in costs:
+            return _mean(costs[k])
         below, above = [n for n in counts if n < k], [n for n in counts if n > k]
         if not (below and above):
             return None
         low, high = below[-1], above[0]
         share = (k - low) / (high - low)
-        ends = _mean(known[low]), _mean(known[high])
+        ends = _mean(costs[low]), _mean(costs[high])
         return Cost(
             *((1 - share) * a + share * b for a, b in zip(*map(_values, ends), strict=True))
         )

@@ -1,4 +1,4 @@
-"""Live progress of a sweep, read from the heartbeats of its jobs: it works for any executor."""
+"""Live progress of a sweep, read from the heartbeat files of its jobs."""
 
 import sys
 import threading
@@ -10,17 +10,18 @@ from ..store import records, schema
 from ..store.job import Job, Sweep
 from ..util.text import clock, plural
 
-_LOG_PERIOD = 10.0  # seconds between two lines where there is no terminal
-_RECENT = 4  # jobs shown that have ended last
+_LOG_PERIOD = 10.0  # seconds between lines when stdout is no terminal
+_RECENT = 4  # recently ended jobs to show
 _NUMBERS = ("done", "steps/s", "ETA", "return", "evaluation")
-_WIDTH = 72  # characters at least, so that the line above the table stays one
+_WIDTH = 72  # minimum width in characters, so that the title does not wrap
 
 
 class Progress:
-    """Shows a sweep while it is open: a table that renews itself, or plain lines off a terminal.
+    """Context manager that shows a sweep: a live table on a terminal, else plain lines.
 
     Args:
-        sweep: what is planned; jobs: what of it this command runs.
+        sweep: the whole plan.
+        jobs: the jobs that this command runs.
         running: the executor's running jobs, by job_id.
     """
 
@@ -55,23 +56,24 @@ class Progress:
         self.say("")
 
     def say(self, line: str) -> None:
-        """Print one line that stays."""
+        """Print one line above the live table."""
         if self.live:
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 
     def started(self, job: Job) -> None:
-        """Note that a job begins."""
+        """Record that a job starts."""
         self.began[job.job_id] = time.monotonic()
         self.ends.pop(job.job_id, None)
 
     def ended(self, job: Job, states: list[schema.Status], again: bool) -> None:
-        """Note how a job ended, and say so.
+        """Record and print how a job ended.
 
         Args:
-            job: the job; states: of its runs.
-            again: it is tried again.
+            job: the job.
+            states: the statuses of its runs.
+            again: the job will be retried.
         """
         wrong = [s for s in states if s["state"] != schema.FINISHED]
         seconds = time.monotonic() - self.began.get(job.job_id, time.monotonic())
@@ -97,8 +99,8 @@ class Progress:
 
     def head(self) -> str:
         """Return the state of the sweep in one line."""
-        left_open = ("again", schema.INTERRUPTED.upper())
-        ends = [job for job, word in list(self.ends.values()) if word not in left_open]
+        incomplete = ("again", schema.INTERRUPTED.upper())
+        ends = [job for job, word in list(self.ends.values()) if word not in incomplete]
         done = sum(map(work, ends)) + sum(fraction(b) * work(job) for job, b in self._beats())
         total, elapsed = sum(map(work, self.jobs)), time.monotonic() - self.start
         slowest = max((left(b) or 0.0 for _, b in self._beats()), default=0.0)
@@ -108,7 +110,7 @@ class Progress:
         return text + f"{self.failed} runs failed, {clock(elapsed)} elapsed, {eta}"
 
     def table(self) -> Any:
-        """Return the picture: running jobs, those that ended last, and how many wait."""
+        """Return the table: running jobs, recently ended jobs, and the count of waiting ones."""
         from rich.table import Table
 
         table = Table(
@@ -137,19 +139,19 @@ def live_table(picture: Callable[[], Any]) -> Any:
 
 
 def cells(beat: Mapping[str, Any]) -> list[str]:
-    """Return the state that a running job's heartbeat tells, and a text for each number."""
+    """Return a running job's table columns: its state, then ``_NUMBERS`` as text."""
     if not beat:
         return ["starting"]
     rate = beat["global_step"] * beat["seeds"] / max(beat["wall"], 1e-9)
     rest = left(beat)
     scores = [beat.get(key) for key in ("train_return", "eval_return")]
-    shown = ["" if score is None else f"{score:.1f}" for score in scores]
+    texts = ["" if score is None else f"{score:.1f}" for score in scores]
     eta = "unknown" if rest is None else clock(rest)
-    return [schema.RUNNING, f"{fraction(beat):.0%}", f"{rate:,.0f}", eta, *shown]
+    return [schema.RUNNING, f"{fraction(beat):.0%}", f"{rate:,.0f}", eta, *texts]
 
 
 def line(of: tuple[Job, Mapping[str, Any]]) -> str:
-    """Return what one running job's heartbeat says, as text."""
+    """Return one running job's progress as text."""
     job, beat = of
     state, *rest = cells(beat)
     if not rest:
@@ -160,12 +162,12 @@ def line(of: tuple[Job, Mapping[str, Any]]) -> str:
 
 
 def name(job: Job) -> str:
-    """Return what a job is called in progress and failures."""
+    """Return a job's display name."""
     return f"{cell(job)} x {plural(len(job.seeds), 'seed')}"
 
 
 def cell(job: Job) -> str:
-    """Return what the seeds of a job have in common, in words."""
+    """Return the (variant, environment) cell of a job as text."""
     return f"{job.variant['label']} on {job.env}"
 
 
@@ -175,11 +177,11 @@ def work(job: Job) -> int:
 
 
 def fraction(beat: Mapping[str, Any]) -> float:
-    """Return how much of its budget a job has done."""
+    """Return the fraction of the budget that a job has done."""
     return beat["global_step"] / beat["budget"] if beat else 0.0
 
 
 def left(beat: Mapping[str, Any]) -> float | None:
-    """Return the seconds that a job still needs at its speed so far; None if nobody can tell."""
+    """Return a job's remaining seconds at its average speed; None before the first step."""
     share = fraction(beat)
     return beat["wall"] * (1 - share) / share if share else None

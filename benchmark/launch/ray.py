@@ -1,4 +1,4 @@
-"""The Ray executor: a task a job, on whatever nodes there are and while they come and go."""
+"""The Ray executor: one task per job; nodes may join and leave."""
 
 import importlib
 import io
@@ -19,7 +19,7 @@ from ..util.text import tail
 from . import task, worker
 from .executor import Exit
 
-_NOT_SHARED = "this node does not see the results folder: say hydra.launcher.shared=false"
+_NOT_SHARED = "this node does not see the results folder: set hydra.launcher.shared=false"
 
 
 class Ray:
@@ -27,8 +27,8 @@ class Ray:
 
     Args:
         run: the job's function, importable by name on every node.
-        jobs: all that may be started, to count how many the cluster has room for.
-        options: what it is told; ``num_cpus`` among its resources replaces the cores of a job.
+        jobs: all jobs that may be started; their threads determine the number of slots.
+        options: the executor's options; ``resources.num_cpus`` overrides the cores of a job.
     """
 
     blocking = False
@@ -55,7 +55,7 @@ class Ray:
         self.running[job.job_id] = job
 
     def poll(self, seconds: float) -> list[Exit]:
-        """Wait for tasks; what their nodes could not write here is written now."""
+        """Wait for tasks; without a shared folder, unpack the files that they return."""
         if not self.tasks:
             return []
         ended, waiting = self.ray.wait(list(self.tasks), timeout=seconds)
@@ -73,12 +73,12 @@ class Ray:
                 _unpack(files, Path(job.study_dir))
             missing = _NOT_SHARED if code is None else ""
             exits.append(Exit(job, code or int(code is None), missing or _last_words(job)))
-        for reference in waiting:  # Ray tells when a node dies: a task that waits is alive
+        for reference in waiting:  # Ray reports dead nodes, so a waiting task is alive
             leases.beat(self.running[self.tasks[reference]])
         return exits
 
     def stop(self) -> None:
-        """Ask every task to save and leave."""
+        """Ask every task to save and exit."""
         for reference, job_id in self.tasks.items():
             mark = records.job_dir(self.running[job_id]) / "stop"
             if not mark.exists():
@@ -100,10 +100,11 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
     """Run a job on a node.
 
     Args:
-        spec: the job's file. files: what lies in its folders, where those are not shared.
+        spec: path of the job's file.
+        files: archive of the job's folders if they are not shared, else None.
 
     Returns:
-        The exit code, None if ``spec`` is not here; and the files of the job afterwards.
+        The exit code, None if ``spec`` does not exist on this node; and the archive afterwards.
     """
     if files is None:
         return (_run(Path(spec)) if Path(spec).exists() else None), None
@@ -117,7 +118,7 @@ def perform(spec: str, files: bytes | None) -> tuple[int | None, bytes | None]:
 
 
 def _run(spec: Path) -> int:
-    """Run a job in processes of its own: a segfault must not take Ray's worker with it."""
+    """Run a job in a separate process, so that a segfault does not kill Ray's worker."""
     process = subprocess.Popen(
         [sys.executable, "-m", "prism.benchmark.launch.task", str(spec)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # Ray has added the driver's

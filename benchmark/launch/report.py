@@ -1,4 +1,4 @@
-"""What a study's folder says about its runs: the table at the end of a sweep and of ``status``."""
+"""The summary of a study's runs, printed at the end of a sweep and by ``prism status``."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -12,11 +12,11 @@ _SHOWN_FAILURES = 20
 
 
 def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
-    """Return counts by state, the table of finished and planned runs, and why others failed.
+    """Return the counts by state, a table of finished and planned runs, and the failures.
 
     Args:
         study_dir: ``results/<study>``.
-        only: the run_ids to speak of; None = all that were ever planned.
+        only: the run_ids to include; None for all planned runs.
     """
     plan = read_plan(study_dir)
     runs = [run for run in plan["runs"] if only is None or run["run_id"] in only]
@@ -36,14 +36,14 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
 
 
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
-    """Return the status of every run; one that says "running" while nobody runs it has stopped."""
+    """Return each run's status; a "running" run that no live process holds is "interrupted"."""
     watch = leases.Watch()
-    held = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
+    leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
     statuses = {}
     for run in runs:
         name = run["run_id"]
         status = records.read_status(study_dir / "runs" / name)
-        if status is not None and status["state"] == schema.RUNNING and name not in held:
+        if status is not None and status["state"] == schema.RUNNING and name not in leased:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
         statuses[name] = status
     return statuses
@@ -59,7 +59,7 @@ def _failure(run: schema.PlannedRun, status: schema.Status) -> str:
 
 
 def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:
-    """Return the rows of variant x environment: finished/planned, and what is not as it should."""
+    """Return the table variant x environment: finished/planned, and counts of other states."""
     labels = list(dict.fromkeys(run["variant"]["label"] for run in runs))
     envs = list(dict.fromkeys(run["env"] for run in runs))
     counts: dict[tuple[str, str], Counter[str]] = {}
@@ -75,6 +75,6 @@ def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:
 def _cell(count: Counter[str] | None) -> str:
     if count is None:
         return "-"
-    shown = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
-    rest = ", ".join(f"{count[state]} {state}" for state in shown if count[state])
+    others = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
+    rest = ", ".join(f"{count[state]} {state}" for state in others if count[state])
     return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({rest})" if rest else "")

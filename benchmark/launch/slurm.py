@@ -1,4 +1,4 @@
-"""The Slurm executor: arrays of tasks; how they end is read from our own files and from squeue."""
+"""The Slurm executor: submits job arrays; reads how tasks end from ``exit.json`` and squeue."""
 
 import subprocess
 import sys
@@ -16,11 +16,12 @@ from .executor import Exit
 
 
 class Slurm:
-    """Runs each job as a task of an array job; it needs this process only to watch.
+    """Runs each job as a task of an array job, which goes on if this process ends.
 
     Args:
         run: the job's function, importable by name.
-        jobs: all that may be started; options: what it is told.
+        jobs: all jobs that may be started.
+        options: the executor's options.
     """
 
     blocking = False
@@ -30,19 +31,19 @@ class Slurm:
         self.arguments, self.period = list(options.arguments), options.period
         self.running: dict[str, Job] = {}
         self.names: dict[str, str] = {}  # job_id -> what squeue calls it
-        self.missing: dict[str, int] = {}  # job_id -> looks that have not found it
+        self.missing: dict[str, int] = {}  # job_id -> consecutive polls without it
         self.fresh: list[Job] = []
         self.asked: set[str] = set()
         self.looked = 0.0
 
     def start(self, job: Job) -> None:
-        """Note a job; what is noted between two polls becomes one array for each size of job."""
+        """Queue a job; the next poll submits one array per number of cores."""
         self.fresh.append(job)
         self.asked.discard(job.job_id)
         self.running[job.job_id] = job
 
     def poll(self, seconds: float) -> list[Exit]:
-        """Submit what is new and return what has left the queue."""
+        """Submit new jobs and return those that have left the queue."""
         jobs, self.fresh = self.fresh, []
         for cores in sorted({job.spec.cores for job in jobs}):
             self._submit([job for job in jobs if job.spec.cores == cores], cores)
@@ -50,17 +51,17 @@ class Slurm:
         if time.monotonic() - self.looked < self.period:
             return []
         self.looked = time.monotonic()
-        there = squeue.names()
-        if there is None:  # the controller does not answer: nothing is known
+        queue = squeue.names()
+        if queue is None:  # the controller does not answer
             return []
-        return [self._exit(job_id) for job_id in list(self.names) if self._gone(job_id, there)]
+        return [self._exit(job_id) for job_id in list(self.names) if self._gone(job_id, queue)]
 
     def _submit(self, jobs: list[Job], cores: int) -> None:
         folder = Path(jobs[0].study_dir) / "slurm"
         folder.mkdir(exist_ok=True)
         listed = folder / f"{jobs[0].mark}.txt"
         listed.write_text("".join(f"{task.write(job, self.run)}\n" for job in jobs))
-        options = [
+        flags = [
             f"--array=0-{len(jobs) - 1}",
             f"--job-name=prism-{jobs[0].study}",
             f"--cpus-per-task={cores}",
@@ -68,7 +69,7 @@ class Slurm:
             *("--parsable", "--requeue", "--open-mode=append", "--signal=B:TERM@60"),
         ]
         script = f"#!/bin/bash\nexec '{sys.executable}' -m prism.benchmark.launch.task '{listed}'\n"
-        command = ["sbatch", *options, *self.arguments]
+        command = ["sbatch", *flags, *self.arguments]
         done = subprocess.run(command, input=script, capture_output=True, text=True)
         if done.returncode:
             raise ConfigError(f"sbatch: {done.stderr.strip().splitlines()[-1]}")
@@ -77,9 +78,9 @@ class Slurm:
             self.names[job.job_id] = f"{array}_{number}"
             leases.queued_as(job, f"{array}_{number}")
 
-    def _gone(self, job_id: str, there: frozenset[str]) -> bool:
-        """Say whether a job has left the queue; one look may come between two of its states."""
-        absent = 0 if self.names[job_id] in there else self.missing.get(job_id, 0) + 1
+    def _gone(self, job_id: str, queue: frozenset[str]) -> bool:
+        """Return whether two polls in a row miss a job; one may fall into a change of state."""
+        absent = 0 if self.names[job_id] in queue else self.missing.get(job_id, 0) + 1
         self.missing[job_id] = absent
         return absent > 1
 
@@ -96,7 +97,7 @@ class Slurm:
         return Exit(job, code["code"], error)
 
     def stop(self) -> None:
-        """Ask every task to save and leave; one that has not begun is taken back."""
+        """Ask every task to save and exit; cancel those that have not started."""
         names = []
         for job_id in self.names.keys() - self.asked:
             self.asked.add(job_id)
@@ -112,4 +113,4 @@ class Slurm:
             subprocess.run(["scancel", self.names[job_id]], capture_output=True)
 
     def close(self) -> None:
-        """Tasks need this process no longer."""
+        """Do nothing: there is nothing to release."""

@@ -1,8 +1,8 @@
 """A job on a cluster: ``python -m prism.benchmark.launch.task <job.json>`` or ``<list of them>``.
 
-The process supervises a child that trains: it passes signals on, and writes how the child ended at
-once, since there may be no driver to do so. In a Slurm array, the task's number chooses from the
-list; a job that is preempted goes back into the queue.
+The process supervises a child that trains. It forwards signals, and records how the child ended,
+because the driver may be gone by then. In a Slurm array, the task number selects the job from the
+list. A preempted job is requeued.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from .executor import Exit
 
 
 def write(job: Job, run: worker.Run) -> Path:
-    """Write what a task needs to know and return the file."""
+    """Write the job and the name of its function to ``job.json``; return the path."""
     folder = records.job_dir(job)
     for name in ("exit.json", "stop"):
         (folder / name).unlink(missing_ok=True)
@@ -55,19 +55,19 @@ def supervise(spec: Path) -> int:
         signal.signal(number, forward)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if job.mark and not leases.beat(job):
-        return code  # the runs are another process's by now, and so is what is said of them
+        return code  # another process has taken over the runs and writes their status
     failure, reason = faults.classify(Exit(job, code, tail(log)), faults.oom_kills() > kills)
     ledger.end(job, schema.FAILED, reason, tail(log), failure, code)
     records.write_json(spec.parent / "exit.json", {"code": code})
-    asked = (spec.parent / "stop").exists() or before != leases.stop_token(Path(job.study_dir))
-    preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not asked
+    stop = (spec.parent / "stop").exists() or before != leases.stop_token(Path(job.study_dir))
+    preempted = any(s["state"] == schema.INTERRUPTED for s in ledger.statuses(job)) and not stop
     if not (preempted and _requeued(job)):
         leases.release(job)
     return code
 
 
 def _requeued(job: Job) -> bool:
-    """Put this task of a Slurm array back into the queue, if it is one."""
+    """Requeue this task if it belongs to a Slurm array; return whether it does."""
     name = array_name()
     if name is None:
         return False
@@ -77,13 +77,13 @@ def _requeued(job: Job) -> bool:
 
 
 def array_name() -> str | None:
-    """Return what this process is called in Slurm's queue."""
+    """Return ``<array job>_<task>``, this process's name in Slurm's queue; None outside Slurm."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
     return f"{array}_{task}" if array and task else None
 
 
 def main() -> int:
-    """Run the job of the file that the command line names."""
+    """Run the job in the file named on the command line."""
     path = Path(sys.argv[1])
     if path.suffix != ".json":
         path = Path(path.read_text().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])

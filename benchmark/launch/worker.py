@@ -19,13 +19,13 @@ from ..util.secrets import CleanStream, notice
 
 Run = Callable[[Job], object]  # what a job does; runner.run_job
 
-GRACE = 30.0  # seconds that a job has for its checkpoint after the driver has died
+GRACE = 30.0  # seconds for a last checkpoint after the driver has died
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def limit_threads(threads: int) -> None:
-    """Let this process compute with so many threads."""
+    """Limit this process to ``threads`` compute threads."""
     import torch
 
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
@@ -33,7 +33,7 @@ def limit_threads(threads: int) -> None:
 
 
 def run_inside(run: Run, job: Job) -> None:
-    """Run a job in this process, which goes on behind it as it was."""
+    """Run a job in this process; restore its thread settings afterwards."""
     import torch
 
     notice(job.spec.record)
@@ -50,7 +50,7 @@ def run_inside(run: Run, job: Job) -> None:
 
 
 def run_contained(run: Run, job: Job) -> None:
-    """Run a job in this process, which is the job's own; leave at once if the lease is lost."""
+    """Run a job in a process of its own; return at once if the lease cannot be taken over."""
     faulthandler.enable()
     if job.mark and not leases.adopt(job):
         return
@@ -60,14 +60,14 @@ def run_contained(run: Run, job: Job) -> None:
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies; only Linux knows how."""
+    """Let the kernel kill this process when its parent dies (Linux only)."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def take_output(log: Path) -> None:
-    """Send what Python and C code print to the end of a file; Python's without secrets."""
+    """Append the output of Python and C code to ``log``; secrets are removed from Python's."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
@@ -85,9 +85,9 @@ def work(run: Run, job: Job, log: Path, device: str | None = None) -> None:
         run: the job's function.
         job: what to run.
         log: file that takes the output of Python and of C code, and a traceback if there is one.
-        device: the only GPU that the job sees.
+        device: number of the only GPU that the job sees; None for no restriction.
     """
-    os.setsid()  # Ctrl-C reaches the driver alone, which asks the workers to stop
+    os.setsid()  # Ctrl-C must reach only the driver, which then asks the workers to stop
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     notice(job.spec.record)

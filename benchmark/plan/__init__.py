@@ -1,1 +1,1 @@
-"""What is asked for: configs, axes, variants and grids, checked before anything runs."""
+"""Planning: configs, axes, variants and grids, checked before anything runs."""

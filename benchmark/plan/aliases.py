@@ -1,4 +1,4 @@
-"""What our keys are called elsewhere, so that a name one knows leads to the one to use here."""
+"""Names of our keys in other libraries, so that errors can suggest the right key."""
 
 from collections.abc import Collection
 
@@ -54,7 +54,7 @@ _SEVERAL = {  # our keys -> names in Stable-Baselines3, CleanRL, Spinning Up, Do
     "algo.normalize_advantage": "norm_adv",
     "algo.anneal": "anneal_lr",
 }
-# name elsewhere -> our keys: the first line of which a config has all is the one
+# name elsewhere -> alternatives; the first one whose keys all exist in the config applies
 ALIASES: dict[str, tuple[str, ...]] = {
     name: (key,) for key, names in _SEVERAL.items() for name in names.split()
 } | {
@@ -89,8 +89,8 @@ def ours(key: str, names: Collection[str]) -> list[str]:
 
     Args:
         key: dotted or bare; its last word is looked up.
-        names: the keys that a config has. Of a group of which it has none, as that of the
-            algorithm before one is chosen, every key may be meant.
+        names: the keys of a config. If it has none of a group (``algo`` before an algorithm is
+            chosen), any key of that group may be meant.
     """
     prefix, _, word = key.lower().rpartition(".")
     groups = {name.partition(".")[0] for name in names if "." in name}

@@ -1,6 +1,6 @@
-"""Axes: the points of a grid, and what ``zip`` and ``exclude`` make of them.
+"""Enumerates the points of a grid, with ``zip`` and ``exclude``.
 
-``grid.py`` tells how a grid is written.
+``grid.py`` describes the syntax of a grid.
 """
 
 import itertools
@@ -17,15 +17,15 @@ NAMES = ("algo", "env", "tuned", "components")  # axes whose values are names, n
 
 @dataclass
 class Grid:
-    """A product of axes, some of them in step, without what is excluded."""
+    """A product of axes, some of them zipped, minus the excluded points."""
 
     axes: Axes
     zipped: list[str]
     excluded: list[dict[str, Any]]  # axis, or "label", -> value or values
-    replaced: Axes  # the axes before the command line's came over them
+    replaced: Axes  # the axes before the command line overrode them
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """Yield every point: a value for each axis; the axis that comes first varies slowest."""
+        """Yield every point: a value for each axis; the first axis varies slowest."""
         axes, factors = self.axes, []
         for key, values in axes.items():
             if key not in self.zipped:
@@ -39,14 +39,14 @@ class Grid:
                 yield point
 
     def excludes(self, point: Mapping[str, Any]) -> bool:
-        """Say whether all that one exclusion names is so at a point."""
+        """Return whether a point matches every entry of some exclusion."""
         return any(
             all(key in point and point[key] in several(value) for key, value in rule.items())
             for rule in self.excluded
         )
 
     def check(self) -> None:
-        """Raise ConfigError if an axis is missing, empty, or named by ``zip`` and not there."""
+        """Raise ConfigError if an axis is missing or empty, or ``zip`` names an unknown one."""
         for group in ("algo", "env"):
             if any(name in (None, "") for name in self.axes.get(group) or [None]):
                 names = ", ".join(cfg.options(group))
@@ -54,32 +54,32 @@ class Grid:
         for key, values in self.axes.items():
             if not values:
                 raise ConfigError(f"{key} has no value: give it one, or several with commas")
-        known = self.axes.keys() - {"seed"}  # the seeds of a cell stay together
+        zippable = self.axes.keys() - {"seed"}  # the seeds of a cell stay together
         for key in self.zipped:
-            if key not in known:
-                raise unknown("zip", key, known)
+            if key not in zippable:
+                raise unknown("zip", key, zippable)
         lengths = {key: len(self.axes[key]) for key in self.zipped}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-            raise ConfigError(f"zip: axes in step need equally many values: {told}")
+            counts = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ConfigError(f"zip: these axes need the same number of values: {counts}")
         for rule in self.excluded:
             for key in rule:
-                if key not in known | {"label"}:
-                    raise unknown("exclude", key, known | {"label"})
+                if key not in zippable | {"label"}:
+                    raise unknown("exclude", key, zippable | {"label"})
 
 
 def check_excluded(grids: Sequence[Grid]) -> None:
     """Raise ConfigError if an exclusion names a value that no grid of a study has.
 
-    An axis that the command line has replaced is known by its old values too.
+    The old values of an axis that the command line replaces are valid too.
     """
-    known: dict[str, list[Any]] = {}
+    values_of: dict[str, list[Any]] = {}
     for grid in grids:
         for key, values in [*grid.axes.items(), *grid.replaced.items()]:
-            known.setdefault(key, []).extend(values)
+            values_of.setdefault(key, []).extend(values)
     for key, value in _exclusions(grids):
-        if key != "label" and value not in known[key]:
-            raise unknown(f"exclude.{key}", value, {str(each) for each in known[key]})
+        if key != "label" and value not in values_of[key]:
+            raise unknown(f"exclude.{key}", value, {str(each) for each in values_of[key]})
 
 
 def check_excluded_labels(grids: Sequence[Grid], labels: Iterable[str]) -> None:
@@ -103,12 +103,12 @@ def several(value: Any) -> list[Any]:
 
 
 def flat(values: Iterable[Any]) -> list[Any]:
-    """Return the values of an axis with those of lists among them: ``[a,b]`` is ``a,b``."""
+    """Return the values of an axis with nested lists flattened: ``[a,b]`` is ``a,b``."""
     return [x for value in values for x in (flat(value) if isinstance(value, list) else [value])]
 
 
 def listed(value: Any, key: str, kind: type) -> list[Any]:
-    """Return a list of ``kind`` that may be given as one or as nothing."""
+    """Return ``value`` as a list of ``kind``; a single item or None is accepted."""
     values = [] if value is None else several(value)
     for each in values:
         if not isinstance(each, kind):
@@ -119,10 +119,10 @@ def listed(value: Any, key: str, kind: type) -> list[Any]:
 
 def seeds(values: Iterable[Any]) -> list[int]:
     """Return the distinct seeds that a ``seed`` axis names, in order."""
-    found = flat(values)
-    for value in found:
+    numbers = flat(values)
+    for value in numbers:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
             raise ConfigError(f"seed={value} must be a whole number from 0 to 2147483647")
-    if not found:
+    if not numbers:
         raise ConfigError("seed has no value: seed=3, seed=0,1,2 or seed='range(0,10)'")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(numbers))

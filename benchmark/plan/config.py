@@ -1,4 +1,4 @@
-"""Configuration: composition, and every check before anything runs."""
+"""Composes configurations and checks them before anything runs."""
 
 import difflib
 import re
@@ -55,24 +55,24 @@ class SearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Tell Hydra the schemas and where configs lie; once more does no harm."""
+    """Register the schemas and the search path with Hydra; repeated calls do no harm."""
     Plugins.instance().register(SearchPath)
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=Root)
     store.store(group="schema", name="env", node=EnvConfig)
     for name in registered():
-        node: Any = {"agent": name}  # one that cannot be imported is told of where it is used
+        node: Any = {"agent": name}  # an import error is reported where the name is used
         with suppress(ConfigError):
             node = agent_class(name).Config
         store.store(group="schema", name=name, node=node)
     for name in executors():
-        with suppress(ConfigError):  # one that cannot be imported is told of where it is used
+        with suppress(ConfigError):  # an import error is reported where the name is used
             store.store(group="hydra/launcher", name=name, node=options_class(name))
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Open Hydra's compose API on ``conf/``; an outer Hydra application is put back on leaving."""
+    """Open Hydra's compose API on ``conf/``; restore an outer Hydra application on exit."""
     register()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -96,7 +96,7 @@ def _options(group: str, folders: str) -> tuple[str, ...]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what Hydra raises while it composes into one line."""
+    """Turn Hydra's errors during composition into one line."""
     try:
         yield
     except MissingConfigException as error:
@@ -118,13 +118,13 @@ def one_line_errors() -> Iterator[None]:
             if f"of {EnvWrappers.__name__}." in reason:
                 key, reason = (
                     "env.wrappers",
-                    "a list; those of other packages go into its key extra",
+                    "is a mapping; put wrappers of other packages into its key extra",
                 )
             raise ConfigError(": ".join(filter(None, (f"{file}.yaml", key, reason)))) from None
         raise ConfigError(one_line(error.__cause__ or error)) from None
 
 
-# how Hydra tells of a key in a file that its schema does not have
+# Hydra's messages about a key that is not in a file's schema, and about a wrong value
 _WRONG_KEY = re.compile(
     r"^In '(\S+)': ConfigKeyError.*\n.*\n\s*full_key: (?:\w+\.)?(\S+)\n.*=(\w+)"
 )
@@ -139,10 +139,10 @@ def _fields(schema: str) -> Iterable[str]:
 
 
 def _unknown_schema(name: str) -> ConfigError:
-    """Return the error for an agent that a file in ``algo`` builds on and nobody provides."""
+    """Return the error for a file in ``algo`` whose agent no package provides."""
     reason = unknown("schema", name, [*registered(), "env"])
     return ConfigError(
-        f"{reason}; an agent of yours is found once its package is installed and lists it in the"
+        f"{reason}; to add an agent, install its package and list it in the"
         " entry-point group prism.agents"
     )
 
@@ -150,12 +150,12 @@ def _unknown_schema(name: str) -> ConfigError:
 def _whole(choices: Iterable[str]) -> DictConfig:
     with one_line_errors():
         config = compose("config", overrides=list(choices))
-    OmegaConf.set_struct(config, False)  # the dataclasses stay closed, their dicts are open
+    OmegaConf.set_struct(config, False)  # dataclasses still reject unknown keys; dicts accept them
     return _held(config)
 
 
 def _held(config: DictConfig) -> DictConfig:
-    """Hold an algorithm to its agent's dataclass even where its file names no schema."""
+    """Check an algorithm against its agent's dataclass even if its file names no schema."""
     agent = None if OmegaConf.is_missing(config, "algo") else config.get("algo", {}).get("agent")
     if agent is not None:
         schema = OmegaConf.structured(agent_class(agent).Config)
@@ -166,29 +166,31 @@ def _held(config: DictConfig) -> DictConfig:
 
 @cache
 def _part(choice: str, folders: str) -> DictConfig:
-    """Return what one choice adds to a config, composed alone."""
+    """Return what a single choice adds to a config."""
     with one_line_errors():
         node = compose(overrides=[f"+{choice}"])
     OmegaConf.set_struct(node, False)
     return _held(node)
 
 
-_ORDER = ("algo", "env", "tuned", "study")  # of the defaults list, which these end
+_ORDER = ("algo", "env", "tuned", "study")  # the end of the defaults list
 
 
 @cache
 def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
-    """Return what Hydra composes, joined from parts: every composition takes it its time."""
+    """Return a composed config, joined from cached parts: Hydra composes slowly."""
     chosen = {choice.partition("=")[0]: choice for choice in choices}
     if not chosen.keys() & {"algo", "env", "tuned"}:
         return _whole(choices)
     try:
         parts = [_part(chosen[group], folders) for group in _ORDER if group in chosen]
-    except ConfigError:  # a mistake, or a file that overrides another group: Hydra says which
+    except (
+        ConfigError
+    ):  # a mistake, or a file that overrides another group: let Hydra compose it whole
         return _whole(choices)
     others = [choice for group, choice in chosen.items() if group not in _ORDER[:-1]]
     config = deepcopy(composed(*others))
-    config.algo = config.env = MISSING  # those of a study come after the presets'
+    config.algo = config.env = MISSING  # a study's values override the presets'
     with one_line_errors():
         for part in parts:
             config.merge_with(part)
@@ -198,16 +200,16 @@ def _composed(choices: tuple[str, ...], folders: str) -> DictConfig:
 def nodes(group: str, names: Sequence[str]) -> dict[str, DictConfig]:
     """Return the nodes of several options of a group, composed all at once.
 
-    One that does not compose is left out: it is told of where it is used.
+    Options that do not compose are left out; using one reports its error.
     """
     try:
         return _nodes(group, tuple(names), config_folders())
     except ConfigError:
-        found: dict[str, DictConfig] = {}
+        composable: dict[str, DictConfig] = {}
         for name in names:
             with suppress(ConfigError):
-                found |= _nodes(group, (name,), config_folders())
-        return found
+                composable |= _nodes(group, (name,), config_folders())
+        return composable
 
 
 @cache
@@ -220,18 +222,18 @@ def _nodes(group: str, names: tuple[str, ...], folders: str) -> dict[str, DictCo
 def composed(*choices: str) -> DictConfig:
     """Return the config of some group choices ("algo=dqn", "env=cartpole", ...).
 
-    It is shared: copy it before a change. An agent from outside is held to its dataclass even where
-    its YAML names no schema.
+    The config is cached: copy it before you change it. An outside agent is checked against its
+    dataclass even if its YAML names no schema.
 
     Raises:
-        ConfigError: an unknown choice, or a file with a key or value that its schema refuses.
+        ConfigError: an unknown choice, or a file with a key or value that its schema rejects.
     """
     return _composed(choices, config_folders())
 
 
 @contextmanager
 def _key(key: str, node: Any) -> Iterator[None]:
-    """Turn what OmegaConf or a dataclass raises into one line that names ``key``."""
+    """Turn errors of OmegaConf or a dataclass into one line that names ``key``."""
     try:
         yield
     except ConfigKeyError as error:
@@ -259,7 +261,7 @@ def _flat(node: Any, prefix: str = "") -> Iterator[str]:
 def unknown_key(key: str, config: DictConfig) -> ConfigError:
     """Return the one-line error for a key that ``config`` does not have.
 
-    It says what the key is called here, if it is known from elsewhere, or else what is nearest.
+    It gives our name for a key of another library, else the nearest keys.
     """
     names = list(_flat(config))
     if called := ours(key, names):
@@ -277,25 +279,25 @@ def assign(config: DictConfig, key: str, value: Any) -> None:
     """Set one dotted key of a composed config.
 
     Raises:
-        ConfigError: there is no such key, or it takes another type.
+        ConfigError: there is no such key, or the value has the wrong type.
     """
     check_key(key, config)
     update(config, key, value)
 
 
 def check_key(key: str, config: DictConfig) -> None:
-    """Raise ConfigError unless a dotted key begins with one of Root's: a composed one is open."""
+    """Raise ConfigError unless a key begins with one of Root's; composed configs accept any."""
     if not is_key(key):
         raise unknown_key(key, config)
 
 
 def is_key(key: str) -> bool:
-    """Say whether a dotted key begins with one of Root's."""
+    """Return whether a dotted key begins with one of Root's."""
     return key.partition(".")[0] in Root.__dataclass_fields__
 
 
 def check_agent(config: DictConfig) -> None:
-    """Raise ConfigError if ``algo.agent``, set by hand, takes another config than the preset's."""
+    """Raise ConfigError if an ``algo.agent`` set by hand does not take the preset's config."""
     theirs, ours = agent_class(config.algo.agent).Config, OmegaConf.get_type(config, "algo")
     if theirs is not ours:
         raise ConfigError(
@@ -313,7 +315,7 @@ def update(config: DictConfig, key: str, value: Any) -> None:
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
         holds: Any = None
-        with suppress(OmegaConfBaseException):  # a reference that leads nowhere
+        with suppress(OmegaConfBaseException):  # a dangling reference
             holds = OmegaConf.select(config, key)
         if OmegaConf.is_dict(holds):
             raise ConfigError(f"{key} takes a mapping of {', '.join(holds)}, got {value}") from None
@@ -322,7 +324,7 @@ def update(config: DictConfig, key: str, value: Any) -> None:
         if isinstance(value, list):
             raise ConfigError(f"{key} takes one value, got {value}; {key}=a,b sweeps it") from None
         raise ConfigError(_in_words(key, one_line(error))) from None
-    except TypeError:  # a word where a list has numbers
+    except TypeError:  # a name used as the index of a list
         raise unknown_key(key, config) from None
 
 
@@ -330,7 +332,7 @@ _TYPES = {"Integer": "a whole number", "Float": "a number"}
 
 
 def _in_words(key: str, reason: str) -> str:
-    """Return what OmegaConf says of a value of the wrong type, in a user's words."""
+    """Return OmegaConf's message about a value of the wrong type in plain words."""
     if wrong := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)$", reason):
         return f"{key}={wrong[1]} must be {_TYPES.get(wrong[2], wrong[2])}"
     if wrong := re.match(r"Value '(.*)' is not a valid bool", reason):
@@ -339,17 +341,17 @@ def _in_words(key: str, reason: str) -> str:
 
 
 def build(config: DictConfig, key: str) -> Any:
-    """Return the dataclass that ``config[key]`` describes; its own checks run here.
+    """Build the dataclass that ``config[key]`` describes, which runs its checks.
 
     Raises:
-        ConfigError: a value that the dataclass refuses, named with ``key`` in front.
+        ConfigError: a value that the dataclass rejects; the message names the full key.
     """
     with _key(key, config):
         return OmegaConf.to_object(config[key])
 
 
 def resolved(config: DictConfig) -> RunSpec:
-    """Check a cell's config and return what a job of it carries.
+    """Check a cell's config and return the spec of its jobs.
 
     Raises:
         ConfigError: the first value that is out of range.
@@ -376,7 +378,7 @@ def resolved(config: DictConfig) -> RunSpec:
 
 
 def hold(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless the values of some of Root's keys are what they may be."""
+    """Raise ConfigError if a value of one of Root's keys is out of bounds."""
     try:
         check(values, Root)
     except ValueError as error:
@@ -384,7 +386,7 @@ def hold(values: Mapping[str, Any]) -> None:
 
 
 def _storable(value: Any, raw: Any, key: str) -> Any:
-    """Return a value as files may hold it: a text of the environment as the reference to it.
+    """Return a value that is safe to write: environment variables stay references.
 
     Raises:
         ConfigError: it holds a secret that does not come from the environment.
@@ -402,12 +404,12 @@ def _storable(value: Any, raw: Any, key: str) -> Any:
         return value
     raise ConfigError(
         f"{key}: this secret would be written to files; put it into an environment variable "
-        f"and say {key}='${{oc.env:NAME}}'"
+        f"and set {key}='${{oc.env:NAME}}'"
     )
 
 
 def stop_after(text: str) -> int | None:
-    """Return after how many failed jobs a sweep starts no other; None = it goes on.
+    """Return the number of failed jobs after which a sweep starts no more; None = no limit.
 
     Raises:
         ConfigError: no such policy.
@@ -423,7 +425,7 @@ def stop_after(text: str) -> int | None:
 
 
 def to_dict(node: DictConfig) -> dict[str, Any]:
-    """Return a config as plain data, references to other keys followed."""
+    """Return a config as plain data with references to other keys resolved."""
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

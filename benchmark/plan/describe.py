@@ -1,7 +1,7 @@
-"""What a preset or an environment is, as data and as a text for a terminal.
+"""Documentation of a preset or an environment, as data and as text for a terminal.
 
-Everything comes from where it is used: composed configs, what their settings say of themselves, the
-agent's components, family and presets, and the names of the tuned files.
+It is read from what runs: composed configs, declared settings, the agent's components, family and
+presets, and the names of the tuned files.
 """
 
 import json
@@ -27,11 +27,11 @@ WIDTH = 100  # of a text, in columns
 
 @dataclass(frozen=True)
 class SettingDoc:
-    """A setting, as a preset or a file of conf/env has it."""
+    """A setting with its value in a preset or a file of conf/env."""
 
     key: str  # dotted, without "algo." or "env."
     kind: str  # "float", "int | None", "list[int]"
-    value: Any  # here
+    value: Any  # in this preset or file
     default: Any  # of the class
     meaning: str
     bounds: str  # in words; empty where it has none
@@ -135,7 +135,7 @@ def describe_env(name: str) -> EnvDoc:
 
 
 def _plain(node: DictConfig) -> dict[str, Any]:
-    """Return a config as it is written: a reference to a variable is not followed."""
+    """Return a config as written: references are not resolved."""
     plain = OmegaConf.to_container(node, resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -182,10 +182,10 @@ def _bounds(bounds: str, kind: Any) -> str:
 
 
 def describe(word: str) -> AlgoDoc | EnvDoc:
-    """Return the documentation that a word of a command line asks for: algo=dqn, env=cartpole.
+    """Return the documentation that a command-line word requests: algo=dqn, env=cartpole.
 
     Raises:
-        ConfigError: it names neither.
+        ConfigError: it is neither.
     """
     group, _, name = word.partition("=")
     if group == "algo":
@@ -217,7 +217,7 @@ def _algo_lines(doc: AlgoDoc) -> Iterator[str]:
     yield from _table(s for s in doc.settings if s.key not in ("agent", "name", "label"))
     if doc.components:
         yield from ("", "Components, components=leave_one_out, add_one_in, none, -<name>, +<name>;")
-        yield from ("* is studied only where it is named", "")
+        yield from ("* is studied only if you name it", "")
         for each in doc.components:
             yield from _component_lines(each)
 
@@ -247,8 +247,8 @@ def _env_lines(doc: EnvDoc) -> Iterator[str]:
     }
     yield from _facts(facts)
     yield from ("", "Settings, env.<key>=<value>; * differs from the default", "")
-    told = ("name", "id", "budget", "random_score", "reference_score", "score_source")
-    yield from _table(s for s in doc.settings if s.key not in told)
+    title_keys = ("name", "id", "budget", "random_score", "reference_score", "score_source")
+    yield from _table(s for s in doc.settings if s.key not in title_keys)
 
 
 def _title(name: str, word: str) -> Iterator[str]:
@@ -274,7 +274,7 @@ def _table(settings: Iterator[SettingDoc]) -> Iterator[str]:
 
 
 def _hung(head: str, body: str) -> Iterator[str]:
-    """Yield a head and, beside it, a body; behind a head that is too long, the body hangs below."""
+    """Yield a head with its body beside it, or below it if the head is too long."""
     indent = min(len(head), 40) + 1
     lines = wrap(body, WIDTH - indent, break_on_hyphens=False)
     if len(head) > 40 or not lines:

@@ -1,4 +1,4 @@
-"""Executors by name, and what each can be told: ``hydra.launcher.<key>``.
+"""Names executors and declares the options of each: ``hydra.launcher.<key>``.
 
 ``hydra/launcher=<name>`` chooses one. An installed package adds its own by the entry-point group
 "prism.executors", which names a subclass of ``Options``.
@@ -16,7 +16,7 @@ from ..util.registry import find, registered
 
 @dataclass
 class Options:
-    """What every executor can be told; every number is positive.
+    """Options of an executor; every number is positive.
 
     A subclass names its executor's class in ``executor``, as "module:Class". The class is built as
     ``Class(run, jobs, options)``; its protocol is ``Executor`` in benchmark/launch/executor.py.
@@ -28,7 +28,7 @@ class Options:
         """Check the numbers.
 
         Raises:
-            ConfigError: one that is not positive.
+            ConfigError: a number is not positive.
         """
         for each in fields(self):
             value = getattr(self, each.name)
@@ -36,9 +36,9 @@ class Options:
                 raise ConfigError(f"hydra.launcher.{each.name}={value} must be above 0")
 
     def slots(self, threads: int, cores: int) -> int:
-        """Return how many jobs run at once, each of ``threads``, where this machine has ``cores``.
+        """Return how many jobs of ``threads`` threads run at once on ``cores`` cores.
 
-        It prices a plan; an executor may find out better once it runs.
+        Used to estimate a plan's duration; the executor may decide otherwise when it runs.
         """
         wanted: int | None = getattr(self, "n_jobs", 1)
         return wanted or max(1, cores // threads)
@@ -47,7 +47,7 @@ class Options:
         """Return the executor, ready to run ``run`` for each of ``jobs``.
 
         Raises:
-            ConfigError: what it needs is not here, or contradicts the jobs.
+            ConfigError: a requirement is missing or contradicts the jobs.
         """
         module, _, name = self.executor.partition(":")
         return getattr(import_module(module), name)(run, jobs, self)
@@ -65,12 +65,16 @@ class LocalOptions(Options):
     """One process per job on this machine."""
 
     executor = "prism.benchmark.launch.local:Local"
-    n_jobs: int | None = None  # at once; null = the cores that we may use, or places on devices
-    devices: list[Any] = field(default_factory=list)  # GPUs to share out: [0, 1], or ids of GPUs
-    jobs_per_device: int = 1  # that share a GPU; with device=cuda each sees its own GPU alone
+    n_jobs: int | None = None  # jobs at once; null = the usable cores, or the places on devices
+    devices: list[Any] = field(
+        default_factory=list
+    )  # GPUs to distribute jobs over: [0, 1], or GPU ids
+    jobs_per_device: int = (
+        1  # jobs that share a GPU; with device=cuda each job sees only its own GPU
+    )
 
     def slots(self, threads: int, cores: int) -> int:
-        """Return how many jobs run at once: no more than have a place on a device."""
+        """Return how many jobs run at once, at most one per place on a device."""
         places = len(self.devices) * self.jobs_per_device
         wanted = self.n_jobs or places or max(1, cores // threads)
         return min(wanted, places) if places else wanted
@@ -78,7 +82,7 @@ class LocalOptions(Options):
 
 @dataclass
 class SlurmOptions(Options):
-    """One task of an array per job; the command only watches, and finds the tasks again."""
+    """One array task per job; the command only watches and can reattach to the tasks."""
 
     executor = "prism.benchmark.launch.slurm:Slurm"
     n_jobs: int = 1000  # tasks in the queue at once
@@ -92,12 +96,14 @@ class RayOptions(Options):
 
     executor = "prism.benchmark.launch.ray:Ray"
     n_jobs: int | None = None  # tasks in flight; null = two more than the cluster has room for
-    address: str = "local"  # a cluster of this machine's own, or the address of one that runs
+    address: str = (
+        "local"  # local: start a cluster on this machine; else the address of a running one
+    )
     resources: dict[str, Any] = field(default_factory=dict)  # of a task: {num_gpus: 0.5}
     shared: bool = True  # every node sees the results folder; false sends files both ways
 
     def __post_init__(self) -> None:
-        """Check the numbers, and that Ray is here, before anything is written."""
+        """Check the numbers, and that Ray is installed, before anything is written."""
         super().__post_init__()
         try:
             import_module("ray")
@@ -125,7 +131,7 @@ def options_class(name: str) -> type[Options]:
     """Return the options of the executor called ``name``.
 
     Raises:
-        ConfigError: there is none, or its package cannot be imported.
+        ConfigError: no such executor, or its package cannot be imported.
     """
     if name not in executors():
         raise unknown("hydra/launcher", name, executors())

@@ -1,21 +1,21 @@
-"""Grids: from a command line or a study to jobs.
+"""Turns a command line or a study into the jobs of a grid.
 
 A grid is a product of axes; a study's ``grid`` is one such mapping or a list of them, their union::
 
     # @package _global_
     name: rainbow_ablation
-    seed: range(0,10)                       # any config key may stand in a study
+    seed: range(0,10)                       # a study may set any config key
     grid:
       - {algo: [dqn, rainbow], env: [acrobot, cartpole]}
       - {algo: rainbow, env: acrobot, components: [leave_one_out, none]}
       - {algo: dqn, env: acrobot, algo.lr: [1e-3, 1e-4]}
 
 The values of an axis are a list, one value, or Hydra's grammar in a string ("range(0,10)"). A key
-on the command line replaces the axis of that name in every grid; there too a list of names,
-``algo=[dqn,c51]``, is those names. What is asked for again, also under another label, is planned
-once. The seeds of a cell form one job, or several with ``seeds_per_job``. Two more keys shape a
-grid, there or on the command line: ``zip`` names axes that go in step, ``exclude`` lists what to
-leave out, by axes and by a variant's label::
+on the command line replaces the axis of that name in every grid; ``algo=[dqn,c51]`` there means the
+same as ``algo=dqn,c51``. A run that appears twice, even under another label, is planned once. The
+seeds of a cell form one job, or several with ``seeds_per_job``. Two more keys shape a grid, in a
+study or on the command line: ``zip`` names axes that vary together, ``exclude`` lists what to leave
+out, by axes and by a variant's label::
 
       - {algo: [dqn, c51], algo.lr: [1e-3, 1e-4], zip: [algo, algo.lr], env: [acrobot, cartpole],
          exclude: [{algo: c51, env: cartpole}, {label: "DQN, lr=0.001", env: acrobot}]}
@@ -81,7 +81,7 @@ class Cell:
 
 
 def sweep(overrides: Sequence[str]) -> Sweep:
-    """Return the sweep that command-line ``overrides`` describe, every cell checked.
+    """Return the sweep that command-line ``overrides`` describe, with every cell checked.
 
     Raises:
         ConfigError: the first mistake, in one line that names the key and the nearest valid names.
@@ -91,7 +91,7 @@ def sweep(overrides: Sequence[str]) -> Sweep:
 
 
 def sweep_of(axes: Axes) -> Sweep:
-    """Return the sweep of some keys, each with its values: what ``sweep`` reads from words.
+    """Return the sweep of some axes, already parsed; see ``sweep``.
 
     Raises:
         ConfigError: as ``sweep``.
@@ -100,9 +100,9 @@ def sweep_of(axes: Axes) -> Sweep:
         return _planned(axes)
 
 
-def _planned(given: Axes) -> Sweep:
-    choices = _choices(given)
-    root = _root(given, choices)
+def _planned(axes: Axes) -> Sweep:
+    choices = _choices(axes)
+    root = _root(axes, choices)
     folder = _folder(root)
     plan = Sweep(
         study=folder.name,
@@ -113,19 +113,19 @@ def _planned(given: Axes) -> Sweep:
         stop_after=cfg.stop_after(root.on_failure),
     )
     if root.resume is not None:
-        if grid_words := [key for key in given if not _once(key)]:
+        if grid_words := [key for key in axes if not _once(key)]:
             raise ConfigError(f"{grid_words[0]}: resume cannot change the grid")
         plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
         trackers.check({name for job in plan.jobs for name in job.spec.tracking.active})
         return plan
-    grids = list(_grids(root, given))
+    grids = list(_grids(root, axes))
     for grid in grids:
         grid.check()
     check_excluded(grids)
     packer = _Packer(plan, root.seeds_per_job)
     for grid in grids:
         packer.pack(grid, choices)
-    if "exclude" in given or all(_once(key) for key in given):
+    if "exclude" in axes or all(_once(key) for key in axes):
         check_excluded_labels(grids, packer.labels)
     if plan.skipped and (root.strict or not plan.jobs):
         first = plan.skipped[0]
@@ -146,46 +146,46 @@ def _folder(root: DictConfig) -> Path:
     return results / records.study_name("name", root.name)
 
 
-def _choices(given: Axes) -> tuple[str, ...]:
-    """Return the choices of config groups for a whole command; refuse several of a kind."""
-    for key, values in given.items():
+def _choices(axes: Axes) -> tuple[str, ...]:
+    """Return the choices of config groups for a whole command; each may be chosen once."""
+    for key, values in axes.items():
         single = len(values) == 1 and not (key in _GROUPS and isinstance(values[0], list))
         if _once(key) and not single:
             raise ConfigError(f"{key} takes one value, got {flat(values)}")
-    return tuple(f"{key}={given[key][0]}" for key in ("study", "tracking") if key in given)
+    return tuple(f"{key}={axes[key][0]}" for key in ("study", "tracking") if key in axes)
 
 
-def _root(given: Axes, choices: tuple[str, ...]) -> DictConfig:
-    """Return the config of a whole command, checked where it is not about a cell."""
+def _root(axes: Axes, choices: tuple[str, ...]) -> DictConfig:
+    """Return the config of a whole command; keys that concern no single cell are checked."""
     root = deepcopy(cfg.composed(*choices))
-    for key, values in given.items():
+    for key, values in axes.items():
         if key in _GROUPS:
             continue
         if not cfg.is_key(key):
-            raise cfg.unknown_key(key, _example(root, given, choices))
+            raise cfg.unknown_key(key, _example(root, axes, choices))
         if _once(key):
             cfg.assign(root, key, values[0])
-    told = {key: root[key] for key in ("stale", "seeds_per_job")}
-    cfg.hold({**told, "retry": cfg.to_dict(root.retry)})
+    checked = {key: root[key] for key in ("stale", "seeds_per_job")}
+    cfg.hold({**checked, "retry": cfg.to_dict(root.retry)})
     return root
 
 
-def _example(root: DictConfig, given: Axes, choices: tuple[str, ...]) -> DictConfig:
+def _example(root: DictConfig, axes: Axes, choices: tuple[str, ...]) -> DictConfig:
     """Return a config with the first algorithm and environment of a command, to name keys from."""
-    groups = [group for group in ("algo", "env") if flat(given.get(group, []))]
+    groups = [group for group in ("algo", "env") if flat(axes.get(group, []))]
     try:
-        return cfg.composed(*(f"{group}={flat(given[group])[0]}" for group in groups), *choices)
+        return cfg.composed(*(f"{group}={flat(axes[group])[0]}" for group in groups), *choices)
     except ConfigError:
         return root
 
 
 def _once(key: str) -> bool:
-    """Say whether a key is about the command as a whole, not about a cell."""
+    """Return whether a key concerns the whole command rather than a cell."""
     return key in _ONCE or key.startswith("retry.")
 
 
 def _parse(overrides: Sequence[str]) -> Axes:
-    """Read ``key=value`` words in Hydra's grammar; the hydra.* ones are not ours."""
+    """Parse ``key=value`` words in Hydra's grammar; hydra.* keys are skipped."""
     axes: Axes = {}
     for word in overrides:
         override = _read(word)
@@ -193,7 +193,7 @@ def _parse(overrides: Sequence[str]) -> Axes:
             continue
         if override.type is not OverrideType.CHANGE or override.package is not None:
             raise ConfigError(f"{word}: a key can be set (key=value), not added or deleted")
-        axes.pop(override.key_or_group, None)  # said again, a key acts where it stands last
+        axes.pop(override.key_or_group, None)  # of a repeated key the last one counts
         axes[override.key_or_group] = _values(override)
     return axes
 
@@ -209,17 +209,19 @@ def _read(word: str) -> Override:
 def _values(override: Override) -> list[Any]:
     if override.is_sweep_override():
         if not override.is_discrete_sweep():
-            raise ConfigError(f"{override.input_line}: list the values, an interval has none")
+            raise ConfigError(
+                f"{override.input_line}: a range of real numbers cannot be swept; list the values"
+            )
         values = list(override.sweep_iterator())
         return [Override._convert_value(value) for value in values]
     return [override.value()]
 
 
-def _grids(root: DictConfig, given: Axes) -> Iterator[Grid]:
+def _grids(root: DictConfig, words: Axes) -> Iterator[Grid]:
     """Yield every grid: the study's, with the command line's axes over them."""
     grids = list(root.grid) if OmegaConf.is_list(root.grid) else [root.grid or {}]
     fixed = {"seed": root.seed, "components": root.components, "tuned": True}
-    own = {key: values for key, values in given.items() if not _once(key)}
+    own = {key: values for key, values in words.items() if not _once(key)}
     for grid in grids:
         if isinstance(grid, str) or not isinstance(grid, Mapping):
             raise ConfigError(
@@ -231,7 +233,7 @@ def _grids(root: DictConfig, given: Axes) -> Iterator[Grid]:
             if key in shape:
                 continue
             if _once(str(key)):
-                raise ConfigError(f"grid: {key} is about the whole study: say it outside the grid")
+                raise ConfigError(f"grid: {key} concerns the whole study: set it outside the grid")
             if OmegaConf.is_list(value):
                 axes[key] = [OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for v in value]
             elif isinstance(value, str):
@@ -249,14 +251,14 @@ def _plain(value: Any) -> Any:
 
 
 class _Packer:
-    """Fills a plan with the jobs of its grids; what is asked for again is planned once.
+    """Fills a plan with the jobs of its grids; a repeated run is planned once.
 
     Args:
-        plan: to be filled.
-        size: seeds of a job at most; None = as many as its agent takes.
+        plan: the sweep to fill.
+        size: maximum seeds of a job; None = as many as its agent takes.
 
     Attributes:
-        labels: of all variants that were met.
+        labels: of all variants seen so far.
     """
 
     def __init__(self, plan: Sweep, size: int | None) -> None:
@@ -267,7 +269,7 @@ class _Packer:
         self._taken: set[str] = set()  # run ids
 
     def pack(self, grid: Grid, choices: tuple[str, ...]) -> None:
-        """Add the jobs of a grid, and note what of it cannot be."""
+        """Add the jobs of a grid, and record the impossible cells as skipped."""
         wanted = seeds(grid.axes.pop("seed"))
         swept = {key for key, values in grid.axes.items() if len(values) > 1}
         for point in grid.points():
@@ -284,7 +286,7 @@ class _Packer:
             self.plan.skipped.append(pair)
 
     def _add(self, cell: Cell, grid: Grid, point: dict[str, Any], wanted: list[int]) -> None:
-        """Plan ``wanted`` seeds of a cell, without the runs that are planned already."""
+        """Plan the seeds of a cell, except for runs that are already planned."""
         cell.variant = self._variant(cell, grid, point)
         new = []
         for seed in wanted:
@@ -300,17 +302,17 @@ class _Packer:
             self.plan.jobs.append(cell.job(self.plan.study, self.plan.study_dir, part))
 
     def _variant(self, cell: Cell, grid: Grid, point: dict[str, Any]) -> schema.Variant:
-        """Return the variant to plan a cell as: the one as which it was met first.
+        """Return the variant under which a cell is planned: the first one that produced it.
 
         Raises:
-            ConfigError: a swept key makes no other cell, or two cells share a name.
+            ConfigError: a swept key does not change the cell, or two cells share a name.
         """
         key = identity.job_id(cell.spec, cell.algo, cell.env, [])
-        met, before, variant = self._first.setdefault(key, (grid, point, cell.variant))
+        first, before, variant = self._first.setdefault(key, (grid, point, cell.variant))
         label, name = cell.variant["label"], variant["label"]
         if label != name:
             changed = [k for k in point if point[k] != before.get(k)]
-            if met is grid and not {*_GROUPS, "components"} & set(changed):
+            if first is grid and not {*_GROUPS, "components"} & set(changed):
                 one = changed[0]
                 raise ConfigError(
                     f"{one} cannot be swept: {one}={before[one]} and {one}={point[one]} "
@@ -320,7 +322,7 @@ class _Packer:
             self._skip(schema.Skipped(algo=cell.algo, env=cell.env, label=label, reason=reason))
         elif self._called.setdefault(f"{label}|{cell.env}", key) != key:
             raise ConfigError(
-                f"two different cells would both be called {label!r} on {cell.env}; "
+                f"two different cells would both be labelled {label!r} on {cell.env}; "
                 "let the grids of a study differ in the algorithm, the components or a swept key"
             )
         return variant
@@ -329,7 +331,7 @@ class _Packer:
 def _cells(
     point: dict[str, Any], swept: set[str], choices: tuple[str, ...]
 ) -> Iterator[Cell | schema.Skipped]:
-    """Yield the variants of one point of a grid, or why one of them cannot be."""
+    """Yield the variants of one point of a grid, or why one of them is impossible."""
     algo, env, word = str(point["algo"]), str(point["env"]), str(point["components"])
     pair = _pair(algo, env, point["tuned"], choices)
     by_hand = {k: v for k, v in point.items() if k not in (*_GROUPS, "components")}
@@ -346,11 +348,11 @@ def _cells(
         base_algo = cfg.composed(*_pair(family.base, env, point["tuned"], choices)).algo
     if family.full is not None:
         full_label = variants.label(cfg.composed(f"algo={family.full}").algo)
-    found = variants.changes(agent, preset, word)
-    if not found:
+    changes = variants.changes(agent, preset, word)
+    if not changes:
         nothing = f"components={word} changes nothing in it"
         yield schema.Skipped(algo=algo, env=env, label=variants.label(preset), reason=nothing)
-    for change in found:
+    for change in changes:
         config = _assigned(pair, change.values, by_hand)
         spec = cfg.resolved(config)
         name = str(config.env.name)
@@ -364,7 +366,7 @@ def _cells(
 
 
 def _assigned(pair: tuple[str, ...], values: Axes, by_hand: Axes) -> DictConfig:
-    """Return a pair's config with a variant's values and, over them, those set by hand."""
+    """Return a pair's config with a variant's values, overridden by those set by hand."""
     config = deepcopy(cfg.composed(*pair))
     for key, value in {**{f"algo.{key}": v for key, v in values.items()}, **by_hand}.items():
         cfg.assign(config, key, value)
@@ -379,7 +381,7 @@ def _pair(algo: str, env: str, tuned: Any, choices: tuple[str, ...]) -> tuple[st
 
 
 def _tuned(algo: str, env: str, tuned: Any) -> str | None:
-    """Return the file of conf/tuned to load: the pair's own if there is one, or the one named."""
+    """Return the file of conf/tuned to load: the pair's own, or the one named by ``tuned``."""
     if isinstance(tuned, bool):
         name = f"{algo}_{env}"
         return name if tuned and name in cfg.options("tuned") else None
@@ -394,5 +396,5 @@ def _task(spec: RunSpec) -> Spec:
 
 @cache
 def _task_of(env: str, budget: int) -> Spec:
-    """Return what agents know of an environment, made once for its many cells."""
+    """Return what agents know about an environment; cached for its many cells."""
     return make_spec(from_dict(json.loads(env)), budget)

@@ -1,4 +1,4 @@
-"""Every key of the command line, from the schemas."""
+"""Lists every key of the command line, read from the schemas."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

@@ -1,7 +1,7 @@
-"""Which executor runs a sweep, from the ``hydra`` words of a command line.
+"""Reads the executor of a sweep from the ``hydra`` words of a command line.
 
-Hydra composes; it does not launch. So ``hydra/launcher=`` and ``hydra.launcher.<key>=`` are all
-that Prism takes of it.
+Hydra only composes; Prism launches. Of Hydra's own keys, Prism takes ``hydra/launcher=`` and
+``hydra.launcher.<key>=``.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ from .config import build, one_line_errors, session, update
 from .executors import Options, executors, options_class
 
 _REFUSED = {  # the start of a key -> what to say instead
-    "hydra.run": "Prism keeps its own folders: say results=<folder> and name=<study>",
-    "hydra.sweep.": "Prism keeps its own folders: say results=<folder> and name=<study>",
+    "hydra.run": "Prism keeps its own folders: set results=<folder> and name=<study>",
+    "hydra.sweep.": "Prism keeps its own folders: set results=<folder> and name=<study>",
     "hydra.sweeper": "Prism plans grids itself: give a key several values with commas",
     "hydra/sweeper": "Prism plans grids itself: give a key several values with commas",
-    "hydra.job": "a study is called by name=<study>",
+    "hydra.job": "name a study with name=<study>",
 }
 
 
 def is_launchers(word: str) -> bool:
-    """Say whether a word of a command line is Hydra's, not the grid's."""
+    """Return whether a command-line word belongs to Hydra rather than the grid."""
     return word.lstrip("+~").startswith(("hydra.", "hydra/"))
 
 
 def launcher(words: Sequence[str]) -> Options:
-    """Return the executor's options that ``hydra`` words of a command line describe.
+    """Return the executor's options from the ``hydra`` words of a command line.
 
     Raises:
-        ConfigError: a word that is not about the launcher, or that it does not take.
+        ConfigError: a word that does not concern the launcher, or an option that it does not have.
     """
     for word in words:
         _check(word.partition("=")[0], word.partition("=")[2])
@@ -42,10 +42,10 @@ def launcher(words: Sequence[str]) -> Options:
         with one_line_errors():
             config = compose("config", overrides=choices, return_hydra_config=True)
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-            given = parser.parse_overrides([word for word in words if word not in choices])
+            overrides = parser.parse_overrides([word for word in words if word not in choices])
         config = OmegaConf.create({"hydra": {"launcher": config.hydra.launcher}})
         OmegaConf.set_struct(config, True)
-        for override in given:
+        for override in overrides:
             update(config, override.key_or_group, override.value())
         options: Options = build(config.hydra, "launcher")
         return options
@@ -53,7 +53,7 @@ def launcher(words: Sequence[str]) -> Options:
 
 def _check(key: str, value: str) -> None:
     if key == "hydra.launcher":
-        raise ConfigError(f"hydra.launcher={value}: say hydra/launcher={value}")
+        raise ConfigError(f"hydra.launcher={value}: write hydra/launcher={value}")
     for start, instead in _REFUSED.items():
         if key.startswith(start):
             raise ConfigError(f"{key}: {instead}")
@@ -62,4 +62,4 @@ def _check(key: str, value: str) -> None:
             f"{key}: of Hydra's own keys Prism takes hydra/launcher= and hydra.launcher.<key>="
         )
     if key == "hydra/launcher" and value in executors():
-        options_class(value)  # says why, where its package cannot be imported
+        options_class(value)  # raises if its package cannot be imported

@@ -1,4 +1,4 @@
-"""Where configuration files lie: Prism's own, those of installed packages, and the user's."""
+"""Finds configuration files: Prism's, those of installed packages, and the user's."""
 
 import os
 import re
@@ -12,22 +12,22 @@ FOLDERS_VARIABLE = "PRISM_CONF"
 
 
 def config_folders() -> str:
-    """Return the folders with further configs, in the form of PATH: ``--config-dir`` sets them."""
+    """Return the folders given by ``--config-dir``, separated as in PATH."""
     return os.environ.get(FOLDERS_VARIABLE, "")
 
 
 def own_folders() -> list[str]:
-    """Return the user's folders, one by one."""
+    """Return the user's config folders as a list."""
     return [folder for folder in config_folders().split(os.pathsep) if folder]
 
 
 def packages() -> dict[str, str]:
-    """Return the packages with further configs: those that distributions name in "prism.conf"."""
+    """Return config packages by name, from the entry-point group "prism.conf"."""
     return {entry.name: entry.value for entry in entry_points(group="prism.conf")}
 
 
 def files(group: str) -> dict[str, Path]:
-    """Return the YAML files of a config group by name; of equal names the one that Hydra takes."""
+    """Return the YAML files of a config group by name; duplicates resolve as in Hydra."""
     folders = [CONF, *map(Path, own_folders())]
     for package in packages().values():
         with suppress(ImportError, ValueError):

@@ -10,7 +10,7 @@ from prism.algos.core.settings import setting
 from ..store.job import Retry
 from ..store.spec import EvaluationConfig, Limits, TrackingConfig
 
-# What a job carries; the other keys of Root say where and how a sweep runs.
+# The keys that a job carries; the other keys of Root say where and how a sweep runs.
 JOB_KEYS = (
     *("algo", "env", "evaluation", "budget", "log_every", "checkpoint_every"),
     *("device", "threads", "tracking", "limits"),
@@ -26,8 +26,8 @@ class Root:
     env: Any = setting(MISSING, "the environment: a file of conf/env")
     seed: Any = setting(0, "seeds: 3 | 0,1,2 | range(0,10)")
     components: Any = setting("preset", "component studies; see benchmark/plan/grid.py")
-    grid: Any = setting(None, "of a study: one mapping of lists, or several")
-    zip: Any = setting(None, "axes of the grid that go in step")
+    grid: Any = setting(None, "the grid of a study: one mapping of lists, or several")
+    zip: Any = setting(None, "axes of the grid that vary together")
     exclude: Any = setting(None, "cells of the grid to leave out")
     budget: int = setting(II("env.budget"), "environment steps of one seed", ge=1)
     evaluation: EvaluationConfig = setting(EvaluationConfig, "how agents are scored")
@@ -44,13 +44,11 @@ class Root:
         None, "seeds of a cell that train together; null: all", ge=1
     )
     limits: Limits = setting(Limits, "what one job may use")
-    retry: Retry = setting(Retry, "how often a failed job is started again")
+    retry: Retry = setting(Retry, "how often a failed job is retried")
     on_failure: str = setting(
-        "continue", "continue | stop | stop_after:N: start no other job after N failed ones"
+        "continue", "continue | stop | stop_after:N: start no more jobs after N failures"
     )
     stale: str = setting("refuse", "what to do with finished runs of other code", choices=STALE)
     strict: bool = setting(False, "refuse a grid with an impossible pair instead of skipping it")
-    resume: str | None = setting(
-        None, "a study's folder: run what its plan holds, whatever planned it"
-    )
+    resume: str | None = setting(None, "a study's folder: run what is left of its plan")
     dry_run: bool = setting(False, "print the plan and stop")

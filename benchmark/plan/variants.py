@@ -1,7 +1,7 @@
-"""Variants: what an algorithm is with one of its declared components taken out or put in.
+"""Variants: an algorithm with one of its declared components removed or added.
 
-``grid.py`` tells how they are asked for. A component that is a foundation (replay, target
-network) belongs to the base agent too: only its own name takes it out.
+``grid.py`` describes how to request them. A foundation (replay, target network) belongs to the base
+agent too: only a request by name removes it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ WORDS = ("preset", "leave_one_out", "add_one_in", "none")
 
 
 class Change(NamedTuple):
-    """One variant of a preset: its label, its kind, the component it is about, and what it sets."""
+    """One variant of a preset: its label, kind, component, and the settings that it changes."""
 
     label: str
     kind: str
@@ -29,18 +29,18 @@ class Change(NamedTuple):
 
 
 def label(algo: DictConfig) -> str:
-    """Return what tables call a preset: its ``label``, else its name."""
+    """Return a preset's name in tables: its ``label``, else its name."""
     return str(algo.get("label") or algo.name)
 
 
 def is_off(component: Component, algo: DictConfig) -> bool:
-    """Say whether a component is off; its switch is the first key of its ``off``."""
+    """Return whether a component is off; its switch is the first key of its ``off``."""
     switch, value = next(iter(component.off.items()))
     return bool(OmegaConf.select(algo, switch) == value)
 
 
 def idle(change: Change, agent: type[Agent], algo: DictConfig) -> str | None:
-    """Say in one clause why a variant would be its preset under another name, or None."""
+    """Return why a variant would be the preset under another name, in one clause; else None."""
     where = next((c.where for c in agent.COMPONENTS if c.name == change.component), {})
     for key, values in where.items():
         if (value := OmegaConf.select(algo, key)) not in values:
@@ -49,10 +49,10 @@ def idle(change: Change, agent: type[Agent], algo: DictConfig) -> str | None:
 
 
 def changes(agent: type[Agent], algo: DictConfig, word: str) -> list[Change]:
-    """Return the variants of a preset that one word of the ``components`` axis asks for.
+    """Return the variants of a preset that one word of the ``components`` axis requests.
 
     Raises:
-        ConfigError: a word or a component that does not exist.
+        ConfigError: an unknown word or component.
     """
     name = label(algo)
     on = [c for c in agent.COMPONENTS if not is_off(c, algo)]
@@ -70,8 +70,8 @@ def changes(agent: type[Agent], algo: DictConfig, word: str) -> list[Change]:
     sign, names = word[:1], [c.name for c in agent.COMPONENTS]
     if sign not in ("-", "+") or word[1:] not in names:
         raise unknown("components", word, [*WORDS, *(s + n for n in names for s in "-+")])
-    found = [_without(name, c) for c in on] if sign == "-" else [_with(name, c) for c in off]
-    return [change for change in found if change.component == word[1:]]
+    changed = [_without(name, c) for c in on] if sign == "-" else [_with(name, c) for c in off]
+    return [change for change in changed if change.component == word[1:]]
 
 
 def _without(name: str, component: Component) -> Change:
@@ -86,7 +86,7 @@ def _with(name: str, component: Component) -> Change:
 
 
 def family(agent: str) -> Family:
-    """Return the family that an agent's class itself declares, or an empty one.
+    """Return the family that an agent's own class declares, or an empty one.
 
     Raises:
         ConfigError: its base or full is not a preset of this agent.
@@ -97,9 +97,9 @@ def family(agent: str) -> Family:
             continue
         if preset not in cfg.options("algo"):
             raise unknown(f"FAMILY.{role} of agent {agent}", preset, cfg.options("algo"))
-        theirs = agent_name(cfg.composed(f"algo={preset}").algo.agent)
-        if theirs != agent_name(agent):
-            raise ConfigError(f"FAMILY.{role} of agent {agent}: {preset!r} is of agent {theirs}")
+        owner = agent_name(cfg.composed(f"algo={preset}").algo.agent)
+        if owner != agent_name(agent):
+            raise ConfigError(f"FAMILY.{role} of agent {agent}: {preset!r} is of agent {owner}")
     return declared
 
 
@@ -128,10 +128,10 @@ def describe(
         agent: the agent's class; algo: its final config.
         base: the config of the preset without components, in the same environment, if there is one.
         full: the label of the preset with all components, if there is one.
-        named: the keys set by hand that the label has to tell, with their values.
+        named: the keys set by hand that the label shows, with their values.
 
     Raises:
-        ConfigError: a key set by hand undoes what the variant is called after.
+        ConfigError: a key set by hand undoes the variant's change.
     """
     off = [c.name for c in agent.COMPONENTS if is_off(c, algo)]
     on = [c.name for c in agent.COMPONENTS if c.name not in off]
@@ -143,7 +143,7 @@ def describe(
     }
     if undone.get(change.kind):
         raise ConfigError(
-            f"a key that you set contradicts the variant {change.label!r}; leave one of them out"
+            f"a key that you set contradicts the variant {change.label!r}; drop one of them"
         )
     own = label(algo)
     base_label = label(base) if base is not None else f"{full or own} - all"

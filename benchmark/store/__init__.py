@@ -1,1 +1,1 @@
-"""What lies on disk: run folders, plans, checkpoints, leases, and the ids that name them."""
+"""Everything on disk: run folders, plans, checkpoints, leases, and the ids that name them."""

@@ -1,4 +1,4 @@
-"""Agents by registered name ("dqn") or class ("module:Class"), held to the contract."""
+"""Agents by registered name ("dqn") or class ("module:Class"), checked against the protocol."""
 
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -9,7 +9,7 @@ from prism.algos.core.agent import Agent
 from ..util import registry
 from ..util.errors import ConfigError
 
-# Our own; an installed package adds its own by the entry-point group "prism.agents".
+# Built in; installed packages add theirs in the entry-point group "prism.agents".
 _OURS = {
     "dqn": "prism.algos.dqn.dqn:DQN",
     "tabular": "prism.algos.tabular.agent:Tabular",
@@ -34,12 +34,12 @@ _SETTINGS = ("agent", "lanes", "reset")  # of every Config
 
 @cache
 def registered() -> dict[str, str]:
-    """Return the class, as "module:Class", of every agent that has a name."""
+    """Return the class, as "module:Class", of every registered agent."""
     return registry.registered("prism.agents", _OURS)
 
 
 def agent_name(agent: str) -> str:
-    """Return what a run's record calls an agent: its name if it has one, so that code may move."""
+    """Return an agent's registered name, which survives a move of its code; else its class."""
     return next((name for name, path in registered().items() if path == agent), agent)
 
 
@@ -47,7 +47,7 @@ def agent_path(agent: str) -> str:
     """Return an agent's class as "module:Class".
 
     Raises:
-        ConfigError: there is no agent of that name, or the text has another form.
+        ConfigError: there is no agent of that name, or the text is not "module:Class".
     """
     return registry.path_of("algo.agent", agent, registered())
 
@@ -59,24 +59,23 @@ def agent_class(agent: str) -> type[Agent]:
         agent: a registered name, or "module:Class".
 
     Raises:
-        ConfigError: the string names nothing that can be imported, or the class lacks a part of the
-            contract.
+        ConfigError: the string names nothing that can be imported, or the class lacks a member of
+            the protocol.
     """
-    found = registry.find("algo.agent", str(agent), registered())
-    if missing := _missing(found):
+    cls: type[Agent] = registry.find("algo.agent", str(agent), registered())
+    if missing := _missing(cls):
         raise ConfigError(
             f"algo.agent={agent} lacks {', '.join(missing)}; an agent needs all of Agent in"
             " algos/core/agent.py"
         )
-    cls: type[Agent] = found
     return cls
 
 
-def _missing(found: Any) -> list[str]:
-    lacks = [member for member in _MEMBERS if not hasattr(found, member)]
+def _missing(agent: Any) -> list[str]:
+    lacks = [member for member in _MEMBERS if not hasattr(agent, member)]
     if "Config" not in lacks:
         settings = (
-            {field.name for field in fields(found.Config)} if is_dataclass(found.Config) else ()
+            {field.name for field in fields(agent.Config)} if is_dataclass(agent.Config) else ()
         )
         lacks += [f"Config.{name}" for name in _SETTINGS if name not in settings]
     return lacks

@@ -1,8 +1,7 @@
-"""Checkpoints: whole or absent, checked when read, divisible into checkpoints of single seeds.
+"""Checkpoints: written atomically, verified by checksum, and divisible by seed.
 
 Every tensor in a state leads with K; ints and strings are common to all seeds. Large tensors, in
-practice replay buffers, are cut into blocks that are named by their content: a save writes only
-the blocks that the saves before it have not written.
+practice replay buffers, are split into blocks named by their hash: a save writes only new blocks.
 """
 
 import hashlib
@@ -24,13 +23,13 @@ from ..util.errors import ConfigError
 State = dict[str, Any]
 
 _BLOCK = 1 << 20  # bytes
-_LARGE = 1 << 22  # a tensor from this size on is cut into blocks
-_KEPT = 2  # the newest checkpoint, and the one to go back to if it is damaged
-_MARK = "blocks of a tensor"  # the key that tells a cut tensor's entry
+_LARGE = 1 << 22  # bytes; tensors of at least this size are split into blocks
+_KEPT = 2  # the newest, and a fallback in case it is damaged
+_MARK = "blocks of a tensor"  # the key that marks the entry of a split tensor
 
 
 class Damaged(Exception):
-    """A checkpoint's bytes are not those that were written."""
+    """A checkpoint is not what was written."""
 
 
 def save(path: Path, state: State) -> None:
@@ -47,24 +46,24 @@ def load(path: Path) -> State:
     data = io.BytesIO(path.read_bytes())
     try:
         state: State = torch.load(data, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many words for a file that it did not write so
+    except Exception as error:  # torch raises many types for a file that is not its own
         name = type(error).__name__
-        raise ConfigError(f"{path} cannot be read: it is not what was saved ({name})") from None
+        raise ConfigError(f"{path} is damaged and cannot be read ({name})") from None
     return state
 
 
 class Checkpoints:
     """The last two checkpoints of a job, in a folder of their own.
 
-    A file ``00000012.pt`` holds a digest, a line end and a state in which large tensors are lists
-    of blocks; ``blocks/`` holds those under their digests.
+    A file ``00000012.pt`` holds a digest, a newline and a state in which large tensors are lists of
+    block names; ``blocks/`` holds the blocks under their digests.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._blocks = folder, folder / "blocks"
 
     def save(self, state: State) -> None:
-        """Add a checkpoint; forget those before the one before it."""
+        """Add a checkpoint; keep only the last two."""
         self._blocks.mkdir(parents=True, exist_ok=True)
         payload = _bytes(self._cut(state, set(os.listdir(self._blocks))))
         number = max((int(path.stem) for path in self._files()), default=0) + 1
@@ -73,7 +72,7 @@ class Checkpoints:
         self._forget()
 
     def states(self) -> Iterator[State]:
-        """Yield the checkpoints that are whole, the newest first; say which are not."""
+        """Yield the intact checkpoints, newest first; report damaged ones on stderr."""
         for path in reversed(self._files()):
             try:
                 yield self._join(_payload(path))
@@ -87,29 +86,29 @@ class Checkpoints:
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.pt"))
 
-    def _cut(self, value: Any, known: set[str]) -> Any:
-        """Return a state with its large tensors written as blocks."""
+    def _cut(self, value: Any, stored: set[str]) -> Any:
+        """Write the large tensors of a state as blocks; return it with their names instead."""
         if isinstance(value, dict):
-            return {key: self._cut(x, known) for key, x in value.items()}
+            return {key: self._cut(x, stored) for key, x in value.items()}
         if not isinstance(value, Tensor) or value.nbytes < _LARGE:
             return value
         names = []
-        for part in value:  # a seed at a time: a copy of the whole would double the memory
+        for part in value:  # one seed at a time: a full copy would double the memory
             data = memoryview(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
             for start in range(0, len(data), _BLOCK):
                 block = data[start : start + _BLOCK]
                 names.append(name := _digest(block))
-                if name not in known:
+                if name not in stored:
                     atomic.write(self._blocks / name, bytes(block), sync=True)
-                    known.add(name)
+                    stored.add(name)
         kind = str(value.dtype).removeprefix("torch.")
         return {_MARK: "\n".join(names), "dtype": kind, "shape": "x".join(map(str, value.shape))}
 
     def _join(self, value: Any) -> Any:
-        """Return a state with its cut tensors put together.
+        """Return a state with its split tensors reassembled.
 
         Raises:
-            Damaged: a block is missing or not what it was.
+            Damaged: a block is missing or has changed.
         """
         if not isinstance(value, dict):
             return value
@@ -134,7 +133,7 @@ class Checkpoints:
         return data
 
     def _forget(self) -> None:
-        """Delete older checkpoints, blocks that no other needs, and what a crash left half."""
+        """Delete older checkpoints, unused blocks and partial files of a crash."""
         old, kept = self._files()[:-_KEPT], self._files()[-_KEPT:]
         needed: set[str] = set()
         for path in kept:
@@ -158,10 +157,10 @@ def _bytes(state: State) -> bytes:
 
 
 def _payload(path: Path) -> State:
-    """Return the state in a checkpoint's file, its large tensors still cut.
+    """Return the state in a checkpoint's file, its large tensors still split.
 
     Raises:
-        Damaged: the file is not what was written.
+        Damaged: the checksum differs.
     """
     expected, _, payload = path.read_bytes().partition(b"\n")
     if _digest(payload).encode() != expected:
@@ -171,7 +170,7 @@ def _payload(path: Path) -> State:
 
 
 def _named(value: Any) -> set[str]:
-    """Return the blocks that a state with cut tensors needs."""
+    """Return the names of the blocks that a state with split tensors needs."""
     if not isinstance(value, dict):
         return set()
     if _MARK in value:
@@ -187,7 +186,7 @@ def size(value: Any) -> int:
 
 
 def _compact(value: Any) -> Any:
-    """Copy a tensor that is a small part of its storage, which torch would write as a whole."""
+    """Copy tensors that are a small part of their storage; torch would write the whole storage."""
     if isinstance(value, dict):
         return {key: _compact(x) for key, x in value.items()}
     if isinstance(value, Tensor) and 4 * value.nbytes < value.untyped_storage().nbytes():
@@ -196,12 +195,12 @@ def _compact(value: Any) -> Any:
 
 
 def take_seeds(state: State, ks: list[int]) -> State:
-    """Return the part of some seeds of a K-seed state: a valid state of those seeds."""
+    """Return the seeds ``ks`` of a K-seed state, as a state of those seeds alone."""
     return {key: _take(value, ks) for key, value in state.items()}
 
 
 def take_seed(state: State, k: int) -> State:
-    """Return seed ``k``'s part of a K-seed state: a valid state of one seed."""
+    """Return seed ``k`` of a K-seed state, as a state of one seed."""
     return take_seeds(state, [k])
 
 

@@ -1,8 +1,8 @@
 """TensorBoard's event files: a folder a run with its curves, settings and how it ended.
 
-Numbers are rounded to 32 bits: TensorBoard's reader leaves out doubles without a word. The time of
-an event is what the run's clock said, seconds since its job began, so that equal runs give equal
-files; the "relative" axis shows it. A file holds nothing beyond ``run.json`` and the rows.
+Numbers are rounded to 32 bits: TensorBoard's reader silently drops doubles. An
+event's time is in seconds since its job began, so that equal runs give equal files; the "relative"
+axis shows it. A file contains only what is in ``run.json`` and the rows.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from . import schema
 
-FILE = "events.out.tfevents.0.prism"  # what TensorBoard looks for is the word in the middle
+FILE = "events.out.tfevents.0.prism"  # TensorBoard looks for "tfevents"
 _ENDS = {schema.FINISHED: "STATUS_SUCCESS", schema.RUNNING: "STATUS_RUNNING"}
 
 
@@ -32,8 +32,8 @@ def settings(run: Mapping[Any, Any], algo: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         run: has ``study``, ``label``, ``env``, ``seed`` and ``budget``; algo: its agent's settings.
     """
-    shown = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
-    return shown | dict(_flat({"algo": algo}))
+    values = {key: run[key] for key in ("study", "label", "env", "seed", "budget")}
+    return values | dict(_flat({"algo": algo}))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -109,6 +109,6 @@ class EventWriter:
             if about.plugin_name == "hparams":  # holds a map, whose order is not fixed
                 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-                told = HParamsPluginData.FromString(about.content)
-                about.content = told.SerializeToString(deterministic=True)
+                content = HParamsPluginData.FromString(about.content)
+                about.content = content.SerializeToString(deterministic=True)
         self._records.write(event.SerializeToString(deterministic=True))

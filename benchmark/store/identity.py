@@ -1,4 +1,4 @@
-"""Who a run is: ids that are equal only for the same experiment, and the evaluation protocol."""
+"""Run and job ids, equal only for the same experiment, and the hash of the evaluation protocol."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ from ..util.versions import version
 from .agents import agent_name
 from .spec import EvaluationConfig, RunSpec
 
-# Names, scores, the budget's source and what is recorded say nothing about what is computed.
+# These keys do not change what is computed.
 NOT_IDENTITY = {
     *("name", "label", "random_score", "reference_score", "score_source", "budget", "ends"),
     "record",
@@ -65,11 +65,11 @@ def identity(spec: RunSpec) -> dict[str, Any]:
     """Return what makes two runs the same experiment: only what differs from the code's defaults.
 
     So a new config field with a default changes no id, and neither does the place, the device or
-    the company in which a run is computed.
+    the other seeds of its job.
     """
     evaluation = dataclasses.asdict(spec.evaluation)
     if evaluation["every"] == EvaluationConfig.steps_between(None, spec.budget):
-        evaluation["every"] = None  # the default, said in numbers
+        evaluation["every"] = None  # the default, written out
     algo, env = followed(spec.record["algo"]), followed(spec.record["env"])
     return {
         "agent": agent_name(algo["agent"]),

@@ -12,32 +12,32 @@ from .spec import RunSpec
 
 @dataclass
 class Retry:
-    """How often a job is started again after each class of failure; from its checkpoint."""
+    """How often a job is retried, from its checkpoint, after each class of failure."""
 
     exception: int = setting(0, "times after an exception", ge=0)
     exit: int = setting(0, "times after sys.exit", ge=0)
-    nan: int = setting(0, "times after a job of NaN", ge=0)
-    crash: int = setting(1, "times after a segfault and its like", ge=0)
-    oom: int = setting(1, "times after memory ran out, or a job's limit of it", ge=0)
+    nan: int = setting(0, "times after NaN or infinity in training", ge=0)
+    crash: int = setting(1, "times after a crash such as a segfault", ge=0)
+    oom: int = setting(1, "times after running out of memory or exceeding limits.memory", ge=0)
     hang: int = setting(1, "times after limits.hang", ge=0)
     timeout: int = setting(0, "times after limits.timeout", ge=0)
     disk: int = setting(0, "times after a full disk", ge=0)
-    lost: int = setting(3, "times after being killed from outside, or with its node", ge=0)
+    lost: int = setting(3, "times after being killed from outside or losing its node", ge=0)
 
 
 @dataclass
 class Job:
-    """All that a worker process needs; any executor can ship it, pickled or as plain data.
+    """Everything a worker process needs; executors send it pickled or as plain data.
 
     Attributes:
         study: name of the study ("adhoc" outside one).
         study_dir: absolute path of ``results/<study>``.
         job_id: folder name under ``jobs/``; readable slug and hash.
         algo: preset name; env: conf/env name; variant: see schema.
-        spec: what each of its seeds is asked to do.
+        spec: what each of its seeds runs.
         tuned: name of the tuned file that was loaded, or None.
         seeds: the K seeds, and run_ids: the K run folders, in the same order.
-        mark: what the process that may run this job has written into its lease.
+        mark: the mark in the lease of the process that may run this job.
     """
 
     study: str
@@ -58,22 +58,22 @@ class Job:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Job":
-        """Return the job that ``to_dict`` described."""
+        """Rebuild a job from ``to_dict``."""
         return cls(**{**values, "spec": RunSpec.parse(values["spec"])})
 
 
 @dataclass
 class Sweep:
-    """What one command plans: its jobs, and the pairs that it cannot run.
+    """The plan of one command: its jobs, and the impossible pairs.
 
     Attributes:
         study: name; study_dir: absolute path.
         stale: what to do with results of other code: "refuse", "rerun" or "keep".
         dry_run: print the plan only.
-        retry: how often each class of failure is tried again.
-        stop_after: failed jobs after which no other is started; None = all are.
-        jobs: in the order of the grid; skipped: why a pair of the grid cannot be.
-        repeated: runs that were asked for again, and are planned once.
+        retry: retries by class of failure.
+        stop_after: failed jobs after which no more are started; None = no limit.
+        jobs: in the order of the grid; skipped: the impossible pairs, with reasons.
+        repeated: runs requested more than once; each is planned once.
     """
 
     study: str

@@ -1,8 +1,8 @@
-"""Leases: which process runs which runs of a study, so that two never run the same one.
+"""Leases: they record which process executes which runs, so that no run is executed twice.
 
-A lease is a file that its owner's watchdog renews. On this machine the system tells whether the
-owner lives. Of an owner on another machine we only see whether its beat goes on, and we count the
-seconds by our own clock, because the clocks of two machines differ.
+A lease is a file that its owner's watchdog renews. For an owner on this machine, the system knows
+whether its process is alive. An owner on another machine counts as alive while its beat changes,
+timed by our own clock because clocks differ between machines.
 """
 
 import math
@@ -27,11 +27,11 @@ class Lease(TypedDict):
     """The content of ``leases/<job_id>.json``."""
 
     mark: str
-    job_id: str  # or what tells a launch
-    runs: list[str]  # none: of a launch
+    job_id: str  # or the name of a launch
+    runs: list[str]  # empty for a launch
     host: str
     pid: int
-    born: str  # when the process began: process ids are used again
+    born: str  # when the process began, since process ids are reused
     beat: int
     engine: str | None  # a job's name in a cluster's queue, until it starts
 
@@ -43,24 +43,24 @@ def path_of(job: Job) -> Path:
 
 def of(study_dir: Path) -> list[Lease]:
     """Return every lease of a study, dead ones too."""
-    found = (records.read_passing(path) for path in (study_dir / "leases").glob("*.json"))
-    return [lease for lease in found if lease is not None]
+    contents = (records.read_passing(path) for path in (study_dir / "leases").glob("*.json"))
+    return [lease for lease in contents if lease is not None]
 
 
 class Watch:
-    """Tells living owners from dead ones; remembers when a foreign one was last seen to move."""
+    """Tells live owners from dead ones; remembers when each remote owner's beat last changed."""
 
     def __init__(self) -> None:
         self._queue: tuple[frozenset[str] | None, float] = (None, -math.inf)
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, lease: Lease) -> bool:
-        """Say whether a lease's owner still runs."""
+        """Return whether a lease's owner is still running."""
         if lease["engine"] is not None and self._waits(lease["engine"]):
             return True
         if lease["host"] == socket.gethostname():
             return born(lease["pid"]) == lease["born"]
-        if not lease["runs"]:  # a launch shows no beat; its jobs do
+        if not lease["runs"]:  # a launch has no beat; its jobs have
             return False
         beat, since = self._seen.get(lease["mark"], (-1, 0.0))
         if beat != lease["beat"]:
@@ -69,15 +69,15 @@ class Watch:
         return time.monotonic() - since < EXPIRY
 
     def _waits(self, name: str) -> bool:
-        """Say whether a job is in the cluster's queue; it is if nobody can tell."""
-        names, asked = self._queue
-        if time.monotonic() - asked > _QUEUE_PERIOD:
+        """Return whether a job is in the cluster's queue; True if squeue fails."""
+        names, time_of_query = self._queue
+        if time.monotonic() - time_of_query > _QUEUE_PERIOD:
             names = squeue.names()
             self._queue = names, time.monotonic()
         return names is None or name in names
 
     def take(self, job: Job) -> Job | None:
-        """Lease a job's runs for this process; return the job with its mark, None if one is taken.
+        """Lease a job's runs for this process; return it with its mark, or None if one is leased.
 
         A dead owner's lease is taken over.
         """
@@ -101,24 +101,24 @@ class Watch:
 
 
 def adopt(job: Job) -> bool:
-    """Put this process into a job's lease; False if the lease is no longer the job's."""
+    """Make this process the owner of a job's lease; False if the job has lost the lease."""
     return _renew(job, **_owner(), engine=None)
 
 
 def beat(job: Job) -> bool:
-    """Show that the owner lives; False if the lease is no longer the job's."""
+    """Renew a job's lease; False if the job has lost the lease."""
     return _renew(job)
 
 
 def queued_as(job: Job, engine: str) -> bool:
-    """Note what a job is called in a cluster's queue."""
+    """Record a job's name in the cluster's queue."""
     return _renew(job, engine=engine)
 
 
 def hold(study_dir: Path, pid: int) -> Path:
-    """Note that a process launches a study's jobs, also while none of them runs; return the file.
+    """Record that a process launches a study's jobs, even while none runs; return the file.
 
-    Those of launches that are over are cleared away.
+    The files of finished launches are removed.
     """
     here = socket.gethostname()
     for lease in of(study_dir):
@@ -134,7 +134,7 @@ def hold(study_dir: Path, pid: int) -> Path:
 
 
 def stop_token(study_dir: Path) -> str:
-    """Return what stands for the last request to stop a study: all that runs watches it change."""
+    """Return the token of the last stop request; running jobs stop when it changes."""
     try:
         return (study_dir / "stop").read_text()
     except OSError:
@@ -142,14 +142,14 @@ def stop_token(study_dir: Path) -> str:
 
 
 def ask_to_stop(study_dir: Path) -> int:
-    """Ask all that runs in a study, on any machine, to save and stop; return how many jobs run."""
+    """Ask a study's jobs on every machine to save and stop; return how many are running."""
     atomic.write(study_dir / "stop", secrets.token_hex(8).encode())
     watch = Watch()
     return sum(watch.alive(lease) for lease in of(study_dir) if lease["runs"])
 
 
 def release(job: Job) -> None:
-    """Give a job's lease back; a lease of another mark is left alone."""
+    """Release a job's lease, unless it has another mark by now."""
     with atomic.mutex(Path(job.study_dir)):
         lease: Lease | None = records.read_passing(path_of(job))
         if lease is not None and lease["mark"] == job.mark:
@@ -170,7 +170,7 @@ def _renew(job: Job, **changes: Any) -> bool:
 
 
 def born(pid: int) -> str:
-    """Return when a process of this machine began, in the system's own unit; "" if it is gone."""
+    """Return the start time of a local process in the system's unit; "" if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]

@@ -1,7 +1,7 @@
-"""The ledger of a study: what was planned (plan.json), and what of it is still to do.
+"""The ledger of a study: which runs were planned, and which are still to do.
 
-All state lies in the study's folder: what was planned in plan.json, how far each run got in its
-status.json, who runs it in leases/.
+All state is in the study's folder: the planned runs in plan.json, the progress of each run in its
+status.json, and the process that runs it in leases/.
 """
 
 import dataclasses
@@ -31,17 +31,17 @@ def read_plan(study_dir: Path) -> schema.Plan:
     if plan.get("schema") != schema.SCHEMA_VERSION:
         raise ConfigError(
             f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
-            f"{schema.SCHEMA_VERSION}: say name=... for a new study, or use the Prism that wrote it"
+            f"{schema.SCHEMA_VERSION}: set name=... for a new study, or use the Prism that wrote it"
         )
     return plan
 
 
 def write_plan(sweep: Sweep) -> None:
-    """Add the sweep's cells to the study's plan.json; the runs that stand there stay.
+    """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
     Raises:
-        ConfigError: the folder cannot be written, or holds a plan of another schema; or, with
-            ``stale=refuse``, one that computes something else under the same name.
+        ConfigError: the folder cannot be written or holds a plan of another schema; or, with
+            ``stale=refuse``, a cell of the same id has other defaults now.
     """
     path = sweep.study_dir / "plan.json"
     try:
@@ -64,11 +64,11 @@ def write_plan(sweep: Sweep) -> None:
 
 def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
     for job in sweep.jobs:
-        known = plan["cells"].get(cell_id(job))
-        for what in changed(known["config"], job.spec.record) if known else ():
+        planned = plan["cells"].get(cell_id(job))
+        for what in changed(planned["config"], job.spec.record) if planned else ():
             raise ConfigError(
                 f"{what}, for {job.variant['label']} on {job.env} in {sweep.study_dir}: a default "
-                "has changed; say stale=rerun to repeat its runs, stale=keep to use the finished "
+                "has changed; set stale=rerun to repeat its runs, stale=keep to use the finished "
                 "ones as they are, or name=... for a new study"
             )
 
@@ -79,9 +79,9 @@ def cell_id(job: Job) -> str:
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which values of a cell's config compute something else than those of another.
+    """Yield the values that differ between two configs of a cell with the same id.
 
-    Their ids are equal, so what differs is a default of the code. A key that only one has is new.
+    Since the ids are equal, a difference is a changed default. A key that only one has is new.
     """
     for part in ("algo", "env", "evaluation"):
         yield from _changed(before[part], now[part], part)
@@ -97,7 +97,7 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> Ite
 
 
 def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
-    """Add the runs of jobs to a plan; a run that stands there keeps all that it says."""
+    """Add the runs of jobs to a plan; a run that is already there keeps its entry."""
     runs = {run["run_id"]: run for run in plan["runs"]}
     for job in jobs:
         protocol, _ = identity.protocol(job.spec)
@@ -122,11 +122,11 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
 def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     """Return the jobs of a plan, each with the seeds that were planned together.
 
-    A command may have planned some seeds of a larger job whose others had been planned before: so a
-    job is called by the seeds that it has.
+    Two commands may have planned different seeds of one job, so the job id is computed from the
+    seeds that the job has here.
 
     Raises:
-        ConfigError: a cell that cannot be read here, such as one of an agent that is not installed.
+        ConfigError: a cell that cannot be read here, for instance since its agent is not installed.
     """
     packs: dict[str, list[schema.PlannedRun]] = {}
     for run in plan["runs"]:
@@ -146,9 +146,9 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
 
 
 def remaining(sweep: Sweep) -> list[Job]:
-    """Return the jobs of what is not finished, the longest first.
+    """Return the jobs of the unfinished runs, longest first.
 
-    Seeds of a planned job that were saved by different jobs are different jobs still.
+    Seeds of a planned job that were saved by different jobs stay different jobs.
 
     Raises:
         ConfigError: results were made by other code and ``stale=refuse``.
@@ -171,26 +171,26 @@ def remaining(sweep: Sweep) -> list[Job]:
     if sweep.stale == "refuse" and (stale or begun):
         what = f"{stale} finished runs" if stale else f"the checkpoints of {begun} jobs"
         raise ConfigError(
-            f"{what} in {sweep.study_dir} were made by other code: say stale=rerun to repeat "
+            f"{what} in {sweep.study_dir} were made by other code: set stale=rerun to repeat "
             "them, stale=keep to use the finished ones as they are, or name=... for a new study"
         )
     return longest_first(jobs)
 
 
 def longest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Return jobs in the order in which they are begun."""
+    """Return jobs in the order in which they start."""
     return sorted(jobs, key=lambda job: job.spec.budget * len(job.seeds), reverse=True)
 
 
 def unfinished_part(job: Job) -> Job | None:
-    """Return the job of those runs of a job that are not finished, whoever's code made them."""
+    """Return the unfinished runs of a job as a job, whatever code began them."""
     runs = zip(job.seeds, job.run_ids, strict=True)
     keep = [(seed, run) for seed, run in runs if not is_finished(records.run_dir(job, run))]
     return part(job, keep) if keep else None
 
 
 def due(job: Job) -> Job | None:
-    """Return the job of those runs of a job that this code has not finished by now."""
+    """Return the runs of a job that this version of the code has not finished, as a job."""
     keep = []
     for seed, run in zip(job.seeds, job.run_ids, strict=True):
         folder = records.run_dir(job, run)
@@ -200,12 +200,12 @@ def due(job: Job) -> Job | None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Say whether a run folder holds a finished run."""
+    """Return whether a run folder holds a finished run."""
     return finished(folder, records.read_status(folder))
 
 
 def finished(folder: Path, status: schema.Status | None) -> bool:
-    """Say whether a run is finished and its rows are those that were there when it was."""
+    """Return whether a run is finished and its row file still has the size that it ended with."""
     if status is None or status["state"] != schema.FINISHED:
         return False
     size = status.get("size")
@@ -225,7 +225,7 @@ def _made_by_other_code(job: Job, run: str) -> bool:
 
 
 def by_checkpoint(job: Job) -> list[Job]:
-    """Return the parts of a job that go on from one checkpoint each, and the part that has none."""
+    """Split a job by checkpoint: one part for each, and one for the runs without any."""
     parts: dict[str | None, list[tuple[int, str]]] = {}
     for seed, run in zip(job.seeds, job.run_ids, strict=True):
         job_id, code = _saved(job, run)
@@ -240,7 +240,7 @@ def _saved_by_other_code(job: Job) -> bool:
 
 
 def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
-    """Return the id of the job that has saved a run, and its code; Nones if there is none."""
+    """Return the id and code hash of the job that saved a run; (None, None) if none did."""
     record = records.read_json(records.run_dir(job, run) / "run.json")
     if record is not None:
         other = dataclasses.replace(job, job_id=record["job_id"])
@@ -250,7 +250,7 @@ def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
 
 
 def part(job: Job, keep: list[tuple[int, str]]) -> Job:
-    """Return the job of some (seed, run_id) of a job; the whole keeps its id and checkpoint."""
+    """Return some (seed, run_id) of a job as a job; all of them keep its id and checkpoint."""
     seeds, run_ids = [seed for seed, _ in keep], [run for _, run in keep]
     if seeds == job.seeds:
         return job
@@ -269,7 +269,7 @@ def unfinished(sweep: Sweep) -> list[str]:
 
 
 def prepare(job: Job) -> None:
-    """Mark a job's runs as planned, so that what a crash leaves behind is not an older state."""
+    """Mark a job's runs as planned, so that a crash leaves no older state behind."""
     (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
     for run in job.run_ids:
         folder = records.run_dir(job, run)
@@ -293,7 +293,7 @@ def _retire(folder: Path) -> None:
 
 
 def status_of(job: Job, before: schema.Status | None) -> schema.Status:
-    """Return the status of a planned run, which keeps of ``before`` how often it was tried."""
+    """Return the status of a planned run; it keeps the step and the attempts of ``before``."""
     return schema.Status(
         state=schema.PLANNED,
         reason=None,
@@ -309,9 +309,9 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
 
 
 def statuses(job: Job) -> list[schema.Status]:
-    """Return the status of every run of a job; planned where there is none."""
-    found = (records.read_status(records.run_dir(job, run)) for run in job.run_ids)
-    return [status or status_of(job, None) for status in found]
+    """Return the status of every run of a job; planned if it has none."""
+    written = (records.read_status(records.run_dir(job, run)) for run in job.run_ids)
+    return [status or status_of(job, None) for status in written]
 
 
 def end(
@@ -322,7 +322,7 @@ def end(
     failure: str | None = None,
     code: int | None = None,
 ) -> None:
-    """Write, of every run of a job that has not ended, how it did: status.json, then error.txt."""
+    """Write how the unended runs of a job ended: status.json, then error.txt."""
     for run in job.run_ids:
         folder = records.run_dir(job, run)
         before = records.read_status(folder)

@@ -1,4 +1,4 @@
-"""What made a run: the hash of its code, the commit, and how the checkout differs from it."""
+"""Provenance of a run: the hash of its code, the commit, and the diff of the checkout."""
 
 import hashlib
 import os
@@ -16,14 +16,14 @@ from .agents import agent_path
 from .spec import RunSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("prism.algos", "prism.benchmark")  # what makes a run
+_PACKAGES = ("prism.algos", "prism.benchmark")  # the code that computes a run
 
 
 def code_hash(spec: RunSpec | None = None) -> str:
-    """Return the hash of the code that makes a run: every Python file of algos/ and benchmark/.
+    """Return the hash of the code behind a run: every Python file of algos/ and benchmark/.
 
-    Where a run's agent, ``env.imports`` or a wrapper is of other packages, that of theirs stands
-    behind it.
+    If the agent, ``env.imports`` or a wrapper comes from another package, the hash of that package
+    follows.
     """
     others = {re.split("[.:]", name)[0] for name in _named(spec) if name} - {"prism"}
     ours = _hash_of(*_PACKAGES)[:12]
@@ -54,7 +54,7 @@ def _roots(package: str) -> list[Path]:
     """Return the folders of a package, or the file of a single module; nothing is imported."""
     try:
         spec = find_spec(package)
-    except ValueError:  # the program itself, which is found as no module
+    except ValueError:  # __main__ has no module spec
         spec = None
     if spec is None:
         return []
@@ -64,17 +64,17 @@ def _roots(package: str) -> list[Path]:
 
 
 def _python_files(root: Path) -> Iterator[Path]:
-    """Yield the modules at and below a path, in order; a folder beside them is not gone through."""
+    """Yield the modules at and below a path, in order; skip folders that are no packages."""
     if root.suffix == ".py":
         yield root
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(filter(str.isidentifier, folders))  # .venv and its like hold no module
+        folders[:] = sorted(filter(str.isidentifier, folders))  # .venv and the like hold no modules
         yield from (Path(folder) / name for name in sorted(files) if name.endswith(".py"))
 
 
 @cache
 def git_sha() -> str | None:
-    """Return the checkout's commit, ``+`` behind it if files differ from it; None outside git."""
+    """Return the checkout's commit, with ``+`` appended if files differ; None outside git."""
     try:
         head, dirty = (
             subprocess.run(
@@ -88,7 +88,7 @@ def git_sha() -> str | None:
 
 
 def keep_diff(study_dir: Path) -> None:
-    """Keep how the checkout differs from its commit, once for each version of the code."""
+    """Write the diff between the checkout and its commit, once per version of the code."""
     path = study_dir / "code" / f"{code_hash()}.diff"
     if path.exists() or not (git_sha() or "").endswith("+"):
         return

@@ -1,4 +1,4 @@
-"""The small files of a study's folder: where each lies, read and written whole."""
+"""Reads and writes the small files of a study's folder as a whole."""
 
 import json
 import sys
@@ -12,29 +12,29 @@ from ..util.secrets import clean, clean_text
 from . import identity, provenance, schema
 from .job import Job
 
-_LONGEST = 200  # bytes of a study's name: file systems take 255, and a suffix has to fit
-_NOT_RECORDED = ("tracking", "limits")  # of a job's config: they change no result
+_LONGEST = 200  # bytes of a study's name: file systems allow 255, minus room for a suffix
+_NOT_RECORDED = ("tracking", "limits")  # parts of a job's config that change no result
 _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
 
 
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
-    """Write JSON, no secret in it, so that a reader sees the old file or the new one whole.
+    """Write JSON without secrets; a reader sees the whole old file or the whole new one.
 
-    With ``sync`` this holds after a power cut too.
+    With ``sync`` this holds even after a power cut.
     """
     atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode(), sync)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text, no secret in it."""
+    """Write text without secrets."""
     path.write_text(clean_text(text))
 
 
 def study_name(key: str, name: str) -> str:
-    """Return a study's name if it can be the name of its folder.
+    """Return a study's name if it is valid as the name of a folder.
 
     Raises:
-        ConfigError: it is empty, would lie in another folder or is longer than file systems take.
+        ConfigError: it is empty, contains a path, or is longer than file systems allow.
     """
     plain = name == Path(name).name == name.strip() and name != ".." and "\0" not in name
     if not name or not plain or len(name.encode()) > _LONGEST:
@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file, or None if there is none.
 
     Raises:
-        ConfigError: it is broken, as a power cut or a full disk may leave it.
+        ConfigError: the file is broken, as after a power cut or on a full disk.
     """
     try:
         return json.loads(path.read_bytes())
@@ -57,14 +57,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_passing(path: Path) -> Any:
-    """Return the content of a file that will be written again; None where it is broken or absent.
+    """Return the content of a file that will be rewritten anyway; None if it is broken or absent.
 
-    That it is broken is said once in a process.
+    A broken file is reported once per process.
     """
     try:
         return read_json(path)
     except ConfigError as error:
-        _say_once(f"{error}: taken as absent")
+        _say_once(f"{error}: treated as missing")
         return None
 
 
@@ -74,7 +74,7 @@ def _say_once(line: str) -> None:
 
 
 def read_status(run_dir: Path) -> schema.Status | None:
-    """Return a run's status; None if it never began, or nobody can tell how far it got."""
+    """Return a run's status; None if it never started or its status.json is broken."""
     status: schema.Status | None = read_passing(run_dir / "status.json")
     return status
 
@@ -90,7 +90,7 @@ def job_dir(job: Job) -> Path:
 
 
 def run_record(job: Job, k: int) -> schema.RunRecord:
-    """Return what ``run.json`` says of seed ``k`` of a job."""
+    """Return the content of ``run.json`` for seed ``k`` of a job."""
     env = job.spec.env
     protocol_hash, facts = identity.protocol(job.spec)
     return schema.RunRecord(

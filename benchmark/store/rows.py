@@ -1,7 +1,7 @@
-"""The run folder's row files: one flushed JSON line per row, and as Parquet at the end.
+"""The row files of a run folder: one flushed JSON line per row, and a Parquet copy at the end.
 
-A line is on its way to the disk when ``write`` returns, so a killed process loses no row and at
-most tears the last one. Equal rows give equal bytes: ``global_step`` comes first, the other columns
+When ``write`` returns, the operating system has the line: a killed process loses no row and tears
+at most the last one. Equal rows give equal bytes: ``global_step`` comes first, the other columns
 in alphabetical order, floats in Python's shortest exact form.
 """
 
@@ -18,14 +18,13 @@ import pyarrow.parquet as pq
 from .schema import STEP
 
 Row = dict[str, Any]
-_ALL = 2**63 - 1  # a global_step behind every row
+_ALL = 2**63 - 1  # larger than any global_step
 
 
 def plain(row: Mapping[str, Any]) -> Row:
     """Return ``row`` in the file's column order as ints, bools and floats; NaN and Inf become None.
 
-    Values may be Python, numpy or torch scalars; anything else raises, since a row that cannot be
-    stored must not pass in silence.
+    Values may be Python, numpy or torch scalars; anything else raises.
     """
     return {STEP: int(row[STEP])} | {key: _scalar(row[key]) for key in sorted(row) if key != STEP}
 
@@ -47,7 +46,7 @@ class Rows:
         self.truncate_to(_ALL)
 
     def write(self, row: Mapping[str, Any]) -> Row:
-        """Append one row and flush it; return it as it was stored."""
+        """Append one row and flush it; return the stored form."""
         stored = plain(row)
         line = json.dumps(stored, allow_nan=False, separators=(",", ":")) + "\n"
         self._file.write(line.encode())
@@ -55,7 +54,7 @@ class Rows:
         return stored
 
     def truncate_to(self, global_step: int) -> None:
-        """Drop the rows behind ``global_step``, from where a resumed run goes on."""
+        """Drop the rows after ``global_step``, where a resumed run continues."""
         keep = 0
         for end, row in _whole_rows(self.path):
             if row[STEP] > global_step:
@@ -68,9 +67,9 @@ class Rows:
         self._file.close()
 
     def finish(self) -> Path:
-        """Close the file and write its rows beside it as ``.parquet``, by temporary and rename.
+        """Close the file and write its rows as ``.parquet`` beside it, atomically.
 
-        Columns stand in the order of the lines: int64 ``global_step``, then float64 by name.
+        Columns: int64 ``global_step``, then float64 columns in alphabetical order.
         """
         self.close()
         rows = read_rows(self.path)
@@ -98,14 +97,14 @@ def timed(times: Mapping[str, float]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the whole rows of a ``.jsonl`` file, without a torn last line; none without a file."""
+    """Return the complete rows of a ``.jsonl`` file; a torn last line is dropped."""
     if not path.exists():
         return []
     return [row for _, row in _whole_rows(path)]
 
 
 def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield each complete line's end offset and row, up to the first line that is not one."""
+    """Yield each complete line's end offset and row, up to the first broken line."""
     end = 0
     with path.open("rb") as file:
         for line in file:

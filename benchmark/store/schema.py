@@ -3,13 +3,13 @@
 This module imports nothing of Prism. Layout::
 
     results/<study>/plan.json                 Plan: every planned run
-    results/<study>/leases/<job_id>.json      who runs a job at present
+    results/<study>/leases/<job_id>.json      the process that runs a job
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit
     results/<study>/wandb_report.json         which W&B Report is the study's own
     results/<study>/tensorboard/              event files, if asked for; see events.py
     results/<study>/runs/<run_id>/run.json    RunRecord: what was run
-                                  status.json   Status: how far it got
+                                  status.json   Status: its progress
                                   metrics.jsonl one JSON object per line; the truth
                                   metrics.parquet the same rows, written when the run finishes
                                   timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
@@ -39,7 +39,7 @@ FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; 
 FINAL_LENGTH = "final/length"
 ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
 
-# of a run folder; q [S, A]; where states are cells: grid [2], moves [A, 2], reachable [S]
+# of a run folder; q [S, A]; where states form a grid: grid [2], moves [A, 2], reachable [S]
 ARRAYS = "arrays/result.npz"
 WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 
@@ -74,7 +74,7 @@ class Variant(TypedDict):
 
 
 class PlannedRun(TypedDict):
-    """One cell of the plan: one seed of one variant on one environment."""
+    """One run of the plan: one seed of one cell, a (variant, environment) pair."""
 
     run_id: str
     job_id: str
@@ -140,14 +140,14 @@ class Status(TypedDict):
     """``status.json``."""
 
     state: str  # one of STATES
-    reason: str | None  # one line, where the state needs one
+    reason: str | None  # one line, if the state needs one
     failure: str | None  # the class of a failure
     global_step: int
     budget: int
     attempts: int
     exit_code: int | None
-    # of each sink: "lost: <why>", or how it stands in the tracker's own words; of W&B "starting",
-    # "offline", "online", "uploading", "pushed" or "disabled"
+    # by sink: "lost: <why>" or the tracker's own status; for W&B "starting", "offline", "online",
+    # "uploading", "pushed" or "disabled"
     trackers: dict[str, str]
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds

@@ -1,4 +1,4 @@
-"""What can be done to a whole study besides running it: extend, merge, prune, rename, delete."""
+"""Operations on a whole study: extend, merge, prune, rename, delete."""
 
 import secrets
 import shutil
@@ -13,10 +13,10 @@ from .checkpoint import Checkpoints
 
 
 def idle(study_dir: Path) -> schema.Plan:
-    """Return the plan of a study that nobody runs.
+    """Return the plan of a study, which must not be running.
 
     Raises:
-        ConfigError: it is no study, or somebody runs it.
+        ConfigError: the folder is no study, or the study is running.
     """
     plan, watch = ledger.read_plan(study_dir), leases.Watch()
     for lease in leases.of(study_dir):
@@ -27,7 +27,7 @@ def idle(study_dir: Path) -> schema.Plan:
 
 
 def extend(study_dir: Path, count: int) -> int:
-    """Plan ``count`` more seeds of every cell, the same for all; return how many runs these are.
+    """Plan ``count`` more seeds, the same for every cell; return the number of new runs.
 
     Raises:
         ConfigError: the folder is no study.
@@ -50,18 +50,18 @@ def extend(study_dir: Path, count: int) -> int:
 
 
 def merge(target: Path, source: Path) -> tuple[int, int, int]:
-    """Copy into a study what another folder of it has and it has not.
+    """Copy into a study the runs that only the other folder has.
 
-    A run that is finished in both must be the same in both. A study of another name gives its runs
-    away: they are the target's from then on, in their records too. Only W&B, whose runs cannot be
-    called anew, keeps what it has of them under the other name; a push sends them once more.
+    A run that is finished in both must be equal in both. Copied runs carry the target's name in
+    their records. W&B cannot rename its runs: it keeps them under the old name, and a push sends
+    them again under the new one.
 
     Returns:
-        How many runs were copied, how many were planned only in ``source``, and of how many W&B
-        may have something under the other name.
+        The numbers of runs copied, of runs planned only in ``source``, and of copied runs that
+        W&B may have under the old name.
 
     Raises:
-        ConfigError: a folder is no study, or is running, or the two disagree on a run.
+        ConfigError: a folder is no study or is running, or the two differ in a run.
     """
     plan, other = idle(target), idle(source)
     for cell in sorted(plan["cells"].keys() & other["cells"].keys()):
@@ -88,8 +88,8 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
         mirrored += _give_to(partial, plan["study"])
         shutil.rmtree(ours / name, ignore_errors=True)
         partial.rename(ours / name)
-    known = {run["run_id"] for run in plan["runs"]}
-    new = [run for run in other["runs"] if run["run_id"] not in known]
+    planned = {run["run_id"] for run in plan["runs"]}
+    new = [run for run in other["runs"] if run["run_id"] not in planned]
     plan["runs"] += new
     plan["cells"] = {**other["cells"], **plan["cells"]}
     plan["skipped"] += [pair for pair in other["skipped"] if pair not in plan["skipped"]]
@@ -98,14 +98,14 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
 
 
 def _give_to(folder: Path, study: str) -> bool:
-    """Write a study's name into a run's record; say whether W&B may know the run by another."""
+    """Write a study's name into a run's record; return whether W&B may have another."""
     record = records.read_json(folder / "run.json")
     if record["study"] == study:
         return False
     records.write_json(folder / "run.json", {**record, "study": study})
     status = records.read_status(folder)
-    known = status["trackers"].get("wandb", "disabled") if status else "disabled"
-    return known not in ("disabled", "offline")
+    mirror = status["trackers"].get("wandb", "disabled") if status else "disabled"
+    return mirror not in ("disabled", "offline")
 
 
 def _rows(folder: Path) -> bytes:
@@ -113,12 +113,12 @@ def _rows(folder: Path) -> bytes:
 
 
 def checkpoints(study_dir: Path) -> list[Path]:
-    """Return the checkpoint folders of a study: jobs that would start over without them."""
+    """Return the checkpoint folders of a study; without them its jobs would start over."""
     return sorted(study_dir.glob("jobs/*/checkpoint"))
 
 
 def prune(study_dir: Path) -> int:
-    """Delete the checkpoints of a study that nobody runs; return how many bytes they had."""
+    """Delete the checkpoints of a study that is not running; return the bytes freed."""
     idle(study_dir)
     freed = 0
     for folder in checkpoints(study_dir):
@@ -128,13 +128,13 @@ def prune(study_dir: Path) -> int:
 
 
 def rename(study_dir: Path, name: str) -> tuple[Path, int]:
-    """Give a study another name, in its runs' records too.
+    """Rename a study, in its runs' records too.
 
     Returns:
-        Its folder, and of how many runs W&B may have something under the old name; see ``merge``.
+        Its folder, and the number of runs that W&B may have under the old name; see ``merge``.
 
     Raises:
-        ConfigError: the name is taken or no folder's name, or the study is running.
+        ConfigError: the name is taken or not valid for a folder, or the study is running.
     """
     plan, target = idle(study_dir), study_dir.parent / records.study_name("name", name)
     if target.exists():
@@ -146,14 +146,14 @@ def rename(study_dir: Path, name: str) -> tuple[Path, int]:
 
 
 def delete(study_dir: Path) -> None:
-    """Delete a study that nobody runs, at once as seen from outside."""
+    """Delete a study that is not running; other processes see it disappear at once."""
     idle(study_dir)
-    doomed = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
-    study_dir.rename(doomed)
-    shutil.rmtree(doomed)
+    trash = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
+    study_dir.rename(trash)
+    shutil.rmtree(trash)
 
 
 def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:
-    """Return the logs of the jobs, and the error texts of the runs, whose name has every word."""
-    found = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
-    return sorted(path for path in found if all(word in path.parent.name for word in words))
+    """Return the logs of jobs and error files of runs whose name contains every word."""
+    paths = [*study_dir.glob("jobs/*/log.txt"), *study_dir.glob("runs/*/error.txt")]
+    return sorted(path for path in paths if all(word in path.parent.name for word in words))

@@ -1,4 +1,4 @@
-"""Trackers by registered name ("wandb") or class ("module:Class"), held to the contract."""
+"""Finds trackers by registered name ("wandb") or "module:Class", and checks their contract."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -8,8 +8,8 @@ from typing import Any
 from ..util import registry
 from ..util.errors import ConfigError
 
-# Our own; an installed package adds its own by the entry-point group "prism.trackers". Each needs
-# the package it is called after.
+# Built in; each needs the package of its name. Installed packages add theirs in the entry-point
+# group "prism.trackers".
 _OURS = {
     "wandb": "prism.benchmark.tracking.wandb:WandbMirror",
     "tensorboard": "prism.benchmark.tracking.tensorboard:TensorBoard",
@@ -21,12 +21,12 @@ _MEMBERS = ("begin", "log", "finish")  # status may be an attribute of the objec
 
 @cache
 def registered() -> dict[str, str]:
-    """Return the class, as "module:Class", of every tracker that has a name."""
+    """Return the class, as "module:Class", of every registered tracker."""
     return registry.registered("prism.trackers", _OURS)
 
 
 def check(sinks: Iterable[str]) -> None:
-    """Refuse what names no tracker, before anything runs.
+    """Check the names of trackers before anything runs.
 
     Raises:
         ConfigError: an unknown name, a class that is no tracker, or a package that is missing.
@@ -45,10 +45,10 @@ def tracker_class(name: str) -> type[Any]:
         ConfigError: the string names nothing that can be imported, or the class lacks a part of the
             contract.
     """
-    found: type[Any] = registry.find(_KEY, name, registered())
-    if lacks := [member for member in _MEMBERS if not hasattr(found, member)]:
+    cls: type[Any] = registry.find(_KEY, name, registered())
+    if lacks := [member for member in _MEMBERS if not hasattr(cls, member)]:
         raise ConfigError(
             f"{_KEY}={name} lacks {', '.join(lacks)}; the whole contract is Tracker in"
             " benchmark/tracking/tracker.py"
         )
-    return found
+    return cls

@@ -1,1 +1,1 @@
-"""Where a run's rows go beside the local files, which are the truth: trackers, their mirrors."""
+"""Trackers: mirrors of a run's local rows, which stay the source of truth."""

@@ -1,8 +1,8 @@
-"""Brings W&B up to date with the local rows, however little of them it has.
+"""Updates W&B from the local rows.
 
-Every run is compared with what the server holds: a row is sent if W&B lacks it or has another one
-at that step, so a second push sends nothing. W&B only appends: of a row that was sent twice, the
-last one counts, here and in ``analysis``.
+Each run is compared with the server: a row is sent if W&B lacks it or has a different one at that
+step, so a second push sends nothing. W&B only appends: if a step has several rows, the last one
+counts, here and in ``analysis``.
 """
 
 import json
@@ -23,16 +23,23 @@ from .study import make_report, push_study
 from .wandb import NO_HURRY, UPLOADING, Held, close_run, compact, held, open_run, summary, wandb_id
 
 PUSHED = "pushed"
-_AT_THE_END = 60.0  # seconds that a sweep waits at most for the upload of its report
+_AT_THE_END = 60.0  # longest wait in seconds for the upload of a sweep's report
 _ENDED = (FINISHED, FAILED, INTERRUPTED)
-_DEFAULTS: dict[str, Any] = {  # of a run that does not say how it was tracked
+_DEFAULTS: dict[str, Any] = {  # for a run without a tracking.json
     **{"project": "prism", "entity": None, "job_type": "train", "tags": [], "notes": None}
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run; ``problem`` is empty where W&B has all of it now."""
+    """The result of pushing one run.
+
+    Attributes:
+        run_id: the run.
+        sent: rows sent by this push.
+        rows: rows in the run folder.
+        problem: why W&B is not complete; "" if it is.
+    """
 
     run_id: str
     sent: int
@@ -41,7 +48,7 @@ class Outcome:
 
 
 class Pace:
-    """At most so many runs a minute, evenly spaced: W&B limits the requests of a project."""
+    """Limits the runs per minute, evenly spaced, because W&B limits the requests of a project."""
 
     def __init__(
         self,
@@ -53,7 +60,7 @@ class Pace:
         self._next = clock()
 
     def wait(self) -> None:
-        """Wait for one's turn."""
+        """Wait until the next run may be sent."""
         now = self._clock()
         if now < self._next:
             self._sleep(self._next - now)
@@ -61,22 +68,22 @@ class Pace:
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
-    """Return the folders of the runs that have ended, of run folders and of whole studies.
+    """Return the folders of all ended runs among studies and run folders.
 
     Raises:
-        ConfigError: a path is neither, or names a single run that has not ended.
+        ConfigError: a path is neither, or is a run folder whose run has not ended.
     """
-    found = []
+    folders = []
     for path in paths:
         if (path / "plan.json").is_file() or (path / "runs").is_dir():
-            found += [x for x in sorted((path / "runs").glob("*")) if _state(x) in _ENDED]
+            folders += [x for x in sorted((path / "runs").glob("*")) if _state(x) in _ENDED]
         elif not (path / "run.json").is_file():
             raise ConfigError(f"{path} is neither a study nor a run folder: it has no run.json")
         elif (state := _state(path)) not in _ENDED:
             raise ConfigError(f"{path} is {state}: only a run that has ended can be pushed")
         else:
-            found.append(path)
-    return found
+            folders.append(path)
+    return folders
 
 
 def _state(folder: Path) -> str:
@@ -85,24 +92,27 @@ def _state(folder: Path) -> str:
 
 
 def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Iterator[Outcome]:
-    """Bring the W&B runs of run folders up to date, one after the other.
+    """Update the W&B runs of run folders, one after another.
 
     Args:
-        folders: of runs that have ended.
-        where: ``project`` and ``entity``, if not those the run was tracked with.
-        pace: how fast.
+        folders: folders of ended runs.
+        where: ``project`` and ``entity``; None for those the run was tracked with.
+        pace: the limit of runs per minute.
+
+    Yields:
+        The outcome of each run.
 
     Raises:
-        ConfigError: nobody is logged in.
+        ConfigError: not logged in to W&B.
     """
     if not logged_in():
         raise ConfigError("not logged in to W&B: set WANDB_API_KEY or run `wandb login`")
     for folder in folders:
         try:
             outcome = _push_run(folder, where, pace)
-        except Exception as error:  # the other runs are not to suffer
+        except Exception as error:  # continue with the other runs
             outcome = Outcome(folder.name, 0, len(timed_rows(folder)), line(error))
-            teardown()  # a failed start leaves the id "in use"
+            teardown()  # a failed start keeps the id "in use"
         if not outcome.problem:
             status = records.read_json(folder / "status.json")
             status["trackers"]["wandb"] = PUSHED
@@ -112,7 +122,7 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
 
 
 def push_studies(paths: Iterable[Path], where: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Send plan and report of the studies among ``paths``; yield each and what went wrong."""
+    """Send the plan and report of each study among ``paths``; yield it with an error or ""."""
     for path in paths:
         if (path / "plan.json").is_file():
             yield path, _push_study(path, where, "online")
@@ -120,10 +130,10 @@ def push_studies(paths: Iterable[Path], where: Mapping[str, Any]) -> Iterator[tu
 
 
 def mirror_study(study_dir: Path) -> None:
-    """Report a study whose sweep has ended, and give it a W&B run as its runs have theirs.
+    """Write the report of a study whose sweep has ended, and create the study's own W&B run.
 
-    Online where runs of it are, else offline, and none where they have none. Never raises, and
-    never takes longer than a minute beside the report.
+    The W&B run is online if any of the study's runs is, else offline. Does nothing if no run was
+    mirrored to W&B. Never raises, and waits at most 60 s for the upload.
     """
     statuses = [records.read_status(path) for path in study_dir.glob("runs/*")]
     mirrored = {status["trackers"].get("wandb") for status in statuses if status}
@@ -134,37 +144,37 @@ def mirror_study(study_dir: Path) -> None:
     shared.call(lambda: problems.append(_push_study(study_dir, {}, mode)))
     problems.append(shared.wait(_AT_THE_END) or "")
     teardown()
-    wrong = "; ".join(filter(None, problems))
-    again = f"prism wandb-push {study_dir}"
-    if wrong:
-        shared.say(f"the run of the study itself is not complete: {wrong}; {again} sends it")
+    errors = "; ".join(filter(None, problems))
+    if errors:
+        retry = f"send it with prism wandb-push {study_dir}"
+        shared.say(f"the study's own run is not complete: {errors}; {retry}")
     else:
-        print(f"W&B      {mode}: plan and report of the study, beside its runs")
+        print(f"W&B      {mode}: the study's plan and report")
 
 
 def _push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode) -> str:
-    """Send what a study has of its own; return what went wrong."""
+    """Send the study's own W&B run; return an error message, "" if it succeeded."""
     try:
         push_study(study_dir, tracking_of(study_dir, where), mode)
-    except Exception as error:  # as of a run
+    except Exception as error:  # continue with the other studies
         return line(error)
     return ""
 
 
 def tracking_of(study_dir: Path, where: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a study's runs were tracked, with what ``where`` says in its place."""
-    known = sorted(study_dir.glob("runs/*/tracking.json"))
-    return _tracking(known[0].parent if known else study_dir, where)
+    """Return the tracking settings of a study's runs; ``where`` overrides them, except its None."""
+    files = sorted(study_dir.glob("runs/*/tracking.json"))
+    return _tracking(files[0].parent if files else study_dir, where)
 
 
 def _tracking(folder: Path, where: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a run was tracked, with what ``where`` says in its place."""
-    given = {key: value for key, value in where.items() if value is not None}
-    return _DEFAULTS | (records.read_json(folder / "tracking.json") or {}) | given
+    """Return the tracking settings of a run; ``where`` overrides them, except its None."""
+    overrides = {key: value for key, value in where.items() if value is not None}
+    return _DEFAULTS | (records.read_json(folder / "tracking.json") or {}) | overrides
 
 
 def line(error: Exception) -> str:
-    """Return an error as one line."""
+    """Return an error as one line of at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
@@ -188,17 +198,17 @@ def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
         run.log(row)
     close_run(run, folder, facts, status["exit_code"] or 0, record)
     after = held(run.path)
-    left = _lacking(after, rows)
-    problem = f"{len(left)} of {len(rows)} rows have not arrived" if left else _surplus(after, rows)
+    lost = _lacking(after, rows)
+    problem = f"{len(lost)} of {len(rows)} rows have not arrived" if lost else _surplus(after, rows)
     return Outcome(folder.name, len(missing), len(rows), problem)
 
 
-def _lacking(there: Held | None, rows: list[Row]) -> list[Row]:
-    """Return the rows that W&B lacks, or of which it has another version."""
-    return [row for row in rows if not there or there.rows.get(row[STEP]) != row]
+def _lacking(remote: Held | None, rows: list[Row]) -> list[Row]:
+    """Return the rows that W&B lacks or has in a different version."""
+    return [row for row in rows if not remote or remote.rows.get(row[STEP]) != row]
 
 
-def _surplus(there: Held | None, rows: list[Row]) -> str:
-    """Name what W&B has and the run has not: rows of another attempt that ran at other steps."""
-    extra = set(there.rows if there else ()) - {row[STEP] for row in rows}
-    return f"W&B holds {len(extra)} rows at steps that the run has not" if extra else ""
+def _surplus(remote: Held | None, rows: list[Row]) -> str:
+    """Describe rows that only W&B has: another attempt logged them at other steps."""
+    extra = set(remote.rows if remote else ()) - {row[STEP] for row in rows}
+    return f"W&B has {len(extra)} rows at steps that the run does not have" if extra else ""

@@ -1,7 +1,7 @@
-"""The one thread of a process that talks to W&B, and how long anybody waits for it.
+"""The one thread per process that talks to W&B.
 
-Neither a slow start nor an unreachable server is ever in training's way: every call is queued, and
-the only wait is ``Service.wait``, once at the end of a job.
+Neither a slow start nor an unreachable server delays training: every call is queued, and training
+waits only once, at the end of a job, in ``Service.wait``.
 """
 
 import os
@@ -22,12 +22,12 @@ Mode = Literal["auto", "online", "offline", "disabled"]
 StartMode = Literal["online", "offline"]
 MODES: tuple[Mode, ...] = ("auto", "online", "offline", "disabled")
 
-_GATHER = 5.0  # seconds at most that a row waits for others; W&B uploads every fifteen
-_SHARE = 0.03  # of a job's time that the wait at its end may take ...
-_PATIENCE = (5.0, 60.0)  # ... and the least and the most seconds it lasts
-_TEARDOWN = 3.0  # seconds that the service process has to end by itself
+_GATHER = 5.0  # longest time in seconds that a row is held back to batch it; W&B uploads every 15 s
+_SHARE = 0.03  # fraction of the job's time that the final wait may take ...
+_PATIENCE = (5.0, 60.0)  # ... and its bounds, in seconds
+_TEARDOWN = 3.0  # seconds before a service process that does not exit is killed
 _STUCK = "the service does not answer"
-_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr")  # W&B's own, of each run
+_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr")  # threads that W&B starts for each run
 _ENV_MODES: dict[str, Mode] = {
     "online": "online",
     "run": "online",
@@ -38,17 +38,17 @@ _ENV_MODES: dict[str, Mode] = {
 
 
 def wanted_mode(mode: Mode) -> Mode:
-    """Return what ``WANDB_MODE`` makes of "auto"; any other mode stays."""
+    """Resolve "auto" with ``WANDB_MODE``; return any other mode unchanged."""
     return _ENV_MODES.get(os.environ.get("WANDB_MODE", ""), "auto") if mode == "auto" else mode
 
 
 def quiet_setup() -> None:
-    """Set the SDK up: no messages, no telemetry."""
+    """Set up the SDK without messages and telemetry."""
     import wandb
 
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if not _can_write(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wandb")):
-        # without a place for its log, W&B's service writes it among ours
+        # W&B's service would otherwise write its log into our output
         os.environ.setdefault("WANDB_CACHE_DIR", os.path.join(tempfile.gettempdir(), "prism-wandb"))
     wandb.setup(wandb.Settings(silent=True))
 
@@ -60,7 +60,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def logged_in() -> bool:
-    """Say whether credentials are at hand, without a prompt and without asking the server."""
+    """Say whether there are credentials. Neither prompts nor contacts the server."""
     import wandb
 
     quiet_setup()
@@ -68,14 +68,14 @@ def logged_in() -> bool:
 
 
 class Service:
-    """The thread, and what it has learned about W&B."""
+    """The thread that talks to W&B, its queue, and what is known about the server."""
 
     def __init__(self) -> None:
-        self.unreachable = False  # an online start failed: go on offline
+        self.unreachable = False  # an online start failed: later runs start offline
         self.live: set[Any] = set()  # open runs
         self._login: bool | None = None
         self._began = time.monotonic()
-        self._stuck: threading.Event | None = None  # set once what it was stuck in is over
+        self._stuck: threading.Event | None = None  # set when the call that blocked it returns
         self._said: set[str] = set()
         self._endings: list[threading.Thread] = []
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -83,9 +83,9 @@ class Service:
         threading.Thread(target=self._work, name="wandb-mirror", daemon=True).start()
 
     def resolve(self, wanted: Mode) -> StartMode:
-        """Settle "auto", and "online" where it cannot be or has failed before.
+        """Return the mode to start in: offline if not logged in or if an online start has failed.
 
-        Without credentials the SDK would ask for some, on a terminal and in the midst of training.
+        Without this check, the SDK would prompt for credentials in the middle of training.
         """
         if wanted == "offline":
             return wanted
@@ -98,25 +98,31 @@ class Service:
     def call(self, function: Callable[[], None], hurry: bool = True) -> None:
         """Queue a call.
 
-        Without hurry it waits for others: every time that this thread or W&B's service wakes up,
-        training loses the core for a moment and finds its cache cold.
+        Args:
+            function: what to call.
+            hurry: wake the thread now. Otherwise the call waits up to 5 s for others, because each
+                wake-up of this thread or of W&B's service takes the core from training and evicts
+                its cache.
         """
         self._calls.put(function)
         if hurry:
             self._hurry.set()
 
     def end(self, function: Callable[[], None]) -> None:
-        """Run the end of one W&B run beside those of the others: each waits for its upload."""
+        """Close a W&B run in a thread of its own, so that the uploads of all runs overlap."""
         thread = threading.Thread(target=function, name="wandb-end", daemon=True)
         self._endings.append(thread)
         thread.start()
 
     def wait(self, patience: float | None = None) -> str | None:
-        """Wait until all that was queued is done, uploads included; say why not if it is not.
+        """Wait for all queued calls and uploads.
 
         Args:
-            patience: seconds that the wait lasts at most; None for 3 % of this process's time with
-                W&B, and at least five seconds.
+            patience: longest wait in seconds; None for 3 % of the service's age, clipped to 5 to
+                60 s.
+
+        Returns:
+            None if all are done, else the reason.
         """
         if self._stuck and not self._stuck.is_set():
             return _STUCK
@@ -153,16 +159,15 @@ class Service:
 
 @cache
 def service(pid: int) -> Service:
-    """Return the service of process ``pid``: a forked child needs a thread of its own."""
+    """Return the service of process ``pid``. Keyed by process: threads do not survive a fork."""
     return Service()
 
 
 def teardown() -> None:
-    """End W&B's service process and wait for it: only then is every finished run on the disk.
+    """End W&B's service process and wait for it: only then is every finished run on disk.
 
-    ``run.finish`` returns before that, and a worker process that leaves without exit handlers, as
-    those of ``multiprocessing`` do, would take the unwritten rows with it. A service that goes on
-    uploading to a server that refuses it does not end by itself; it is killed.
+    ``run.finish`` returns earlier, and ``multiprocessing`` workers skip exit handlers, so unwritten
+    rows would be lost. A service that keeps retrying an upload does not exit; it is killed.
     """
     _hush()
     thread = threading.Thread(target=_teardown, name="wandb-teardown", daemon=True)
@@ -178,27 +183,27 @@ def teardown() -> None:
 def _teardown() -> None:
     import wandb
 
-    with suppress(Exception):  # raised by a dead service
+    with suppress(Exception):  # the service may be dead already
         wandb.teardown()
 
 
 @cache
 def _hush() -> None:
-    """Say nothing when W&B's threads die behind a teardown: that is no news, and a long one."""
-    usual = threading.excepthook
+    """Suppress the tracebacks of W&B's threads, which always die when the service ends."""
+    default = threading.excepthook
 
-    def hook(died: threading.ExceptHookArgs) -> None:
-        if died.thread is None or died.thread.name not in _THREADS:
-            usual(died)
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or args.thread.name not in _THREADS:
+            default(args)
 
     threading.excepthook = hook
 
 
 def _cores() -> list[int]:
-    """Return the process ids of W&B's services that are children of this process."""
+    """Return the process ids of the live W&B services that this process started."""
     command = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "comm="]
-    listed = subprocess.run(command, capture_output=True, text=True).stdout
-    rows = [line.split(maxsplit=3) for line in listed.splitlines()]
+    output = subprocess.run(command, capture_output=True, text=True).stdout
+    rows = [line.split(maxsplit=3) for line in output.splitlines()]
     return [
         int(pid)
         for pid, parent, state, name in rows

@@ -1,6 +1,6 @@
-"""A study's own W&B run: its plan, how the code differed, and its report with figures and tables.
+"""A study's own W&B run: its plan, its Git diffs, and its report with figures and tables.
 
-The plan is what tells a reader of W&B which runs never began.
+The plan shows a reader on W&B which runs never started.
 """
 
 import hashlib
@@ -19,20 +19,23 @@ JOB_TYPE = "study"
 
 
 def make_report(study_dir: Path) -> str:
-    """Write the report of a study into its folder; return why not if that fails."""
+    """Write the report of a study into its folder; return an error message, "" if it succeeded."""
     command = [sys.executable, "-m", "analysis", "report", str(study_dir)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return f"no report: {last}" if done.returncode else ""
+    process = subprocess.run(command, capture_output=True, text=True)
+    last = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return f"no report: {last}" if process.returncode else ""
 
 
 def push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode = "online") -> bool:
-    """Bring the W&B run of a study up to date; return whether there was anything to send.
+    """Update the W&B run of a study.
 
     Args:
         study_dir: ``results/<study>`` with a ``plan.json``.
         where: ``project`` and ``entity``.
-        mode: "offline" records it in the study's folder, in the place of an earlier one.
+        mode: "offline" records the run in the study's folder and replaces an earlier recording.
+
+    Returns:
+        Whether there was anything to send.
     """
     import wandb
 
@@ -72,12 +75,12 @@ def push_study(study_dir: Path, where: Mapping[str, Any], mode: StartMode = "onl
 
 
 def _files(study_dir: Path) -> list[Path]:
-    """Return what is uploaded as it is."""
+    """Return the files that are uploaded unchanged."""
     return [study_dir / "plan.json", *sorted((study_dir / "code").glob("*.diff"))]
 
 
 def _report(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the page, the figures and the tables of a report, if there is one."""
+    """Yield the page, figures and tables of a report as W&B keys and media; none if no report."""
     import pandas as pd
     import wandb
 
@@ -91,10 +94,10 @@ def _report(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _digest(study_dir: Path) -> str:
-    """Return a hash of all that would be sent."""
+    """Return a hash that changes with the plan, the diffs, or the report's page and tables."""
     sha = hashlib.sha256()
-    shown = [path for path in study_dir.glob("report/**/*") if path.suffix in (".html", ".csv")]
-    for path in [*_files(study_dir), *sorted(shown)]:
+    report = [path for path in study_dir.glob("report/**/*") if path.suffix in (".html", ".csv")]
+    for path in [*_files(study_dir), *sorted(report)]:
         sha.update(str(path.relative_to(study_dir)).encode())
         sha.update(path.read_bytes())
     return sha.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard while a run trains, where ``analysis tensorboard`` puts its own."""
+"""TensorBoard event files, written during training to the folder of ``prism tensorboard``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +14,8 @@ _WALL = "time/wall"
 class TensorBoard:
     """One event file: ``<study>/tensorboard/<environment>/<label>/<run id>``.
 
-    A run that goes on from a checkpoint goes on in its file: what the file holds is written again
-    in its place, so that a step stands there once, and TensorBoard may look on meanwhile.
+    A run that resumes from a checkpoint reuses its file: the kept rows overwrite it in place, so
+    each step occurs once, and an open TensorBoard can keep reading.
     """
 
     status = "on"
@@ -24,7 +24,7 @@ class TensorBoard:
         self._folder = folder
 
     def begin(self, record: RunRecord, resume_at: int | None) -> None:
-        """Write the settings and the rows that are kept."""
+        """Write the settings and the rows up to ``resume_at``."""
         label = record["variant"]["label"]
         out = self._folder.parent.parent / "tensorboard"
         path = path_of(out, record["env"], label, record["run_id"])
@@ -40,7 +40,7 @@ class TensorBoard:
         self._file.truncate()
 
     def log(self, row: Row) -> None:
-        """Write one row; a killed process loses none."""
+        """Write one row and flush it, so that a killed process loses none."""
         self._write(row)
         self._file.flush()
 
@@ -49,7 +49,7 @@ class TensorBoard:
         self._events.row(row[STEP], row.get(_WALL) or 0.0, values)
 
     def finish(self, state: str, reason: str | None) -> None:
-        """Write how the run ended."""
+        """Write the final state and close the file."""
         self._events.end(state)
         self._file.close()
         self.status = "complete"

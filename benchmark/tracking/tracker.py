@@ -1,7 +1,7 @@
-"""What a tracker is, and the trackers of one run: mirrors of the local rows, which are the truth.
+"""The tracker protocol, and the trackers of one run.
 
-A tracker that fails turns itself off with one line, and the status of the run says why. Neither
-training nor the local rows suffer.
+A tracker mirrors the local rows, which stay the source of truth. A tracker that fails is turned off
+with one line, and the run's status says why. Training and the local rows are not affected.
 """
 
 import sys
@@ -21,47 +21,47 @@ from ..util.secrets import clean, clean_text
 class Tracker(Protocol):
     """The mirror of one run: one seed of one variant on one environment.
 
-    All of it is called in the thread that trains, so what takes long belongs into another. No
-    secret is in what a tracker is given.
+    Every method is called in the training thread, so slow work belongs in another thread. Secrets
+    are removed from everything that a tracker receives.
 
-    A class may also have a static method ``settle(trackers)``. At the end of a job it is called
-    once, with the trackers of all seeds, after each was told to finish; it may wait for them.
+    A class may also have a static method ``settle(trackers)``. It is called once at the end of a
+    job, after ``finish``, with the trackers of all seeds, and may wait for them.
 
     Args:
         folder: the run folder. ``prism.benchmark.store.rows.timed_rows(folder)`` returns its rows.
-        tracking: the config's ``tracking``: project, entity, tags, notes and the others.
+        tracking: the config's ``tracking``: project, entity, tags, notes and so on.
     """
 
     def __init__(self, folder: Path, tracking: Mapping[str, Any]) -> None: ...
 
     @property
     def status(self) -> str:
-        """Return how the mirror stands, in a word or two for ``status.json``."""
+        """Return the mirror's status in a word or two, for ``status.json``."""
 
     def begin(self, record: RunRecord, resume_at: int | None) -> None:
-        """Start, or go on.
+        """Start, or continue after a resume.
 
         Args:
-            record: the run's ``run.json``.
-            resume_at: step up to which the folder's rows are kept, and behind which they are
-                computed again; None for a new run, which has no rows.
+            record: the contents of ``run.json``.
+            resume_at: step of the checkpoint. The folder's rows up to it are kept; later ones are
+                computed again. None for a new run, which has no rows.
         """
 
     def log(self, row: Row) -> None:
-        """Take one row, as ``timed_rows`` returns it; None is a missing or non-finite value."""
+        """Log one row, as ``timed_rows`` returns it; None is a missing or non-finite value."""
 
     def finish(self, state: str, reason: str | None) -> None:
-        """Take the end of the run; ``state`` and ``reason`` are those of ``status.json``."""
+        """End the mirror; ``state`` and ``reason`` are those of ``status.json``."""
 
 
 class Trackers:
-    """The trackers of one run. Nothing here raises.
+    """The trackers of one run. Never raises: a tracker that fails is turned off.
 
     Args:
         folder: the run folder.
         config: names the trackers.
-        record: the run's ``run.json``.
-        resume_at: as of ``Tracker.begin``.
+        record: the contents of ``run.json``.
+        resume_at: as in ``Tracker.begin``.
     """
 
     def __init__(
@@ -79,22 +79,22 @@ class Trackers:
 
     @property
     def status(self) -> dict[str, str]:
-        """Return how each stands, by the name of its sink: the tracker's word, or "lost: <why>"."""
-        told: dict[str, str] = {}
-        self._each(lambda name, tracker: told.update({name: str(tracker.status)}))
-        return told | self._lost
+        """Return each tracker's status by the name of its sink; "lost: <reason>" if turned off."""
+        statuses: dict[str, str] = {}
+        self._each(lambda name, tracker: statuses.update({name: str(tracker.status)}))
+        return statuses | self._lost
 
     def log(self, row: Row) -> None:
-        """Pass on one row."""
+        """Log one row to every tracker."""
         self._each(lambda _, tracker: tracker.log(row))
 
     def finish(self, state: str, reason: str | None) -> None:
-        """Pass on the end of the run."""
-        told = None if reason is None else clean_text(reason)
-        self._each(lambda _, tracker: tracker.finish(state, told))
+        """End every tracker; secrets are removed from ``reason``."""
+        public = None if reason is None else clean_text(reason)
+        self._each(lambda _, tracker: tracker.finish(state, public))
 
     def lose(self, name: str, error: BaseException) -> None:
-        """Turn a tracker off."""
+        """Turn a tracker off and print why."""
         self._live.pop(name, None)
         self._lost[name] = f"lost: {why(error)}"
         say(f"{name}: mirror off, training goes on: {why(error)}; the local rows are complete")
@@ -107,12 +107,12 @@ class Trackers:
                 self.lose(name, error)
 
     def settling(self) -> Iterable[tuple[str, Tracker]]:
-        """Return the trackers, by name, that may have to be waited for at the end."""
+        """Return the live trackers that have a ``settle``, with their names."""
         return [(name, each) for name, each in self._live.items() if hasattr(each, "settle")]
 
 
 def settle(runs: Iterable[Trackers]) -> None:
-    """Wait until the trackers of a job have ended, each kind as long as it finds fair."""
+    """Let the trackers of a job complete: call ``settle`` once per kind of tracker."""
     kinds: dict[str, list[tuple[Trackers, Any]]] = {}
     for run in runs:
         for name, tracker in run.settling():
@@ -126,7 +126,7 @@ def settle(runs: Iterable[Trackers]) -> None:
 
 
 def why(error: BaseException) -> str:
-    """Return an error as one short line without a secret."""
+    """Return an error as one line of at most 200 characters, without secrets."""
     words = f"{type(error).__name__}: {error}".strip(": ").split()
     return clean_text(" ".join(words))[:200]
 

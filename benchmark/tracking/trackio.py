@@ -1,4 +1,4 @@
-"""Trackio, which keeps runs in a database of this machine: ``trackio show --project <project>``."""
+"""The Trackio mirror, a database on this machine: ``trackio show --project <project>``."""
 
 import io
 import os
@@ -16,10 +16,10 @@ _REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class Trackio:
-    """One Trackio run, called and grouped as on W&B.
+    """One Trackio run, with the name and group that it has on W&B.
 
-    Trackio keeps every row that it gets, so a run that goes on from a checkpoint is deleted there
-    and sent again from the local rows: no step is there twice.
+    Trackio cannot replace rows, so when a run resumes from a checkpoint, its Trackio run is deleted
+    and sent again from the local rows. No step occurs twice.
     """
 
     status = "on"
@@ -28,25 +28,25 @@ class Trackio:
         self._folder, self._project = folder, tracking["project"]
 
     def begin(self, record: RunRecord, resume_at: int | None) -> None:
-        """Start the run in place of an earlier one, with the rows that are kept."""
+        """Replace an earlier run of the same name and send the rows up to ``resume_at``."""
         import trackio
 
         if remote := [name for name in _REMOTE if os.environ.get(name)]:
             raise ValueError(f"{remote[0]} is set, and only the local database is supported")
         name = wandb_id(record)
-        with suppress(ValueError):  # there is no such project yet
+        with suppress(ValueError):  # the project does not exist yet
             for run in trackio.Api().runs(self._project):
                 if run.name == name:
                     run.delete()
-        told = {"study": record["study"], "label": record["variant"]["label"]}
-        # the current run of a context is ended by the next one: those of other seeds go on
+        names = {"study": record["study"], "label": record["variant"]["label"]}
+        # init ends the current run of its context: a fresh context keeps the other seeds' runs open
         with redirect_stdout(io.StringIO()):
             self._run: Any = Context().run(
                 trackio.init,
                 project=self._project,
                 name=name,
                 group=group(record),
-                config={**record["config"], "seed": record["seed"], **told},
+                config={**record["config"], "seed": record["seed"], **names},
                 embed=False,
                 auto_log_cpu=False,
                 auto_log_gpu=False,
@@ -55,12 +55,12 @@ class Trackio:
             self.log(row)
 
     def log(self, row: Row) -> None:
-        """Hand one row to Trackio's thread."""
+        """Queue one row for Trackio's thread."""
         values = compact(row)
         self._run.log({key: x for key, x in values.items() if key != STEP}, step=values[STEP])
 
     def finish(self, state: str, reason: str | None) -> None:
-        """Wait until the rows are in the database; an alert tells any end but the usual one."""
+        """Wait until the rows are in the database; send an alert unless the run finished."""
         with redirect_stdout(io.StringIO()):
             if state != FINISHED:
                 self._run.alert(state, reason)

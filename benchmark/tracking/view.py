@@ -1,7 +1,7 @@
-"""A study's report as a W&B Report: curves that W&B draws, tables that the analysis has computed.
+"""A study's report as a W&B Report: curves drawn by W&B, tables computed by the analysis.
 
-The curves are live, their bands are W&B's: the mean and its standard error. Every number with an
-interval or a test comes from ``results/<study>/report``, as it stands there.
+The curves are live; W&B computes their mean and standard error. Every number with an interval or a
+test is copied from ``results/<study>/report``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from ..util.errors import ConfigError
 from ..util.secrets import clean_text
 from .service import logged_in
 
-FILE = "wandb_report.json"  # in the study's folder: which report is its own
+FILE = "wandb_report.json"  # in the study's folder: the id of its W&B Report
 _CURVES = {EVAL_RETURN: "Evaluation return", TRAIN_RETURN: "Training return"}
-_TABLES = {  # heading -> the report's tables in it, by the beginning of their names
+_TABLES = {  # heading -> prefixes of the names of its tables
     "Final results": ("scores",),
     "Ablation": ("leave-one-out", "add-one-in", "factorial"),
     "Completeness": ("completeness", "excluded"),
@@ -25,28 +25,28 @@ _TABLES = {  # heading -> the report's tables in it, by the beginning of their n
 
 
 def save_report(study_dir: Path, where: Mapping[str, Any], draft: bool) -> str:
-    """Create the W&B Report of a study, or bring its own up to date; return its address.
+    """Create or update the W&B Report of a study; return its URL.
 
     Args:
         study_dir: ``results/<study>`` with a report.
         where: ``project`` and ``entity`` of its runs.
-        draft: seen by its author alone.
+        draft: only the author can see it.
 
     Raises:
-        ConfigError: the package is missing, nobody is logged in, or there is no report.
+        ConfigError: ``wandb-workspaces`` is missing, not logged in, or there is no report.
     """
     report = build(study_dir, where)
-    known = records.read_json(study_dir / FILE)
-    if known and (known["project"], known["entity"]) == (report.project, report.entity):
-        report.id = known["id"]
+    previous = records.read_json(study_dir / FILE)
+    if previous and (previous["project"], previous["entity"]) == (report.project, report.entity):
+        report.id = previous["id"]
     report.save(draft=draft)
-    place = {"id": report.id, "project": report.project, "entity": report.entity}
-    records.write_json(study_dir / FILE, place)
+    reference = {"id": report.id, "project": report.project, "entity": report.entity}
+    records.write_json(study_dir / FILE, reference)
     return str(report.url)
 
 
 def build(study_dir: Path, where: Mapping[str, Any]) -> Any:
-    """Return the report of a study as the library's object, not saved."""
+    """Return the report of a study as an unsaved ``wandb_workspaces`` Report."""
     plan = ledger.read_plan(study_dir)
     try:
         library = import_module("wandb_workspaces.reports.v2")
@@ -56,7 +56,7 @@ def build(study_dir: Path, where: Mapping[str, Any]) -> Any:
         ) from None
     tables = study_dir / "report" / "tables"
     if not tables.is_dir():
-        raise ConfigError(f"there is no report yet: prism report {study_dir}")
+        raise ConfigError(f"there is no report yet; write it with prism report {study_dir}")
     if not logged_in():
         raise ConfigError("not logged in to W&B: set WANDB_API_KEY or run `wandb login`")
     import wandb
@@ -75,11 +75,11 @@ def build(study_dir: Path, where: Mapping[str, Any]) -> Any:
 
 def _tables(library: Any, folder: Path) -> Iterator[Any]:
     """Yield the tables of the report under their headings."""
-    for heading, beginnings in _TABLES.items():
-        found = [path for path in sorted(folder.glob("*.md")) if path.name.startswith(beginnings)]
-        if found:
+    for heading, prefixes in _TABLES.items():
+        paths = [path for path in sorted(folder.glob("*.md")) if path.name.startswith(prefixes)]
+        if paths:
             yield library.H2(heading)
-        for path in found:
+        for path in paths:
             yield library.MarkdownBlock(clean_text(path.read_text()))
 
 

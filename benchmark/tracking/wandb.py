@@ -1,13 +1,12 @@
-"""The Weights & Biases mirror of a run: a copy of the local rows that can fail without harm.
+"""The Weights & Biases mirror of a run: a copy of the local rows whose failure harms nothing else.
 
-A mirror that fails turns itself off, says so in one line and keeps the reason in ``status``;
-``benchmark/tracking/push.py`` brings W&B up to date later. Several runs live in one process at a
-time, each with an explicit id (``reinit="create_new"``), and rows go to their own run, never
-through ``wandb.log``: W&B's notion of a current run is how the rows of one job end up in another.
+A mirror that fails turns itself off, prints one line and keeps the reason in ``status``;
+``benchmark/tracking/push.py`` can update W&B later. A process has several W&B runs open at once,
+each with an explicit id (``reinit="create_new"``). Rows are logged to their own run, never through
+``wandb.log``, whose global current run could send them to the wrong one.
 
-A run that goes on from a checkpoint goes on in its W&B run: the rows that W&B lacks are sent, those
-that it has are not. The id holds the hash of the code, so that a run made again by other code is
-another W&B run.
+A run that resumes from a checkpoint continues its W&B run: only the rows that W&B lacks are sent.
+The id contains the hash of the code, so a rerun with other code is a new W&B run.
 """
 
 import json
@@ -27,31 +26,31 @@ from .service import StartMode, quiet_setup, service, teardown, wanted_mode
 from .tracker import why
 
 UPLOADING = "uploading"
-_FOR_FILES = 60.0  # seconds that the end of a job waits at most where weights or videos are sent
+_FOR_FILES = 60.0  # longest wait in seconds at the end of a job that sends weights or videos
 
-_SETTINGS: dict[str, Any] = {  # what a mirror needs no more than the start-up time it costs
+_SETTINGS: dict[str, Any] = {  # turn off what a mirror does not need and what slows its start
     "silent": True,
     "console": "off",
     "disable_git": True,
     "disable_code": True,
     "save_code": False,
-    "init_timeout": 15.0,  # W&B's own 90 would hold back every row behind it
+    "init_timeout": 15.0,  # W&B's default of 90 would delay every queued row
     "x_disable_stats": True,
     "x_disable_meta": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 5.0,  # a killed process leaves W&B short of no more
+    "x_transaction_log_flush_interval": 5.0,  # a killed process loses at most these seconds
 }
-NO_HURRY: dict[str, Any] = {"init_timeout": 90.0, "finish_timeout": 300.0}  # nobody trains
+NO_HURRY: dict[str, Any] = {"init_timeout": 90.0, "finish_timeout": 300.0}  # outside of training
 
 
 class WandbMirror:
-    """One W&B run: one seed of one variant on one environment. Nothing here raises or blocks.
+    """One W&B run: one seed of one variant on one environment. Never raises; only settle waits.
 
     Args:
-        folder: the run folder; W&B's files go to ``wandb/`` in it.
-        tracking: the config's ``tracking``; its mode "auto" means ``WANDB_MODE``, else online if
-            logged in, else offline.
+        folder: the run folder; W&B's files go to its subfolder ``wandb/``.
+        tracking: the config's ``tracking``. Its mode "auto" follows ``WANDB_MODE`` if set, else
+            means online if logged in, else offline.
     """
 
     def __init__(self, folder: Path, tracking: Mapping[str, Any]) -> None:
@@ -64,7 +63,7 @@ class WandbMirror:
         self._status = "disabled" if self._wanted == "disabled" else "starting"
 
     def begin(self, record: RunRecord, resume_at: int | None) -> None:
-        """Queue the start; the rows up to ``resume_at`` are sent as far as W&B lacks them."""
+        """Queue the start; of the local rows up to ``resume_at``, those that W&B lacks are sent."""
         self._record, self._resume_at = record, resume_at
         if self._status != "disabled":
             self._service = service(os.getpid())
@@ -72,7 +71,7 @@ class WandbMirror:
 
     @property
     def sends_files(self) -> bool:
-        """Say whether more than rows may go to W&B."""
+        """Say whether the run may send files besides its rows."""
         return bool(self._tracking.get("artifacts") or self._tracking.get("video"))
 
     @property
@@ -93,20 +92,23 @@ class WandbMirror:
 
     @staticmethod
     def settle(mirrors: Iterable["WandbMirror"]) -> None:
-        """Wait, for as long as is fair, until mirrors that were told to finish have done so."""
-        waiting = [mirror for mirror in mirrors if mirror.status != "disabled"]
-        if not waiting:
+        """Wait until the mirrors, all told to finish, are done; turn off those that take too long.
+
+        The wait lasts at most 60 s if files are sent, else as ``Service.wait`` limits it.
+        """
+        pending = [mirror for mirror in mirrors if mirror.status != "disabled"]
+        if not pending:
             return
         shared = service(os.getpid())
-        patience = _FOR_FILES if any(mirror.sends_files for mirror in waiting) else None
+        patience = _FOR_FILES if any(mirror.sends_files for mirror in pending) else None
         if problem := shared.wait(patience):
-            for mirror in waiting:
+            for mirror in pending:
                 mirror.lose(problem)
         if problem or not shared.live:
-            teardown()  # this is also what ends a ``run.finish`` that waits for a dead server
+            teardown()  # also ends a ``run.finish`` that waits for a dead server
 
     def _begin(self) -> None:
-        """Start, unless it was given up while it waited for its turn."""
+        """Start, unless the mirror was turned off while it was queued."""
         if not self._ended:
             self._start()
 
@@ -118,13 +120,13 @@ class WandbMirror:
         except Exception as error:
             if self._ended:
                 return
-            if self._service.live:  # a new service would end their runs
+            if self._service.live:  # a restart of the service would end these runs
                 self._fail(error)
             else:
                 self._restart(mode, error)
 
     def _restart(self, mode: StartMode, error: Exception) -> None:
-        """Try again offline on a new service: the old one is dead or holds the id as "in use"."""
+        """Retry offline on a new service: the old one is dead or still holds the id "in use"."""
         teardown()
         self._run, self._rows = None, 0
         try:
@@ -138,13 +140,14 @@ class WandbMirror:
 
     def _open(self, mode: StartMode) -> None:
         for old in self._folder.glob(f"wandb/offline-run-*-{wandb_id(self._record)}"):
-            shutil.rmtree(old, ignore_errors=True)  # an earlier attempt's: its rows come again
+            shutil.rmtree(old, ignore_errors=True)  # an earlier attempt: its rows are sent again
         run = open_run(self._record, self._folder, self._tracking, mode)
-        if self._ended:  # nobody waits any more
+        if self._ended:  # turned off in the meantime
             return _abandon(run)
         self._run = run
         self._service.live.add(self)
-        if not Path(run.dir).is_relative_to(self._folder):  # W&B's way with an unwritable folder
+        # W&B moves to a temporary folder when it cannot write to ours
+        if not Path(run.dir).is_relative_to(self._folder):
             raise OSError(f"cannot write to {self._folder / 'wandb'}")
         if mode == "online" and run.resumed and (before := held(run.path)):
             self._sent = before.rows
@@ -189,7 +192,7 @@ class WandbMirror:
             self._service.end(lambda: _abandon(run))
 
     def lose(self, reason: str) -> None:
-        """Turn a mirror off that has not ended well; the first reason counts."""
+        """Turn the mirror off, unless it has ended; only the first reason is kept."""
         if not self._ended:
             self._run, self._status, self._ended = None, f"lost: {reason}", True
             self._service.live.discard(self)
@@ -200,12 +203,12 @@ class WandbMirror:
 
 
 def _untimed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is computed again as it was: all of a row but the clock."""
+    """Return a row without its times: the part that a resumed run computes again identically."""
     return {key: value for key, value in row.items() if not key.startswith("time/")}
 
 
 def _abandon(run: Any) -> None:
-    """End a run as far as it can still be told."""
+    """Finish a run as failed; errors are ignored."""
     with suppress(Exception):
         run.finish(exit_code=1)
 
@@ -217,13 +220,14 @@ def open_run(
     mode: StartMode,
     **changes: Any,
 ) -> Any:
-    """Start the W&B run of a run folder, or go on in it.
+    """Start or continue the W&B run of a run folder.
 
     Args:
-        record: ``run.json``; folder: where ``wandb/`` goes.
+        record: the contents of ``run.json``.
+        folder: where ``wandb/`` is created.
         tracking: project, entity, tags, notes and job type.
         mode: online or offline.
-        changes: of the mirror's settings.
+        changes: ``wandb.Settings`` fields that replace the mirror's own.
     """
     import wandb
 
@@ -261,49 +265,57 @@ def close_run(
     exit_code: int,
     record: RunRecord,
 ) -> None:
-    """Send the files that ``facts`` name and the run's summary lacks, the facts, and the end."""
+    """Finish a W&B run: send missing files, update the summary, set the exit code.
+
+    Args:
+        run: the open W&B run.
+        folder: the run folder.
+        facts: entries for the summary, among them the hashes of ``attached``.
+        exit_code: 0 for a finished run.
+        record: the contents of ``run.json``.
+    """
     files = {key: value for key, value in facts.items() if key in KEYS}
-    if files:  # reading the summary waits for every row before it
-        there = run.summary
-        send(run, folder, {k: v for k, v in files.items() if there.get(k) != v}, record)
+    if files:  # do not read the summary needlessly: that waits for all earlier rows
+        remote = run.summary
+        send(run, folder, {k: v for k, v in files.items() if remote.get(k) != v}, record)
     run.summary.update(facts)
     run.finish(exit_code=exit_code)
 
 
 def settings(**changes: Any) -> Any:
-    """Return the mirror's ``wandb.Settings`` with some changed, as far as this version has them."""
+    """Return the mirror's ``wandb.Settings`` with ``changes``; skip fields this version lacks."""
     import wandb
 
-    known = wandb.Settings.model_fields  # settings with x_ come and go between versions
-    return wandb.Settings(**{k: v for k, v in (_SETTINGS | changes).items() if k in known})
+    fields = wandb.Settings.model_fields  # fields with the prefix x_ differ between versions
+    return wandb.Settings(**{k: v for k, v in (_SETTINGS | changes).items() if k in fields})
 
 
 def group(record: RunRecord) -> str:
-    """Return the name that the seeds of a cell share."""
+    """Return the W&B group of a run, which all seeds of its cell share."""
     return f"{record['study']}/{record['env']}/{record['variant']['label']}"[:128]
 
 
 def summary(state: str, reason: str | None, rows: int) -> dict[str, Any]:
-    """Return what a run's summary says beside its last values: its state and how long it is."""
+    """Return a run's entries for the W&B summary: its state, the reason, and its count of rows."""
     return {"state": state, "reason": clean_text(reason or ""), "rows": rows}
 
 
 class Held(NamedTuple):
-    """What W&B holds of a run: the last row of each step, and the summary."""
+    """What W&B has of a run: the last row logged at each step, and the summary."""
 
     rows: dict[int, dict[str, Any]]
     summary: dict[str, Any]
 
 
 def held(path: str) -> Held | None:
-    """Return what W&B holds of the run ``[entity/]project/id``, None if there is no such run."""
+    """Return what W&B has of the run ``[entity/]project/id``, None if there is no such run."""
     import wandb
     from wandb.errors import CommError
 
     try:
         run = wandb.Api(timeout=30).run(path)
     except CommError as error:
-        if isinstance(error.exc, ValueError):  # "could not find run", as the SDK wraps it
+        if isinstance(error.exc, ValueError):  # the SDK's "could not find run"
             return None
         raise
     rows = {
@@ -315,24 +327,25 @@ def held(path: str) -> Held | None:
 
 
 def compact(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as W&B takes it: without missing and non-finite values."""
+    """Return a row without missing and non-finite values."""
     return {key: value for key, value in plain(row).items() if value is not None}
 
 
 def wandb_id(record: RunRecord) -> str:
-    """Return the id of a run's W&B run."""
+    """Return the W&B id of a run."""
     return safe_id(f"{record['study']}-{record['run_id']}-{record['code']}")
 
 
 def safe_id(text: str) -> str:
-    """Return ``text`` as a W&B run id: its last 128 characters, odd ones replaced."""
+    """Return ``text`` as a W&B run id: its last 128 characters, invalid ones replaced by "-"."""
     return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[-128:]
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
-    """Return the resolved config, nested, for W&B's tables and filters, and ``record`` as JSON.
+    """Return the nested resolved config, for W&B's tables and filters, and ``record`` as JSON.
 
-    The record is what readers go by: W&B drops an empty dictionary from a config, and its client
-    takes a top-level entry with a key "value", as DQN's config has, for a wrapper of that value.
+    Readers use the JSON record because the config does not survive the round trip: W&B drops empty
+    dictionaries, and its client unwraps a top-level entry with the key "value", which DQN's config
+    has.
     """
     return {**record["config"], "seed": record["seed"], "record": json.dumps(record)}

@@ -1,4 +1,4 @@
-"""An agent from what a run is asked to do: the one place where agents are made."""
+"""Builds the agent of a run; the only place where agents are constructed."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from ..store.spec import RunSpec
 
 
 def build_agent(spec: RunSpec, seeds: Sequence[int], device: torch.device) -> Agent:
-    """Return the agent of a run, of K seeds, that has not learned yet.
+    """Return the untrained agent of a run, with one member per seed.
 
     Raises:
         ConfigError: the environment cannot be built.

@@ -1,8 +1,8 @@
-"""Evaluation: greedy episodes on environments and streams of their own; training does not notice.
+"""Evaluation: greedy episodes on separate environments and random streams; training is unaffected.
 
-Every lane plays one episode that was assigned in advance: to take the first episodes to finish
-would favour short ones. The episodes' seeds come from ``evaluation.seed``, so every algorithm and
-every training seed meets the same episodes.
+Every lane (parallel environment) plays one episode assigned in advance, because taking the first
+episodes to finish would favour short ones. The episodes' seeds come from ``evaluation.seed``, so
+every algorithm and every training seed plays the same episodes.
 """
 
 from collections.abc import Callable
@@ -30,17 +30,19 @@ class EvaluationResult(NamedTuple):
 
     returns: np.ndarray  # [K, E] raw returns; NaN where an environment failed
     lengths: np.ndarray  # [K, E]
-    predicted: np.ndarray  # [K] mean value the agent gave to the states it met; NaN if it has none
-    realised: np.ndarray  # [K] mean discounted return that followed those states
-    facts: np.ndarray  # [K, F] means of what env.record names; NaN where no episode had it
+    predicted: np.ndarray  # [K] mean predicted value of the visited states; NaN without a critic
+    realised: np.ndarray  # [K] mean discounted return from those states
+    facts: np.ndarray  # [K, F] means of the env.record entries; NaN where no episode reported one
 
 
 class Evaluator:
     """Plays the same E episodes for each of K seeds.
 
     Args:
-        spec: says which environment (its reward wrappers do not apply) and which episodes.
-        k: seeds of the agent; episodes: E; device: where the agent lives.
+        spec: defines the environment, used without its reward wrappers, and the episodes' seed.
+        k: number of seeds, K.
+        episodes: episodes per seed, E.
+        device: the agent's device.
     """
 
     def __init__(self, spec: RunSpec, k: int, episodes: int, device: torch.device) -> None:
@@ -57,7 +59,7 @@ class Evaluator:
         self._facts = len(spec.env.record)
 
     def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> EvaluationResult:
-        """Play the episodes greedily; ``tick`` is called at every step and may raise to leave."""
+        """Play the episodes greedily; ``tick`` is called at every step and may raise to abort."""
         begin_acting(agent)
         obs = self._env.reset()
         returns = np.full(obs.shape[:2], np.nan)
@@ -113,7 +115,7 @@ class _ValueTrack:
             self._open &= ~terminated
 
     def means(self, last_value: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean predicted and realised values over the states met, ``[K]`` each."""
+        """Return mean predicted and realised values over the visited states, ``[K]`` each."""
         if not self._rows:
             nothing = np.full(self._open.shape[0], np.nan)
             return nothing, nothing
@@ -162,11 +164,11 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
 
 
 def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
-    """Return a finished run's record, its spec, and an agent of one seed that has learned.
+    """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it is of another schema, it has no weights, or they are
-            not this agent's.
+        ConfigError: there is no run, it has another schema, it has no weights, or they do not fit
+            the agent.
     """
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
@@ -185,6 +187,6 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     weights = checkpoint.load(run_dir / WEIGHTS)
     try:
         agent.load({"policy": weights})
-    except ValueError as error:  # as of a version that named its parts otherwise
+    except ValueError as error:  # e.g. weights of a version with other parameter names
         raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {error}") from None
     return record, spec, agent

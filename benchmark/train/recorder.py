@@ -1,4 +1,4 @@
-"""Writes the run folders of a job: rows as they come, and how each run ended, at once."""
+"""Writes the run folders of a job: rows during training, and each run's final status."""
 
 import os
 import sys
@@ -23,8 +23,10 @@ class RunWriter:
     """One run folder.
 
     Args:
-        resume_at: step of the checkpoint that the run goes on from, None for a new run. Later rows
-            are dropped: they will be computed again.
+        job: the job.
+        k: index of the run's seed in the job.
+        resume_at: step of the checkpoint that the run resumes from, None for a new run. Later rows
+            are dropped; they will be computed again.
     """
 
     def __init__(self, job: Job, k: int, resume_at: int | None) -> None:
@@ -41,7 +43,7 @@ class RunWriter:
         (self.folder / "error.txt").unlink(missing_ok=True)
         (self.folder / "metrics.parquet").unlink(missing_ok=True)
         if resume_at is None:
-            for name in (schema.BEST, schema.VIDEO):  # of an attempt that counts no longer
+            for name in (schema.BEST, schema.VIDEO):  # left by a discarded attempt
                 (self.folder / name).unlink(missing_ok=True)
         self._metrics = Rows(self.folder / "metrics.jsonl")
         self._timing = Rows(self.folder / "timing.jsonl")
@@ -53,7 +55,7 @@ class RunWriter:
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
-        """Append one row; the local file first, the trackers after it."""
+        """Append one row, first to the local file, then to the trackers."""
         self.step = step
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
@@ -82,7 +84,7 @@ class RunWriter:
         self._write_status(reason, exit_code, failure)
 
     def note_trackers(self) -> None:
-        """Write down how the trackers of a run that has ended came out: their last word."""
+        """Write the trackers' final status of a run that has ended."""
         self._write_status(*self._outcome, sync=True)
 
     def _write_status(
@@ -109,7 +111,7 @@ class RunWriter:
         records.write_json(self.folder / "status.json", status, sync)
 
 
-_BEAT = 1.0  # seconds between two heartbeats at least, where no row is due
+_BEAT = 1.0  # minimum seconds between heartbeats while no row is due
 
 
 class Recorder:
@@ -127,7 +129,7 @@ class Recorder:
         return time.monotonic() - self._began[0], time.process_time() - self._began[1]
 
     def write(self, step: int, columns: Columns) -> None:
-        """Append a row to every live run, without what it has no value for (NaN)."""
+        """Append a row to every live run; NaN entries are left out."""
         wall, cpu = self.spent()
         for k in self.live:
             row = {name: float(x[k]) for name, x in columns.items() if not np.isnan(x[k])}
@@ -138,7 +140,7 @@ class Recorder:
         self._beat(step)
 
     def renew(self, step: int) -> None:
-        """Renew the heartbeat now and then, where no row is due for long: in an evaluation."""
+        """Renew the heartbeat during an evaluation, at most once per second."""
         if time.monotonic() - self._beaten >= _BEAT:
             self._beat(step)
 
@@ -163,7 +165,7 @@ class Recorder:
         self.live = []
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
-        """Write what greedy acting needs of one seed."""
+        """Write the weights that one seed's greedy policy needs."""
         checkpoint.save(self.runs[k].folder / schema.WEIGHTS, checkpoint.take_seed(policy, k))
 
     def save_best(self, returns: np.ndarray, policy: dict[str, Any]) -> None:
@@ -175,7 +177,7 @@ class Recorder:
                 checkpoint.save(path, checkpoint.take_seed(policy, k))
 
     def save_videos(self) -> None:
-        """Write a video of every live seed; one that fails costs a line."""
+        """Write a video of every live seed; print a line for one that fails."""
         for k in self.live:
             try:
                 video.record(self.runs[k].folder, watchdog.tick)
@@ -212,7 +214,7 @@ class Recorder:
 class Meter:
     """Sums of metrics ``[K]`` on the device between two rows.
 
-    A metric named ``learned [K]`` says which seeds the others are of; without it, all.
+    A metric named ``learned [K]`` masks the seeds that the others apply to; without it, all.
     """
 
     def __init__(self) -> None:

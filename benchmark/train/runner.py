@@ -1,7 +1,7 @@
-"""The training loop, the only one of the repository: act -> step -> observe -> update.
+"""The only training loop of the repository: act -> step -> observe -> update.
 
-A job's K seeds go through it together. What depends on time (checkpoints, the heartbeat) never
-changes what is computed, so an interrupted run ends bit-identical to an uninterrupted one.
+A job's K seeds train together. Whatever depends on time (checkpoints, the heartbeat) does not
+affect the computation, so a resumed run ends bit-identical to an uninterrupted one.
 """
 
 import ctypes
@@ -33,8 +33,8 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # 
 def run_job(job: Job) -> None:
     """Train a job's seeds to the end of their budget, from its checkpoint if it has one.
 
-    A seed that fails ends alone. SIGINT or SIGTERM checkpoints and stops. How each run ended stands
-    in its ``status.json``.
+    A seed that fails does not stop the others. SIGINT and SIGTERM save a checkpoint and stop the
+    job. Each run's outcome is written to its ``status.json``.
     """
     torch.set_num_threads(job.spec.threads)
     keep_freed_memory()
@@ -54,7 +54,7 @@ def run_job(job: Job) -> None:
 
 
 def failure(error: BaseException) -> str:
-    """Return the class of what a job raised."""
+    """Return the failure class of an exception."""
     if isinstance(error, SystemExit):
         return schema.EXIT
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -66,7 +66,7 @@ def failure(error: BaseException) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: returning it costs a page fault per 4 kB of every update."""
+    """Keep freed memory in glibc: returning it costs each update a page fault per 4 kB."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
 
 
 def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
-    """Return what makes a tensor on the device of an array; on the host nothing is copied."""
+    """Return a function that moves an array to the device; without a copy on the CPU."""
     if device.type == "cpu":
         return torch.from_numpy
     return lambda array: torch.from_numpy(array).to(device)
@@ -112,9 +112,9 @@ class Training:
         self._report_failed()
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Train until the budget is spent, every seed has failed, or somebody asks to stop."""
+        """Train until the budget is spent, every seed has failed, or ``stopped()`` is true."""
         self._stopped = stopped
-        gc.freeze()  # what is alive now stays: the collector need not walk through it every time
+        gc.freeze()  # spare the collector the long-lived objects
         try:
             self._train()
         except Stopped:
@@ -148,13 +148,13 @@ class Training:
                 next_row = self._after(self.step)
 
     def _tick(self) -> None:
-        """Show that the job lives; leave if a stop was asked for."""
+        """Report progress to the watchdog; raise Stopped after a stop request."""
         watchdog.tick()
         if self._stopped():
             raise Stopped
 
     def _evaluating(self) -> None:
-        """Do so at a step of an evaluation, which may take long."""
+        """Tick during an evaluation, and renew the heartbeat, as no rows are written."""
         self._tick()
         self.recorder.renew(self.step)
 
@@ -176,28 +176,29 @@ class Training:
         self.step += self.lanes
 
     def _consume(self) -> None:
-        """Advance an agent that does not interact: its updates say what they consumed."""
+        """Advance an agent that does not interact; each update returns the steps it consumed."""
         metrics = self.agent.update()
         assert metrics is not None, "an agent that does not interact learns at every call"
         self.step += int(metrics.pop("consumed").max())
         self.meter.add(metrics)
 
     def _after(self, step: int) -> int:
-        """Return the step behind ``step`` at which the next row is due."""
+        """Return the first step after ``step`` at which a row is due."""
         cadences = [every for every in (self.spec.row_every, self.spec.evaluate_every) if every > 0]
         due: int = min(every * (step // every + 1) for every in cadences)
         return min(self.budget, due)
 
     def _crossed(self, every: int, before: int) -> bool:
-        """Whether a multiple of ``every`` lies in (before, step], or the budget is spent."""
+        """Return whether a multiple of ``every`` lies in (before, step] or the budget is spent."""
         if self.step >= self.budget:
             return True
         return every > 0 and self.step // every > before // every
 
     def _record(self, before: int) -> None:
-        """Write the row that is due, evaluate if that is due, and save now and then.
+        """Write the due row, with an evaluation if one is due; then checkpoint if that is due.
 
-        A stop may come during an evaluation, which changes nothing: the row is then still owed.
+        A stop request may interrupt the evaluation. The row is then still owed and is written after
+        a resume; the evaluation does not affect the training state.
         """
         self._owed = before
         due = {

@@ -1,4 +1,4 @@
-"""When a job saves its state, and which saved state it goes on from."""
+"""When a job saves its state, and which checkpoint it resumes from."""
 
 import sys
 import time
@@ -12,12 +12,12 @@ from ..store import checkpoint, provenance, records
 from ..store.checkpoint import Checkpoints, State
 from ..store.job import Job
 
-_SHARE = 0.02  # of the run's time that checkpoints may take
-_RATE = 2e8  # bytes per second, a guess before the first save tells
+_SHARE = 0.02  # fraction of the run's time that checkpoints may take
+_RATE = 2e8  # assumed bytes per second until the first save is measured
 
 
 class Saver:
-    """The checkpoints of one job: when they are due, and whether they still belong to its files."""
+    """The checkpoints of one job: when to save, and which ones still match the job's files."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.interval = job, job.spec.checkpoint_every
@@ -25,10 +25,10 @@ class Saver:
         self._last, self._cost = time.monotonic(), 0.0
 
     def is_due(self, state: Callable[[], State]) -> bool:
-        """Say whether to save now: the interval grows with what a save costs.
+        """Return whether to save now; the interval grows with the cost of a save.
 
         Args:
-            state: returns what would be saved, to guess the cost of the first save.
+            state: returns the state to save; its size estimates the cost of the first save.
         """
         waited = time.monotonic() - self._last
         if self.interval <= 0 or waited < self.interval:
@@ -48,7 +48,7 @@ class Saver:
         self._cost = self._last - began
 
     def load(self) -> State | None:
-        """Return the newest state to go on from, or None; say why one is not used."""
+        """Return the newest usable state or None; print why newer ones are not used."""
         for folder in self._folders():
             for state in Checkpoints(folder).states():
                 try:
@@ -56,7 +56,7 @@ class Saver:
                 except _Unusable as why:
                     print(f"checkpoint at step {state['step']} is not used: {why}", file=sys.stderr)
                     continue
-                if folder != self.checkpoints.folder:  # the runs will not name it much longer
+                if folder != self.checkpoints.folder:  # run.json will soon name this job instead
                     self.checkpoints.save(mine)
                 return mine
         return None
@@ -66,9 +66,9 @@ class Saver:
         self.checkpoints.remove()
 
     def _folders(self) -> list[Path]:
-        """Return where the seeds were saved: by the job that they were part of last, and by this.
+        """Return the checkpoint folders: of the seeds' previous job, if different, and of this job.
 
-        The other job may have been this one with more seeds, or with others.
+        The previous job may have trained more or other seeds.
         """
         own = self.checkpoints.folder
         record = records.read_json(records.run_dir(self.job, self.job.run_ids[0]) / "run.json")
@@ -77,10 +77,10 @@ class Saver:
         return [own.parent.parent / record["job_id"] / own.name, own]
 
     def _mine(self, state: State) -> State:
-        """Return the part of a state that is of the job's seeds.
+        """Return the part of a state that belongs to the job's seeds.
 
         Raises:
-            _Unusable: the job cannot go on from it.
+            _Unusable: the job cannot resume from it.
         """
         if state["code"] != provenance.code_hash(self.job.spec):
             raise _Unusable(f"it was made by other code ({state['code']})")
@@ -98,7 +98,7 @@ class Saver:
 
 
 class _Unusable(Exception):
-    """Why a job cannot go on from a checkpoint."""
+    """Why a job cannot resume from a checkpoint."""
 
 
 def _listed(seeds: list[int]) -> str:

@@ -1,7 +1,7 @@
-"""A video of what a finished run has learned: its first evaluation episode, from saved weights.
+"""A video of a finished run's policy: its first evaluation episode, from the saved weights.
 
-The agent, the environment and their streams are new ones, so that nothing of a training or of its
-evaluations can change. Needs no display.
+The agent, the environment and their random streams are new, so that training and its evaluations
+are not affected. Needs no display.
 """
 
 import os
@@ -26,8 +26,8 @@ from ..util import atomic
 from ..util.errors import ConfigError
 from .evaluate import begin_acting, load_run
 
-_FRAMES = 1_000  # of an episode that is longer, the first
-_SIDE = 400  # pixels; a larger picture is reduced
+_FRAMES = 1_000  # longer episodes are cut
+_SIDE = 400  # pixels; larger frames are reduced
 _MODE = "rgb_array"
 _HEADLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 if sys.platform == "linux":
@@ -35,10 +35,10 @@ if sys.platform == "linux":
 
 
 def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:
-    """Write the video of a finished run into its folder and return where it is.
+    """Write the video of a finished run into its folder and return its path.
 
     Args:
-        run_dir: of a run that has its weights.
+        run_dir: folder of a run with saved weights.
         tick: called at every step.
 
     Raises:
@@ -63,20 +63,24 @@ def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:
 
 
 def _duration(env: EnvConfig) -> int:
-    """Return an environment's milliseconds a frame; refuse one that cannot be rendered."""
+    """Return an environment's milliseconds per frame.
+
+    Raises:
+        ConfigError: it cannot be rendered.
+    """
     bare = make_env(env, training=False)
     metadata: dict[str, Any] = bare.unwrapped.metadata
     bare.close()
     if _MODE not in (metadata.get("render_modes") or ()):
         raise ConfigError(f"env.id: {env.id} cannot be rendered: it has no render mode {_MODE!r}")
     rate = float(metadata.get("render_fps") or 30)
-    return max(20, 10 * round(100 / rate))  # what the format knows, and browsers follow
+    return max(20, 10 * round(100 / rate))  # GIF counts in 10 ms; browsers slow down below 20
 
 
 def _frames(agent: Agent, env: EnvConfig, seed: int) -> Iterator[np.ndarray]:
-    """Play the first of the evaluation's episodes greedily; yield a frame of every state."""
-    shown = replace(env, kwargs={**env.kwargs, "render_mode": _MODE})
-    lane = SeedVecEnv(shown, [seed], 1, training=False, reset="wait", purpose="eval")
+    """Play the first evaluation episode greedily; yield a frame of every state."""
+    config = replace(env, kwargs={**env.kwargs, "render_mode": _MODE})
+    lane = SeedVecEnv(config, [seed], 1, training=False, reset="wait", purpose="eval")
     begin_acting(agent)
     obs, live, count = lane.reset(), True, 1
     yield lane.render()
@@ -92,7 +96,7 @@ def _frames(agent: Agent, env: EnvConfig, seed: int) -> Iterator[np.ndarray]:
 
 
 def _picture(frame: np.ndarray) -> Image.Image:
-    """Return a frame with its own 256 colours."""
+    """Return a frame as an image of at most ``_SIDE`` pixels a side, with a 256-colour palette."""
     image = Image.fromarray(np.asarray(frame, np.uint8))
     factor = -(-max(image.size) // _SIDE)
     return (image.reduce(factor) if factor > 1 else image).quantize(256)

@@ -1,8 +1,8 @@
-"""The watchdog of a worker process: it shows that the job lives, and ends it beyond a limit.
+"""The watchdog of a worker process: renews the job's lease and ends a job that exceeds a limit.
 
-A process trains one job at a time, so its progress is one counter. A thread looks at it: even a job
-that has lost its driver, in a cluster for instance, ends by itself when it hangs or grows too big,
-and says why before it does.
+A process trains one job at a time, so one counter measures its progress. A thread checks it, so
+that even a job without a driver, say on a cluster, records why and exits when it hangs or uses too
+much memory.
 """
 
 import faulthandler
@@ -19,8 +19,8 @@ from pathlib import Path
 from ..store import leases, ledger, schema
 from ..store.job import Job
 
-PERIOD = 0.2  # seconds between two looks
-BEAT = 2.0  # and between two beats
+PERIOD = 0.2  # seconds between checks
+BEAT = 2.0  # seconds between renewals of the lease
 
 _ticks = 0
 
@@ -32,11 +32,11 @@ def tick() -> None:
 
 
 class Watchdog:
-    """Beats while it is open.
+    """Context manager that renews the lease and checks the limits of a running job.
 
     Args:
-        job: what runs; its config holds the limits.
-        enforce: end this process beyond a limit.
+        job: the running job, whose config holds the limits.
+        enforce: end this process when a limit is exceeded or the lease is lost.
     """
 
     def __init__(self, job: Job, enforce: bool) -> None:
@@ -88,7 +88,7 @@ class Watchdog:
 
 
 def rss() -> int:
-    """Return the resident memory of this process in bytes; where it is not told, its peak."""
+    """Return the resident memory of this process in bytes; without ``/proc``, its peak."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize()
@@ -98,7 +98,7 @@ def rss() -> int:
 
 
 def stacks() -> str:
-    """Return where every thread of this process is."""
+    """Return the stack traces of all threads of this process."""
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)

@@ -1,1 +1,1 @@
-"""Small tools without knowledge of runs: errors, whole files, signals, secrets."""
+"""General helpers: errors, atomic files, signals, secrets."""

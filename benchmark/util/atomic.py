@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all, and a lock for what several processes change."""
+"""Atomic file writes, and a lock for folders that several processes change."""
 
 import fcntl
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def write(path: Path, data: bytes, sync: bool = False) -> None:
-    """Replace a file's content so that a reader sees the old one or the new one, never a part.
+    """Replace a file's content; a reader sees all of the old content or all of the new.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
         data: the new content.
-        sync: wait until it is on the disk, so that it outlives a power cut.
+        sync: wait until the data is on the disk, so that it survives a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
@@ -26,15 +26,15 @@ def write(path: Path, data: bytes, sync: bool = False) -> None:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # a full disk: leave what little there is to others
+        temporary.unlink(missing_ok=True)  # on a full disk, free what the partial file takes
         raise
 
 
 @contextmanager
 def mutex(folder: Path) -> Iterator[None]:
-    """Let one process at a time, on any machine that shares the folder, change what lies in it.
+    """Lock a folder for one process at a time, across all machines that share it.
 
-    The system drops the lock of a process that dies.
+    The system releases the lock of a process that dies.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".mutex").open("ab") as file:

@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: one line that names the key and the nearest valid names."""
+"""Errors in user input: one line that names the key and the nearest valid names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ class ConfigError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message that says something."""
+    """Return the first non-empty line of an error's message, else the name of its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -19,8 +19,8 @@ def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
 
     Args:
         key: the config key that holds the name ("env.id").
-        name: what was given.
-        known: the valid names; those nearest to ``name`` are listed.
+        name: the unknown name.
+        known: the valid names; the message lists those nearest to ``name``.
     """
     names = sorted(known)
     folded = {other.lower(): other for other in reversed(names)}

@@ -1,4 +1,4 @@
-"""Output whose reader may leave: ``prism ... | head``."""
+"""Output to a pipe whose reader may exit, as in ``prism ... | head``."""
 
 import os
 import sys
@@ -8,18 +8,18 @@ from typing import Any, TextIO, cast
 
 
 def close_output() -> None:
-    """Send what is printed from now on nowhere: its reader has left."""
+    """Discard all further output, since its reader has exited."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
 
 
 class _Lasting:
-    """A text stream that goes on, to nowhere, when its reader has left."""
+    """A text stream that discards its output once its reader has exited."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, if anybody reads."""
+        """Write, unless the reader has exited."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
@@ -27,7 +27,7 @@ class _Lasting:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, if anybody reads."""
+        """Flush, unless the reader has exited."""
         try:
             self._stream.flush()
         except BrokenPipeError:
@@ -35,7 +35,9 @@ class _Lasting:
 
     def _leave(self) -> None:
         close_output()
-        print("nobody reads the output any more; the work goes on", file=sys.stderr, flush=True)
+        print(
+            "the reader of the output has exited; the work continues", file=sys.stderr, flush=True
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -43,7 +45,7 @@ class _Lasting:
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Let work go on although nobody reads its output any more; one line on stderr says so."""
+    """Keep working after the reader of the output exits; one line on stderr reports it."""
     before = sys.stdout
     sys.stdout = cast(TextIO, _Lasting(before))
     try:

@@ -1,7 +1,4 @@
-"""Classes by name: our own, those that installed packages name in an entry-point group, any other.
-
-A class without a name is "module:Class".
-"""
+"""Finds classes by registered name, ours or from an entry-point group, or by "module:Class"."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,7 +9,7 @@ from .errors import ConfigError, one_line, unknown
 
 
 def registered(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """Return the class, as "module:Class", of every name; one of ours stays ours."""
+    """Return the class, as "module:Class", of every name; our own names take precedence."""
     return {entry.name: entry.value for entry in entry_points(group=group)} | dict(ours)
 
 
@@ -24,7 +21,7 @@ def path_of(key: str, name: str, known: Mapping[str, str]) -> str:
         name: a name, or "module:Class"; known: the class of every name.
 
     Raises:
-        ConfigError: there is no such name, or the text has another form.
+        ConfigError: there is no such name, or the text is not "module:Class".
     """
     if ":" in name:
         return name
@@ -41,9 +38,9 @@ def find(key: str, name: str, known: Mapping[str, str]) -> Any:
     """
     module, _, attribute = (path := path_of(key, name, known)).partition(":")
     if not module or not attribute:
-        raise ConfigError(f"{key}={name}: say a registered name, or module:Class")
+        raise ConfigError(f"{key}={name}: give a registered name or module:Class")
     try:
         return getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a module does as it is imported
+    except Exception as error:  # importing a module can raise anything
         where = name if name == path else f"{name} ({path})"
         raise ConfigError(f"{key}={where} cannot be imported: {one_line(error)}") from None

@@ -1,12 +1,12 @@
 """Keeps keys, tokens and passwords out of every file of the store.
 
-What counts as secret: the values of environment variables and config keys that are called like one,
-the passwords of ``.netrc``, and strings of the well-known forms. A config value stays known for the
-rest of the process, so that a traceback that quotes it is cleaned too.
+Secrets are the values of environment variables and config keys with a secret-like name, the
+passwords in ``.netrc``, and strings in well-known token formats. The process remembers them, so
+that a traceback that quotes a config value is cleaned too.
 
-A config may name a value by a reference, ``${oc.env:NAME}``. Plans, records and jobs hold the
-reference, whatever it is called; only the process that builds the environment or the agent reveals
-it. What is revealed is hidden in texts if its key or variable is called like a secret.
+A config may refer to a variable, ``${oc.env:NAME}``. Plans, records and jobs hold the reference;
+only the process that builds the environment or the agent resolves it. The resolved value is hidden
+in texts if its key or variable has a secret-like name.
 """
 
 import netrc
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from .errors import ConfigError
 
 HIDDEN = "[hidden]"
-_SHORTEST = 8  # a shorter value would take harmless text with it
+_SHORTEST = 8  # a shorter value would also hide harmless text
 _WORDS = {
     *("token", "secret", "password", "passwd", "passphrase", "apikey", "credential", "credentials"),
 }
@@ -33,13 +33,13 @@ _seen: set[str] = set()  # secret config values of this process
 
 @cache
 def is_secret(name: str) -> bool:
-    """Say whether something called ``name`` is to be hidden: API_KEY and hf_token, not key."""
+    """Return whether values called ``name`` are secret: API_KEY and hf_token, but not key."""
     words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     return bool(_WORDS & set(words)) or (len(words) > 1 and words[-1] == "key")
 
 
 def clean(value: Any) -> Any:
-    """Return JSON-able data with every secret in it hidden, under whatever key it stands."""
+    """Return JSON-able data with every secret hidden, whatever its key."""
     notice(value)
     return _clean(value, _known())
 
@@ -50,29 +50,29 @@ def notice(value: Any) -> None:
 
 
 def clean_text(text: str) -> str:
-    """Return text with every known secret in it hidden."""
+    """Return text with every known secret hidden."""
     return _known().sub(HIDDEN, text)
 
 
 def is_reference(text: str, name: str) -> bool:
-    """Say whether a value, of a key called ``name``, is safe: its secrets are in the environment.
+    """Return whether a value is safe to store: its secrets are references to the environment.
 
-    "Bearer ${oc.env:NAME}" is; what is long beside the reference may be a secret too.
+    "Bearer ${oc.env:NAME}" is safe; a long text beside the reference may itself be a secret.
     """
     rest = _REFERENCE.sub("", text)
-    known = clean_text(text) != text or (is_secret(name) and len(rest) >= _SHORTEST)
-    return rest != text and "${" not in rest and not known
+    exposed = clean_text(text) != text or (is_secret(name) and len(rest) >= _SHORTEST)
+    return rest != text and "${" not in rest and not exposed
 
 
 def reveal(config: Any, key: str) -> Any:
-    """Return part of a job's config with what its references refer to.
+    """Return part of a job's config with its references resolved.
 
     Args:
         config: plain data.
-        key: what it is called, for messages.
+        key: the name of this part, for messages.
 
     Raises:
-        ConfigError: a variable is not set, or the value has been hidden.
+        ConfigError: a variable is not set, or the value was hidden when it was stored.
     """
     if isinstance(config, Mapping):
         return {name: reveal(x, f"{key}.{name}") for name, x in config.items()}
@@ -82,7 +82,7 @@ def reveal(config: Any, key: str) -> Any:
         return config
     if HIDDEN in config:
         raise ConfigError(
-            f"{key} is hidden in this record: name a variable for it, {key}='${{oc.env:NAME}}'"
+            f"{key} is hidden in this record: refer to a variable, {key}='${{oc.env:NAME}}'"
         )
     for name in _REFERENCE.findall(config):
         if name not in os.environ:
@@ -90,13 +90,13 @@ def reveal(config: Any, key: str) -> Any:
         secret = is_secret(name) or is_secret(key.rpartition(".")[2])
         if secret and len(os.environ[name]) >= _SHORTEST:
             _seen.add(os.environ[name])
-    return _REFERENCE.sub(lambda found: os.environ[found[1]], config)
+    return _REFERENCE.sub(lambda match: os.environ[match[1]], config)
 
 
 def followed(config: Any, key: str = "") -> Any:
-    """Return part of a job's config with the values of references, but for those of secrets.
+    """Return part of a job's config with references resolved, except for secrets.
 
-    It says what a run is: another data set makes another run, another password does not.
+    Used for a run's identity: another data set makes another run, another password does not.
     """
     if isinstance(config, Mapping):
         return {name: followed(x, str(name)) for name, x in config.items()}
@@ -105,15 +105,15 @@ def followed(config: Any, key: str = "") -> Any:
     if not isinstance(config, str) or "${" not in config or is_secret(key):
         return config
 
-    def value(found: re.Match[str]) -> str:
-        text = os.environ.get(found[1], found[0])
-        return found[0] if is_secret(found[1]) or clean_text(text) != text else text
+    def value(match: re.Match[str]) -> str:
+        text = os.environ.get(match[1], match[0])
+        return match[0] if is_secret(match[1]) or clean_text(text) != text else text
 
     return _REFERENCE.sub(value, config)
 
 
 class CleanStream:
-    """A text stream that hides secrets in what is written to another."""
+    """Wraps a text stream and hides secrets in what is written to it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -150,7 +150,7 @@ def _clean(value: Any, secrets: re.Pattern[str]) -> Any:
 
 
 def _known() -> re.Pattern[str]:
-    """Return what matches every secret that is known by now."""
+    """Return a pattern that matches every secret known so far."""
     return _pattern(frozenset({*_of_environment(), *_seen}))
 
 

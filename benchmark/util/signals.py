@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM ask for: once to stop cleanly, twice to stop now."""
+"""SIGINT and SIGTERM: the first requests a clean stop, the second stops at once."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """A stop was asked for in the middle of what need not be ended first."""
+    """A stop was requested during work that can be abandoned."""
 
 
 @contextmanager
@@ -28,13 +28,13 @@ def handled(by: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a stop was asked for; a second signal interrupts."""
-    asked = threading.Event()
+    """Yield a function that returns whether a stop was requested; a second signal interrupts."""
+    requested = threading.Event()
 
     def ask(number: int) -> None:
-        if asked.is_set():
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        requested.set()
 
     with handled(ask):
-        yield asked.is_set
+        yield requested.is_set

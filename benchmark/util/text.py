@@ -1,4 +1,4 @@
-"""Words, durations, tables and ends of files, as a person reads them."""
+"""Formats words, durations and tables for people."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ def clock(seconds: float) -> str:
 
 
 def table(rows: list[list[str]]) -> list[str]:
-    """Return rows of cells as lines, the first column to the left, the others to the right."""
+    """Return a table as lines: the first column left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
@@ -33,6 +33,6 @@ def tail(path: Path, size: int = 4000) -> str:
 
 
 def shorten(line: str, width: int = 100) -> str:
-    """Return a line cut to a width, with "..." where something is missing."""
+    """Return a line cut to ``width`` characters, ending in "..." if it was longer."""
     line = line.rstrip()
     return line if len(line) <= width else line[: width - 3].rstrip() + "..."

@@ -91,7 +91,7 @@ BAD = [
     ([*RUN, f"name={'n' * 201}"], ["is not the name of a folder"]),
     ([*RUN, "grid=3"], ["grid=3 must be a mapping"]),
     ([*RUN, "grid=foo"], ["grid=foo must be a mapping"]),
-    (["grid=[{algo: dqn, env: cartpole, name: x}]"], ["grid: name is about the whole study"]),
+    (["grid=[{algo: dqn, env: cartpole, name: x}]"], ["grid: name concerns the whole study"]),
     (
         [*RUN, "algo.agent=prism.algos.dqn.config:DQNConfig"],
         ["algo.agent=prism.algos.dqn.config:DQNConfig lacks Config, COMPONENTS"],
@@ -114,7 +114,7 @@ BAD = [
     ([*RUN, "name=range(0,0)"], ["name takes one value"]),
     (["study=[quickstart,cliff]"], ["study takes one value, got ['quickstart', 'cliff']"]),
     ([*RUN, "budget=[100,200]"], ["budget takes one value, got [100, 200]; budget=a,b sweeps it"]),
-    ([*RUN, "hydra.launcher=local"], ["say hydra/launcher=local"]),
+    ([*RUN, "hydra.launcher=local"], ["write hydra/launcher=local"]),
     ([*RUN, "retry.oom=-1"], ["retry.oom must be at least 0, got -1"]),
     ([*RUN, "algo.hidden=[0]"], ["algo.hidden must all be at least 1, got [0]"]),
     ([*RUN, "algo.lr=nan"], ["algo.lr must be at least 0 and finite, got nan"]),
@@ -272,7 +272,7 @@ def test_work_goes_on_when_nobody_reads_its_output(elsewhere):
     env = {**os.environ, "PYTHONPATH": str(CONF.parent)}
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env)
     assert done.returncode == 0
-    assert done.stderr == "nobody reads the output any more; the work goes on\n"
+    assert done.stderr == "the reader of the output has exited; the work continues\n"
     (status,) = (elsewhere / "results" / "unread" / "runs").glob("*/status.json")
     assert records.read_json(status)["state"] == "finished"
 

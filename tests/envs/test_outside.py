@@ -121,8 +121,8 @@ def test_a_wrapper_is_found_by_its_registered_name(installed: None) -> None:
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        (3, "env.wrappers.extra.0: 3 is no wrapper; say {class: module:Class}"),
-        ({"by": 1}, "env.wrappers.extra.0: {'by': 1} is no wrapper"),
+        (3, "env.wrappers.extra.0: 3 is not a wrapper; write {class: module:Class}"),
+        ({"by": 1}, "env.wrappers.extra.0: {'by': 1} is not a wrapper"),
         (entry("drain"), "env.wrappers.extra.0.class: unknown 'drain'; nearest: module:Class"),
         (
             entry("nowhere:W"),
@@ -167,9 +167,9 @@ def test_a_module_that_breaks_as_it_is_imported_is_one_line(tmp_path, monkeypatc
         (f"env.wrappers.extra={{class:{DRAIN}}}", r"env\.wrappers\.extra takes a list"),
         ("env.wrappers.extra.x.by=1", r"env\.wrappers\.extra\.x\.by: no such key"),
         ("env.record=success", r"env\.record takes a list, as in env\.record=\[a,b\], got success"),
-        ("env.record=[length]", r"env\.record: 'length' is recorded anyway"),
-        ("env.record=[x,x]", r"env\.record: 'x' stands there twice"),
-        ("env.record=[a/b]", r"env\.record: 'a/b' is no name"),
+        ("env.record=[length]", r"env\.record: 'length' is always recorded"),
+        ("env.record=[x,x]", r"env\.record: 'x' is listed twice"),
+        ("env.record=[a/b]", r"env\.record: 'a/b' is not a name"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(key: str, told: str) -> None:
@@ -353,7 +353,7 @@ def test_anything_else_fails_the_seed_in_one_line(value: Any) -> None:
 
 def test_a_table_has_no_facts() -> None:
     lake = EnvConfig(name="lake", id="FrozenLake-v1", record=["prob"])
-    with pytest.raises(ConfigError, match=r"^env\.record: FrozenLake-v1 .*; env\.table=false"):
+    with pytest.raises(ConfigError, match=r"^env\.record: FrozenLake-v1 .*; set env\.table=false"):
         make_spec(lake, 10)
     lake.table = False
     make_spec(lake, 10)

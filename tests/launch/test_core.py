@@ -307,7 +307,7 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
         lambda: launch(planned, InlineOptions(), fakes.play),
         lambda: summary(path.parent),
     ):
-        with pytest.raises(ConfigError, match=r"has schema 0, this version reads 2: say name="):
+        with pytest.raises(ConfigError, match=r"has schema 0, this version reads 2: set name="):
             call()
     assert path.read_bytes() == before
 

@@ -70,7 +70,7 @@ def test_the_same_costs_the_same_and_more_is_made_of_more_parts(tmp_path):
         found = price.of([job(tmp_path, *words)], tmp_path, slots=2)
         assert found.cpu == pytest.approx(START - 0.5 + seconds + 2.0)
         assert found.wall == pytest.approx(found.cpu + price.LAUNCH)
-        assert (found.past, found.tried, found.guessed) == (1, 0, 0)
+        assert (found.past, found.trials, found.guessed) == (1, 0, 0)
     ten = price.of([job(tmp_path, "seed=range(20,30)")], tmp_path, slots=2)
     assert 2.0e6 < ten.disk < 2.1e6
     assert "0:00:27 with 2 jobs at once, 0.0069 CPU hours, 2.1 MB (jobs: 1 from past" in str(ten)
@@ -111,7 +111,7 @@ def test_what_never_ran_is_tried_or_guessed(tmp_path, monkeypatch, capsys):
     small = ("algo.learning_starts=20", "algo.hidden=[8]", "evaluation.episodes=1")
     jobs = [job(tmp_path, *small, f"algo.gamma={gamma}") for gamma in (0.9, 0.8)]
     found = price.of(jobs, tmp_path, slots=1)
-    assert (found.past, found.tried, found.guessed) == (0, 1, 1)
+    assert (found.past, found.trials, found.guessed) == (0, 1, 1)
     assert 0.01 < found.cpu < 60 and found.wall == pytest.approx(found.cpu + price.LAUNCH)
     assert list(tmp_path.iterdir()) == []
     assert price._clock(3661) == "1:01:01"
@@ -142,7 +142,7 @@ def test_a_real_sweep_costs_what_was_said(tmp_path):
     words = ("algo=dqn,c51,ppo", "env=cartpole,acrobot", "tracking=disabled", "budget=8000")
     first = sweep((*words, "seed=range(0,4)", f"results={tmp_path / 'one'}", "name=first"))
     said = price.of(first.jobs, tmp_path / "one", slots=1)
-    assert said.tried == 6
+    assert said.trials == 6
     spent, size = _really(first.jobs)
     assert said.cpu == pytest.approx(spent, rel=0.25)
     assert said.disk == pytest.approx(size, rel=0.25)

@@ -167,7 +167,7 @@ def test_a_cell_asked_for_twice_is_planned_once():
 
 def test_two_cells_of_one_name_are_refused(monkeypatch):
     monkeypatch.setattr(variants, "_text", lambda value: "same")
-    with pytest.raises(ConfigError, match="two different cells would both be called"):
+    with pytest.raises(ConfigError, match="two different cells would both be labelled"):
         sweep(("algo=dqn", "env=acrobot", "algo.gamma=0.7,0.8"))
 
 
@@ -215,7 +215,7 @@ def test_what_is_excluded_is_not_planned():
         ("zip=[algo,envs]", "zip: unknown 'envs'; nearest: env"),
         (
             "zip=[algo,budget]",
-            "zip: axes in step need equally many values: algo has 2, budget has 1",
+            "zip: these axes need the same number of values: algo has 2, budget has 1",
         ),
         ("zip=[algo,seed]", "zip: unknown 'seed'"),
         ("zip=[1]", "zip=1 must be a list of names of axes"),

@@ -69,7 +69,7 @@ def test_axes_in_step_need_equally_many_values(lengths: list[int], data: st.Data
         grid.check()
         assert list(grid.points()) == combinations(grid)
     else:
-        with pytest.raises(ConfigError, match="axes in step need equally many values"):
+        with pytest.raises(ConfigError, match="these axes need the same number of values"):
             grid.check()
 
 

@@ -41,7 +41,7 @@ def test_every_agent_of_ours_keeps_the_contract(name):
         ("prism.algos.dqn.config:DQNConfig", "lacks Config, COMPONENTS, max_seeds, interacts,"),
         ("prism.algos.dqn.dqn", "unknown 'prism.algos.dqn.dqn'"),
         ("dqm", "nearest: dqn"),
-        ("dqn:", "say a registered name, or module:Class"),
+        ("dqn:", "give a registered name or module:Class"),
         ("prism.algos.dqn.dqn:DQM", "has no attribute 'DQM'"),
         ("algos.dqm.dqn:DQN", "cannot be imported: No module named 'algos.dqm'"),
     ],

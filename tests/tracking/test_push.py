@@ -73,7 +73,7 @@ def test_rows_of_other_steps_are_named(wandb_server, tmp_path):
     list(push([path], {}, NO_HURRY))
     ended_run(tmp_path, rows=30)
     (again,) = push([path], {}, NO_HURRY)
-    assert again.problem == "W&B holds 10 rows at steps that the run has not"
+    assert again.problem == "W&B has 10 rows at steps that the run does not have"
 
 
 def test_a_server_that_refuses_now_and_then_is_asked_again(wandb_server, tmp_path):

@@ -73,7 +73,10 @@ def test_the_end_of_an_offline_sweep_records_the_study_once(tmp_path, reported, 
         "tables/scores": "table-file",
     }
     captured = capsys.readouterr()
-    assert captured.out.count("W&B      offline: plan and report") == 2 and not captured.err
+    assert (
+        captured.out.count("W&B      offline: the study's plan and report") == 2
+        and not captured.err
+    )
 
 
 @pytest.mark.parametrize("mirrored", ["disabled", "lost: it died"])
@@ -99,8 +102,8 @@ def test_what_fails_at_the_end_of_a_sweep_is_one_line(
         mirror_study(study(tmp_path, "online"))
         wandb_server.gate.set()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("W&B: the run of the study itself is not complete: ")
-    assert line.endswith(f"; prism wandb-push {tmp_path} sends it")
+    assert line.startswith("W&B: the study's own run is not complete: ")
+    assert line.endswith(f"; send it with prism wandb-push {tmp_path}")
     assert ("quick-start-study" in {name for _, name in wandb_server.runs}) == ("no" in fault)
 
 

@@ -122,4 +122,4 @@ def test_what_is_missing_is_one_line(study, tmp_path, monkeypatch, capsys):
         patch.setenv("NETRC", str(tmp_path / "none"))
         assert "not logged in to W&B" in refused()
     (study / "report" / "tables").rename(study / "elsewhere")
-    assert refused() == (f"error: there is no report yet: prism report {study}\n")
+    assert refused() == (f"error: there is no report yet; write it with prism report {study}\n")

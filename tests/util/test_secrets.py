@@ -142,7 +142,7 @@ def test_a_secret_that_would_be_kept_is_refused(tmp_path, monkeypatch, capsys, k
     error = capsys.readouterr().err
     assert error == (
         f"error: env.kwargs.{key}: this secret would be written to files; put it into an "
-        f"environment variable and say env.kwargs.{key}='${{oc.env:NAME}}'\n"
+        f"environment variable and set env.kwargs.{key}='${{oc.env:NAME}}'\n"
     )
     assert not (tmp_path / "results").exists()
 

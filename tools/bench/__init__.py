@@ -1,1 +1,1 @@
-"""Speed and memory, measured; a module per family lists its cases."""
+"""Benchmarks of speed and memory; one module per family lists its cases."""

@@ -1,9 +1,8 @@
-"""Speed and memory, measured: ``python -m tools.bench [group ...]``.
+"""Benchmarks of speed and memory: ``python -m tools.bench [group ...]``.
 
-Every measurement is a process of its own with one thread; its CPU seconds count, not the clock's,
-from the first environment step to the last; ``launch`` alone is told by the clock. The cases of a
-group take turns, and the ratio of their medians is printed, so that a machine whose speed drifts
-still compares fairly.
+Each measurement runs in its own process with one thread and counts CPU seconds from the first to
+the last environment step. ``launch`` and ``price`` measure wall-clock time instead. The cases of a
+group alternate, so that drift in the machine's speed affects all alike; ratios are of medians.
 """
 
 import argparse
@@ -80,7 +79,7 @@ def _report(group: Group, results: dict[str, list[Result]]) -> None:
 
 
 def main() -> None:
-    """Measure the groups that are named, or all."""
+    """Measure the named groups, or all."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], metavar="group")
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,4 +1,4 @@
-"""SAC on Pendulum beside Stable-Baselines3, at the paper's size and at a small one."""
+"""SAC on Pendulum compared with Stable-Baselines3, at the paper's network size and a small one."""
 
 import statistics
 from itertools import pairwise
@@ -32,7 +32,7 @@ def peer(hidden: int, batch: int, budget: int) -> Result:
 
 
 def ours(seeds: int, hidden: int, batch: int, budget: int) -> Result:
-    """Train our SAC with a network and a batch of some size."""
+    """Train our SAC with two hidden layers of ``hidden`` units and the given batch size."""
     size = {"algo__hidden": [hidden, hidden], "algo__batch_size": batch}
     return train("sac", "pendulum", seeds, budget, **size)
 

@@ -1,6 +1,7 @@
-"""The analysis: bootstrap against rliable's algorithm, loading, the report.
+"""The analysis: bootstrap compared with rliable's algorithm, loading, and the report.
 
-The analysis stands on its own, so its cases run as ``python -m tools.bench.analysis_cases``.
+The cases run as ``python -m tools.bench.analysis_cases``, because the analysis is independent of
+training.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""What the analysis costs: ``python -m tools.bench.analysis_cases CASE``, called by ``make bench``.
+"""Cost of the analysis: ``python -m tools.bench.analysis_cases CASE``, called by ``make bench``.
 
-Prints one JSON line. ``reference`` is rliable 1.2's algorithm, written down here: one fancy index
-and one call of scipy's trimmed mean a repetition.
+Prints one JSON line. ``reference`` reimplements rliable 1.2's algorithm: one fancy index and one
+call of scipy's trimmed mean per repetition.
 """
 
 import json
@@ -30,13 +30,13 @@ def _scores() -> stats.Array:
 
 
 def iqm() -> int:
-    """Bootstrap the IQM of 5 x 26 scores; returns the repetitions."""
+    """Bootstrap the IQM of 5 x 26 scores; return the number of repetitions."""
     stats.bootstrap(stats.iqm, stats.tasks(_scores()), repetitions=REPETITIONS)
     return REPETITIONS
 
 
 def reference() -> int:
-    """Do the same in rliable's way, fewer times."""
+    """Do the same with rliable's algorithm and fewer repetitions; return their number."""
     matrix, rng = _scores(), np.random.RandomState(0)
     runs, tasks = matrix.shape
     draws = [
@@ -100,7 +100,7 @@ def write_study(folder: Path, labels: int, envs: int, seeds: int, rows: int, met
 
 
 def _on_study(work: Callable[[Path], object], **sizes: int) -> Callable[[], int]:
-    """Return a case that works on a study; the parent writes it, so that it costs nothing."""
+    """Return a case that works on a study; the cost of the child that writes it is not counted."""
 
     def run() -> int:
         with tempfile.TemporaryDirectory() as scratch:
@@ -128,7 +128,7 @@ CASES: dict[str, Callable[[], int]] = {
 
 
 def main(case: str) -> None:
-    """Run one case; the CPU seconds are this process's own, without the writer's."""
+    """Run one case; the CPU seconds exclude the process that writes the study."""
     began = resource.getrusage(resource.RUSAGE_SELF)
     done = CASES[case]()
     ended = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,4 +1,4 @@
-"""Checkpoints of jobs with a large replay buffer: how much of a run's CPU time they take."""
+"""The share of CPU time that checkpoints take in jobs with a large replay buffer."""
 
 import statistics
 from typing import Any
@@ -7,7 +7,7 @@ from unittest.mock import patch
 from tools.bench.measure import Group, Result, cpu_seconds, train
 
 BAR = 0.02  # of the run's CPU time
-# Buffers are full before the end; an update in four steps makes the run cheap, the share large.
+# The worst case: buffers fill before the end, and an update every four steps keeps training cheap.
 _FULL: dict[str, Any] = {
     "algo__hidden": [128],
     "algo__batch_size": 32,
@@ -20,7 +20,7 @@ _FULL: dict[str, Any] = {
 
 
 def saved(seeds: int, budget: int) -> Result:
-    """Train DQN on Seaquest; returns what it cost, and what its checkpoints cost of it."""
+    """Train DQN on Seaquest; return its cost, with the number and CPU seconds of checkpoints."""
     from prism.benchmark.train.runner import Training
 
     spent: list[float] = []

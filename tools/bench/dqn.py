@@ -1,4 +1,4 @@
-"""The DQN family: at CleanRL's CartPole settings beside Stable-Baselines3, and on MinAtar."""
+"""The DQN family: CleanRL's CartPole settings compared with Stable-Baselines3, and MinAtar."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""The local executor on two cores: what a job costs beside its work, and a sweep beside its ideal.
+"""The local executor on two cores: overhead per job, and parallel efficiency of a sweep.
 
-These cases are measured by the clock, since what is told of is how long a user waits.
+These cases measure wall-clock time, because that is how long a user waits.
 """
 
 import json
@@ -19,7 +19,7 @@ from prism.benchmark.store.job import Job, Sweep
 from tools.bench.measure import Group, Result
 
 WORKERS = 2
-BAR = 0.25  # seconds a trivial job
+BAR = 0.25  # target, in seconds per trivial job
 # 6 jobs of 5 seeds, long enough to learn.
 PRICED = ("algo=dqn,c51,ppo", "env=cartpole,acrobot", "budget=30_000", "tracking=disabled")
 # 8 jobs of two agents with evaluations, rows and checkpoints; long: their start counts little.
@@ -28,7 +28,7 @@ REAL = ("algo=dqn,rainbow", "seed=range(0,8)", "seeds_per_job=2", "budget=45_000
 
 @contextmanager
 def _planned(*words: str) -> Iterator[Sweep]:
-    """Plan a sweep on CartPole in a folder that is thrown away."""
+    """Plan a sweep on CartPole in a temporary folder."""
     from prism.benchmark.plan.grid import sweep
 
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ def trivial(job: Job) -> None:
 
 
 def jobs(count: int) -> Result:
-    """Launch so many trivial jobs, a process each."""
+    """Launch ``count`` trivial jobs, one process each."""
     from prism.benchmark.launch.core import launch
 
     with _planned("algo=dqn", f"seed=range(0,{count})", "seeds_per_job=1") as plan:
@@ -70,10 +70,10 @@ def executor(*words: str) -> Result:
 
 
 def perfect(*words: str) -> Result:
-    """Train the jobs of a sweep in two processes that have all imports done and nothing else to do.
+    """Train the jobs of a sweep in two processes that have all imports done.
 
     Returns:
-        As ``wall`` the mean of what the two took: as if the work could be shared out evenly.
+        ``wall`` is the mean of the two durations: that of a perfectly even division of the work.
     """
     context = get_context("spawn")
     with _planned(*words) as plan:
@@ -89,7 +89,7 @@ def perfect(*words: str) -> Result:
 
 
 def _work(share: list[Job], ready: Barrier, walls: "SimpleQueue[float]") -> None:
-    """Run jobs one after another from the moment when the other worker is ready too."""
+    """Run jobs one after another, starting when both workers are ready."""
     from prism.benchmark.launch.worker import limit_threads
     from prism.benchmark.store import ledger, records
     from prism.benchmark.store.agents import agent_class
@@ -110,10 +110,10 @@ def _work(share: list[Job], ready: Barrier, walls: "SimpleQueue[float]") -> None
 
 
 def priced() -> Result:
-    """Ask for the price of a sweep, run it, and do the same with other seeds, now from past runs.
+    """Price a sweep from trials and run it; then price it with other seeds from those past runs.
 
     Returns:
-        For "trials" and "past": what was said and what was, in seconds, CPU seconds and bytes.
+        For "trials" and "past": predicted and actual seconds, CPU seconds and bytes.
     """
     from prism.benchmark.launch import price
     from prism.benchmark.launch.core import launch
@@ -135,7 +135,7 @@ def priced() -> Result:
 
 
 def _spent(plan: Sweep) -> Result:
-    """Return the CPU seconds that the jobs of a sweep wrote down, and the bytes of its runs."""
+    """Return the CPU seconds recorded by the jobs of a sweep, and the bytes of its runs."""
     from prism.benchmark.launch.cost import START
     from prism.benchmark.store import records
 

@@ -1,4 +1,4 @@
-"""What a case is, and what it costs to run one in this process."""
+"""Benchmark cases, and functions that measure their cost in this process."""
 
 import os
 import resource
@@ -21,13 +21,13 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Group:
-    """Cases that are measured in turn, so that a drifting machine still compares fairly.
+    """Cases that are measured alternately, so that drift in the machine's speed affects all alike.
 
     Args:
-        cases: what to call each, and how to run it.
+        cases: each case's name and function.
         ratios: pairs of cases; the first's speed is divided by the second's.
-        repeats: how often at most; None = as asked.
-        by_clock: the cases tell the clock's time, which only their report can speak of.
+        repeats: upper limit on the repetitions; None for no limit.
+        by_clock: the cases measure wall-clock time, which only ``report`` prints.
         report: prints more from the results, by case.
     """
 
@@ -39,7 +39,7 @@ class Group:
 
 
 def train(algo: str, env: str, seeds: int, budget: int, **settings: Any) -> Result:
-    """Train ``seeds`` seeds for ``budget`` steps each; returns what it cost.
+    """Train ``seeds`` seeds for ``budget`` steps each; return the cost.
 
     ``settings`` are config keys with "__" for the dot; logging, evaluation and checkpoints are off.
     """
@@ -84,7 +84,7 @@ def _job(folder: Path, algo: str, env: str, seeds: int, settings: dict[str, Any]
 
 
 def measured(work: Callable[[], object], steps: int) -> Result:
-    """Return what ``work`` costs, with the count of environment steps that it takes."""
+    """Run ``work`` and return its cost; ``steps`` is its number of environment steps."""
     began = cpu_seconds()
     work()
     return {"steps": steps, "cpu": cpu_seconds() - began, "rss": peak_mb()}
@@ -97,5 +97,5 @@ def cpu_seconds() -> float:
 
 
 def peak_mb() -> float:
-    """Return the largest resident size that this process has had, in MB."""
+    """Return the peak resident memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

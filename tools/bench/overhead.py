@@ -1,8 +1,8 @@
-"""What a DQN job on CartPole pays for what it keeps, everything at its defaults.
+"""The cost of record keeping in a DQN job on CartPole, at the default settings.
 
-Counted in the job itself: CPU seconds of the training thread in rows, evaluations, checkpoints and
-the end, of all other threads, and of W&B's service process. A job that keeps nothing runs after it,
-but two equal jobs can differ by ten percent and more on a virtual machine.
+Measured inside the job: CPU seconds that the training thread spends on rows, evaluations,
+checkpoints and the end, and those of all other threads and W&B's service process. A job without
+records runs for comparison, but two equal jobs can differ by over 10 % on a virtual machine.
 """
 
 import functools
@@ -20,13 +20,13 @@ _EVERYTHING: dict[str, Any] = {
     "evaluation__every": None,
     "tracking__wandb": "offline",
 }
-_ONCE = _EVERYTHING | {"log_every": 1_000, "evaluation__every": 0}  # what no length adds to
-_USUAL = ("steps", "cpu", "start", "rss")  # of every result; the others are parts
+_ONCE = _EVERYTHING | {"log_every": 1_000, "evaluation__every": 0}  # costs independent of length
+_USUAL = ("steps", "cpu", "start", "rss")  # keys of every result; the others are parts
 _THREADS, _SERVICE = "other threads", "W&B's service"
 
 
 def counted(budget: int, settings: dict[str, Any]) -> Result:
-    """Train ten seeds; returns also the CPU seconds of each part of keeping records."""
+    """Train ten seeds; return also the CPU seconds of each part of record keeping."""
     from prism.benchmark.train.evaluate import Evaluator
     from prism.benchmark.train.recorder import Recorder
     from prism.benchmark.train.runner import Training

@@ -1,10 +1,10 @@
-"""Policy gradients: PPO on CartPole at one setting, beside Stable-Baselines3."""
+"""Policy gradients: PPO on CartPole compared with Stable-Baselines3; other on-policy agents."""
 
 from functools import partial
 
 from tools.bench.measure import Group, Result, measured, train
 
-_STEPS = 51_200  # a whole number of rollouts, of 4 lanes x 128 steps
+_STEPS = 51_200  # a whole number of rollouts; a rollout is 4 lanes x 128 steps
 
 
 def peer(budget: int) -> Result:

@@ -1,10 +1,10 @@
-"""Tabular Q-learning on FrozenLake: seed-batched, by table look-up, beside a plain loop."""
+"""Tabular Q-learning on FrozenLake: seed-batched table look-ups compared with a plain loop."""
 
 from tools.bench.measure import Group, Result, measured, train
 
 
 def plain(steps: int) -> Result:
-    """Learn with ``gymnasium.make`` and a numpy table, a step at a time, as a textbook does."""
+    """Run textbook Q-learning: ``gymnasium.make``, a numpy table, one step at a time."""
     import gymnasium
     import numpy as np
 
