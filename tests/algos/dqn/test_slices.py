@@ -136,7 +136,7 @@ def test_any_two_seeds_differ(name: str) -> None:
     config = quick(name, 10, batch_size=32, exploration=steady(1.0))
     learner = agent(config, seeds)
     first = learner.learner.params.view(4, -1).clone()
-    world = World(VECTOR, (7,) * 4)
+    world = World(VECTOR, (7,) * 4, config.lanes)
     log = drive(learner, world, 28)
     actions, index = (torch.stack(log[name], 1).flatten(1) for name in ("action", "index"))
     for a, b in combinations(range(len(seeds)), 2):
