@@ -4,8 +4,9 @@ A component that is asked for and not there is the family's classic fault: prior
 runs uniform, weights that never reach the loss, a window that bootstraps with the wrong discount.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ def quiet(learner: DQN) -> None:
         for layer in net.modules():
             if isinstance(layer, NoisyLinear):
                 layer.noise.zero_()
+                layer.resample = lambda: None  # type: ignore[method-assign]
 
 
 def test_the_six_are_rainbows() -> None:
@@ -157,7 +159,7 @@ def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: s
             learner.online.resample()
             outputs.append(learner.online(obs))
         assert torch.equal(outputs[0], outputs[1]) == (not noisy)
-        assert bool(learner.behaviour.PARTS) == (not noisy)  # what epsilon is drawn from
+    assert grown(switched("noisy", base, True))._level() == 0
     config = switched("noisy", base, False)
     config.exploration = steady(0.3)
     learner, obs = agent(config), World(VECTOR, SEEDS).obs
@@ -166,6 +168,24 @@ def test_noisy_explores_by_its_weights_alone_and_off_brings_epsilon_back(base: s
     assert float(explored.float().mean()) == pytest.approx(
         0.3 * 2 / 3, abs=0.03
     )  # of three actions
+
+
+@pytest.mark.parametrize("double", ["target", "coin"])
+def test_choice_and_value_have_noises_of_their_own(double: str) -> None:
+    """Fortunato et al. 2018, section 3.1: three draws in the loss of NoisyNet-Dueling."""
+    learner = grown(tiny("noisy_dqn", double=double))
+    noises: list[Tensor] = []
+
+    def overheard(layer: NoisyLinear) -> Callable[..., Tensor]:
+        forward = layer.forward
+        return lambda *args: noises.append(layer.noise.clone()) or forward(*args)  # type: ignore
+
+    for net in learner.learner.networks:
+        net._noisy[0].forward = overheard(net._noisy[0])  # type: ignore[method-assign]
+    learner._learn()
+    assert len(noises) == 3  # of the target, of the choice, of the values learned
+    for one, other in combinations(noises, 2):
+        assert (one != other).any(-1).all()
 
 
 def test_priorities_are_the_value_models_own() -> None:

@@ -3,7 +3,8 @@
 The policy is a model that is fitted to the states and actions of the elite sessions: a table, a
 linear or neural network, a random forest; discrete actions are classified, continuous ones
 regressed (``models.py``). Lanes wait for each other: all sessions of an iteration are complete
-before the best are chosen. The four declared components are in ``config.py``.
+before the best are chosen, out of those of the last iterations (``elites.py``). The declared
+components are in ``config.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ from ..core.parts import HasParts
 from ..core.rollout import Episodes
 from ..core.states import not_tabular
 from .config import COMPONENTS, PRESETS, CEMConfig
-from .models import build
+from .elites import elites
+from .models import SAMPLE, build
 from .spaces import refused
 
 
@@ -34,15 +36,14 @@ class CEM(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("model",)
-    PARTS = ("episodes", "returns", "length", "elite_obs", "elite_actions", "elite_length", "ticks")
-    GROWING = ("elite_obs", "elite_actions")
+    PARTS = ("episodes", "returns", "length", "obs", "actions", "lengths", "scores", "ticks")
+    GROWING = ("obs", "actions")
 
     def __init__(
         self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         self.config, k = config, len(seeds)
         self.sessions = config.lanes * config.rounds
-        self.elites = max(1, round(config.elite * self.sessions))
         self.model = build(config, spec, seeds, device)
         space = spec.action_space
         discrete = isinstance(space, spaces.Discrete)
@@ -50,12 +51,13 @@ class CEM(HasParts):
         self.episodes = Episodes(k, config.rounds, config.lanes, spec.obs_space, action, device)
         self.returns = torch.zeros(k, self.sessions, device=device)
         self.length = torch.zeros(k, self.sessions, dtype=torch.int64, device=device)
-        # the elites of the last iterations, oldest first
-        capacity = self.elites * config.memory
-        self.elite_obs = torch.zeros(k, capacity, 0, *spec.obs_space.shape, device=device)
-        self.elite_actions = torch.from_numpy(np.zeros((k, capacity, 0, *action[0]), action[1]))
-        self.elite_actions = self.elite_actions.to(device)
-        self.elite_length = torch.zeros(k, capacity, dtype=torch.int64, device=device)
+        # the sessions of the last iterations, oldest first
+        capacity = self.sessions * config.memory
+        self.obs = torch.zeros(k, capacity, 0, *spec.obs_space.shape, device=device)
+        self.actions = torch.from_numpy(np.zeros((k, capacity, 0, *action[0]), action[1]))
+        self.actions = self.actions.to(device)
+        self.lengths = torch.zeros(k, capacity, dtype=torch.int64, device=device)
+        self.scores = torch.full((k, capacity), -torch.inf, device=device)  # their returns
         self.ticks, self.budget = 0, spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]
@@ -75,55 +77,63 @@ class CEM(HasParts):
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``, or take the most likely ones."""
         share = min(1.0, self.ticks * self.config.lanes / self.budget)
-        return self.model.act(obs, explore, share), {}
+        return self.model.act(obs, explore, share)
 
     def observe(self, step: Step) -> None:
         """Write the tick into the sessions."""
         session = self.episodes.done[:, None] * self.config.lanes + self._lane
         self.returns[self._seed, session] += torch.where(step.valid, step.reward, 0.0)
         self.length[self._seed, session] += step.valid
-        self.episodes.add(step)
+        self.episodes.add(step._replace(action=step.memo.get(SAMPLE, step.action)))
         self.ticks += 1
 
     def update(self) -> dict[str, Tensor] | None:
-        """Choose the elites of those seeds whose sessions are complete, and imitate them."""
+        """Choose the elites of those seeds whose sessions are complete, and imitate them.
+
+        Where all sessions are equal, nothing is learned.
+        """
         if not self.episodes.due:
             return None
         due = self.episodes.ready
-        best = self.returns.argsort(dim=-1, descending=True, stable=True)[:, : self.elites]
+        self._keep(due)
+        elite = elites(self.scores, self.config.elite)
+        alike = ~elite.any(-1)
+        counted = torch.where(alike[:, None], self.scores > -torch.inf, elite)
+        total = torch.where(counted, self.scores, 0.0).sum(-1)
         metrics = {
-            "loss/elite_return": self.returns.gather(1, best).mean(-1),
+            "loss/elite_return": total / counted.sum(-1).clamp(min=1),
             "loss/session_return": self.returns.mean(-1),
             "learned": due,
         }
-        self._keep(best, due)
-        self.model.fit(self.elite_obs, self.elite_actions, self.elite_length, due)
+        self.model.fit(self.obs, self.actions, torch.where(elite, self.lengths, 0), due & ~alike)
         self.episodes.clear()
         self.returns = torch.where(due[:, None], 0.0, self.returns)
         self.length = torch.where(due[:, None], 0, self.length)
         return metrics
 
-    def _keep(self, best: Tensor, due: Tensor) -> None:
-        """Let the sessions ``best [K, E]`` take the place of the oldest elites."""
-        data = self.episodes.take()
-        length = self.length.gather(1, best)
-        longest = int(torch.where(due[:, None], length, 0).max())
-        begin = self.episodes.start.gather(1, best // self.config.lanes)
-        step = torch.arange(longest, device=best.device)
+    def _keep(self, due: Tensor) -> None:
+        """Let the sessions of this iteration take the place of the oldest."""
+        data, lanes = self.episodes.take(), self.config.lanes
+        longest = int(torch.where(due[:, None], self.length, 0).max())
+        session = torch.arange(self.sessions, device=due.device)
+        begin = self.episodes.start[:, session // lanes]
+        step = torch.arange(longest, device=due.device)
         tick = (begin[..., None] + step).clamp(max=data.reward.shape[1] - 1)
-        at = (self._seed[..., None], tick, (best % self.config.lanes)[..., None])
-        behind = step >= length[..., None]  # a session's end: there stands what others lived
+        at = (self._seed[..., None], tick, (session % lanes)[None, :, None])
+        # a session's end: there stands what others lived
+        behind = step >= self.length[..., None]
         for name, new in (
-            ("elite_obs", data.obs[at].float()),
-            ("elite_actions", data.action[at]),
-            ("elite_length", length),
+            ("obs", data.obs[at].float()),
+            ("actions", data.action[at]),
+            ("lengths", self.length),
+            ("scores", self.returns),
         ):
             old = getattr(self, name)
             if new.ndim > 2:
                 new = new.masked_fill(behind.view(*behind.shape, *[1] * (new.ndim - 3)), 0)
                 room = max(old.shape[2], longest)
                 old, new = (_with_room(x, room) for x in (old, new))
-            queue = torch.cat([old[:, self.elites :], new], 1)
+            queue = torch.cat([old[:, self.sessions :], new], 1)
             setattr(self, name, torch.where(due.view(-1, *[1] * (old.ndim - 1)), queue, old))
 
 

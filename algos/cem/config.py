@@ -39,9 +39,12 @@ class CEMConfig(AgentConfig):
         choices=MODELS,
     )
     elite: float = setting(
-        0.25, "share of the sessions of an iteration that is imitated", gt=0, le=1
+        0.25,
+        "share of the remembered sessions that is imitated, and what equals its last",
+        gt=0,
+        le=1,
     )
-    memory: int = setting(4, "iterations whose elites are imitated", ge=1)
+    memory: int = setting(4, "iterations whose sessions are remembered", ge=1)
     entropy: float = setting(
         0.01, "weight of the entropy bonus (model=neural, linear; discrete actions)", ge=0
     )
@@ -68,10 +71,10 @@ class CEMConfig(AgentConfig):
 
 COMPONENTS = (
     Component(
-        "elite memory",
+        "session memory",
         "Rubinstein 1999; sample reuse over iterations",
         on={"memory": 4},
-        off={"memory": 1},  # the elites of the last iteration alone
+        off={"memory": 1},  # the sessions of the last iteration alone
     ),
     Component(
         "entropy",
@@ -119,7 +122,10 @@ class CEMParamsConfig(AgentConfig):
 
     hidden: int = setting(0, "width of a hidden tanh layer; 0: a linear policy with bias", ge=0)
     elite: float = setting(
-        0.2, "share of the candidates that the next are drawn around", gt=0, le=1
+        0.2,
+        "share of the candidates that the next are drawn around, and what equals its last",
+        gt=0,
+        le=1,
     )
     std: float = setting(1.0, "deviation of every parameter at the start", ge=0)
     # variance added at iteration t: max(noise - t * noise_decay, 0); that it decreases is Szita and

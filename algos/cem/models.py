@@ -1,7 +1,8 @@
 """Models of a policy that are fitted to elite sessions; each acts and is fitted.
 
 ``fit(obs [K, M, T, *obs], actions [K, M, T, *act], length [K, M], due [K])`` fits the seeds that
-are due to the first ``length`` steps of M sessions each.
+are due to the first ``length`` steps of M sessions each. Continuous actions are fitted as they were
+drawn, before the environment's bounds cut them: the mean of what is cut is not the mean.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,15 @@ from ..core.states import StateIndex
 from . import streams
 from .config import CEMConfig
 
+SAMPLE = "sample"  # key of a memo: continuous actions as drawn, in units of half the range
+Choice = tuple[Tensor, dict[str, Tensor]]  # actions and a memo
+
 
 class PolicyModel(Part, Protocol):
     """What the cross-entropy method asks of a model."""
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
-        """Return actions; ``share`` of the budget is spent."""
+    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+        """Return actions and a memo; ``share`` of the budget is spent."""
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Imitate."""
@@ -61,22 +65,17 @@ class Sampler(HasParts):
             self.low = torch.as_tensor(space.low, device=device)
             self.high = torch.as_tensor(space.high, device=device)
 
-    def from_probabilities(self, p: Tensor, explore: bool) -> Tensor:
+    def from_probabilities(self, p: Tensor, explore: bool) -> Choice:
         """Sample from ``p [K, N, A]``, or take the most likely."""
-        if not explore:
-            return p.argmax(-1)
-        return inverse_cdf(p, self.draws())
+        return (inverse_cdf(p, self.draws()) if explore else p.argmax(-1)), {}
 
-    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Tensor:
-        """Add noise to means ``[K, N, act]`` in [-1, 1], and stretch them to the action's range."""
+    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Choice:
+        """Add noise to means ``[K, N, act]``, cut to [-1, 1] and stretch to the action's range."""
         if explore:
             level = self.noise(int(1_000_000 * share / self.noise_fraction))
             mean = mean + level * self.draws()
-        return self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
-
-    def to_mean(self, actions: Tensor) -> Tensor:
-        """Undo the stretch."""
-        return 2 * (actions - self.low) / (self.high - self.low) - 1
+        action = self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
+        return action, {SAMPLE: mean}
 
 
 class Table(HasParts):
@@ -95,7 +94,7 @@ class Table(HasParts):
         self.p = torch.full(shape, 1 / shape[2], device=device)
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
         """Look up."""
         return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore)
 
@@ -132,7 +131,7 @@ class Network(HasParts):
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
         """Evaluate the network."""
         out = self.learner.online(obs.flatten(2).float())
         if self.sampler.discrete:
@@ -157,7 +156,7 @@ class Network(HasParts):
                 log_prob = log_p.gather(-1, target[..., None])[..., 0]
                 loss = -(log_prob + self.config.entropy * entropy).mean(-1)
             else:
-                loss = (out - self.sampler.to_mean(target)).square().mean((-2, -1))
+                loss = (out - target).square().mean((-2, -1))
             self.learner.step(loss, due)
 
 
@@ -176,7 +175,7 @@ class Forest(HasParts):
         self.forests: list[Any] = [None] * len(self.seeds)
         self.sessions: State = {}
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Tensor:
+    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
         """Ask every seed's forest; before the first is grown, all actions are alike."""
         k, lanes = obs.shape[:2]
         rows = obs.flatten(2).numpy(force=True)
@@ -195,9 +194,9 @@ class Forest(HasParts):
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Grow the forests that are due."""
-        if not self.sessions:
-            self.sessions = {"obs": obs, "actions": actions, "length": torch.zeros_like(length)}
         new = {"obs": obs, "actions": actions, "length": length}
+        if not self.sessions:
+            self.sessions = {name: torch.zeros_like(x) for name, x in new.items()}
         for name, x in new.items():
             old = self.sessions[name]
             if old.ndim > 2 and old.shape[2] < x.shape[2]:
@@ -217,9 +216,8 @@ class Forest(HasParts):
         x, y = self.sessions["obs"][i][inside].flatten(1), self.sessions["actions"][i][inside]
         discrete = self.sampler.discrete
         kind = ensemble.RandomForestClassifier if discrete else ensemble.RandomForestRegressor
-        target = y if discrete else self.sampler.to_mean(y)
         forest = kind(self.config.trees, random_state=self.seeds[i], n_jobs=1)
-        flat = target.numpy(force=True)
+        flat = y.numpy(force=True)
         one = flat.shape[-1:] == (1,)  # one output is a vector to scikit-learn
         self.forests[i] = forest.fit(x.numpy(force=True), flat.ravel() if one else flat)
 

@@ -20,6 +20,7 @@ from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.parts import HasParts
 from . import streams
 from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, PARAMS_PRESETS, CEMParamsConfig
+from .elites import elites
 from .spaces import refused
 
 
@@ -54,7 +55,6 @@ class CEMParams(HasParts):
         middle = h or self.inputs
         self.sizes = ([(self.inputs, h)] if h else []) + [(middle, self.outputs)]
         self.dimension = sum((n + 1) * m for n, m in self.sizes)
-        self.elites = max(1, round(config.elite * config.lanes))
         self.seeds = tuple(seeds)
         self.mean = torch.zeros(k, self.dimension, device=device)
         self.std = torch.full_like(self.mean, config.std)
@@ -107,23 +107,35 @@ class CEMParams(HasParts):
         self.any_due = bool(self.due.any())
 
     def update(self) -> dict[str, Tensor] | None:
-        """Move the distribution of those seeds whose candidates have all been valued."""
+        """Move the distribution of those seeds whose candidates have all been valued.
+
+        Where all are equal, it stays.
+        """
         if not self.any_due:
             return None
         c, due = self.config, self.due
         if c.iterations is not None:  # the distribution stays; candidates are drawn all the same
             due = due & (self.iteration < c.iterations)
-        best = self.returns.argsort(dim=-1, descending=True, stable=True)[:, : self.elites]
-        elites = self.theta.gather(1, best[..., None].expand(-1, -1, self.dimension))
-        mean = elites.sum(1) / self.elites
-        variance = (elites - mean[:, None]).square().sum(1) / self.elites
+        learned = due
+        elite = elites(self.returns, c.elite)
+        alike = ~elite.any(-1)
+        due = due & ~alike
+        elite = elite | alike[:, None]
+        count = elite.sum(-1, keepdim=True)
+        mean = torch.where(elite[..., None], self.theta, 0.0).sum(1) / count
+        spread = torch.where(elite[..., None], self.theta - mean[:, None], 0.0)
+        variance = spread.square().sum(1) / count
         extra = (c.noise - self.iteration * c.noise_decay).clamp(min=0)[:, None]
         self.mean = torch.where(due[:, None], mean, self.mean)
         self.std = torch.where(due[:, None], (variance + extra).sqrt(), self.std)
         self.iteration = self.iteration + self.due
         self.theta = torch.where(self.due[:, None, None], self._candidates(self.due), self.theta)
-        elite_return = self.returns.gather(1, best).mean(-1)
-        metrics = {"loss/std": self.std.mean(-1), "loss/elite_return": elite_return, "learned": due}
+        elite_return = torch.where(elite, self.returns, 0.0).sum(-1) / count[:, 0]
+        metrics = {
+            "loss/std": self.std.mean(-1),
+            "loss/elite_return": elite_return,
+            "learned": learned,
+        }
         self.returns = torch.where(self.due[:, None], 0.0, self.returns)
         self.over = self.over & ~self.due[:, None]
         return metrics

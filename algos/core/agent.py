@@ -137,3 +137,11 @@ class HasArrays(Protocol):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return arrays by name, ``[K, ...]``; floats."""
+
+
+@runtime_checkable
+class HasRemarks(Protocol):
+    """An agent that can end without having got where it was to get: a finished run says so."""
+
+    def remarks(self) -> Sequence[str | None]:
+        """Return, at the end of the budget, one line of each seed, or None: K of them."""

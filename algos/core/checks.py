@@ -15,7 +15,7 @@ def check_schedule(key: str, policy: LevelConfig) -> None:
     for name, level in levels.items():
         if policy.kind == "epsilon_greedy" and level > 1:
             raise ValueError(f"{key}.{name} must be between 0 and 1, got {level}")
-    if policy.schedule in ("glie", "constant"):
+    if policy.schedule not in ("linear", "exponential"):
         del levels["end"]  # is not reached
     for name, level in levels.items():
         if level > 0:

@@ -101,6 +101,9 @@ class LevelConfig:
     )
     end: float = setting(0.05, "level at the end", ge=0)
     fraction: float = setting(
-        0.5, "share of the budget after which `end` is reached; glie: `start` is halved", ge=0, le=1
+        0.5,
+        "share of the budget after which `end` is reached; harmonic: `start` is halved",
+        ge=0,
+        le=1,
     )
     schedule: str = setting("linear", "how the level falls", choices=schedules.KINDS)

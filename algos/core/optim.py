@@ -75,6 +75,14 @@ def centred_rmsprop(
     row.addcdiv_(grad, variance.sqrt_().add_(eps), value=-lr)
 
 
+def uncentred_rmsprop(
+    row: Tensor, grad: Tensor, square: Tensor, *, lr: float, alpha: float, eps: float
+) -> None:
+    """Update a row as torch's RMSprop would."""
+    square.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
+    row.addcdiv_(grad, square.sqrt().add_(eps), value=-lr)
+
+
 class SeedOptimizer(HasParts):
     """Adam, RMSprop or SGD for M networks at once.
 
@@ -140,6 +148,14 @@ class SeedOptimizer(HasParts):
         norm: Tensor = torch.linalg.vector_norm(rows, dim=1)
         return norm
 
+    def clip(self) -> Tensor:
+        """Clip the gradients; returns their norms before, as ``grad_norm``."""
+        norm = self.grad_norm()
+        if self.max_norm is not None:
+            shrink = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+            self.grad.view(len(norm), -1).mul_(shrink.unsqueeze(1))
+        return norm
+
     @torch.no_grad()
     def step(self, mask: Tensor | None = None) -> Tensor:
         """Clip and apply the gradients.
@@ -150,10 +166,7 @@ class SeedOptimizer(HasParts):
         Returns:
             Gradient norms before clipping, as ``grad_norm``.
         """
-        norm = self.grad_norm()
-        if self.max_norm is not None:
-            shrink = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
-            self.grad.view(len(norm), -1).mul_(shrink.unsqueeze(1))
+        norm = self.clip()
         if mask is None and self._abreast:
             self._apply(*self._together)
             self._steps[1:] = self._steps[0]
@@ -167,6 +180,7 @@ class SeedOptimizer(HasParts):
         self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
     ) -> None:
         """Update some networks' rows."""
+        settings = {"lr": self.lr, "alpha": self.alpha, "eps": self.eps}
         if self.kind == "adam":
             first, second = memory
             adam(
@@ -187,10 +201,8 @@ class SeedOptimizer(HasParts):
             )
         elif self.kind == "rmsprop_uncentred":
             for row, grad, square in zip(rows, grads, *memory, strict=True):
-                square.mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
-                row.addcdiv_(grad, square.sqrt().add_(self.eps), value=-self.lr)
+                uncentred_rmsprop(row, grad, square, **settings)
         elif self.kind == "rmsprop":
-            settings = {"lr": self.lr, "alpha": self.alpha, "eps": self.eps}
             for row, grad, square, mean in zip(rows, grads, *memory, strict=True):
                 centred_rmsprop(row, grad, square, mean, **settings)
         else:

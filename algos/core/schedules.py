@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 
-KINDS = ("linear", "exponential", "glie", "constant")
+KINDS = ("linear", "exponential", "harmonic", "constant")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """A value that goes from ``start`` to ``end`` within the first ``steps`` steps.
 
-    ``linear`` and ``exponential`` reach ``end`` at ``steps`` and stay. ``glie`` is
-    ``start / (1 + step / steps)``: greedy in the limit, yet its sum diverges, so every action is
-    tried infinitely often; a schedule with a floor is not GLIE (Singh et al. 2000). ``constant``
-    stays at ``start``.
+    ``linear`` and ``exponential`` reach ``end`` at ``steps`` and stay. ``harmonic`` is
+    ``start / (1 + step / steps)``: greedy in the limit, and its sum diverges. That is not enough
+    for infinite exploration: a state that two exploratory steps in a row lead to is met finitely
+    often. GLIE (Singh et al. 2000) counts the visits of each state, see ``tabular/config.py``.
+    ``constant`` stays at ``start``.
 
     Raises:
         ValueError: unknown kind, or an exponential one that starts or ends at zero or below.
@@ -34,7 +35,7 @@ class Schedule:
         if self.kind == "constant":
             return self.start
         share = step / max(self.steps, 1)
-        if self.kind == "glie":
+        if self.kind == "harmonic":
             return self.start / (1 + share)
         share = min(share, 1.0)
         if self.kind == "linear":

@@ -24,6 +24,7 @@ class UnitBox:
         low, high = (torch.from_numpy(x).double() for x in (space.low, space.high))
         self._centre = ((low + high) / 2).float().to(device)
         self._half = ((high - low) / 2).float().to(device)
+        self._divisor = self._half.where(self._half > 0, 1.0)  # a side of one point has centre 0
 
     def to_env(self, unit: Tensor) -> Tensor:
         """Return the environment's action for ``unit [..., A]``."""
@@ -31,7 +32,7 @@ class UnitBox:
 
     def from_env(self, action: Tensor) -> Tensor:
         """Undo ``to_env``."""
-        return ((action - self._centre) / self._half).clamp(-1.0, 1.0)
+        return ((action - self._centre) / self._divisor).clamp(-1.0, 1.0)
 
 
 def squash(mean: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from ..core.settings import setting
 
 NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
+WARMUPS = ("uniform", "policy")
 DOUBLES = ("off", "target", "coin")
 VALUES = ("scalar", "categorical", "quantile")
 LOSSES = ("huber", "squared")
@@ -90,6 +91,12 @@ class DQNConfig(MemoryConfig, DeepConfig):
     noisy: bool = setting(False, "noisy layers in the head instead of the exploration below")
     sigma0: float = setting(0.5, "noise of noisy layers at the start, over sqrt(inputs)", ge=0)
     exploration: Exploration = setting(Exploration, "the behaviour policy")
+    warmup_actions: str = setting(
+        "uniform",
+        "actions before learning_starts where epsilon is 0 (noisy, exploration.kind=greedy):"
+        " random ones, or those of the untrained policy",
+        choices=WARMUPS,
+    )
     compile: bool = setting(False, "put the loss through torch.compile")
     sequence: int = setting(
         20, "steps of a sequence: gradients go back over as many (memory=gru, lstm)", ge=1

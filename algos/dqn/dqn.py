@@ -10,6 +10,8 @@ Deviations from the papers:
   convolutions; a multilayer perceptron's earlier layers stay plain.
 - A prioritised sample's weight is divided by the largest weight of its batch, not of the buffer.
 - Evaluation is greedy and, with noisy networks, uses the mean weights.
+- Where nothing but noise explores, actions are uniform until ``learning_starts``; the papers act by
+  the untrained policy (``warmup_actions: policy``), which may choose one action all the time.
 - The dueling gradients are not rescaled by 1/sqrt(2).
 - With a memory (DRQN, Hausknecht and Stone 2015; R2D2's burn-in, Kapturowski et al. 2019), a
   sequence starts at any step, ends with its episode, and its burn-in lies before it: no step is
@@ -103,9 +105,16 @@ class DQN(HasParts):
         if explore:
             self.online.resample()
             values, memo = self._look(obs, Mode.SAMPLE, explore)
-            return self.behaviour(values, self.level(self.experience.steps)), memo
+            return self.behaviour(values, self._level()), memo
         value, action = self._look(obs, Mode.MEAN, explore)[0]().max(-1)
         return action, {"value": value}
+
+    def _level(self) -> float:
+        """Return epsilon, or the temperature, at this step."""
+        steps = self.experience.steps
+        if _is_greedy(self.config):
+            return float(steps < self.config.learning_starts)
+        return self.level(steps)
 
     def forget(self) -> None:
         """Begin greedy acting anew: every lane is at the start of an episode."""
@@ -193,6 +202,7 @@ class DQN(HasParts):
             following = self._behind(self.target, batch.next_obs, theirs)
             chooser = following
             if self.config.double != "off":
+                self.online.resample()  # the choice has a noise of its own (Fortunato, 3.1)
                 chooser = self._behind(self.online, batch.next_obs, states)
         weight = valid[:, burn:].flatten(1)
         weight = weight / weight.mean(-1, keepdim=True)  # the mean of all is that of the valid
@@ -224,7 +234,10 @@ class DQN(HasParts):
         """Return the loss ``[K]``, priorities ``[K, B]`` and metrics ``[K]`` of a batch."""
         with torch.no_grad():
             following = self.target(batch.next_obs)  # [K, B, A, Z]
-            chooser = following if self.config.double == "off" else self.online(batch.next_obs)
+            chooser = following
+            if self.config.double != "off":
+                chooser = self.online(batch.next_obs)
+                self.online.resample()  # the choice has a noise of its own (Fortunato, 3.1)
         return self._compared(batch, weight, following, chooser, self.online(batch.obs, Mode.LEARN))
 
     def _compared(
@@ -288,9 +301,14 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     )
 
 
+def _is_greedy(config: DQNConfig) -> bool:
+    """Say whether the behaviour is greedy once learning has started."""
+    return config.noisy or config.exploration.kind == "greedy"
+
+
 def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behaviour:
-    if config.noisy or config.exploration.kind == "greedy":
+    if _is_greedy(config) and config.warmup_actions == "policy":
         return Greedy()
-    if config.exploration.kind == "boltzmann":
+    if not _is_greedy(config) and config.exploration.kind == "boltzmann":
         return Boltzmann(seeds, config.lanes)
     return EpsilonGreedy(seeds, config.lanes, actions)

@@ -55,21 +55,38 @@ def age(carry_t: Tensor) -> Tensor:
     return out
 
 
+def alike(x: Tensor) -> Tensor:
+    """Return whether all numbers of the last axis are equal, ``[..., 1]``.
+
+    A standard deviation does not tell: rounding of the mean leaves equal numbers a tiny spread.
+    """
+    same: Tensor = (x == x[..., :1]).all(-1, keepdim=True)
+    return same
+
+
 def standardise(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Return ``(x - mean) / (std + eps)`` along the last axis, with the unbiased std."""
-    centred = x - x.mean(-1, keepdim=True)
+    """Return ``(x - mean) / (std + eps)`` along the last axis, with the unbiased std.
+
+    Equal numbers are 0.
+    """
+    centred = torch.where(alike(x), 0.0, x - x.mean(-1, keepdim=True))
     variance = centred.square().sum(-1, keepdim=True) / max(x.shape[-1] - 1, 1)
     return centred / (variance.sqrt() + eps)
 
 
-def group_advantages(score: Tensor, eps: float = 1e-8) -> Tensor:
+def group_advantages(score: Tensor, std: str | None = "population") -> Tensor:
     """Return ``(R_i - mean R) / std R`` within groups of outcomes ``[..., G]``.
 
-    DeepSeekMath (Shao et al. 2024), section 4.1.2, outcome supervision; std over the G members
-    themselves. A group of equal outcomes says nothing: its advantages are 0.
+    DeepSeekMath (Shao et al. 2024), section 4.1.2, outcome supervision. A group of equal outcomes
+    says nothing: its advantages are 0.
+
+    Args:
+        score: the outcomes. std: "population" divides the sum of squares by G, "sample" by G - 1;
+            None does not divide by a deviation.
     """
-    centred = score - score.mean(-1, keepdim=True)
-    std = centred.square().mean(-1, keepdim=True).sqrt()
-    # rounding of the mean leaves equal scores a tiny spread, which must not be blown up
-    flat = std <= eps * score.abs().amax(-1, keepdim=True).clamp(min=1)
-    return torch.where(flat, 0.0, centred / std.clamp(min=torch.finfo(std.dtype).tiny))
+    centred = torch.where(alike(score), 0.0, score - score.mean(-1, keepdim=True))
+    if std is None:
+        return centred
+    members = score.shape[-1] - (std == "sample")
+    deviation = (centred.square().sum(-1, keepdim=True) / members).sqrt()
+    return centred / torch.where(deviation > 0, deviation, 1.0)

@@ -57,9 +57,11 @@ def entropy(probs: Tensor) -> Tensor:
 
 
 def quantile_huber(quantiles: Tensor, target: Tensor, kappa: float) -> Tensor:
-    """Return the quantile Huber loss (Dabney et al. 2018, eq. 9 and 10).
+    """Return the quantile Huber loss (Dabney et al. 2018b, "Implicit quantile networks", eq. 3).
 
-    The i-th quantile stands at tau_i = (2i - 1) / 2N. ``kappa = 0`` gives the pinball loss.
+    The i-th quantile stands at tau_i = (2i - 1) / 2N. QR-DQN's own loss (Dabney et al. 2018a, eq. 9
+    and 10) is ``kappa`` times this one, the same at its kappa of 1. Divided, the loss tends to the
+    pinball loss as kappa does to 0, which ``kappa = 0`` gives.
 
     Args:
         quantiles: ``[..., N]`` predicted.

@@ -50,6 +50,28 @@ def greedy(q: Tensor, tolerance: float = 0.0) -> Tensor:
     return shared(q >= q.amax(-1, keepdim=True) - tolerance)
 
 
+def ending(q: Tensor, model: Model, tolerance: float) -> Tensor:
+    """Return the best actions ``[..., S]`` of ``q [..., S, A]``, of equals one that gets to an end.
+
+    Undiscounted, a greedy policy may go round in circles that cost nothing (Bertsekas and
+    Tsitsiklis 1991). So of the actions within ``tolerance`` of the best, as a share of the largest
+    value (of 1 where all are smaller), a state takes one that may end the episode or lead to a
+    state that has found such an action. Discounted, any action may, and this is the argmax.
+    """
+    action, lives = q.argmax(-1), model.p > 0
+    largest = torch.where(q > -torch.inf, q, 0.0).abs().amax((-2, -1), keepdim=True).clamp(min=1)
+    best = q >= q.amax(-1, keepdim=True) - tolerance * largest
+    ends = (lives & (model.discount < 1)).any(-1)
+    found = torch.zeros_like(action, dtype=torch.bool)
+    while True:
+        leads = best & (ends | (lives & found[..., model.successor]).any(-1))
+        new = leads.any(-1) & ~found
+        if not new.any():
+            return action
+        action = torch.where(new, q.masked_fill(~leads, -torch.inf).argmax(-1), action)
+        found = found | new
+
+
 def soft(q: Tensor, epsilon: float) -> Tensor:
     """Return the epsilon-greedy policy of ``q [..., A]`` (Sutton and Barto 5.4)."""
     return epsilon * shared(q > -torch.inf) + (1 - epsilon) * greedy(q)
@@ -81,19 +103,35 @@ def optimal(
 def evaluate(model: Model, policy: Tensor) -> Tensor:
     """Return the action values ``[S, A]`` of ``policy [S, A]``, exactly: a linear system.
 
+    Undiscounted, a policy that never ends has no finite values (Bertsekas and Tsitsiklis 1991),
+    unless it gets to where nothing is ever paid again: there they are 0.
+
     Raises:
-        ArithmeticError: undiscounted, and the policy never ends.
+        ArithmeticError: undiscounted, and the policy never ends where something is paid.
     """
-    states = model.p.shape[0]
-    weight = (policy[..., None] * model.p * model.discount).flatten(1)
-    moves = torch.zeros(states, states, dtype=model.p.dtype)
-    moves.scatter_add_(1, model.successor.flatten(1), weight)
+    states, weight = model.p.shape[0], policy[..., None] * model.p
+    moves = torch.zeros(states, states, dtype=model.p.dtype, device=model.p.device)
+    moves.scatter_add_(1, model.successor.flatten(1), (weight * model.discount).flatten(1))
     r = (policy * (model.p * model.r).sum(-1)).sum(-1)
-    system = torch.eye(states, dtype=model.p.dtype) - moves
-    v, info = torch.linalg.solve_ex(system, r)
-    if info.any() or not torch.isfinite(v).all() or (system @ v - r).abs().max() > 1e-6:
+    endless = ~_reaching(((weight > 0) & (model.discount < 1)).flatten(1).any(1), moves > 0)
+    silent = ~_reaching(r != 0, moves > 0)
+    if (endless & ~_reaching(silent, moves > 0)).any():
         raise ArithmeticError("the policy's values are not finite: it never ends")
+    moves[endless & silent] = 0
+    system = torch.eye(states, dtype=r.dtype, device=r.device) - moves
+    v, info = torch.linalg.solve_ex(system, r)
+    if info.any() or not (system @ v - r).abs().max() <= 1e-6 * v.abs().max().clamp(min=1):
+        raise ArithmeticError("the policy's values cannot be computed: it hardly ever ends")
     return backup(v, model)
+
+
+def _reaching(goal: Tensor, moves: Tensor) -> Tensor:
+    """Return which states get to ``goal [S]`` (bool) by ``moves [S, S]`` (bool)."""
+    while True:
+        following = goal | (moves & goal).any(1)
+        if torch.equal(following, goal):
+            return goal
+        goal = following
 
 
 def finite_horizon(model: Model, horizon: int, policy: Tensor | None = None) -> Tensor:

@@ -11,7 +11,10 @@ METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluat
 
 @dataclass
 class PlanningConfig(AgentConfig):
-    """Every setting; a sweep backs up each state once, and a step of the budget is one backup."""
+    """Every setting; a sweep backs up each state once, and a step of the budget is one backup.
+
+    That a run's values have not converged at the end of its budget stands in its status.
+    """
 
     agent: str = "planning"
     name: str = "value_iteration"
@@ -23,7 +26,8 @@ class PlanningConfig(AgentConfig):
     )
     tolerance: float = setting(
         1e-10,
-        "policy iteration improves once no state's value moves by more in a sweep",
+        "values have converged once none moves by more in a sweep, as a share of the largest (of 1 "
+        "where all are smaller)",
         ge=0,
     )
     horizon: int | None = setting(
@@ -31,6 +35,16 @@ class PlanningConfig(AgentConfig):
         "sweeps after which the values stay: those with so many steps to go; null: no limit",
         ge=1,
     )
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        if self.horizon is not None and self.method == "policy_iteration":
+            raise ValueError("horizon has no meaning with method=policy_iteration: it has no steps")
 
 
 PRESETS = {
@@ -41,7 +55,7 @@ PRESETS = {
         "value iteration in terms of action values", "Sutton and Barto 2018, section 4.4"
     ),
     "policy_iteration": Preset(
-        "evaluates a policy, improves it, and so on",
+        "solves for the values of a policy, improves it, and so on",
         "Howard 1960; Sutton and Barto 2018, section 4.3",
     ),
     "policy_evaluation": Preset(

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from ..core.parts import HasParts, Part
-from ..formulas.dynamic_programming import Model, backup, expected, greedy
+from ..formulas.dynamic_programming import Model, backup, evaluate, expected, shared
 
-_CLEARLY = 1e-9  # how much better an action must be to replace another: rounding must not
+# how much better an action must be to count as better, as a share of the largest value: rounding
+# must not make it so
+CLEARLY = 1e-9
 
 
 class Method(Part, Protocol):
@@ -84,31 +86,43 @@ class QIteration(HasParts):
 
 
 class PolicyIteration(HasParts):
-    """Evaluation sweeps until the values stand still, then one improvement (section 4.3).
+    """Solves for the values of a policy, then improves it (Howard 1960; section 4.3).
+
+    The first policy is uniform: it ends wherever an episode can end. An action is replaced by
+    clearly better ones alone, so every policy after it ends too, undiscounted as well, unless a
+    loop pays without end (Bertsekas and Tsitsiklis 1991, proposition 3); a solution takes memory of
+    the order of S squared.
 
     Args:
         model: the process. k: seeds. policy: the first one, ``[S, A]``.
-        tolerance: the residual below which the policy is improved.
     """
 
-    PARTS = ("v", "policy")
+    PARTS = ("v", "policy", "stable")
 
-    def __init__(self, model: Model, k: int, policy: Tensor, tolerance: float) -> None:
-        self.model, self.tolerance = model, tolerance
+    def __init__(self, model: Model, k: int, policy: Tensor) -> None:
+        self.model = model
         self.v = model.p.new_zeros(k, model.p.shape[0])
         self.policy = policy.repeat(k, 1, 1)
+        self.stable = torch.zeros(k, dtype=torch.bool, device=model.p.device)
 
     def sweep(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate once; improve the policies whose values stand still."""
-        q = backup(self.v, self.model)
+        """Evaluate the policies that were improved, and improve them.
+
+        Raises:
+            ArithmeticError: undiscounted, and a policy that never ends earns without bound.
+        """
+        q = q.clone()
+        for k in (~self.stable).nonzero()[:, 0].tolist():
+            q[k] = evaluate(self.model, self.policy[k])
         v = expected(q, self.policy)
         residual = (v - self.v).abs().amax(-1)
         self.v.copy_(v)
-        # an action as good as the best one stays, so that a stable policy is seen to be stable
-        worse = v < q.amax(-1) - _CLEARLY
-        stands = (residual <= self.tolerance)[:, None]
-        improved = torch.where(worse[..., None], greedy(q, _CLEARLY), self.policy)
-        self.policy.copy_(torch.where(stands[..., None], improved, self.policy))
+        clearly = CLEARLY * v.abs().amax(-1).clamp(min=1)[:, None]
+        best = q.amax(-1)
+        worse = v < best - clearly
+        better = shared(q >= (best - clearly)[..., None])
+        self.policy.copy_(torch.where(worse[..., None], better, self.policy))
+        self.stable.copy_(~worse.any(-1))
         return q, residual
 
     def value(self, q: Tensor) -> Tensor:

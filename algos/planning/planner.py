@@ -16,9 +16,9 @@ from ..core.mdp import MDP, MODEL, picture, tensors
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
 from ..core.states import StateIndex, not_tabular
-from ..formulas.dynamic_programming import Model, barred
+from ..formulas.dynamic_programming import Model, barred, ending
 from .config import PRESETS, PlanningConfig
-from .methods import Method, PolicyEvaluation, PolicyIteration, QIteration, ValueIteration
+from .methods import CLEARLY, Method, PolicyEvaluation, PolicyIteration, QIteration, ValueIteration
 
 
 class Planner(HasParts):
@@ -38,7 +38,7 @@ class Planner(HasParts):
     ) -> None:
         self.config, self.index = config, StateIndex(spec, device)
         self.model: MDP = spec.extras[MODEL]
-        branches = tensors(self.model, config.gamma, device)
+        self.branches = branches = tensors(self.model, config.gamma, device)
         self.method = _method(config, self.model, branches, len(seeds))
         endless = self.model if config.horizon is None else None
         self.oracle = Oracle(endless, config.gamma, config.method == "policy_evaluation")
@@ -47,6 +47,7 @@ class Planner(HasParts):
         self.residuals: list[Tensor] = []
         self.budget, self.spent = spec.budget, 0
         self._states = self._shown(device)
+        self._best: Tensor | None = None  # actions of q
 
     @classmethod
     def unsupported(cls, config: PlanningConfig, spec: Spec) -> str | None:
@@ -70,10 +71,12 @@ class Planner(HasParts):
         return states
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose the best actions ``[K, N]``."""
+        """Choose the best actions ``[K, N]``, of equals one that gets to an episode's end."""
+        if self._best is None:
+            self._best = ending(self.q, self.branches, CLEARLY)
+        at = self._states[self.index(obs)]
         seed = torch.arange(len(self.q), device=self.q.device)[:, None]
-        value, action = self.q[seed, self._states[self.index(obs)]].max(-1)
-        return action, {"value": value}
+        return self._best[seed, at], {"value": self.q[seed, at].amax(-1)}
 
     def observe(self, step: Step) -> None:
         """Learn nothing from experience."""
@@ -85,6 +88,7 @@ class Planner(HasParts):
             residual = torch.zeros_like(self.residuals[-1])
         else:
             self.q, residual = self.method.sweep(self.q)
+            self._best = None
             self.residuals.append(residual)
         consumed = min(self.model.states, self.budget - self.spent)  # the last sweep is whole too
         self.spent += consumed
@@ -92,8 +96,24 @@ class Planner(HasParts):
         return {
             "consumed": torch.full_like(residual, consumed),
             "loss/residual": residual,
+            "plan/converged": self.converged.to(residual.dtype),
             **{name: x.to(residual.device) for name, x in error.items()},
         }
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether the last sweep left the values where they were, or was the horizon's, ``[K]``."""
+        if self.config.horizon is not None:
+            whole = len(self.residuals) >= self.config.horizon
+            return torch.full_like(self.residuals[-1], whole, dtype=torch.bool)
+        largest = self.method.value(self.q).abs().amax(-1).clamp(min=1)
+        return self.residuals[-1] <= self.config.tolerance * largest
+
+    def remarks(self) -> list[str | None]:
+        """Say of each seed whose values have not converged how much the last sweep moved them."""
+        ends = zip(self.converged.tolist(), self.residuals[-1].tolist(), strict=True)
+        says = "not converged: the last sweep of the budget moved a value by"
+        return [None if done else f"{says} {moved:.3g}" for done, moved in ends]
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the action values ``[K, S, A]`` and the residual of each sweep ``[K, sweeps]``."""
@@ -108,6 +128,7 @@ class Planner(HasParts):
     def load(self, state: State) -> None:
         """Continue from a state; from its "policy" alone, only acting works."""
         super().load(state)
+        self._best = None
         if "residuals" in state:
             self.residuals = list(state["residuals"].to(self.q.device).unbind(1))
 
@@ -115,7 +136,7 @@ class Planner(HasParts):
 def _method(config: PlanningConfig, model: MDP, branches: Model, k: int) -> Method:
     uniform = torch.as_tensor(model.uniform, device=branches.p.device)
     if config.method == "policy_iteration":
-        return PolicyIteration(branches, k, uniform, config.tolerance)
+        return PolicyIteration(branches, k, uniform)
     if config.method == "policy_evaluation":
         return PolicyEvaluation(branches, k, uniform)
     plain: dict[str, type[ValueIteration] | type[QIteration]] = {

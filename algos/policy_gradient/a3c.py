@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ..core.agent import ENVIRONMENT, Component, Family, Preset, Spec, State, Step
+from ..core.optim import uncentred_rmsprop
 from ..core.parts import HasParts
 from ..core.rng import generator
 from ..core.settings import setting
@@ -308,16 +309,11 @@ class _Worker:
 
     def _learn(self) -> dict[str, Tensor]:
         """Add the rollout's step to the shared parameters, whoever else does the same."""
-        c, optimizer = self.config, self.a2c.learner.optimizer
+        optimizer = self.a2c.learner.optimizer
         loss, metrics = self.a2c.loss(self.a2c.experience.take())
         self.a2c.experience.clear()
         optimizer.backward(loss)
-        norm = optimizer.grad_norm()
-        gradient = optimizer.grad
-        if c.grad_clip is not None:
-            gradient = gradient * (c.grad_clip / (norm + 1e-6)).clamp(max=1.0)
-        self.memory.mul_(c.rmsprop_alpha).addcmul_(gradient, gradient, value=1 - c.rmsprop_alpha)
-        self.params.addcdiv_(
-            gradient, self.memory.sqrt().add_(c.optimizer_eps), value=-optimizer.lr
-        )
+        norm = optimizer.clip()
+        settings = {"lr": optimizer.lr, "alpha": optimizer.alpha, "eps": optimizer.eps}
+        uncentred_rmsprop(self.params, optimizer.grad, self.memory, **settings)
         return metrics | {"loss/grad_norm": norm}

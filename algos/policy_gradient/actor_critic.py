@@ -192,7 +192,7 @@ def _shape(
         hidden=tuple(config.hidden),
         conv=tuple((c, kernel, stride) for c, kernel, stride in config.conv),
         activation=config.activation,
-        obs_scale=obs_scale(spec.obs_space),
+        obs_scale=1.0 if config.normalize_obs else obs_scale(spec.obs_space),
         shared=config.shared,
         orthogonal=config.orthogonal,
         log_std=config.log_std,

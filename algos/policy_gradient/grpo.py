@@ -10,7 +10,8 @@ Deviations from the paper:
 - Outcome supervision only; an episode's reward is its (discounted, if gamma < 1) return.
 - The reference is the policy at the start, and with ``reference_every`` that of some updates ago.
 - A time limit is part of the task: without a critic nothing stands for what follows.
-- A group of equal rewards has advantages of 0; the paper does not say.
+- A group of equal rewards has advantages of 0; the paper does not say. Nor does it say whether its
+  deviation is the population's or the sample's: ``std``.
 - When a seed learns is decided by its episodes, so this agent asks the host once a tick.
 """
 
@@ -51,6 +52,11 @@ class GRPOConfig(PolicyGradientConfig):
     epochs: int = setting(4, "steps on the groups of an update", ge=1)
     clip: float = setting(0.2, "how far the ratio may be from 1", gt=0)
     normalize_group: bool = setting(True, "divide by the group's standard deviation")
+    std: str = setting(
+        "population",
+        "that deviation: population divides by G, sample by G - 1",
+        choices=("population", "sample"),
+    )
     normalize_length: bool = setting(True, "average over an episode's steps; false: sum over them")
     kl_coef: float = setting(0.04, "beta, weight of the KL to the reference", ge=0)
     reference_every: int = setting(
@@ -157,10 +163,7 @@ class GRPO(PolicyGradientAgent):
         reward = torch.where(valid, data.reward, 0.0).transpose(0, 1)
         score = self._per_group(advantages.returns(reward, nothing, nothing, carry))
         length = self._per_group(advantages.returns(one, nothing, nothing, count))
-        if c.normalize_group:
-            advantage = advantages.group_advantages(score)
-        else:
-            advantage = score - score.mean(-1, keepdim=True)
+        advantage = advantages.group_advantages(score, c.std if c.normalize_group else None)
         weight = 1 / length.clamp(min=1) if c.normalize_length else torch.ones_like(length)
         group = self.experience.set[:, : valid.shape[1]]
         index = group.unsqueeze(2).expand(-1, -1, c.lanes)

@@ -11,7 +11,8 @@ Deviations from the paper and from OpenAI Baselines:
   terminated.
 - Observation statistics move once per rollout, behind its update, not at every step.
 - The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
-- ``target_kl`` stops a seed before the minibatch that would go on from a KL above it.
+- ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
+  at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
 - With a memory (``memory: gru`` or ``lstm``), a minibatch is whole lanes, gone through from what
   was remembered at the rollout's start, by the parameters of then; gradients end there. Policy and
   critic each remember by themselves unless they share a torso.

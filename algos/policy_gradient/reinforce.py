@@ -189,8 +189,11 @@ class Reinforce(PolicyGradientAgent):
         return target.transpose(0, 1), advantage, weight
 
     def _standardised(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Return ``x [K, T, N]`` standardised over the rows that count."""
+        """Return ``x [K, T, N]`` standardised over the rows that count; equal ones are 0."""
         count = chunked_sum(valid)
         centred = x - (chunked_sum(x * valid) / count.clamp(min=1))[:, None, None]
+        lowest = torch.where(valid > 0, x, torch.inf).amin((1, 2), keepdim=True)
+        highest = torch.where(valid > 0, x, -torch.inf).amax((1, 2), keepdim=True)
+        centred = torch.where(lowest < highest, centred, 0.0)
         variance = chunked_sum(centred.square() * valid) / (count - 1).clamp(min=1)
         return centred / (variance.sqrt() + 1e-8)[:, None, None]

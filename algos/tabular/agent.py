@@ -28,7 +28,7 @@ from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
 from .build import build_rule
-from .config import PRESETS, TabularConfig
+from .config import GLIE, PRESETS, TabularConfig
 from .rule import Transition
 
 _REPORTS = 1000  # how often in a run the metrics are made, at most
@@ -44,7 +44,7 @@ class Tabular(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("rule",)
-    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks")
+    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks", "seen")
 
     def __init__(
         self, config: TabularConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -55,7 +55,11 @@ class Tabular(HasParts):
         self.model: MDP | None = spec.extras.get(MODEL)
         self.base = _uniform_over_legal(self.model, self.index.states, self.actions)
         b = config.behaviour
-        self.level = Schedule(b.schedule, b.start, b.end, max(1, int(b.fraction * spec.budget)))
+        self.glie = b.schedule == GLIE
+        steps = max(1, int(b.fraction * spec.budget))
+        self.schedule = Schedule("constant" if self.glie else b.schedule, b.start, b.end, steps)
+        counted = self.index.states if self.glie else 0
+        self.seen = np.zeros((len(seeds), counted), np.int64)  # visits of each state
         self.rule = build_rule(config, self.seeds, self.base, self._target)
         plain = self.model is not None and self.model.observation is None  # each state is its own
         self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
@@ -103,9 +107,17 @@ class Tabular(HasParts):
         b, base = self.config.behaviour, self.base.take(s, 1)
         if self.config.predict:
             return base
-        level = self.level(self.ticks * self.config.lanes)
+        level = self._level(s)
         visits = self.rule.values.visits_at(s) if b.kind == "ucb" else None
         return policies.probabilities(b.kind, q, base, level, visits)
+
+    def _level(self, s: Array) -> Array | float:
+        """Return the level of the behaviour in ``s [K, ...]``."""
+        level = self.schedule(self.ticks * self.config.lanes)
+        if not self.glie:
+            return level
+        visits = np.take_along_axis(self.seen, s.reshape(len(s), -1), 1).reshape(s.shape)
+        return level / (1 + visits)  # this visit is the first one that is not counted yet
 
     def _target(self, q: Array, s: Array) -> Array:
         """Return the target policy's probabilities ``[A, K]`` for ``q [A, K]`` in ``s [K]``."""
@@ -144,6 +156,9 @@ class Tabular(HasParts):
             "valid": step.valid.numpy(force=True),
             "chance": step.memo["chance"].numpy(),
         }
+        if self.glie:
+            seed = np.arange(len(self.seeds))[:, None]
+            np.add.at(self.seen, (seed, self._tick["s"]), self._tick["valid"])
 
     def update(self) -> dict[str, Tensor] | None:
         """Learn from the tick; metrics now and then."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..core.agent import Preset
 from ..core.checks import check_schedule
 from ..core.configs import AgentConfig, LevelConfig
+from ..core.schedules import KINDS
 from ..core.settings import setting
 
 RULES = (
@@ -17,6 +18,7 @@ BACKUPS = ("sarsa", "q_learning", "expected", "importance_sampling", "tree")
 TRACES = ("accumulating", "replacing")
 STEP_SIZES = ("constant", "visits")
 VALUES = ("table", "linear")
+GLIE = "glie"
 
 
 @dataclass
@@ -28,7 +30,12 @@ class Behaviour(LevelConfig):
         0.1, "level at the start: epsilon, a temperature in units of value, or ucb's c", ge=0
     )
     end: float = 0.1
-    schedule: str = "constant"
+    schedule: str = setting(
+        "constant",
+        "how the level falls; glie: `start` over the number of visits to the state, greedy in the "
+        "limit with infinite exploration (Singh et al. 2000)",
+        choices=(*KINDS, GLIE),
+    )
 
 
 @dataclass
@@ -103,6 +110,11 @@ class TabularConfig(AgentConfig):
             (
                 self.predict and self.behaviour.kind != "uniform",
                 "predict=true values the uniform policy: it needs behaviour.kind=uniform",
+            ),
+            (
+                self.behaviour.schedule == GLIE and self.behaviour.kind != "epsilon_greedy",
+                f"behaviour.schedule=glie is an epsilon, of behaviour.kind=epsilon_greedy, got "
+                f"{self.behaviour.kind!r}",
             ),
         )
         for wrong, message in checks:

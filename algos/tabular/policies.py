@@ -31,19 +31,19 @@ def greedy(q: Array) -> Array:
     return best
 
 
-def epsilon_greedy(q: Array, base: Array, epsilon: float) -> Array:
+def epsilon_greedy(q: Array, base: Array, epsilon: Array | float) -> Array:
     """Return ``epsilon / A`` for every action and the rest for the best (S. and B. 2.2)."""
     return (1 - epsilon) * greedy(q) + epsilon * base
 
 
-def boltzmann(q: Array, temperature: float) -> Array:
+def boltzmann(q: Array, temperature: Array | float) -> Array:
     """Return ``softmax(q / temperature)`` (Sutton and Barto 2.8, over values)."""
     weight: Array = np.exp((q - q.max(0)) / temperature)
     weight /= total(weight)
     return weight
 
 
-def optimism(q: Array, visits: Array, c: float) -> Array:
+def optimism(q: Array, visits: Array, c: Array | float) -> Array:
     """Return ``q + c sqrt(ln t / n(a))``, infinite where untried (S. and B., equation 2.10)."""
     time = total(visits) + 1
     bonus = c * np.sqrt(np.log(time) / np.maximum(visits, 1.0))
@@ -51,9 +51,12 @@ def optimism(q: Array, visits: Array, c: float) -> Array:
 
 
 def probabilities(
-    kind: str, q: Array, base: Array, level: float, visits: Array | None = None
+    kind: str, q: Array, base: Array, level: Array | float, visits: Array | None = None
 ) -> Array:
-    """Return the policy of that kind, ``[A, ...]``; ``visits`` is for "ucb"."""
+    """Return the policy of that kind, ``[A, ...]``; ``visits`` is for "ucb".
+
+    ``level`` is one number, or one for each state, ``[...]``.
+    """
     if kind == "epsilon_greedy":
         return epsilon_greedy(q, base, level)
     if kind == "boltzmann":

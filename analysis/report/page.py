@@ -165,5 +165,11 @@ def provenance(data: Data) -> list[tuple[str, str]]:
     rows.append(("device", each([pack.get("device") for pack in packs])))
     rows.append(("threads", each([pack.get("threads") for pack in packs])))
     rows.append(("seeds trained together", each([len(pack.get("seeds", [])) for pack in packs])))
-    rows.append(("tuned settings", each([record.get("tuned") or "none" for record in records])))
+    files: dict[str, list[str]] = {}
+    for record in records:
+        files.setdefault(record["variant"]["label"], []).append(record.get("tuned") or "none")
+    if len({tuple(sorted({*names})) for names in files.values()}) == 1:
+        files = {"": [name for names in files.values() for name in names]}
+    for label, names in files.items():
+        rows.append((f"tuned settings of {label}" if label else "tuned settings", each(names)))
     return rows

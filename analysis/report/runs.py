@@ -63,7 +63,7 @@ def _run(run: dict[Any, Any], areas: dict[str, float], places: dict[str, int]) -
         "steps": f"{run['global_step']:,}",
         "final": "" if pd.isna(run["final"]) else number(run["final"]),
         "auc": "" if pd.isna(area) else number(area),
-        "note": f"excluded: {run['excluded']}" if run["excluded"] else "",
+        "note": f"excluded: {run['excluded']}" if run["excluded"] else run["reason"],
     }
 
 

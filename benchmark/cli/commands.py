@@ -27,13 +27,14 @@ def listing(plan: Sweep, launcher: Options) -> str:
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
     runs = sum(len(job.seeds) for job in plan.jobs)
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
+    notes = [f"note: {note}" for note in plan.notes]
     count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
     cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
-    return "\n".join([head, "", *table(rows), *skipped, "", str(cost)])
+    return "\n".join([head, "", *table(rows), *skipped, *notes, "", str(cost)])
 
 
 def _state(job: Job) -> str:

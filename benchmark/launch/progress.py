@@ -44,6 +44,8 @@ class Progress:
         )
         for pair in self.sweep.skipped:
             self.say(f"skipped  {pair['label']} on {pair['env']}: {pair['reason']}")
+        for note in self.sweep.notes:
+            self.say(f"note     {note}")
         (self.live or self.thread).start()
         return self
 

@@ -1,7 +1,7 @@
 """The summary of a study's runs, printed at the end of a sweep and by ``prism status``."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..store import leases, records, schema
@@ -30,6 +30,7 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     lines += wrong[:_SHOWN_FAILURES]
     if len(wrong) > _SHOWN_FAILURES:
         lines.append(f"... and {len(wrong) - _SHOWN_FAILURES} more, each with its error.txt")
+    lines += _remarks(runs, statuses)
     for pair in plan["skipped"]:
         lines.append(f"skipped: {pair['label']} on {pair['env']}: {pair['reason']}")
     return "\n".join(lines)
@@ -56,6 +57,20 @@ def _failure(run: schema.PlannedRun, status: schema.Status) -> str:
     name = f"{run['variant']['label']} on {run['env']}, seed {run['seed']}"
     step = f"step {status['global_step']} of {status['budget']}"
     return f"{status['state']}: {name}, {step}: {status['reason'] or 'no reason given'}"
+
+
+def _remarks(
+    runs: list[schema.PlannedRun], statuses: dict[str, schema.Status | None]
+) -> Iterator[str]:
+    """Yield what the finished runs of a variant on an environment remark: the first one's words."""
+    cells: dict[str, list[str]] = {}
+    for run in runs:
+        status = statuses[run["run_id"]]
+        if status and status["state"] == schema.FINISHED and status["reason"]:
+            cell = f"{run['variant']['label']} on {run['env']}"
+            cells.setdefault(cell, []).append(status["reason"])
+    for cell, remarks in cells.items():
+        yield f"finished: {cell}, {plural(len(remarks), 'run')}: {remarks[0]}"
 
 
 def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:

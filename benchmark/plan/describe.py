@@ -109,7 +109,7 @@ def describe_algo(name: str) -> AlgoDoc:
             settings=tuple(_settings(cls.Config, _plain(algo))),
             components=tuple(_component(each, algo) for each in cls.COMPONENTS),
             presets=tuple(presets),
-            tuned=_tuned((f"{name}_{env}", env) for env in cfg.options("env")),
+            tuned=tuple(env for env in cfg.options("env") if variants.tuned(name, env)),
         )
 
 
@@ -129,7 +129,7 @@ def describe_env(name: str) -> EnvDoc:
             id=None if values["id"] == "???" else values["id"],
             wrappers=wrappers,
             settings=tuple(_settings(EnvConfig, values)),
-            tuned=_tuned((f"{algo}_{name}", algo) for algo in cfg.options("algo")),
+            tuned=tuple(algo for algo in cfg.options("algo") if variants.tuned(algo, name)),
             **{key: values[key] for key in scores},
         )
 
@@ -139,11 +139,6 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(node, resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _tuned(pairs: Iterator[tuple[str, str]]) -> tuple[str, ...]:
-    files = set(cfg.options("tuned"))
-    return tuple(other for file, other in pairs if file in files)
 
 
 def _component(component: Component, algo: DictConfig) -> ComponentDoc:

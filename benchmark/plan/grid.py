@@ -51,8 +51,8 @@ from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
+from . import alike, variants
 from . import config as cfg
-from . import variants
 from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat, listed, seeds
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
@@ -132,6 +132,7 @@ def _planned(axes: Axes) -> Sweep:
         raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
     if not plan.jobs:
         raise ConfigError("exclude leaves no cell of the grid")
+    plan.notes = alike.notes(plan.jobs)
     return plan
 
 
@@ -381,10 +382,9 @@ def _pair(algo: str, env: str, tuned: Any, choices: tuple[str, ...]) -> tuple[st
 
 
 def _tuned(algo: str, env: str, tuned: Any) -> str | None:
-    """Return the file of conf/tuned to load: the pair's own, or the one named by ``tuned``."""
+    """Return the tuned file to load: the pair's own, else its family's, or the named one."""
     if isinstance(tuned, bool):
-        name = f"{algo}_{env}"
-        return name if tuned and name in cfg.options("tuned") else None
+        return variants.tuned(algo, env) if tuned else None
     if tuned not in cfg.options("tuned"):
         raise unknown("tuned", tuned, ["true", "false", *cfg.options("tuned")])
     return str(tuned)

@@ -103,6 +103,13 @@ def family(agent: str) -> Family:
     return declared
 
 
+def tuned(algo: str, env: str) -> str | None:
+    """Return the tuned file of a preset on an environment: its own, else its agent's, or None."""
+    agent = agent_name(str(cfg.composed(f"algo={algo}").algo.agent))
+    names = (f"{algo}_{env}", f"{agent}_family_{env}")
+    return next((name for name in names if name in cfg.options("tuned")), None)
+
+
 def difference(algo: DictConfig, other: DictConfig) -> dict[str, Any]:
     """Return the entries of ``algo`` that differ from ``other``, names and labels aside."""
     ours, theirs = (dict(OmegaConf.to_container(node)) for node in (algo, other))  # type: ignore[arg-type]

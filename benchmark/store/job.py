@@ -73,6 +73,7 @@ class Sweep:
         retry: retries by class of failure.
         stop_after: failed jobs after which no more are started; None = no limit.
         jobs: in the order of the grid; skipped: the impossible pairs, with reasons.
+        notes: what a reader of the plan should know, a line each.
         repeated: runs requested more than once; each is planned once.
     """
 
@@ -84,4 +85,5 @@ class Sweep:
     stop_after: int | None = None
     jobs: list[Job] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     repeated: int = 0

@@ -140,7 +140,7 @@ class Status(TypedDict):
     """``status.json``."""
 
     state: str  # one of STATES
-    reason: str | None  # one line, if the state needs one
+    reason: str | None  # one line: why it ended so, or what a finished run remarks
     failure: str | None  # the class of a failure
     global_step: int
     budget: int

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,16 @@ class Recorder:
         reason: str | None = None,
         details: str | None = None,
         failure: str | None = None,
+        remarks: Sequence[str | None] = (),
     ) -> None:
-        """End every run that is still live, and wait for their trackers."""
-        for run in self.runs:
-            run.end(state, reason, details, failure)
+        """End every run that is still live, and wait for their trackers.
+
+        Args:
+            state, reason, details, failure: of all; see ``RunWriter.end``.
+            remarks: the reason of each seed, in the place of one for all.
+        """
+        for run, why in zip(self.runs, remarks or [reason] * len(self.runs), strict=True):
+            run.end(state, why, details, failure)
         settle(run.trackers for run in self.runs)
         for run in self.runs:
             run.note_trackers()

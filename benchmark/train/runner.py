@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from prism.algos.core.agent import HasArrays, Step
+from prism.algos.core.agent import HasArrays, HasRemarks, Step
 
 from ..envs import facts
 from ..envs.table import vector_env
@@ -130,7 +130,8 @@ class Training:
             self.recorder.save_videos()
         if isinstance(self.agent, HasArrays):
             self.recorder.save_arrays(self.agent.arrays())
-        self.recorder.end(schema.FINISHED)
+        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else ()
+        self.recorder.end(schema.FINISHED, remarks=remarks)
         self.saver.remove()
 
     def _train(self) -> None:

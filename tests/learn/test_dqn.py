@@ -7,14 +7,14 @@ pytestmark = pytest.mark.learn
 
 
 @pytest.mark.parametrize(
-    ("env", "budget", "seeds", "bar"),
+    ("env", "budget", "seeds", "tuned", "bar"),
     [
-        ("cartpole", 200_000, "range(0,5)", 450.0),
-        ("acrobot", 100_000, "range(10,15)", -100.0),  # the target period was chosen on 0 to 4
+        ("cartpole", 200_000, "range(0,5)", False, 450.0),
+        ("acrobot", 100_000, "range(10,15)", True, -100.0),  # its period was chosen on 0 to 4
     ],
 )
-def test_classic_control(train, env: str, budget: int, seeds: str, bar: float) -> None:
-    settings = (f"env={env}", f"budget={budget}", f"seed={seeds}")
+def test_classic_control(train, env: str, budget: int, seeds: str, tuned: bool, bar: float) -> None:
+    settings = (f"env={env}", f"budget={budget}", f"seed={seeds}", f"tuned={str(tuned).lower()}")
     scores = train(f"learn_{env}", "algo=dqn,c51,qrdqn", *settings)
     assert len(scores) == 3
     for key, returns in scores.items():

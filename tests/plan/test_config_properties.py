@@ -30,7 +30,7 @@ OWN = {
 OPTIONS = {
     "algo": ("dqn", "rainbow", "sac", "ppo", "q_lambda", "cem", "heir"),
     "env": ("cartpole", "acrobot", "frozenlake", "halfcheetah", "atari", "gym", "heir"),
-    "tuned": ("rainbow_acrobot", "acrobot_early", "sac_halfcheetah", "ppo_cartpole", "whole"),
+    "tuned": ("dqn_family_acrobot", "acrobot_early", "sac_halfcheetah", "ppo_cartpole", "whole"),
     "study": ("rainbow_ablation", "tabular", "quickstart", "contrary", "heir", "chooser"),
     "tracking": ("auto", "offline", "disabled"),
 }

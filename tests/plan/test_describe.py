@@ -46,9 +46,8 @@ def test_a_preset(name: str) -> None:
     assert doc.about and (doc.paper or name in WITHOUT_A_PAPER)
     assert doc.components == () or all(c.paper and c.on and c.off for c in doc.components)
     assert name in doc.presets and set(doc.presets) == set(agent_class(doc.agent).PRESETS)
-    assert sorted(f"{name}_{env}" for env in doc.tuned) == [
-        file for file in TUNED if any(file == f"{name}_{env}" for env in ENVS)
-    ]
+    names = (name, f"{doc.agent}_family")
+    assert list(doc.tuned) == [env for env in ENVS if {f"{n}_{env}" for n in names} & {*TUNED}]
     json.dumps(asdict(doc))
     page = text(doc)
     assert fits(page)
@@ -70,9 +69,9 @@ def test_an_environment(name: str) -> None:
     assert dict(doc.wrappers) == file.get("wrappers", {})
     assert doc.budget == file.get("budget", 100_000)
     assert all(s.meaning for s in doc.settings)
-    assert sorted(f"{algo}_{name}" for algo in doc.tuned) == [
-        file for file in TUNED if any(file == f"{algo}_{name}" for algo in ALGOS)
-    ]
+    family = {*describe_algo("dqn").presets} if f"dqn_family_{name}" in TUNED else set()
+    own = {algo for algo in ALGOS if f"{algo}_{name}" in TUNED}
+    assert {*doc.tuned} == family | own
     json.dumps(asdict(doc))
     page = text(doc)
     assert fits(page)
@@ -117,7 +116,8 @@ def test_what_a_user_adds_is_described_too(
     monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
     monkeypatch.setenv("THEIR_TOKEN", "0123456789")
     doc = describe_algo("mine")
-    assert (doc.label, doc.about, doc.paper, doc.tuned) == ("Mine", "", "", ("hers",))
+    assert (doc.label, doc.about, doc.paper) == ("Mine", "", "")
+    assert doc.tuned == tuple(sorted({"hers", *describe_algo("dqn").tuned}))  # its family's too
     assert "mine" in doc.presets and "rainbow" in doc.presets
     assert "* lr                     0.5 " in text(doc)
     env = describe_env("hers")

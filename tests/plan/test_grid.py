@@ -13,7 +13,7 @@ from prism.benchmark.plan.grid import sweep
 from prism.benchmark.plan.places import CONF, FOLDERS_VARIABLE
 from prism.benchmark.plan.root import JOB_KEYS
 from prism.benchmark.store import schema
-from prism.benchmark.store.agents import agent_class
+from prism.benchmark.store.agents import agent_class, registered
 from prism.benchmark.util.errors import ConfigError
 
 SIX = ["double", "prioritized", "dueling", "multi-step", "distributional", "noisy"]
@@ -279,7 +279,7 @@ def test_every_algorithm_and_environment_composes(words):
 @pytest.mark.parametrize(
     "choices",
     [
-        ("algo=rainbow", "env=acrobot", "tuned=rainbow_acrobot", "study=rainbow_ablation"),
+        ("algo=rainbow", "env=acrobot", "tuned=dqn_family_acrobot", "study=rainbow_ablation"),
         ("algo=sac", "env=halfcheetah", "tuned=sac_halfcheetah", "tracking=offline"),
         ("algo=q_lambda", "env=frozenlake", "study=tabular"),
         ("algo=a3c", "env=cartpole", "tuned=a3c_cartpole", "study=actor_critic"),
@@ -321,6 +321,11 @@ def test_tuned_files_say_where_they_come_from(path):
     pairs = {
         f"{a.stem}_{e.stem}": (a.stem, e.stem)
         for a in (CONF / "algo").glob("*.yaml")
+        for e in (CONF / "env").glob("*.yaml")
+    }
+    pairs |= {
+        f"{agent}_family_{e.stem}": (agent, e.stem)
+        for agent in registered()
         for e in (CONF / "env").glob("*.yaml")
     }
     if path.stem not in pairs:  # of no pair: a study names it
@@ -453,12 +458,12 @@ def test_one_component_taken_out_may_be_all_there_is():
         (("algo=cem_table", "components=preset,add_one_in"), ["CEM table"], ["model=table"]),
         (
             ("algo=cem_table", "components=leave_one_out"),
-            ["CEM table - elite memory", "CEM table - smoothing"],
+            ["CEM table - session memory", "CEM table - smoothing"],
             [],
         ),
         (
             ("algo=cem", "algo.model=forest", "components=leave_one_out"),
-            ["CEM - elite memory, model=forest"],
+            ["CEM - session memory, model=forest"],
             ["model=forest"],
         ),
     ],

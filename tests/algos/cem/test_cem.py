@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 
 from prism.algos.cem.cem import CEM
 from prism.algos.cem.config import COMPONENTS, CEMConfig, CEMParamsConfig
+from prism.algos.cem.elites import elites
+from prism.algos.cem.models import Forest
 from prism.algos.cem.params import CEMParams
 from prism.algos.core.agent import Spec, Step
 from prism.benchmark.envs.config import EnvConfig
@@ -25,6 +27,7 @@ from prism.benchmark.train.recorder import Meter
 from tests.helpers import CPU, SEEDS, copied, equal
 
 LAKE = EnvConfig(name="lake", id="FrozenLake-v1", horizon=12)
+CLIFF = EnvConfig(name="cliff", id="CliffWalking-v1", horizon=12)
 CARTPOLE = EnvConfig(name="cartpole", id="CartPole-v1", horizon=30)
 PENDULUM = EnvConfig(name="pendulum", id="Pendulum-v1", horizon=9)
 
@@ -71,16 +74,16 @@ def small(name: str, **changes: Any) -> Any:
 
 
 CASES: dict[str, tuple[Any, EnvConfig]] = {
-    "table": (small("cem_table"), LAKE),
-    "table, rounds": (small("cem_table", lanes=2, rounds=2, memory=2), LAKE),
+    "table": (small("cem_table"), CLIFF),
+    "table, rounds": (small("cem_table", lanes=2, rounds=2, memory=2), CLIFF),
     "neural": (small("cem"), CARTPOLE),
     "neural, one lane": (small("cem", lanes=1, rounds=3), CARTPOLE),
-    "linear": (small("cem_linear"), LAKE),
-    "forest": (small("cem_forest"), LAKE),
+    "linear": (small("cem_linear"), CLIFF),
+    "forest": (small("cem_forest"), CLIFF),
     "neural, continuous": (small("cem"), PENDULUM),
     "forest, continuous": (small("cem_forest"), PENDULUM),
     "parameters": (small("cem_params"), CARTPOLE),
-    "parameters, stop": (small("cem_params", iterations=2), LAKE),
+    "parameters, stop": (small("cem_params", iterations=2), CLIFF),
     "parameters, hidden": (small("cem_params_neural"), PENDULUM),
 }
 
@@ -89,9 +92,9 @@ def comparable(life: Life, k: int) -> Any:
     """Return seed k's state without the unused room, which follows the longest of all sessions."""
     state = take_seed(life.agent.state(), k)
     if "episodes" in state:
-        longest = int(state["elite_length"].max())
+        longest = int(state["lengths"].max())
         for part in (state, state["policy"]["model"].get("sessions", {})):
-            for name in part.keys() & {"elite_obs", "elite_actions", "obs", "actions"}:
+            for name in part.keys() & {"obs", "actions"}:
                 part[name] = part[name][:, :, :longest]
         episodes = state["episodes"]
         position = int(episodes["position"])
@@ -175,6 +178,84 @@ def test_the_table_is_smoothed_counts_of_the_elites() -> None:
     assert (agent.model.p[0, 4] == 0.25).all()
 
 
+@pytest.mark.parametrize(
+    ("returns", "share", "elite"),
+    [
+        ([1, 4, 3, 2], 0.5, [0, 1, 1, 0]),
+        ([4, 4, 3, 4], 0.5, [1, 1, 0, 1]),  # what equals the last of them is elite as well
+        ([0, 0, 0, 9], 0.5, [0, 0, 0, 1]),  # not all of them, where a part is asked for
+        ([0, 0, 0, 9], 1.0, [1, 1, 1, 1]),
+        ([5, 5, 5, 5], 0.5, [0, 0, 0, 0]),
+        ([5, 5, 5, 5], 1.0, [0, 0, 0, 0]),
+        ([-torch.inf, -torch.inf, 1, 2], 0.5, [0, 0, 0, 1]),
+        ([-torch.inf] * 4, 0.5, [0, 0, 0, 0]),
+    ],
+)
+def test_elites(returns: list[float], share: float, elite: list[int]) -> None:
+    assert elites(torch.tensor([returns, returns]), share).tolist() == [[*map(bool, elite)]] * 2
+
+
+def sessions(agent: Any, rewards: list[float], actions: Any, obs: torch.Tensor, memo: Any) -> None:
+    """Give an agent a session of one step in each lane."""
+    over = torch.ones(1, len(rewards), dtype=torch.bool)
+    reward = torch.tensor([rewards])
+    agent.observe(Step(obs, obs, torch.as_tensor([actions]), reward, over, ~over, over, memo))
+    assert agent.update() is not None
+
+
+def test_elites_are_of_the_sessions_of_all_remembered_iterations() -> None:
+    config = small("cem_table", elite=0.5, memory=2, smoothing=1.0)
+    agent = CEM(config, make_spec(LAKE, 1000), (0,), CPU)
+    obs = torch.eye(16)[[3] * 4][None]
+    sessions(agent, [9.0, 8, 7, 1], [0, 0, 1, 1], obs, {})
+    assert agent.model.p[0, 3].tolist() == [1, 0, 0, 0]
+    sessions(agent, [6.0, 5, 4, 3], [2, 2, 3, 3], obs, {})  # 7 is elite now, and was not before
+    torch.testing.assert_close(agent.model.p[0, 3], torch.tensor([0.5, 0.25, 0.25, 0]))
+    sessions(agent, [0.5, 0.5, 0.5, 0.5], [3, 3, 3, 3], obs, {})  # the first iteration is forgotten
+    torch.testing.assert_close(agent.model.p[0, 3], torch.tensor([0, 0, 0.5, 0.5]))
+
+
+@pytest.mark.parametrize("name", ["cem_table", "cem", "cem_forest", "cem_params"])
+def test_equal_returns_teach_nothing(name: str) -> None:
+    config = small(name)
+    agent = agent_class(config.agent)(config, make_spec(LAKE, 1000), (0,), CPU)
+    obs, before = torch.eye(16)[[3] * 4][None], learned(agent)
+    for value in (0.0, 0.0, 0.1):
+        sessions(agent, [value] * 4, [0, 1, 2, 3], obs, {})
+        if value == 0:
+            equal(learned(agent), before)
+    if name != "cem_params":  # it keeps no sessions, so all of an iteration's are equal
+        assert agent.scores.unique().numel() == 3
+    sessions(agent, [0.0, 0, 0, 1], [0, 1, 2, 3], obs, {})
+    assert not all(map(torch.equal, tensors(before), tensors(learned(agent))))
+
+
+def learned(agent: Any) -> dict[str, Any]:
+    """Return what an agent has learned; of a forest, whether it has grown."""
+    if isinstance(model := getattr(agent, "model", None), Forest):
+        return {"grown": torch.tensor(model.forests[0] is not None)}
+    return copied(agent.state()["policy"])
+
+
+def test_continuous_actions_are_fitted_as_they_were_drawn() -> None:
+    """Not as the bounds of the environment cut them."""
+    config = small(
+        "cem", elite=1.0, updates=300, lr=0.02, hidden=[], noise_start=3.0, batch_size=2048
+    )
+    agent = CEM(config, make_spec(PENDULUM, 10**6), (0,), CPU)
+    obs = torch.zeros(1, 4, 3)
+    action, memo = agent.act(obs)
+    cut = 2 * memo["sample"].clamp(-1, 1)
+    torch.testing.assert_close(action, cut)
+    assert (memo["sample"].abs() > 1).any()
+    over = torch.ones(1, 4, dtype=torch.bool)
+    agent.observe(Step(obs, obs, action, torch.arange(4.0)[None], over, ~over, over, memo))
+    agent.update()
+    mean = agent.model.learner.online(obs)[0, 0].detach()
+    assert float(mean) == pytest.approx(float(memo["sample"].mean()), abs=0.05)
+    assert abs(float(mean) - float(cut.mean() / 2)) > 0.1
+
+
 def test_parameters_move_to_the_elites_and_noise_widens_them() -> None:
     stds = []
     for noise in (0.5, 0.0):
@@ -216,7 +297,7 @@ def test_a_seed_that_has_failed_takes_no_room(case: str) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: c.name)
 def test_every_component_changes_something(component: Any) -> None:
-    name, env = ("cem_table", LAKE) if component.name == "smoothing" else ("cem", CARTPOLE)
+    name, env = ("cem_table", CLIFF) if component.name == "smoothing" else ("cem", CARTPOLE)
     policies = []
     for values in (component.on, component.off):
         config = replace(small(name), **values)

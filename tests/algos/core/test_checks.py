@@ -99,7 +99,7 @@ def test_a_schedule_that_could_not_run(
 
 
 @pytest.mark.parametrize(("config", "key", "policy"), POLICIES)
-@pytest.mark.parametrize("schedule", ["glie", "constant"])
+@pytest.mark.parametrize("schedule", ["harmonic", "constant"])
 def test_an_end_that_is_not_reached_may_be_zero(
     config: type, key: str, policy: type, schedule: str
 ) -> None:

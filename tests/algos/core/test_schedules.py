@@ -19,11 +19,11 @@ def test_constant_never_moves() -> None:
     assert {Schedule("constant", 0.3, 0.0, 10)(t) for t in (0, 5, 10, 1000)} == {0.3}
 
 
-def test_glie_is_greedy_in_the_limit_and_its_sum_diverges() -> None:
-    """Singh et al. 2000: a floor fails the first, a decay to zero in finite time the second."""
-    glie = Schedule("glie", 1.0, 0.05, 100)
-    assert glie(0) == 1.0 and glie(10**12) < 1e-9
-    partial = [sum(glie(t) for t in range(10**n)) for n in (3, 4, 5)]
+def test_harmonic_is_greedy_in_the_limit_and_its_sum_diverges() -> None:
+    """A floor fails the first, a decay to zero in finite time the second."""
+    harmonic = Schedule("harmonic", 1.0, 0.05, 100)
+    assert harmonic(0) == 1.0 and harmonic(10**12) < 1e-9
+    partial = [sum(harmonic(t) for t in range(10**n)) for n in (3, 4, 5)]
     # sum of 1 / (1 + t / c) grows like c log t: every decade adds c log 10, without end
     assert partial[2] - partial[1] == pytest.approx(100 * math.log(10), rel=0.01)
     assert partial[2] - partial[1] > 0.99 * (partial[1] - partial[0])
@@ -40,7 +40,7 @@ def test_schedules_never_rise_from_start_to_end(kind: str) -> None:
 
 
 def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match="linear, exponential, glie, constant, got 'linaer'"):
+    with pytest.raises(ValueError, match="linear, exponential, harmonic, constant, got 'linaer'"):
         Schedule("linaer", 1, 0, 1)
     for start, end in ((1.0, 0.0), (0.0, 1.0)):
         with pytest.raises(ValueError, match="above 0"):

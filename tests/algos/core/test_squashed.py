@@ -30,6 +30,14 @@ def test_the_unit_box_maps_corners_to_corners_and_back() -> None:
     assert box.from_env(expected).abs().max() <= 1  # rounding leaves nobody outside
 
 
+def test_a_side_of_the_box_with_one_point_is_zero_in_the_unit_box() -> None:
+    space = spaces.Box(np.float32([-2, 0.5]), np.float32([2, 0.5]))
+    box = UnitBox(space, torch.device("cpu"))
+    action = box.to_env(torch.tensor([[0.5, -1.0], [-1.0, 0.3]]))
+    assert action.tolist() == [[1.0, 0.5], [-2.0, 0.5]]
+    assert box.from_env(action).tolist() == [[0.5, 0.0], [-1.0, 0.0]]
+
+
 def test_log_probability_is_the_density_of_the_squashed_action() -> None:
     """Against the change of variables, written out number by number."""
     mean, log_std, noise = parameters()

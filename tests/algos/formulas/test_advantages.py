@@ -89,7 +89,27 @@ def test_standardise() -> None:
     torch.testing.assert_close(
         advantages.standardise(x), (x - x.mean(1, True)) / (x.std(1, keepdim=True) + 1e-8)
     )
-    assert not advantages.standardise(torch.full((1, 8), 3.0)).any()
+
+
+@pytest.mark.parametrize("rows", [2, 7, 8, 128, 1000])
+def test_a_constant_batch_is_standardised_to_zeros(rows: int) -> None:
+    """Whatever rounding makes of the mean of float32 numbers."""
+    value = torch.from_numpy(np.random.default_rng(0).normal(scale=100, size=(5000, 1))).float()
+    x = value.expand(-1, rows)
+    centred = x - x.mean(-1, keepdim=True)
+    assert rows == 2 or (centred != 0).any()  # the case that this is for
+    assert not advantages.standardise(x).any()
+    for std in ("population", "sample", None):
+        assert not advantages.group_advantages(x, std).any()
+
+
+def test_the_deviation_of_a_group_is_the_populations_or_the_samples() -> None:
+    score = torch.tensor([[1.0, 2.0, 3.0, 6.0], [1e-30, 2e-30, 3e-30, 6e-30]]).double()
+    for std, correction in (("population", 0), ("sample", 1)):
+        expected = (score - score.mean(1, True)) / score.std(1, correction=correction, keepdim=True)
+        torch.testing.assert_close(advantages.group_advantages(score, std), expected)
+    centred = advantages.group_advantages(score, None)
+    torch.testing.assert_close(centred, score - score.mean(1, True))
 
 
 def test_group_advantages_are_invariant_and_sum_to_zero() -> None:

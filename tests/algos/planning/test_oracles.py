@@ -3,18 +3,27 @@
 Computed for Gymnasium 1.4.0 by an independent implementation; "printed" says to how many digits.
 """
 
+from functools import cache
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from prism.algos.core.mdp import MDP, tensors
+from prism.algos.core.agent import Spec
+from prism.algos.core.mdp import MDP, MODEL, tensors
 from prism.algos.formulas import dynamic_programming as dp
+from prism.algos.planning.config import PlanningConfig
+from prism.algos.planning.methods import CLEARLY
+from prism.algos.planning.planner import Planner
 from prism.benchmark.envs.blackjack import HIT, STICK
 from prism.benchmark.envs.config import EnvConfig
-from prism.benchmark.envs.make import make_env
+from prism.benchmark.envs.make import make_env, make_spec
 from prism.benchmark.envs.models import model_of
+from prism.benchmark.plan import config as cfg
+from tests.helpers import CPU
 
 SLIPPERY, DRY = ("FrozenLake-v1", {}), ("FrozenLake-v1", {"is_slippery": False})
 LARGE = ("FrozenLake-v1", {"map_name": "8x8"})
@@ -196,3 +205,60 @@ def test_the_mazes_optimal_soft_policy() -> None:
     equal = torch.full((54, 4), 0.25).double()
     v = dp.expected(dp.evaluate(branches, equal), equal)[start]
     assert float(v) == pytest.approx(-868.73, abs=5e-3)
+
+
+TASKS = (
+    *("bandit", "blackjack", "cliffwalking", "dyna_maze", "frozenlake", "frozenlake_dry"),
+    *("frozenlake8x8", "maximisation_bias", "random_walk", "random_walk19", "taxi"),
+    "windy_gridworld",
+)
+TOYS = {
+    id_
+    for id_, facts in gym.registry.items()
+    if str(facts.entry_point).startswith("gymnasium.envs.toy_text")
+}
+
+
+@cache
+def task(name: str) -> Spec:
+    """Return what a planner knows of a file of conf/env, with its budget."""
+    with cfg.session():
+        env = OmegaConf.to_object(cfg.composed("algo=value_iteration", f"env={name}").env)
+    return make_spec(env, env.budget)
+
+
+def test_these_are_all_tasks_with_a_model() -> None:
+    with cfg.session():
+        names = set(cfg.options("env"))
+        ids = {
+            n: cfg.composed("algo=value_iteration", f"env={n}").env.id
+            for n in names - {"gym", "atari"}
+        }
+    toys = {
+        n
+        for n, i in ids.items()
+        if n.split("_")[0] != "minatar" and (i.startswith("Prism/") or i in TOYS)
+    }
+    assert toys == set(TASKS)
+
+
+@pytest.mark.parametrize("gamma", [0.99, 1.0])
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("method", ["value_iteration", "q_iteration", "policy_iteration"])
+def test_planners_end_at_the_optimum_within_their_budget(
+    method: str, name: str, gamma: float
+) -> None:
+    """The values, and the value of the policy that acts."""
+    spec = task(name)
+    agent = Planner(PlanningConfig(method=method, gamma=gamma), spec, (0,), CPU)
+    while agent.spent < spec.budget and not (agent.residuals and agent.converged.all()):
+        agent.update()
+    assert agent.remarks() == [None]
+    process: MDP = spec.extras[MODEL]
+    branches = tensors(process, gamma)
+    best = dp.optimal(branches).amax(-1)
+    scale = float(best.abs().max().clamp(min=1))
+    assert torch.allclose(agent.method.value(agent.q)[0], best, atol=1e-8 * scale, rtol=0)
+    acts = torch.eye(process.actions).double()[dp.ending(agent.q[0], branches, CLEARLY)]
+    own = dp.expected(dp.evaluate(branches, acts), acts)
+    assert float((own - best).abs()[torch.as_tensor(process.start > 0)].max()) < 1e-8 * scale

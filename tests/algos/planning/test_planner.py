@@ -1,7 +1,10 @@
 """The planner: its fixed points, its seeds, its state, and what it refuses."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,10 @@ from prism.algos.core.mdp import MDP, MODEL, from_arrays, tensors
 from prism.algos.core.states import FACTORS
 from prism.algos.formulas import dynamic_programming as dp
 from prism.algos.planning.config import METHODS, PlanningConfig
+from prism.algos.planning.methods import PolicyIteration
 from prism.algos.planning.planner import Planner
+from prism.analysis.api import load
+from prism.benchmark.cli.main import main
 from prism.benchmark.envs.textbook import maximisation_bias
 from prism.benchmark.store.checkpoint import take_seed
 from tests.helpers import CPU, copied, equal
@@ -118,12 +124,76 @@ def test_a_horizon_gives_the_values_with_so_many_steps_to_go() -> None:
 
 
 def test_policy_iteration_needs_few_policies() -> None:
-    agent, policies = planner("policy_iteration", tolerance=1e-8), []
-    for _ in range(900):
+    agent, policies = planner("policy_iteration"), []
+    for _ in range(9):
         agent.update()
         policies.append(agent.method.policy.clone())
     changes = sum(not torch.equal(a, b) for a, b in pairwise(policies))
     assert 1 <= changes <= 6
+
+
+def test_the_end_says_whether_values_have_converged() -> None:
+    for method in METHODS:
+        agent = planner(method, (0, 1))
+        assert agent.update()["plan/converged"].tolist() == [0, 0]
+        moved = float(agent.residuals[-1][0])
+        assert (
+            agent.remarks()
+            == [f"not converged: the last sweep of the budget moved a value by {moved:.3g}"] * 2
+        )
+        assert after(agent, 600).update()["plan/converged"].tolist() == [1, 1]
+        assert agent.remarks() == [None, None]
+    short, whole = (after(planner("value_iteration", horizon=5), n) for n in (4, 5))
+    assert not short.converged.any() and whole.converged.all()
+
+
+def test_a_horizon_of_policy_iteration_is_refused() -> None:
+    with pytest.raises(ValueError, match="horizon has no meaning with method=policy_iteration"):
+        PlanningConfig(method="policy_iteration", horizon=5)
+
+
+def line(pays: Sequence[Sequence[float]], ends: bool = True) -> MDP:
+    """Return two states with the actions stay, go: from the first to the second, then to an end."""
+    to = np.zeros((3, 2, 3))
+    to[[0, 1, 2], 0, [0, 1, 2]] = to[[0, 1, 2], 1, [1, 2, 2]] = 1
+    reward = np.array([*pays, [0.0, 0.0]])
+    return from_arrays(to, reward, np.eye(3)[0], np.array([False, False, ends]))
+
+
+def test_a_policy_that_never_ends_has_no_finite_value_where_something_is_paid() -> None:
+    stay = torch.eye(2, dtype=torch.float64)[[0, 0, 0]]
+    go = torch.eye(2, dtype=torch.float64)[[1, 1, 1]]
+    for pay in (-1.0, 1.0):
+        model = tensors(line([[pay, pay], [pay, pay]]), 1.0)
+        with pytest.raises(ArithmeticError, match="never ends"):
+            dp.evaluate(model, stay)
+        assert dp.evaluate(model, go)[:, 1].tolist() == [2 * pay, pay, 0]
+    free = tensors(line([[0.0, -1.0], [0.0, 5.0]]), 1.0)
+    assert dp.evaluate(free, stay).tolist() == [[0, -1], [0, 5], [0, 0]]
+    endless = tensors(line([[0.0, -1.0], [0.0, 5.0]], ends=False), 1.0)
+    assert dp.evaluate(endless, go)[:2].tolist() == [[4, 4], [5, 5]]
+
+
+def test_undiscounted_policy_iteration_ends_or_says_that_a_loop_pays() -> None:
+    for pays, best in (([[-1.0, -1.0], [-1.0, -1.0]], [-2, -1]), ([[0.0, -1.0], [0, 5.0]], [4, 5])):
+        task = spec_of(line(pays), 100)
+        agent = after(planner("policy_iteration", task=task, gamma=1.0), 9)
+        assert agent.converged.all() and agent.q[0].amax(-1).tolist() == [*best, 0]
+    model = line([[1.0, 0.0], [0.0, 0.0]])
+    method = PolicyIteration(tensors(model, 1.0), 1, torch.as_tensor(model.uniform))
+    q = method.sweep(torch.zeros(1, 3, 2, dtype=torch.float64))[0]
+    with pytest.raises(ArithmeticError, match="never ends"):
+        method.sweep(q)
+
+
+@pytest.mark.parametrize("method", METHODS[:3])
+def test_undiscounted_greed_gets_to_the_end(method: str) -> None:
+    """To stay costs nothing, and of two best actions the first goes round in a circle."""
+    task = spec_of(line([[0.0, 0.0], [0.0, 1.0]]), 100)
+    agent = after(planner(method, (0, 1), task=task, gamma=1.0), 9)
+    assert agent.q[0, 0].tolist() == [1, 1]
+    action, memo = agent.act(torch.eye(3)[None, :2].expand(2, -1, -1), explore=False)
+    assert action.tolist() == [[1, 1], [1, 1]] and memo["value"].tolist() == [[1, 1], [1, 1]]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -161,3 +231,21 @@ def test_what_is_missing_is_said_in_a_clause() -> None:
     assert "discrete observations" in str(Planner.unsupported(config, continuous))
     no_model = Spec(whole.obs_space, whole.action_space, 10, {FACTORS: (S,)})
     assert "needs a model" in str(Planner.unsupported(config, no_model))
+
+
+def test_a_run_that_has_not_converged_says_so_wherever_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["algo=policy_evaluation,policy_iteration", "env=cliffwalking", "budget=960"]
+    words += ["seed=0,1", "evaluation.every=0", "evaluation.episodes=1", "tracking=disabled"]
+    assert main([*words, "name=two", "hydra/launcher=inline", "algo.gamma=1.0"]) == 0
+    says = r"Policy evaluation.* on cliffwalking, 2 runs: not converged: the last sweep"
+    assert re.search(f"finished: {says}", capsys.readouterr().out)
+    data = load("results/two").data
+    (note,) = [note for note in data.notes if "not converged" in note]
+    assert re.match(says, note)
+    scored = data.scored.set_index("algo")
+    assert (scored.final["policy_iteration"] == -13).all()
+    assert (scored.reason["policy_iteration"] == "").all()
+    assert scored.reason["policy_evaluation"].str.startswith("not converged").all()

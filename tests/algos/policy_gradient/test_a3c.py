@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from prism.algos.core.agent import Spec
-from prism.algos.policy_gradient.a3c import A3C, _Crew
+from prism.algos.policy_gradient.a3c import A3C, _Crew, _Worker
 from prism.benchmark.envs.config import EnvConfig
 from prism.benchmark.envs.make import make_spec
 from tests.algos.policy_gradient.agents import config
@@ -104,6 +104,19 @@ def test_a_worker_that_is_killed_is_missed() -> None:
     learner._crew.processes[0].join()
     with pytest.raises(RuntimeError, match="worker 0 ended with exit code -9"):
         learner.update()
+
+
+def test_a_workers_step_is_that_of_the_optimiser() -> None:
+    learner = agent(workers=1)
+    shared = (learner.shared[0].clone(), learner.shared[1].clone())
+    worker = _Worker(learner.config, learner.spec, (3, 1, 0), shared, torch.zeros(1).long())
+    worker.advance(0, 1, 4000)
+    own = worker.a2c.learner
+    assert not torch.equal(shared[0], own.params) and torch.equal(own.params, learner.shared[0])
+    own.optimizer.max_norm = None  # they are clipped already
+    own.optimizer.step()
+    assert torch.equal(own.params, shared[0])
+    assert torch.equal(own.optimizer.memory["square_avg"].flatten(0, 1), shared[1])
 
 
 def test_a_truncation_bootstraps() -> None:

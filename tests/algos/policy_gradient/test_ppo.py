@@ -243,6 +243,18 @@ def test_the_policy_alone_is_enough_to_act(name: str) -> None:
     assert all(torch.equal(a[1][key], b[1][key]) for key in a[1])
 
 
+def test_normalised_frames_are_not_divided_once_more() -> None:
+    frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
+    learner = agent(small("ppo", hidden=[16], normalize_obs=True), obs=frames)
+    world, policy = World(frames, SEEDS, 4), learner.actor_critic
+    live(learner, world, 16)
+    heard: list[Tensor] = []
+    conv = policy.net.net.torso.convs[0]
+    conv.register_forward_pre_hook(lambda _, args: heard.append(args[0].clone()))
+    policy.net(policy.normalized(world.obs))
+    assert 0.8 < float(heard[0].std()) < 1.3
+
+
 def test_frames_and_bits_are_seen() -> None:
     frames = spaces.Box(0, 255, (4, 10, 10), np.uint8)
     learner = agent(small("ppo", hidden=[16]), obs=frames)

@@ -142,6 +142,14 @@ def test_a_baseline_moves_no_mean_but_the_spread() -> None:
     torch.testing.assert_close(advantage, target - v)
 
 
+def test_equal_advantages_are_standardised_to_zeros() -> None:
+    learner = agent(small("reinforce"))
+    valid = (torch.rand(3, 128, 4, generator=torch.Generator().manual_seed(0)) < 0.7).float()
+    for value in torch.linspace(-300, 300, 50):
+        x = torch.where(valid > 0, value, 7.0)
+        assert not (learner._standardised(x, valid) * valid).any()
+
+
 def ready(learner: Any, world: Any) -> None:
     """Live until some seed's episodes are complete, without learning."""
     while not learner.experience.due:

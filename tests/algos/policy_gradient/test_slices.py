@@ -156,6 +156,10 @@ def test_slice_at_its_own_size(name: str) -> None:
     check_slice(name, 2 * own.get("rollout", 40), **sizes)
 
 
+def test_slice_of_convolutions_that_policy_and_value_share() -> None:
+    check_slice("ppo", 16, IMAGE, shared=True, conv=[[8, 4, 2], [8, 3, 1]], activation="relu")
+
+
 @pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "a2c", "grpo"])
 def test_slice_of_convolutions(name: str) -> None:
     check_slice(name, 30 if name == "grpo" else 16, IMAGE, hidden=[32])

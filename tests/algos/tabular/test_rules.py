@@ -1,6 +1,7 @@
 """What the rules owe to each other: special cases are identical, switches change something."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,36 @@ def test_illegal_actions_are_never_taken() -> None:
             assert (step.action[in_a] < 2).all()
 
 
-def test_glie_schedules_reach_greed() -> None:
-    config = replace(
-        presets()["sarsa"], behaviour=Behaviour(start=1.0, schedule="glie", fraction=0.01)
-    )
-    agent = Life(config, MODEL, SEEDS, 10_000).agent
-    assert agent.level(0) == 1.0 and agent.level(100) == 0.5 and agent.level(10**9) < 1e-6
+@pytest.mark.parametrize("preset", ["sarsa", "q_learning"])
+def test_glie_explores_in_every_state_by_its_own_visits(preset: str) -> None:
+    """Singh et al. 2000: epsilon is c / n(s), so its sum over the visits of each state diverges."""
+    behaviour = Behaviour(start=0.9, schedule="glie")
+    life = Life(replace(presets()[preset], behaviour=behaviour, lanes=2), MODEL, SEEDS, 10_000)
+    visits = np.zeros((len(SEEDS), MODEL.states))
+    every = np.tile(np.arange(MODEL.states), (len(SEEDS), 1))
+    for _ in range(200):
+        np.testing.assert_array_equal(life.agent._level(every), 0.9 / (1 + visits))
+        step = life.tick()
+        for k, lane in product(range(len(SEEDS)), range(2)):
+            visits[k, int(step.obs[k, lane].argmax())] += 1
+    assert visits.sum() == len(SEEDS) * 400
+    q = life.agent.rule.at(every)
+    policy = life.agent._behaviour(q, every)
+    epsilon = 0.9 / (1 + visits)
+    expected = (1 - epsilon) * (q == q.max(0)) / (q == q.max(0)).sum(0) + epsilon / MODEL.actions
+    np.testing.assert_allclose(policy, expected)
+
+
+def test_glie_is_an_epsilon() -> None:
+    with pytest.raises(ValueError, match=r"behaviour\.schedule=glie is an epsilon"):
+        TabularConfig(behaviour=Behaviour("boltzmann", schedule="glie"))
+
+
+def test_a_harmonic_schedule_reaches_greed() -> None:
+    behaviour = Behaviour(start=1.0, schedule="harmonic", fraction=0.01)
+    agent = Life(replace(presets()["sarsa"], behaviour=behaviour), MODEL, SEEDS, 10_000).agent
+    levels = [agent.schedule(step) for step in (0, 100, 10**9)]
+    assert levels[:2] == [1.0, 0.5] and levels[2] < 1e-6
 
 
 def test_what_is_impossible_is_said_in_a_clause() -> None:
