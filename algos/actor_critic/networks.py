@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.learner import Learner
-from ..core.nets import InitStream, Linear
+from ..core.nets import InitStream, Linear, Mode
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.rng import Member
-from ..core.torso import Torso
+from ..core.torso import BARE, Around, Hidden, Torso
 
 
 class Perceptron(nn.Module):
@@ -21,19 +21,28 @@ class Perceptron(nn.Module):
     Args:
         members: one per network. name: of the stream of initial parameters.
         n_in: numbers that go in. hidden: widths of the hidden layers. n_out: numbers that come out.
+        around: normalisation and dropout. role: "online" or "target", keys the streams of dropout.
     """
 
     def __init__(
-        self, members: Sequence[Member], name: str, n_in: int, hidden: Sequence[int], n_out: int
+        self,
+        members: Sequence[Member],
+        name: str,
+        n_in: int,
+        hidden: Sequence[int],
+        n_out: int,
+        around: Around = BARE,
+        role: str = "online",
     ) -> None:
         super().__init__()
         init = InitStream(members, f"init/{name}")
-        self.torso = Torso(init, (n_in,), hidden)
+        layer = Hidden(init, members, f"{name}/{role}", around)
+        self.torso = Torso(init, (n_in,), hidden, layer=layer)
         self.head = Linear(init, self.torso.width, n_out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Return the outputs."""
-        return self.head.forward(self.torso.forward(x))
+        return self.head.forward(self.torso.forward(x, mode))
 
 
 class Critics(Learner[Perceptron]):
@@ -41,7 +50,7 @@ class Critics(Learner[Perceptron]):
 
     Args:
         seeds: the K seeds. count: C. sizes: numbers that go in, widths of the hidden layers.
-        optimizer, device, has_target: see ``Learner``.
+        optimizer, device, has_target: see ``Learner``. around: normalisation and dropout.
     """
 
     def __init__(
@@ -52,20 +61,25 @@ class Critics(Learner[Perceptron]):
         optimizer: Callable[[FlatParams], SeedOptimizer],
         device: torch.device,
         has_target: bool,
+        around: Around = BARE,
     ) -> None:
         members = [(seed, critic) for seed in seeds for critic in range(count)]
 
         def build(name: str) -> Perceptron:
-            return Perceptron(members, "critics", *sizes, 1)
+            return Perceptron(members, "critics", *sizes, 1, around, name)
 
         super().__init__(build, optimizer, device, count, has_target)
         # what judges is held still: the gradient of its judgement reaches the action alone
-        self._still = _views(self.online, members, sizes, 1)
-        self._first = _views(self.online, members, sizes, count)
+        self._still = _views(self.online, members, (*sizes, 1, around), 1)
+        self._first = _views(self.online, members, (*sizes, 1, around), count)
 
     def values(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""
         return self._of(self.online, obs, action)
+
+    def learning(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return ``values`` of a batch that the critics are about to learn from."""
+        return self._of(self.online, obs, action, Mode.LEARN)
 
     def judge(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return ``values`` whose gradient reaches the action alone: what the policy climbs."""
@@ -79,16 +93,20 @@ class Critics(Learner[Perceptron]):
         """Return what the targets say, ``[K, C, B]``."""
         return self._of(self.target, obs, action)
 
-    def _of(self, net: Perceptron, obs: Tensor, action: Tensor) -> Tensor:
+    def _of(self, net: Perceptron, obs: Tensor, action: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         x = torch.cat([obs, action], -1).repeat_interleave(self.members, 0)
-        return net.forward(x).reshape(-1, self.members, x.shape[1])
+        return net.forward(x, mode).reshape(-1, self.members, x.shape[1])
 
 
 def _views(
-    net: Perceptron, members: Sequence[Member], sizes: tuple[int, Sequence[int]], every: int
+    net: Perceptron,
+    members: Sequence[Member],
+    sizes: tuple[int, Sequence[int], int, Around],
+    every: int,
 ) -> Perceptron:
     """Return every ``every``-th network on the same memory, without gradients of its own."""
-    views = Perceptron(members[::every], "critics", *sizes, 1).requires_grad_(False)
-    for view, whole in zip(views.parameters(), net.parameters(), strict=True):
-        view.data = whole.data[::every]
+    views = Perceptron(members[::every], "critics", *sizes).requires_grad_(False)
+    for mine, theirs in (views.parameters(), net.parameters()), (views.buffers(), net.buffers()):
+        for view, whole in zip(mine, theirs, strict=True):
+            view.data = whole.data[::every]
     return views

@@ -24,6 +24,7 @@ from ..core.parts import HasParts
 from ..core.replay import Batch
 from ..core.settings import setting
 from ..core.squashed import UnitBox
+from ..core.torso import BARE, Around
 from ..formulas import td
 from .networks import Critics, Perceptron
 
@@ -108,6 +109,7 @@ class OffPolicy(HasParts, ABC):
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         outputs: numbers that the actor gives for each of the A numbers of an action.
         slow_actor: whether the actor has a target too.
+        around: normalisation and dropout of the actor and the critics.
     """
 
     max_seeds: ClassVar[int | None] = None
@@ -124,6 +126,7 @@ class OffPolicy(HasParts, ABC):
         device: torch.device,
         outputs: int,
         slow_actor: bool,
+        around: Around = BARE,
     ) -> None:
         assert isinstance(spec.action_space, spaces.Box)
         c = self.config = config
@@ -133,13 +136,13 @@ class OffPolicy(HasParts, ABC):
         n_obs, n_act, slow = spec.obs_space.shape[0], self.box.width, c.target == "soft"
 
         def build(name: str) -> Perceptron:
-            return Perceptron(seeds, "actor", n_obs, c.hidden, outputs * n_act)
+            return Perceptron(seeds, "actor", n_obs, c.hidden, outputs * n_act, around, name)
 
         adam = partial(SeedOptimizer, kind="adam", lr=c.actor_lr)
         self.actor = Learner(build, adam, device, has_target=slow and slow_actor)
         adam = partial(SeedOptimizer, kind="adam", lr=c.critic_lr)
         sizes = n_obs + n_act, c.hidden
-        self.critics = Critics(seeds, c.critics, sizes, adam, device, has_target=slow)
+        self.critics = Critics(seeds, c.critics, sizes, adam, device, slow, around)
         self.warmup = Warmup(seeds, (c.lanes, n_act), c.warmup, device)
 
     @classmethod
@@ -181,7 +184,7 @@ class OffPolicy(HasParts, ABC):
 
     def _learn(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics of every seed to their target, then improve the rest."""
-        q = self.critics.values(batch.obs, batch.action)
+        q = self.critics.learning(batch.obs, batch.action)
         loss = td.squared(q - self._target(batch).unsqueeze(1)).mean(-1)  # [K, C]
         norm = self.critics.step(loss)
         metrics = {"loss/critic": loss.detach().mean(1), "loss/q": q.detach().mean((1, 2))}

@@ -6,6 +6,8 @@ Deviations from the papers:
 - Actions, densities and the critics' inputs are in [-1, 1], mapped to the environment's box
   outside; the target entropy refers to that box.
 - The first steps are uniformly random, as in the published code.
+- With dropout or batch normalisation, what values (targets, and the critics that the policy climbs)
+  has no dropout and uses running statistics; only what learns has them.
 - There is no separate value network (2018a has one, 2018b has not).
 """
 
@@ -17,8 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core import torso
 from ..core.agent import Component, Family, Preset, Spec
-from ..core.nets import per_seed
+from ..core.nets import Mode, per_seed
 from ..core.optim import FlatParams, SeedOptimizer
 from ..core.parts import HasParts
 from ..core.replay import Batch
@@ -39,6 +42,14 @@ class SACConfig(OffPolicyConfig):
     name: str = "sac"
     label: str = "SAC"
 
+    norm: str = setting(
+        "none",
+        "normalisation of each hidden layer of actor and critics before its activation",
+        choices=torso.NORMS,
+    )
+    dropout: float = setting(
+        0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
+    )
     entropy: bool = setting(
         True, "false: the policy is stochastic, but nothing rewards its entropy"
     )
@@ -62,6 +73,8 @@ class SACConfig(OffPolicyConfig):
         super().__post_init__()
         if self.temperature == "learned" and self.alpha == 0:
             raise ValueError("alpha must be above 0 where temperature=learned starts from it")
+        if self.norm == "batch" and self.rows == 1:
+            raise ValueError("norm=batch needs two rows in an update")
         if self.log_std_min >= self.log_std_max:
             bounds = f"{self.log_std_min} and {self.log_std_max}"
             raise ValueError(f"log_std_min must lie below log_std_max, got {bounds}")
@@ -87,6 +100,7 @@ COMPONENTS = (
         off={"entropy": False},  # the return alone; the policy stays stochastic
     ),
     *FOUNDATIONS,
+    *torso.COMPONENTS,
 )
 
 FAMILY = Family(base=None, full="sac", parts=("learned temperature", "twin critics", "entropy"))
@@ -137,7 +151,8 @@ class SAC(OffPolicy):
     def __init__(
         self, config: SACConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        super().__init__(config, spec, seeds, device, outputs=2, slow_actor=False)
+        around = torso.Around(config.norm, config.dropout, config.rows)
+        super().__init__(config, spec, seeds, device, 2, slow_actor=False, around=around)
         n_act = self.box.width
         self.temperature = Temperature(config, len(seeds), n_act, device)
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
@@ -154,14 +169,14 @@ class SAC(OffPolicy):
         action = squash(self._policy(obs)[0])
         return action, continuous.smallest(self.critics.values(obs, action))
 
-    def _policy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def _policy(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
-        mean, log_std = self.actor.online.forward(obs).chunk(2, -1)
+        mean, log_std = self.actor.online.forward(obs, mode).chunk(2, -1)
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
-    def _sample(self, obs: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+    def _sample(self, obs: Tensor, purpose: str, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
-        return squashed_gaussian(*self._policy(obs), self.draws[purpose]())
+        return squashed_gaussian(*self._policy(obs, mode), self.draws[purpose]())
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
@@ -183,7 +198,7 @@ class SAC(OffPolicy):
 
     def _policy_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
-        action, log_prob = self._sample(obs, "noise/policy")
+        action, log_prob = self._sample(obs, "noise/policy", Mode.LEARN)
         value = continuous.smallest(self.critics.judge(obs, action))
         loss = continuous.soft_policy_loss(value, log_prob, alpha)
         return loss, log_prob

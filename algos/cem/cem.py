@@ -68,6 +68,8 @@ class CEM(HasParts):
         space = spec.action_space
         if config.model == "forest" and find_spec("sklearn") is None:
             return "model=forest needs scikit-learn, which is not installed"
+        if spec.legal:
+            return "it does not know which actions are legal: leave env.masks at false"
         if config.model == "table":
             if not isinstance(space, spaces.Discrete):
                 return f"model=table needs discrete actions, the environment has {space}"

@@ -37,6 +37,7 @@ class Spec:
     action_space: spaces.Space  # Discrete, MultiDiscrete or Box
     budget: int  # environment steps per seed; schedules need the horizon
     extras: Mapping[str, Any] = field(default_factory=dict)  # tabular model, demonstrations, ...
+    legal: int = 0  # entries of the mask behind an observation; see ``core/legality.py``
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Component:
     ``on`` and ``off`` are overrides of the algorithm's config. ``off`` names what *replaces* the
     component, for instance epsilon-greedy exploration where noisy networks are taken out. A
     ``foundation`` is part of even the plainest agent: it is studied only where it is named.
-    ``where`` names the settings under which it changes anything: a key, and its values.
+    ``where`` names the settings under which it changes anything: a key, and its values. An
+    ``exact`` one shares its switch with others: it is on only where that has the value of ``on``.
     """
 
     name: str  # as tables print it: "Rainbow - multi-step"
@@ -55,6 +57,7 @@ class Component:
     off: Mapping[str, Any]
     foundation: bool = False
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    exact: bool = False
 
 
 @dataclass(frozen=True)

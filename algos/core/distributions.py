@@ -23,6 +23,14 @@ def inverse_cdf(p: Tensor, u: Tensor) -> Tensor:
     return (p.cumsum(-1)[..., :-1] <= u).sum(-1)
 
 
+def inverse_cdf_of_possible(p: Tensor, u: Tensor) -> Tensor:
+    """Return the same, and never an action of probability 0, however sums are rounded."""
+    possible = p > 0
+    passed = possible & (p.cumsum(-1) > u)
+    last = p.shape[-1] - 1 - possible.flip(-1).int().argmax(-1)
+    return torch.where(passed.any(-1), passed.int().argmax(-1), last)
+
+
 class Categorical(NamedTuple):
     """One of A actions; ``log_p [..., A]`` are normalised log-probabilities."""
 
@@ -51,6 +59,14 @@ class Categorical(NamedTuple):
     def detach(self) -> "Categorical":
         """Return it without its graph."""
         return Categorical(self.log_p.detach())
+
+
+class MaskedCategorical(Categorical):
+    """One of the actions that are legal; the others' logits were the lowest finite number."""
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return legal actions ``[...]`` from uniform ``noise [..., 1]``, by the inverse CDF."""
+        return inverse_cdf_of_possible(self.log_p.exp(), noise)
 
 
 class MultiCategorical(NamedTuple):
@@ -143,21 +159,26 @@ class ActionHead:
     build: Callable[[Tensor, Tensor | None], Distribution]
 
 
-def action_head(space: spaces.Space) -> ActionHead:
+def action_head(space: spaces.Space, masked: bool = False) -> ActionHead:
     """Return the head for an action space.
+
+    Args:
+        space: of one lane's actions.
+        masked: whether outputs may be barred (``core/legality.py``).
 
     Raises:
         ValueError: a space that is not Discrete, MultiDiscrete or a Box of one dimension.
     """
+    categorical = _masked if masked else _categorical
     if isinstance(space, spaces.Discrete):
         n = int(space.n)
-        return ActionHead(n, ((), np.int64), (1, "uniform"), 0, _categorical)
+        return ActionHead(n, ((), np.int64), (1, "uniform"), 0, categorical)
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
         counts = [int(n) for n in space.nvec]
 
         def multi(output: Tensor, log_std: Tensor | None) -> MultiCategorical:
             return MultiCategorical(
-                tuple(_categorical(x, None) for x in torch.split(output, counts, -1))
+                tuple(categorical(x, None) for x in torch.split(output, counts, -1))
             )
 
         d = len(counts)
@@ -170,6 +191,10 @@ def action_head(space: spaces.Space) -> ActionHead:
 
 def _categorical(output: Tensor, log_std: Tensor | None) -> Categorical:
     return Categorical(F.log_softmax(output, -1))
+
+
+def _masked(output: Tensor, log_std: Tensor | None) -> Categorical:
+    return MaskedCategorical(F.log_softmax(output, -1))
 
 
 def _gaussian(output: Tensor, log_std: Tensor | None) -> DiagGaussian:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .distributions import inverse_cdf
+from .distributions import inverse_cdf, inverse_cdf_of_possible
 from .parts import HasParts
 from .rng import RandomStream
 
@@ -18,6 +18,14 @@ def greedy(q: Tensor) -> Tensor:
     return q.argmax(-1)
 
 
+def _one_of(legal: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Return actions ``[...]``, uniform over ``legal [..., A]``, from ``u [...]`` in [0, 1)."""
+    count = legal.sum(-1)
+    rank = np.minimum((u * count).astype(np.int64), count - 1)
+    action: np.ndarray = (legal.cumsum(-1) > rank[..., None]).argmax(-1)
+    return action
+
+
 class EpsilonGreedy(HasParts):
     """A uniform action with probability epsilon, else the best (Sutton and Barto 2.2).
 
@@ -26,22 +34,31 @@ class EpsilonGreedy(HasParts):
 
     Args:
         seeds: the K seeds. lanes: N. actions: A.
+        masked: whether calls say which actions are legal.
     """
 
     PARTS = ("coin", "random")
 
-    def __init__(self, seeds: Sequence[int], lanes: int, actions: int) -> None:
+    def __init__(
+        self, seeds: Sequence[int], lanes: int, actions: int, masked: bool = False
+    ) -> None:
         def action(u: np.ndarray) -> np.ndarray:
             # float32 rounds the largest draw times A up to A itself
             choice: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
             return choice
 
         self.coin = RandomStream(seeds, "act/coin", (lanes,))
-        self.random = RandomStream(seeds, "act/random", (lanes,), transform=action)
+        self.random = RandomStream(
+            seeds, "act/random", (lanes,), transform=None if masked else action
+        )
 
-    def __call__(self, values: Callable[[], Tensor], epsilon: float) -> Tensor:
-        """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
+    def __call__(
+        self, values: Callable[[], Tensor], epsilon: float, legal: Tensor | None = None
+    ) -> Tensor:
+        """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``, low where not ``legal``."""
         explores, action = self.coin.host() < epsilon, self.random.host()
+        if legal is not None:
+            action = _one_of(legal.numpy(force=True), action)
         if not explores.all():
             action = np.where(explores, action, values().numpy(force=True).argmax(-1))
         return torch.from_numpy(action)
@@ -59,16 +76,21 @@ class Boltzmann(HasParts):
     def __init__(self, seeds: Sequence[int], lanes: int) -> None:
         self.draws = RandomStream(seeds, "act/softmax", (lanes, 1))
 
-    def __call__(self, values: Callable[[], Tensor], temperature: float) -> Tensor:
+    def __call__(
+        self, values: Callable[[], Tensor], temperature: float, legal: Tensor | None = None
+    ) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``, temperature > 0."""
         p = (values() / temperature).softmax(-1)
-        return inverse_cdf(p, self.draws().to(p.device))
+        choose = inverse_cdf if legal is None else inverse_cdf_of_possible
+        return choose(p, self.draws().to(p.device))
 
 
 class Greedy(HasParts):
     """The best action; with noisy networks the noise explores."""
 
-    def __call__(self, values: Callable[[], Tensor], level: float) -> Tensor:
+    def __call__(
+        self, values: Callable[[], Tensor], level: float, legal: Tensor | None = None
+    ) -> Tensor:
         """Return actions ``[K, N]``; ``values()`` gives ``[K, N, A]``."""
         return greedy(values())
 

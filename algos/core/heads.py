@@ -6,20 +6,11 @@ from itertools import count
 
 from torch import Tensor, nn
 
-from .nets import (
-    BatchNorm,
-    Dropout,
-    InitStream,
-    LayerNorm,
-    Linear,
-    Mode,
-    NoisyLinear,
-    innermost,
-    through,
-)
+from .legality import NO_MASKS, Legality
+from .nets import InitStream, Linear, Mode, NoisyLinear, innermost, through
 from .recurrent import MemoryShape, Recurrent
 from .rng import Member
-from .torso import Torso
+from .torso import Around, Hidden, Torso
 
 
 @dataclass(frozen=True)
@@ -27,7 +18,7 @@ class NetShape:
     """What a value network is made of.
 
     Attributes:
-        obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
+        obs: shape of an observation without its mask; three numbers mean an image ``[C, H, W]``.
         actions: A. atoms: Z, outputs per action.
         hidden: widths of the fully connected layers; the last is the head's own hidden layer.
         conv: ``(channels, kernel, stride)`` of each convolution, for images only.
@@ -38,6 +29,7 @@ class NetShape:
         batch: B while learning, which fixes the shape of dropout's masks.
         obs_scale: what observations are divided by (255 for frames).
         memory: of the recurrent layer between torso and head; None: there is none.
+        legality: how observations carry masks.
     """
 
     obs: tuple[int, ...]
@@ -53,6 +45,7 @@ class NetShape:
     batch: int
     obs_scale: float
     memory: MemoryShape | None = None
+    legality: Legality = NO_MASKS
 
 
 class QNetwork(nn.Module):
@@ -65,15 +58,16 @@ class QNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self._seeds, self._name, self._init = tuple(seeds), name, InitStream(seeds, f"init/{name}")
-        # number the noisy layers and the dropouts, whose streams must differ
-        self._noises, self._masks = count(), count()
+        self._noises = count()  # number the noisy layers, whose streams must differ
+        around = Around(shape.norm, shape.dropout, shape.batch)
+        self._layer = Hidden(self._init, seeds, name, around)
         *below, last = shape.hidden or (0,)
         self.torso = Torso(
             self._init,
             shape.obs,
             below,
             shape.conv,
-            layer=lambda n_in, n_out: self._hidden(n_in, n_out, noisy=False),
+            layer=self._layer,
             obs_scale=shape.obs_scale,
         )
         width = self.torso.width
@@ -87,34 +81,25 @@ class QNetwork(nn.Module):
         self._value = innermost(self.value) if self.value is not None else None
         self._noisy = [m for m in self.modules() if isinstance(m, NoisyLinear)]
 
-    def _linear(self, n_in: int, n_out: int, noisy: bool) -> Linear:
-        if not noisy:
+    def _linear(self, n_in: int, n_out: int) -> Linear:
+        if not self.shape.noisy:
             return Linear(self._init, n_in, n_out)
         purpose = f"noise/{self._name}/{next(self._noises)}"
         return NoisyLinear(self._init, n_in, n_out, self._seeds, purpose, self.shape.sigma0)
 
-    def _hidden(self, n_in: int, n_out: int, noisy: bool) -> nn.Sequential:
-        layers: list[nn.Module] = [self._linear(n_in, n_out, noisy)]
-        if self.shape.norm == "layer":
-            layers.append(LayerNorm(len(self._seeds), n_out))
-        elif self.shape.norm == "batch":
-            layers.append(BatchNorm(len(self._seeds), n_out))
-        layers.append(nn.ReLU(inplace=True))
-        if self.shape.dropout > 0:
-            purpose = f"dropout/{self._name}/{next(self._masks)}"
-            mask = (self.shape.batch, n_out)
-            layers.append(Dropout(self.shape.dropout, self._seeds, purpose, mask))
-        return nn.Sequential(*layers)
+    def _hidden(self, n_in: int, n_out: int) -> nn.Sequential:
+        if not self.shape.noisy:
+            return self._layer(n_in, n_out)
+        return self._layer.behind(self._linear(n_in, n_out))
 
     def _stream(self, n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
         if not n_hidden:
-            return nn.Sequential(self._linear(n_in, n_out, self.shape.noisy))
-        hidden = self._hidden(n_in, n_hidden, self.shape.noisy)
-        return nn.Sequential(hidden, self._linear(n_hidden, n_out, self.shape.noisy))
+            return nn.Sequential(self._linear(n_in, n_out))
+        return nn.Sequential(self._hidden(n_in, n_hidden), self._linear(n_hidden, n_out))
 
     def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
-        """Return the values of every action."""
-        return self._heads(self.torso.forward(obs, mode), mode)
+        """Return the values of every action, illegal ones too."""
+        return self._heads(self.torso.forward(self.shape.legality.plain(obs), mode), mode)
 
     def recall(
         self, obs: Tensor, state: Tensor, begins: Tensor | None = None, mode: Mode = Mode.SAMPLE
@@ -126,10 +111,12 @@ class QNetwork(nn.Module):
             begins: ``[K, T, B]`` bool, where an episode begins; None: nowhere. mode: as ever.
 
         Returns:
-            Values ``[K, T, B, A, Z]`` and the states behind the steps ``[K, T, B, S]``.
+            Values ``[K, T, B, A, Z]``, illegal actions' too, and the states behind the steps
+            ``[K, T, B, S]``.
         """
         assert self.memory is not None
-        x = self.torso.forward(obs.flatten(1, 2), mode).view(*obs.shape[:3], -1)
+        plain = self.shape.legality.plain(obs.flatten(1, 2))
+        x = self.torso.forward(plain, mode).view(*obs.shape[:3], -1)
         y, states = self.memory.forward(x, state, begins)
         out = self._heads(y.flatten(1, 2), mode)
         return out.view(*obs.shape[:3], *out.shape[2:]), states

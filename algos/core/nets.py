@@ -67,20 +67,22 @@ def _array(x: Tensor) -> np.ndarray:
     return array
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias, x, weight.transpose(1, 2))
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    across = weight.transpose(1, 2)
+    return torch.bmm(x, across) if bias is None else torch.baddbmm(bias, x, across)
 
 
 class _Affine(torch.autograd.Function):
-    """``x [K, B, in]``, ``weight [K, out, in]``, ``bias [K, 1, out]`` -> ``[K, B, out]``.
+    """``x [K, B, in]``, ``weight [K, out, in]``, ``bias [K, 1, out]`` or None -> ``[K, B, out]``.
 
     Autograd's own backward computes the weights' gradient as ``[in, out]``, which is ten times as
     slow where the output is narrow, and has to be transposed into place.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
         return _product(x, weight, bias)
 
     @staticmethod
@@ -93,22 +95,25 @@ class _Affine(torch.autograd.Function):
             by_weight = torch.bmm(x.transpose(1, 2), grad).transpose(1, 2)
         else:
             by_weight = torch.bmm(grad.transpose(1, 2), x)
-        return by_x, by_weight, grad.sum(1, keepdim=True)
+        return by_x, by_weight, grad.sum(1, keepdim=True) if ctx.biased else None
 
 
 class Linear(nn.Module):
     """K affine maps, ``[K, B, in] -> [K, B, out]``.
 
     ``weight [K, out, in]`` and ``bias [K, 1, out]`` are drawn from U(-1/sqrt(in), 1/sqrt(in)). The
-    weights lie transposed, as torch's do: a narrow output is then four times as fast.
+    weights lie transposed, as torch's do: a narrow output is then four times as fast. Without
+    ``biased`` the maps are linear.
     """
 
-    def __init__(self, init: Init, n_in: int, n_out: int) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(self, init: Init, n_in: int, n_out: int, biased: bool = True) -> None:
         super().__init__()
         self.n_in, self.n_out = n_in, n_out
         bound = 1 / math.sqrt(n_in)
         self.weight = nn.Parameter(init((max(n_out, 2), max(n_in, 2))) * bound)
-        self.bias = nn.Parameter(init((1, max(n_out, 2))) * bound)
+        self.bias = nn.Parameter(init((1, max(n_out, 2))) * bound) if biased else None
         self._mean = self.weight, self.bias  # a plain attribute: acting spares the module's look-up
 
     @torch.no_grad()
@@ -116,18 +121,20 @@ class Linear(nn.Module):
         """Start over from orthogonal weights times ``gain``, and biases of zero."""
         self.weight.zero_()
         self.weight[:, : self.n_out, : self.n_in] = init.orthogonal(self.n_out, self.n_in) * gain
-        self.bias.zero_()
+        if self.bias is not None:
+            self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         return self._affine(x, *self._mean)
 
-    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         batch, learning = x.shape[1], torch.is_grad_enabled()
         if self.n_in == 1:
             x = _pad(x, 2)
         if batch == 1 and x.is_cpu and not learning:
-            y = torch.from_numpy(np.matmul(_array(x), _array(weight).mT) + _array(bias))
+            product = np.matmul(_array(x), _array(weight).mT)
+            y = torch.from_numpy(product if bias is None else product + _array(bias))
         else:
             if batch == 1:
                 x = x.expand(-1, 2, -1)
@@ -159,6 +166,7 @@ class NoisyLinear(Linear):
         sigma0: float,
     ) -> None:
         super().__init__(init, n_in, n_out)
+        assert self.bias is not None
         sigma = sigma0 / math.sqrt(n_in)
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, sigma))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, sigma))
@@ -179,6 +187,7 @@ class NoisyLinear(Linear):
         if mode is Mode.MEAN:
             return self._affine(x, *self._mean)
         (mean, bias_mean), (sigma, bias_sigma) = self._mean, self._sigma
+        assert bias_mean is not None
         e_in, e_out = self.noise[..., : self._n_in], self.noise[..., self._n_in :]
         bias = torch.addcmul(bias_mean, bias_sigma, e_out)
         if x.shape[1] <= _FEW:  # x (mu + sigma e_in e_out) without forming the weights

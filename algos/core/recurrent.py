@@ -167,11 +167,12 @@ class Recurrent(nn.Module):
     @torch.no_grad()
     def _reach(self) -> None:
         """Let every unit keep its content for as long as it is to."""
-        bias = per_seed(torch.log, self._keeps)
+        gates, bias = self.by_state.bias, per_seed(torch.log, self._keeps)
+        assert gates is not None
         # the second gate of both kinds keeps; an LSTM's first one writes
-        self.by_state.bias[..., self.width : 2 * self.width] += bias
+        gates[..., self.width : 2 * self.width] += bias
         if self._kind == "lstm":
-            self.by_state.bias[..., : self.width] -= bias
+            gates[..., : self.width] -= bias
 
     @torch.no_grad()
     def orthogonal(self, init: InitStream, gain: float) -> None:

@@ -27,14 +27,15 @@ class StateIndex:
         ranks = [np.arange(n) * stride for n, stride in zip(factors, strides, strict=True)]
         self._host = np.concatenate(ranks).astype(np.float32)
         self._ranks = torch.from_numpy(self._host).to(device)
+        self._width = len(self._host)  # a mask may lie behind
 
     def __call__(self, obs: Tensor) -> Tensor:
         """Return the numbers, int64."""
-        return (obs @ self._ranks).long()
+        return (obs[..., : self._width] @ self._ranks).long()
 
     def host(self, obs: np.ndarray) -> np.ndarray:
         """Return the numbers of observations that are arrays."""
-        number = obs.reshape(-1, obs.shape[-1]) @ self._host
+        number = obs.reshape(-1, obs.shape[-1])[:, : self._width] @ self._host
         return number.astype(np.int64).reshape(obs.shape[:-1])
 
 

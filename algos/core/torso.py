@@ -1,13 +1,54 @@
 """The shared lower part of every network: convolutions, then fully connected layers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .nets import Conv2d, InitStream, Linear, Mode, innermost, through
+from .agent import Component
+from .nets import (
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    InitStream,
+    LayerNorm,
+    Linear,
+    Mode,
+    innermost,
+    through,
+)
+from .rng import Member
+
+NORMS = ("none", "layer", "batch")
+
+COMPONENTS = (  # of agents with the settings ``norm`` and ``dropout``
+    Component(
+        "layer norm",
+        "Ba et al. 2016",
+        on={"norm": "layer"},
+        off={"norm": "none"},
+        foundation=True,
+        exact=True,
+    ),
+    Component(
+        "batch norm",
+        "Ioffe and Szegedy 2015",
+        on={"norm": "batch"},
+        off={"norm": "none"},
+        foundation=True,
+        exact=True,
+    ),
+    Component(
+        "dropout",
+        "Srivastava et al. 2014",
+        on={"dropout": 0.1},
+        off={"dropout": 0.0},
+        foundation=True,
+    ),
+)
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -24,6 +65,65 @@ def obs_scale(space: spaces.Box) -> float:
     return float(space.high.max()) if frames else 1.0
 
 
+@dataclass(frozen=True)
+class Around:
+    """What stands around a hidden layer's activation.
+
+    Attributes:
+        norm: "none", "layer" or "batch", before it.
+        dropout: rate of the dropout behind it.
+        batch: B while learning, which fixes the shape of dropout's masks.
+    """
+
+    norm: str = "none"
+    dropout: float = 0.0
+    batch: int = 1
+
+
+BARE = Around()
+
+
+class Hidden:
+    """Makes hidden layers: an affine map, normalisation, activation, dropout.
+
+    A linear map before batch normalisation has no bias, which would be subtracted again.
+
+    Args:
+        init: draws the initial parameters. seeds: the members. name: keys the streams of dropout.
+        around: see there. activation: "relu" or "tanh".
+    """
+
+    def __init__(
+        self,
+        init: InitStream,
+        seeds: Sequence[Member],
+        name: str,
+        around: Around = BARE,
+        activation: str = "relu",
+    ) -> None:
+        self._init, self._seeds, self._name = init, tuple(seeds), name
+        self._around, self._activation, self._dropouts = around, activation, 0
+
+    def __call__(self, n_in: int, n_out: int) -> nn.Sequential:
+        """Return a layer of new weights."""
+        return self.behind(Linear(self._init, n_in, n_out, biased=self._around.norm != "batch"))
+
+    def behind(self, linear: Linear) -> nn.Sequential:
+        """Return a layer that begins with these weights."""
+        layers: list[nn.Module] = [linear]
+        if self._around.norm == "layer":
+            layers.append(LayerNorm(len(self._seeds), linear.n_out))
+        elif self._around.norm == "batch":
+            layers.append(BatchNorm(len(self._seeds), linear.n_out))
+        layers.append(ACTIVATIONS[self._activation]())
+        if self._around.dropout > 0:
+            purpose = f"dropout/{self._name}/{self._dropouts}"
+            self._dropouts += 1
+            mask = (self._around.batch, linear.n_out)
+            layers.append(Dropout(self._around.dropout, self._seeds, purpose, mask))
+        return nn.Sequential(*layers)
+
+
 class Torso(nn.Module):
     """K torsos, ``[K, B, *obs] -> [K, B, width]``.
 
@@ -32,8 +132,7 @@ class Torso(nn.Module):
         obs: shape of an observation; three numbers mean an image ``[C, H, W]``.
         hidden: widths of the fully connected layers.
         conv: ``(channels, kernel, stride)`` of each convolution, for images only; ReLU follows.
-        layer: makes a hidden layer from its two widths; by default ``Linear`` and ``activation``.
-        activation: "relu" or "tanh", of the default layer.
+        layer: makes a hidden layer from its two widths; by default ``Linear`` and ReLU.
         obs_scale: what observations are divided by; see the function of this name.
 
     Attributes:
@@ -48,7 +147,6 @@ class Torso(nn.Module):
         conv: Sequence[tuple[int, int, int]] = (),
         *,
         layer: Callable[[int, int], nn.Module] | None = None,
-        activation: str = "relu",
         obs_scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -62,13 +160,9 @@ class Torso(nn.Module):
                 channels = n
                 height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
             self.width = channels * height * width
-        self.layers = nn.ModuleList()
+        self.layers, layer = nn.ModuleList(), layer or Hidden(init, (), "")
         for n in hidden:
-            if layer is None:
-                plain = Linear(init, self.width, n)
-                self.layers.append(nn.Sequential(plain, ACTIVATIONS[activation]()))
-            else:
-                self.layers.append(layer(self.width, n))
+            self.layers.append(layer(self.width, n))
             self.width = n
         self._layers = innermost(self.layers)
 

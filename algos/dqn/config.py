@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from ..core import explore
+from ..core import explore, legality, torso
 from ..core.agent import Component, Family, Preset
 from ..core.checks import check_cadence, check_schedule
 from ..core.configs import DeepConfig, LevelConfig, MemoryConfig
 from ..core.settings import setting
 
-NORMS = ("none", "layer", "batch")
 TARGETS = ("hard", "soft", "none")
 WARMUPS = ("uniform", "policy")
 DOUBLES = ("off", "target", "coin")
@@ -38,7 +37,7 @@ class DQNConfig(MemoryConfig, DeepConfig):
     hidden: list[int] = setting(
         [120, 84], "widths of the hidden layers; the last is the head's own", ge=1
     )
-    norm: str = setting("none", "normalisation behind each hidden layer", choices=NORMS)
+    norm: str = setting("none", "normalisation behind each hidden layer", choices=torso.NORMS)
     dropout: float = setting(
         0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
     )
@@ -97,6 +96,7 @@ class DQNConfig(MemoryConfig, DeepConfig):
         " random ones, or those of the untrained policy",
         choices=WARMUPS,
     )
+    masks: str = legality.masks_setting()
     compile: bool = setting(False, "put the loss through torch.compile")
     sequence: int = setting(
         20, "steps of a sequence: gradients go back over as many (memory=gru, lstm)", ge=1
@@ -204,6 +204,8 @@ COMPONENTS = (
         off={"memory": "none"},  # each observation by itself
         foundation=True,
     ),
+    legality.COMPONENT,
+    *torso.COMPONENTS,
 )
 
 FAMILY = Family(

@@ -17,6 +17,7 @@ Deviations from the papers:
   sequence starts at any step, ends with its episode, and its burn-in lies before it: no step is
   left unlearned. What was remembered before the burn-in is taken to be zero, as DRQN has it; R2D2
   stores it. The recurrent layer is a GRU or an LSTM behind the torso.
+- Where some actions are illegal, the mean of the dueling advantages is over all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ from ..core.experience import Experience
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.learner import Learner
+from ..core.legality import Legality, barred
 from ..core.nets import Mode
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
@@ -72,6 +74,7 @@ class DQN(HasParts):
         self.twins = 2 if c.double == "coin" else 1
         members = [(seed, twin) for seed in seeds for twin in range(self.twins)]
         shape = _net_shape(c, spec, self.value.atoms)
+        self.legality = shape.legality
         self.learner = Learner(
             lambda name: QNetwork(shape, members, name),
             optimizer_of(c),
@@ -83,7 +86,7 @@ class DQN(HasParts):
         alpha = c.alpha if c.prioritized else None
         self.experience = Experience(c, spec, seeds, device, c.buffer_size, c.n_step, alpha)
         self.beta = Schedule("linear", c.beta_start, c.beta_end, spec.budget)
-        self.behaviour = _behaviour(c, seeds, shape.actions)
+        self.behaviour = _behaviour(c, seeds, shape.actions, self.legality.used)
         e = c.exploration
         self.level = Schedule(e.schedule, e.start, e.end, int(e.fraction * spec.budget))
         self.coin = RandomStream(seeds, "coin", (), device=device)
@@ -105,7 +108,7 @@ class DQN(HasParts):
         if explore:
             self.online.resample()
             values, memo = self._look(obs, Mode.SAMPLE, explore)
-            return self.behaviour(values, self._level()), memo
+            return self.behaviour(values, self._level(), self.legality.mask(obs)), memo
         value, action = self._look(obs, Mode.MEAN, explore)[0]().max(-1)
         return action, {"value": value}
 
@@ -126,15 +129,15 @@ class DQN(HasParts):
     ) -> tuple[Callable[[], Tensor], dict[str, Tensor]]:
         """Return what gives action values ``[K, N, A]``, and a memo of what is remembered."""
         if self.memory is None:  # who explores on every lane spares the look
-            return lambda: self._values(self.online(self._each_twin(obs), mode)), {}
+            return lambda: self._values(self.online(self._each_twin(obs), mode), obs), {}
         before = self.memory.recall(explore, obs.shape[1]).flatten(0, 1)
         out, states = self.online.recall(self._each_twin(obs.unsqueeze(1)), before, mode=mode)
         after = states[:, 0].view(len(obs), self.twins, *states.shape[2:])
-        return lambda: self._values(out[:, 0]), self.memory.acted(after, explore)
+        return lambda: self._values(out[:, 0], obs), self.memory.acted(after, explore)
 
-    def _values(self, out: Tensor) -> Tensor:
-        """Return action values ``[K, N, A]``; of two networks, their mean."""
-        return self._over_twins(self.value.mean(out))
+    def _values(self, out: Tensor, obs: Tensor) -> Tensor:
+        """Return action values ``[K, N, A]``, barred ones too; of two networks, their mean."""
+        return barred(self._over_twins(self.value.mean(out)), self.legality.mask(obs))
 
     def _each_twin(self, x: Tensor) -> Tensor:
         """Repeat ``[K, ...]`` for the networks of each seed."""
@@ -251,7 +254,8 @@ class DQN(HasParts):
             out: values of the states, with their graph.
         """
         with torch.no_grad():
-            best = self.value.mean(chooser).argmax(-1)
+            legal = self.legality.mask(batch.next_obs)
+            best = barred(self.value.mean(chooser), legal).argmax(-1)
             if self.twins == 2:  # each network is valued by the other one
                 following = torch.stack([following[1::2], following[0::2]], 1).flatten(0, 1)
             following = td.select(following, best)
@@ -284,8 +288,9 @@ def _value_model(config: DQNConfig, device: torch.device) -> ValueModel:
 
 def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
     assert isinstance(spec.action_space, spaces.Discrete)
+    legality = Legality.of(spec, config.masks)
     return NetShape(
-        obs=spec.obs_space.shape,
+        obs=legality.space(spec.obs_space).shape,
         actions=int(spec.action_space.n),
         atoms=atoms,
         hidden=tuple(config.hidden),
@@ -298,6 +303,7 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
         batch=config.batch_size if config.replay else config.lanes,
         obs_scale=obs_scale(spec.obs_space),
         memory=shape_of(config),
+        legality=legality,
     )
 
 
@@ -306,9 +312,9 @@ def _is_greedy(config: DQNConfig) -> bool:
     return config.noisy or config.exploration.kind == "greedy"
 
 
-def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int) -> Behaviour:
+def _behaviour(config: DQNConfig, seeds: Sequence[int], actions: int, masked: bool) -> Behaviour:
     if _is_greedy(config) and config.warmup_actions == "policy":
         return Greedy()
     if not _is_greedy(config) and config.exploration.kind == "boltzmann":
         return Boltzmann(seeds, config.lanes)
-    return EpsilonGreedy(seeds, config.lanes, actions)
+    return EpsilonGreedy(seeds, config.lanes, actions, masked)

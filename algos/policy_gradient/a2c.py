@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Preset, Spec
 from ..core.distributions import Categorical
 from ..core.rollout import Trajectories
@@ -94,6 +95,7 @@ COMPONENTS = (
         off={"normalize_obs": False},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 PRESETS = {

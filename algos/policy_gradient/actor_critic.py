@@ -9,6 +9,7 @@ from torch import Tensor
 from ..core.agent import Spec
 from ..core.distributions import Distribution, action_head
 from ..core.learner import Learner
+from ..core.legality import Legality
 from ..core.normalize import ObservationNormalizer, RewardScaler
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
@@ -17,7 +18,7 @@ from ..core.recurrent import Memory, MemoryShape
 from ..core.rng import RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
-from ..core.torso import obs_scale
+from ..core.torso import BARE, Around, obs_scale
 from ..formulas import advantages
 from .config import PolicyGradientConfig
 
@@ -44,6 +45,7 @@ class ActorCritic(HasParts):
         values: outputs of the critic: 1 for V, A for Q, 0 for none.
         has_target: whether there is a copy of the networks that stays behind.
         memory: what the networks remember by; None: nothing.
+        around: normalisation and dropout of hidden layers; they learn in ``Mode.LEARN``.
 
     Attributes:
         net: the networks that act and learn, ``learner.online``.
@@ -62,9 +64,11 @@ class ActorCritic(HasParts):
         values: int = 1,
         has_target: bool = False,
         memory: MemoryShape | None = None,
+        around: Around = BARE,
     ) -> None:
-        self.config, self.head = config, action_head(spec.action_space)
-        shape = _shape(config, spec, values, memory)
+        shape = _shape(config, spec, values, memory, around)
+        self.config, self.legality = config, shape.legality
+        self.head = action_head(spec.action_space, self.legality.used)
         self.learner = Learner(
             lambda name: PolicyValue(shape, seeds),
             optimizer_of(config, jointly=True),
@@ -83,9 +87,7 @@ class ActorCritic(HasParts):
         width, noise = self.head.noise
         self.noise = RandomStream(seeds, "act", (config.lanes, width), noise, device)
         self.obs_norm = (
-            ObservationNormalizer(len(seeds), spec.obs_space.shape, device)
-            if config.normalize_obs
-            else None
+            ObservationNormalizer(len(seeds), shape.obs, device) if config.normalize_obs else None
         )
         self.reward_norm = (
             RewardScaler(len(seeds), config.lanes, config.gamma, device)
@@ -121,7 +123,9 @@ class ActorCritic(HasParts):
 
     def normalized(self, obs: Tensor) -> Tensor:
         """Return observations ``[K, B, *obs]`` as the networks take them."""
-        return obs if self.obs_norm is None else self.obs_norm(obs.float())
+        if self.obs_norm is None:
+            return obs
+        return self.legality.renewed(obs, self.obs_norm(self.legality.plain(obs).float()))
 
     def distribution(self, out: Tensor) -> Distribution:
         """Return the policy's distribution from its network's output ``[K, B, P]``."""
@@ -173,7 +177,7 @@ class ActorCritic(HasParts):
     def absorb(self, obs: Tensor, valid: Tensor) -> None:
         """Let the observation statistics move by rows ``[K, B, *obs]`` that are ``valid``."""
         if self.obs_norm is not None:
-            self.obs_norm.add(obs, valid)
+            self.obs_norm.add(self.legality.plain(obs), valid)
 
     def anneal(self, step: int) -> None:
         """Set the learning rate of environment step ``step``."""
@@ -181,11 +185,15 @@ class ActorCritic(HasParts):
 
 
 def _shape(
-    config: PolicyGradientConfig, spec: Spec, values: int, memory: MemoryShape | None
+    config: PolicyGradientConfig,
+    spec: Spec,
+    values: int,
+    memory: MemoryShape | None,
+    around: Around,
 ) -> PolicyShape:
-    head = action_head(spec.action_space)
+    head, legality = action_head(spec.action_space), Legality.of(spec, config.masks)
     return PolicyShape(
-        obs=spec.obs_space.shape,
+        obs=legality.space(spec.obs_space).shape,
         outputs=head.outputs,
         values=values,
         free_std=head.free_std,
@@ -197,4 +205,6 @@ def _shape(
         orthogonal=config.orthogonal,
         log_std=config.log_std,
         memory=memory,
+        legality=legality,
+        around=around,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..core import torso
+from ..core import legality, torso
 from ..core.configs import DeepConfig
 from ..core.settings import setting
 
@@ -26,6 +26,7 @@ class PolicyGradientConfig(DeepConfig):
 
     optimizer_eps: float = 1e-5
     grad_clip: float | None = 0.5
+    masks: str = legality.masks_setting()
     anneal: bool = setting(False, "the learning rate falls linearly to 0 at the budget's end")
     entropy: float = setting(
         0.0, "weight of the policy's entropy in the objective (`ent_coef` elsewhere)", ge=0

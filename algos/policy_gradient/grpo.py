@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.rollout import Episodes, Trajectories, chunks
 from ..core.settings import setting
@@ -91,6 +92,7 @@ COMPONENTS = (
     Component(
         "epochs", "Schulman et al. 2017", on={"epochs": 4}, off={"epochs": 1}, foundation=True
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(

@@ -11,6 +11,8 @@ Deviations from the paper and from OpenAI Baselines:
   terminated.
 - Observation statistics move once per rollout, behind its update, not at every step.
 - The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
+- With dropout or batch normalisation, the old policy is the one that acted: without dropout, by
+  running statistics. Its ratio to the one that learns is then not 1 even before the first step.
 - ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
   at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
 - With a memory (``memory: gru`` or ``lstm``), a minibatch is whole lanes, gone through from what
@@ -25,10 +27,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core import recurrent
+from ..core import legality, recurrent, torso
 from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.configs import MemoryConfig
 from ..core.distributions import Distribution
+from ..core.nets import Mode
 from ..core.rng import RandomStream
 from ..core.rollout import Rollout, Trajectories, by_lane, reordered
 from ..core.schedules import Schedule
@@ -51,6 +54,12 @@ class PPOConfig(MemoryConfig, PolicyGradientConfig):
     anneal: bool = True
     entropy: float = 0.01
 
+    norm: str = setting(
+        "none", "normalisation of each hidden layer before its activation", choices=torso.NORMS
+    )
+    dropout: float = setting(
+        0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
+    )
     rollout: int = setting(128, "ticks between updates (`n_steps` elsewhere)", ge=1)
     epochs: int = setting(4, "passes over a rollout", ge=1)
     batch_size: int = setting(128, "rows of a minibatch; must divide rollout * lanes", ge=1)
@@ -83,10 +92,16 @@ class PPOConfig(MemoryConfig, PolicyGradientConfig):
         """
         super().__post_init__()
         check_batches(self.batch_size, self.rollout, self.lanes)
+        if self.norm == "batch" and self.batch_size == 1:
+            raise ValueError("norm=batch needs batch_size above 1")
         if self.surrogate == "kl" and self.target_kl is None:
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
         if self.batch_size == 1 and self.normalize_advantage:
             raise ValueError("normalize_advantage=true needs batch_size above 1")
+        if self.memory != "none" and self.dropout > 0:
+            raise ValueError(f"memory={self.memory} needs dropout=0")
+        if self.memory != "none" and self.norm == "batch":
+            raise ValueError(f"memory={self.memory} needs norm=none or layer")
         if self.memory != "none" and self.batch_size % self.rollout:
             raise ValueError(
                 f"memory={self.memory} needs whole lanes in a minibatch: batch_size must be a "
@@ -142,6 +157,8 @@ COMPONENTS = (
         off={"memory": "none"},  # each observation by itself
         foundation=True,
     ),
+    legality.COMPONENT,
+    *torso.COMPONENTS,
 )
 
 FAMILY = Family(
@@ -241,7 +258,8 @@ class PPO(PolicyGradientAgent):
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
         shape = recurrent.shape_of(config)
-        super().__init__(config, spec, seeds, device, config.rollout, memory=shape)
+        around = torso.Around(config.norm, config.dropout, config.batch_size)
+        super().__init__(config, spec, seeds, device, config.rollout, memory=shape, around=around)
         self.memory = self.actor_critic.memory
         # what was remembered before the rollout's first tick, [K, members, N, S]
         self.start = None if self.memory is None else self.memory.training.clone()
@@ -294,12 +312,12 @@ class PPO(PolicyGradientAgent):
         """Return policy outputs ``[K, B, P]`` and values ``[K, B, 1]`` of a batch."""
         net, memory = self.actor_critic.net, batch.memory
         if memory is None:
-            return net(batch.obs)  # type: ignore[no-any-return]
+            return net(batch.obs, Mode.LEARN)  # type: ignore[no-any-return]
         obs, begins = (
             x.reshape(len(x), -1, memory.ticks, *x.shape[2:]).transpose(1, 2)
             for x in (batch.obs, memory.begins)
         )
-        out, values, _ = net.recall(obs, memory.start.transpose(1, 2), begins)
+        out, values, _ = net.recall(obs, memory.start.transpose(1, 2), begins, Mode.LEARN)
         return out.transpose(1, 2).flatten(1, 2), values.transpose(1, 2).flatten(1, 2)
 
     def _step(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.rollout import Episodes, Trajectories, chunked_sum, chunks
 from ..core.settings import setting
@@ -104,6 +105,7 @@ COMPONENTS = (
         off={"entropy": 0.0},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..core import legality
 from ..core.agent import Component, Family, Preset, Spec
 from ..core.rng import RandomStream
 from ..core.rollout import Trajectories, reordered
@@ -84,6 +85,7 @@ COMPONENTS = (
         off={"normalize_advantage": False},
         foundation=True,
     ),
+    legality.COMPONENT,
 )
 
 FAMILY = Family(base=None, full="trpo", parts=("natural gradient", "line search", "GAE"))

@@ -7,6 +7,7 @@ next action has it chosen before it learns, and that action is then taken.
 
 Deviations from the textbook:
 - The lanes of a seed take turns at its one table; a preset has one lane.
+- A mask is taken for a fact of the state: planning and traces use the one that was last seen in it.
 - Evaluation is greedy, the first of equals; with state values only, the uniform policy acts.
 """
 
@@ -20,6 +21,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from ..core.agent import Component, Preset, Spec, State, Step
+from ..core.legality import COMPONENT, NO_MASKS, Legality
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
@@ -38,7 +40,7 @@ class Tabular(HasParts):
     """The family's agent; see ``TabularConfig`` for its parts."""
 
     Config: ClassVar[type] = TabularConfig
-    COMPONENTS: ClassVar[tuple[Component, ...]] = ()
+    COMPONENTS: ClassVar[tuple[Component, ...]] = (COMPONENT,)
     PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
     max_seeds: ClassVar[int | None] = None
     interacts: ClassVar[bool] = True
@@ -53,14 +55,19 @@ class Tabular(HasParts):
         self.config, self.seeds, self.device = config, tuple(seeds), device
         self.actions, self.index = int(spec.action_space.n), StateIndex(spec, device)
         self.model: MDP | None = spec.extras.get(MODEL)
-        self.base = _uniform_over_legal(self.model, self.index.states, self.actions)
+        told = self.model if config.masks == "use" else None
+        self.base = _uniform_over_legal(told, self.index.states, self.actions)
+        self.legality = Legality.of(spec, config.masks)
+        if told is not None and told.legal is not None:
+            self.legality = NO_MASKS  # the model has said it all
         b = config.behaviour
         self.glie = b.schedule == GLIE
         steps = max(1, int(b.fraction * spec.budget))
         self.schedule = Schedule("constant" if self.glie else b.schedule, b.start, b.end, steps)
         counted = self.index.states if self.glie else 0
         self.seen = np.zeros((len(seeds), counted), np.int64)  # visits of each state
-        self.rule = build_rule(config, self.seeds, self.base, self._target)
+        masked = self.legality.used
+        self.rule = build_rule(config, self.seeds, self.base, self._target, masked)
         plain = self.model is not None and self.model.observation is None  # each state is its own
         self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
         self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
@@ -78,7 +85,8 @@ class Tabular(HasParts):
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
         model: MDP | None = spec.extras.get(MODEL)
-        if config.values == "linear" and model is not None and model.legal is not None:
+        barred = spec.legal > 0 or (model is not None and model.legal is not None)
+        if config.values == "linear" and config.masks == "use" and barred:
             return "linear values cannot bar the actions that are illegal in some states"
         return not_tabular(spec)
 
@@ -86,13 +94,20 @@ class Tabular(HasParts):
         """Choose actions ``[K, N]``; evaluation remembers the values it expects."""
         s = self.index.host(obs.numpy(force=True))
         if not explore:
-            return self._evaluate(s)
+            return self._evaluate(s, self.legality.mask(obs))
+        self._mark(s, obs)
         action, chance = self._choose(s, self.draws["act"].host())
         if self.rule.chooses_next:
             action = np.where(self.follow, self.plan, action)
             chance = np.where(self.follow, self.chance, chance)
         memo = {"state": torch.from_numpy(s), "chance": torch.from_numpy(chance)}
         return torch.from_numpy(action).to(self.device), memo
+
+    def _mark(self, s: Array, obs: Tensor) -> None:
+        """Remember what is legal in the states ``s [K, N]`` that were observed."""
+        legal = self.legality.mask(obs)
+        if legal is not None:
+            self.rule.mark(s, legal.numpy(force=True))
 
     def _choose(self, s: Array, u: Array) -> tuple[Array, Array]:
         """Return actions of the behaviour in ``s [K, N]``; their chances for rules that ask."""
@@ -104,7 +119,7 @@ class Tabular(HasParts):
 
     def _behaviour(self, q: Array, s: Array) -> Array:
         """Return the behaviour's probabilities ``[A, ...]`` for ``q [A, ...]`` in ``s [...]``."""
-        b, base = self.config.behaviour, self.base.take(s, 1)
+        b, base = self.config.behaviour, self._uniform(s)
         if self.config.predict:
             return base
         level = self._level(s)
@@ -126,14 +141,24 @@ class Tabular(HasParts):
             return np.ones_like(q)
         if c.target == "behaviour":
             return self._behaviour(q, s)
-        return policies.probabilities(c.target, q, self.base.take(s, 1), c.target_epsilon)
+        return policies.probabilities(c.target, q, self._uniform(s), c.target_epsilon)
 
-    def _evaluate(self, s: Array) -> tuple[Tensor, dict[str, Tensor]]:
-        q = self.rule.at(s)
+    def _uniform(self, s: Array) -> Array:
+        """Return the uniform policy over the legal actions in ``s [...]``, ``[A, ...]``."""
+        if not self.legality.used:
+            return self.base.take(s, 1)
+        return policies.uniform(self.rule.values.legal_at(s))
+
+    def _evaluate(self, s: Array, mask: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        q, base = self.rule.at(s), self.base.take(s, 1)
+        if mask is not None:  # it may be seen for the first time, and is not remembered
+            legal = np.moveaxis(mask.numpy(force=True), -1, 0)
+            base = policies.uniform(legal)
+            q = q if self.config.predict else np.where(legal, q, -np.inf)
         action = q.argmax(0)
         if self.config.predict:
             lanes = s.shape[1]
-            action = policies.sample(self.base.take(s, 1), self._look(lanes).host())
+            action = policies.sample(base, self._look(lanes).host())
         value = torch.from_numpy(q.max(0)).to(self.device)
         return torch.from_numpy(action).to(self.device), {"value": value}
 
@@ -146,11 +171,13 @@ class Tabular(HasParts):
     def observe(self, step: Step) -> None:
         """Keep one tick, on the host."""
         terminated = step.terminated.numpy(force=True)
+        s_next = self.index.host(step.next_obs.numpy(force=True))
+        self._mark(s_next, step.next_obs)
         self._tick = {
             "s": step.memo["state"].numpy(),
             "a": step.action.numpy(force=True),
             "r": step.reward.numpy(force=True).astype(np.float64),
-            "s_next": self.index.host(step.next_obs.numpy(force=True)),
+            "s_next": s_next,
             "terminated": terminated,
             "ended": terminated | step.truncated.numpy(force=True),
             "valid": step.valid.numpy(force=True),

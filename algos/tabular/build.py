@@ -15,33 +15,35 @@ from .traces import Traces
 from .values import Linear, Table
 
 
-def build_table(config: TabularConfig, k: int, base: Array) -> Table:
+def build_table(config: TabularConfig, k: int, base: Array, masked: bool) -> Table:
     """Return the initial values; an illegal action is worth -inf, so that no policy takes it.
 
     Args:
         config: the agent's. k: seeds. base: ``[A, S]``, the uniform policy over legal actions.
+        masked: whether observations say what is legal, rather than ``base``.
     """
     actions, states = base.shape
     cls = Linear if config.values == "linear" else Table
     columns = 1 if config.predict else actions
-    table = cls(k, states, columns, config.q0, config.alpha, config.step_size == "visits")
+    legal = np.ones((k, states, actions), bool) if masked else None
+    table = cls(k, states, columns, config.q0, config.alpha, config.step_size == "visits", legal)
     if not config.predict:
         table.q[:, base.T == 0] = -np.inf
     return table
 
 
 def build_rule(
-    config: TabularConfig, seeds: Sequence[int], base: Array, target: Policy
+    config: TabularConfig, seeds: Sequence[int], base: Array, target: Policy, masked: bool
 ) -> QLearning:
     """Return the rule.
 
     Args:
-        config: the agent's. seeds: K of them. base: as above. target: the target policy.
+        config: the agent's. seeds: K of them. base, masked: as above. target: the target policy.
     """
     c, k = config, len(seeds)
-    table = build_table(c, k, base)
+    table = build_table(c, k, base, masked)
     if c.rule == "double_q":
-        return DoubleQ(table, build_table(c, k, base), c.gamma, seeds, c.lanes)
+        return DoubleQ(table, build_table(c, k, base, masked), c.gamma, seeds, c.lanes)
     if c.rule == "expected_sarsa":
         return ExpectedSarsa(table, c.gamma, target)
     if c.rule == "monte_carlo":
@@ -51,6 +53,6 @@ def build_rule(
     if c.rule == "traces":
         return Traces(table, c.gamma, k, c.lanes, c.lambda_, c.trace == "replacing", c.watkins)
     if c.rule == "dyna":
-        return Dyna(table, c.gamma, seeds, c.lanes, c.planning_steps, c.planning_bonus, base)
+        return Dyna(table, c.gamma, seeds, c.lanes, c.planning_steps, c.planning_bonus)
     plain = {"q_learning": QLearning, "sarsa": Sarsa, "td": TD}
     return plain[c.rule](table, c.gamma)

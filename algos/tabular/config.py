@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..core import legality
 from ..core.agent import Preset
 from ..core.checks import check_schedule
 from ..core.configs import AgentConfig, LevelConfig
@@ -60,6 +61,7 @@ class TabularConfig(AgentConfig):
         "constant", "visits: min(1, alpha / number of visits)", choices=STEP_SIZES
     )
     behaviour: Behaviour = setting(Behaviour, "the policy that acts")
+    masks: str = legality.masks_setting()
 
     target: str = setting(
         "behaviour",

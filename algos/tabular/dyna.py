@@ -24,7 +24,6 @@ class Dyna(QLearning):
     Args:
         values: the table. gamma: discount. seeds: draw what is planned. lanes: N.
         steps: planning steps per step of the environment. bonus: kappa; 0 = Dyna-Q.
-        base: ``[A, S]``, the uniform distribution over the legal actions.
     """
 
     PARTS = (
@@ -40,7 +39,6 @@ class Dyna(QLearning):
         lanes: int,
         steps: int,
         bonus: float,
-        base: Array,
     ) -> None:
         super().__init__(values, gamma)
         self.steps, self.bonus = steps, bonus
@@ -55,7 +53,6 @@ class Dyna(QLearning):
         self.states = np.zeros((k, states), np.int64)  # in the order in which they were met
         self.count, self.time = np.zeros(k, np.int64), np.zeros(k)
         self._seed = np.arange(k)
-        self._legal = (base > 0).astype(np.float64)
         self._u = np.zeros((k, lanes, steps, 2), np.float32)
 
     def learn(self, t: Transition) -> Array:
@@ -89,7 +86,10 @@ class Dyna(QLearning):
         last = np.maximum(self.count - 1, 0)
         index = np.minimum((u[:, 0] * self.count).astype(np.int64), last)
         s = self.states[self._seed, index]
-        among = self._legal[:, s] if self.bonus > 0 else self.entries[self._seed, s].T
+        if self.bonus > 0:
+            among = (self.values.at(s) > -np.inf).astype(np.float64)
+        else:
+            among = self.entries[self._seed, s].T
         a = sample(among / np.maximum(total(among), 1), u[:, 1])
         place = (self._seed, s, a)
         following = self.values.at(self.successor[place]).max(0)

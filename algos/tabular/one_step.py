@@ -48,7 +48,11 @@ class QLearning(HasParts):
 
     def q(self) -> Array:
         """Return the table."""
-        return self.values.q
+        return self.values.all()
+
+    def mark(self, s: Array, legal: Array) -> None:
+        """Remember what is ``legal [K, N, A]`` in ``s [K, N]``."""
+        self.values.mark(s, legal)
 
 
 class Sarsa(QLearning):
@@ -131,5 +135,10 @@ class DoubleQ(QLearning):
 
     def q(self) -> Array:
         """Return the mean table."""
-        mean: Array = (self.values.q + self.other.q) / 2
+        mean: Array = (self.values.all() + self.other.all()) / 2
         return mean
+
+    def mark(self, s: Array, legal: Array) -> None:
+        """Remember it in both tables."""
+        self.values.mark(s, legal)
+        self.other.mark(s, legal)

@@ -31,6 +31,13 @@ def greedy(q: Array) -> Array:
     return best
 
 
+def uniform(legal: Array) -> Array:
+    """Return probabilities shared among the actions that are ``legal [A, ...]``."""
+    share: Array = legal.astype(np.float64)
+    share /= share.sum(0)  # whole numbers: in any order
+    return share
+
+
 def epsilon_greedy(q: Array, base: Array, epsilon: Array | float) -> Array:
     """Return ``epsilon / A`` for every action and the rest for the best (S. and B. 2.2)."""
     return (1 - epsilon) * greedy(q) + epsilon * base

@@ -17,13 +17,24 @@ class Table(HasParts):
     Args:
         k: seeds. states: S. actions: A (1 for state values). q0: initial value.
         alpha: step size; divided by the entry's visits, and at most 1, if ``by_visits``.
+        legal: ``[K, S, A]`` bool, what ``mark`` was told of so far; None: it is never told. Illegal
+            actions are worth -inf to who asks.
     """
 
-    PARTS = ("q", "visits")
+    PARTS = ("q", "visits", "legal")
 
     def __init__(
-        self, k: int, states: int, actions: int, q0: float, alpha: float, by_visits: bool
+        self,
+        k: int,
+        states: int,
+        actions: int,
+        q0: float,
+        alpha: float,
+        by_visits: bool,
+        legal: Array | None = None,
     ) -> None:
+        self.legal, self._seeds = legal, np.arange(k)
+        self._bars = legal is not None and legal.shape[2] == actions  # not so: state values
         self.q, self.visits = np.full((k, states, actions), q0), np.zeros((k, states, actions))
         self.alpha, self.by_visits = alpha, by_visits
         self._q, self._visits = self.q.reshape(-1), self.visits.reshape(-1)  # views
@@ -40,7 +51,24 @@ class Table(HasParts):
     def at(self, s: Array) -> Array:
         """Return all actions' values in ``s``, ``[A, K]`` or ``[A, K, N]``."""
         values: Array = self._q.take(s * self._actions + self._first_row[s.ndim])
-        return values
+        return np.where(self.legal_at(s), values, -np.inf) if self._bars else values
+
+    def mark(self, s: Array, legal: Array) -> None:
+        """Remember what is ``legal [K, N, A]`` in ``s [K, N]``."""
+        assert self.legal is not None
+        self.legal[self._seeds[:, None], s] = legal
+
+    def legal_at(self, s: Array) -> Array:
+        """Return what is legal in ``s``, as far as is known, ``[A, K]`` or ``[A, K, N]``."""
+        assert self.legal is not None
+        seeds = self._seeds.reshape(-1, *[1] * (s.ndim - 1))
+        return np.moveaxis(self.legal[seeds, s], -1, 0)
+
+    def all(self) -> Array:
+        """Return the values of all states, ``[K, S, A]``."""
+        if self.legal is None or not self._bars:
+            return self.q
+        return np.where(self.legal, self.q, -np.inf)
 
     def visits_at(self, s: Array) -> Array:
         """Return all actions' visits in ``s``, likewise."""

@@ -88,6 +88,7 @@ class EnvConfig:
     reference_score: float | None = setting(None, "return with a normalised score of 1", free=True)
     score_source: str = setting("", "source of both scores")
     wrappers: EnvWrappers = setting(EnvWrappers, "wrappers between the environment and the agent")
+    masks: bool = setting(False, "tell agents which actions are legal, as info['action_mask'] says")
     record: list[str] = setting(
         [], "info keys of an episode's last step; their means are logged beside return and length"
     )

@@ -18,7 +18,7 @@ from prism.algos.core.states import FACTORS
 
 from ..util.errors import ConfigError, one_line
 from ..util.versions import version
-from . import outside
+from . import legal, outside
 from .config import EnvConfig, registered
 from .models import factors_of, model_of
 from .simulators import EXTRAS, simulators
@@ -28,6 +28,7 @@ from .wrappers import (
     Fresh,
     FromZero,
     History,
+    InRow,
     Stack,
     TrainingReward,
     encoded_space,
@@ -47,7 +48,8 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
 
     Returns:
         An environment whose observations are float32 vectors or ``[C, H, W]`` uint8 or bool images.
-        Discrete actions are numbered from 0.
+        Discrete actions are numbered from 0. Several of them form a
+        vector. With ``masks``, the mask of legal actions is appended to each observation.
 
     Raises:
         ConfigError: unknown id, missing dependency, bad arguments or an unsupported space.
@@ -56,13 +58,16 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     build = partial(_build, registered(config), config, training)
     extra = outside.applied(wrappers.extra, training)
     fresh = bool(extra) if config.fresh is None else config.fresh
-    env = _adapt_actions(Fresh(build) if fresh else build())
+    bare = Fresh(build) if fresh else build()
+    env = _adapt_actions(bare)
     if not _is_plain(env.observation_space):
         env = Encode(env)
     if wrappers.frame_stack > 1:
         env = Stack(env, wrappers.frame_stack)
     if wrappers.history > 1:
         env = History(env, wrappers.history)
+    if config.masks:
+        env = legal.Masked(env, bare.action_space)
     if training and TrainingReward.wanted(wrappers):
         env = TrainingReward(env, wrappers, gamma)
     return env
@@ -80,6 +85,7 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     """
     env = make_env(config, training=False)
     obs_space, action_space = env.observation_space, env.action_space
+    entries = _entries(config, env)
     env.close()
     assert isinstance(obs_space, spaces.Box)  # by Encode
     _check_training(config, env)
@@ -90,7 +96,18 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
             "set env.table=false to step the environment itself"
         )
     factory = partial(make_env, config, training=True)
-    return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts)
+    return Spec(obs_space, action_space, budget, {ENVIRONMENT: factory} | facts, entries)
+
+
+def _entries(config: EnvConfig, env: gymnasium.Env) -> int:
+    """Return how many numbers its masks have, 0 without; see that an episode begins with one."""
+    if not config.masks:
+        return 0
+    try:
+        env.reset(seed=0)
+    except Exception as error:
+        raise ConfigError(f"env.masks: {config.id}: {one_line(error)}") from error
+    return legal.entries(env.action_space)
 
 
 def _check_training(config: EnvConfig, evaluation_env: gymnasium.Env) -> None:
@@ -164,8 +181,10 @@ def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
         return FromZero(env) if space.start != 0 else env
     if isinstance(space, spaces.Box):
         return Clip(env)
-    if isinstance(space, spaces.MultiDiscrete) and not np.any(space.start):
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
         return env
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        return InRow(env)
     raise ConfigError(f"env.id: actions of type {type(space).__name__} are not supported")
 
 

@@ -53,11 +53,19 @@ def model_of(config: EnvConfig, env: gymnasium.Env) -> MDP | None:
     if start is None:
         return None
     try:
-        return from_table(bare.P, np.asarray(start), **_grid(bare))
+        facts = _grid(bare) | _legal(config, bare)
+        return from_table(bare.P, np.asarray(start), **facts)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ConfigError(
             f"env.id: the table P of {config.id} is not a valid model: {error}"
         ) from None
+
+
+def _legal(config: EnvConfig, env: Any) -> dict[str, Any]:
+    """Return which actions are legal in each state, where agents are to know and it says so."""
+    if not config.masks or not hasattr(env, "action_mask"):
+        return {}
+    return {"legal": np.stack([env.action_mask(s) for s in range(len(env.P))]) > 0}
 
 
 def _grid(env: Any) -> dict[str, Any]:

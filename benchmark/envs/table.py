@@ -37,6 +37,7 @@ class TableVecEnv:
         action_space: of one lane.
         horizon: steps after which an episode is truncated; None = never.
         seeds, lanes, reset, purpose: as in ``SeedVecEnv``.
+        masked: whether to append the mask of the model's legal actions to observations.
 
     Attributes:
         failed: seed index -> why the seed failed.
@@ -52,12 +53,12 @@ class TableVecEnv:
         *,
         reset: str = "each",
         purpose: str = "env",
+        masked: bool = False,
     ) -> None:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
         self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
         self.model, self.action_space = model, action_space
-        self.obs_space = spaces.Box(0.0, 1.0, (sum(model.factors),))
         self._limit = np.iinfo(np.int64).max if horizon is None else horizon
         self._grid = (len(self.seeds), lanes)
         self._actions, self._branches = model.actions, model.probability.shape[2]
@@ -72,6 +73,10 @@ class TableVecEnv:
         self._std = None if model.reward_std is None else model.reward_std.reshape(-1)
         self._start_cdf = model.start.cumsum()[:-1].astype(np.float32)
         self._looks = one_hots(model)
+        if masked:
+            assert model.legal is not None
+            self._looks = np.concatenate([self._looks, model.legal], 1, dtype=np.float32)
+        self.obs_space = spaces.Box(0.0, 1.0, self._looks.shape[1:])
         self._clear()
 
     def _clear(self) -> None:
@@ -263,10 +268,17 @@ def vector_env(
         env = make_env(config, training=False)
         model = tabular_facts(config, env).get(MODEL)
         env.close()
-        if model is not None:
+        if model is not None and not (config.masks and model.legal is None):
             horizon = config.horizon or registered(config).max_episode_steps
             return TableVecEnv(
-                model, env.action_space, horizon, seeds, lanes, reset=reset, purpose=purpose
+                model,
+                env.action_space,
+                horizon,
+                seeds,
+                lanes,
+                reset=reset,
+                purpose=purpose,
+                masked=config.masks,
             )
     return SeedVecEnv(
         config, seeds, lanes, gamma=gamma, training=training, reset=reset, purpose=purpose

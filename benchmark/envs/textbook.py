@@ -38,7 +38,7 @@ class Tabular(gymnasium.Env):
         """Draw the initial state."""
         super().reset(seed=seed)
         self.s = int(np.argmax(self._start_cdf > self.np_random.random()))
-        return self.s, {}
+        return self.s, self._info()
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         """Draw the outcome of an action."""
@@ -48,7 +48,11 @@ class Tabular(gymnasium.Env):
         if model.reward_std is not None and model.reward_std[row][branch] > 0:
             reward = float(self.np_random.normal(reward, model.reward_std[row][branch]))
         self.s = int(model.successor[row][branch])
-        return self.s, reward, bool(model.terminal[row][branch]), False, {}
+        return self.s, reward, bool(model.terminal[row][branch]), False, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        """Return what is legal in the state, where the model bars anything."""
+        return {} if self.model.legal is None else {"action_mask": self.model.legal[self.s]}
 
 
 def random_walk(states: int = 5, left: float = 0.0, right: float = 1.0) -> MDP:

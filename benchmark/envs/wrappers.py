@@ -174,6 +174,29 @@ class FromZero(gymnasium.ActionWrapper):
         return action + self._start
 
 
+class InRow(gymnasium.ActionWrapper):
+    """Let discrete actions of several numbers be a vector that counts from 0.
+
+    The environment gets each in the shape and type that it declares, from its own first number on.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        space = env.action_space
+        assert isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary)
+        self._shape, self._dtype = space.shape, space.dtype
+        if isinstance(space, spaces.MultiBinary):
+            self._start, counts = np.zeros(self._shape, self._dtype), np.full(self._shape, 2)
+        else:
+            self._start, counts = space.start, space.nvec
+        self.action_space = spaces.MultiDiscrete(np.ravel(counts))
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """Shape and shift; a fresh array, since environments keep it."""
+        shaped: np.ndarray = np.reshape(action, self._shape).astype(self._dtype) + self._start
+        return shaped
+
+
 class Clip(gymnasium.ActionWrapper):
     """Clip continuous actions to the bounds of the action space, which does not change."""
 

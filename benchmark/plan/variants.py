@@ -36,7 +36,8 @@ def label(algo: DictConfig) -> str:
 def is_off(component: Component, algo: DictConfig) -> bool:
     """Return whether a component is off; its switch is the first key of its ``off``."""
     switch, value = next(iter(component.off.items()))
-    return bool(OmegaConf.select(algo, switch) == value)
+    chosen = OmegaConf.select(algo, switch)
+    return bool(chosen != component.on[switch] if component.exact else chosen == value)
 
 
 def idle(change: Change, agent: type[Agent], algo: DictConfig) -> str | None:

@@ -94,6 +94,13 @@ def test_a_foundation_is_studied_only_where_it_is_named():
     assert "replay" in variant("algo=rainbow", "env=acrobot", "components=none")["on"]
 
 
+def test_of_two_components_with_one_switch_one_is_on():
+    for name, other in (("layer norm", "batch norm"), ("batch norm", "layer norm")):
+        told = variant("algo=dqn", "env=acrobot", f"components=+{name}")
+        assert name in told["on"] and other in told["off"]
+        assert told["label"] == f"DQN + {name}"
+
+
 def test_everything_off_says_what_else_differs_from_the_base():
     words = ("env=acrobot", "tuned=false")
     none = variant("algo=rainbow", "components=none", *words)

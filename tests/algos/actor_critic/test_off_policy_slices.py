@@ -24,6 +24,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed temperature, one critic": ("sac", {"temperature": "fixed", "critics": 1}),
     "no entropy, odd widths": ("sac", {"entropy": False, "hidden": [19, 7], "batch_size": 37}),
     "sac without replay": ("sac", {"replay": False, "lanes": 3, "gradient_steps": 2}),
+    "sac, batch norm, dropout": ("sac", {"norm": "batch", "dropout": 0.1, "critics": 2}),
+    "sac, layer norm": ("sac", {"norm": "layer", "target": "none"}),
     "sac, one wide": ("sac", {"hidden": [1], "batch_size": 1, "lanes": 2}),
 }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from prism.algos.core import nets
 from prism.algos.core.heads import NetShape, QNetwork
 from prism.algos.core.nets import Mode
-from prism.algos.core.torso import Torso
+from prism.algos.core.torso import NORMS, Around, Hidden, Torso
 from tests.helpers import SEEDS
 
 K = len(SEEDS)
@@ -22,7 +22,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def affine(layer: nets.Linear, k: int) -> tuple[Tensor, Tensor]:
     """Return one network's weight ``[out, in]`` and bias ``[out]``, without what pads them."""
-    return layer.weight[k, : layer.n_out, : layer.n_in], layer.bias[k, 0, : layer.n_out]
+    bias = torch.zeros(layer.n_out) if layer.bias is None else layer.bias[k, 0, : layer.n_out]
+    return layer.weight[k, : layer.n_out, : layer.n_in], bias
 
 
 def shape(**changes: Any) -> NetShape:
@@ -52,9 +53,33 @@ def test_linear(n_in: int, n_out: int, batch: int) -> None:
     assert grads[0][:, :n_out, :n_in].all() and grads[1][:, :, :n_out].all()
 
 
+@pytest.mark.parametrize("batch", [1, 7])
+def test_linear_without_bias(batch: int) -> None:
+    layer, x = nets.Linear(nets.InitStream(SEEDS), 6, 4, biased=False), noise(K, batch, 6)
+    y = layer(x)
+    torch.testing.assert_close(y, x @ layer.weight.mT)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), x @ layer.weight.mT)
+    (ours,) = torch.autograd.grad(y.square().sum(), layer.parameters())
+    (theirs,) = torch.autograd.grad((x @ layer.weight.mT).square().sum(), layer.parameters())
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_bias_before_batch_norm_is_left_out(norm: str) -> None:
+    """What it adds, the batch's mean takes away."""
+    layer = Hidden(nets.InitStream(SEEDS), SEEDS, "", Around(norm))(4, 6)
+    x = noise(K, 7, 4)
+    moved = x @ layer[0].weight.mT + 3.0
+    through = torch.nn.functional.batch_norm(moved[0], None, None, training=True).relu()
+    assert (layer[0].bias is None) == (norm == "batch")
+    if norm == "batch":
+        torch.testing.assert_close(layer[2](layer[1](layer[0](x), Mode.LEARN))[0], through)
+
+
 def test_linear_starts_uniform_within_its_bound() -> None:
     layer = nets.Linear(nets.InitStream(SEEDS), 100, 300)
-    for parameter in (layer.weight, layer.bias):
+    for parameter in layer.parameters():
         values = parameter.detach() * 10  # in U(-1, 1)
         assert values.abs().max() <= 1 and values.abs().max() > 0.99
         assert abs(float(values.mean())) < 0.06 and float(values.var()) == pytest.approx(
@@ -228,7 +253,9 @@ def test_noise_and_dropout_only_where_they_belong() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7])
 def test_torso_is_torchs_sequence(batch: int) -> None:
-    torso, x = Torso(nets.InitStream(SEEDS), (4,), (8, 6), activation="tanh"), noise(K, batch, 4)
+    init = nets.InitStream(SEEDS)
+    torso = Torso(init, (4,), (8, 6), layer=Hidden(init, SEEDS, "", activation="tanh"))
+    x = noise(K, batch, 4)
     y = torso(x)
     assert torso.width == 6 and y.shape == (K, batch, 6)
     for k in range(K):

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from prism.algos.core.agent import Spec
+from prism.algos.core.nets import Mode
 from prism.algos.policy_gradient.a2c import A2C
 from prism.algos.policy_gradient.ppo import PPO
 from tests.algos.policy_gradient.agents import (
@@ -302,3 +303,20 @@ def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> 
     with pytest.raises(ValueError, match=says) as caught:
         small(name, **{key: value})
     assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
+    """Acting and judging a rollout leave the running statistics and the dropout alone."""
+    settings = small("ppo", norm="batch", dropout=0.3)
+    learner, world = agent(settings), world_of(settings)
+    running = learner.learner.weights.running
+    live(learner, world, settings.rollout - 1)
+    learner.act(world.obs, explore=False)
+    assert all((x == 0).all() or (x == 1).all() for x in running.values())
+    live(learner, world, 1)
+    assert all(((x != 0) & (x != 1)).any() for x in running.values())
+    net, obs = learner.actor_critic.net, world.obs
+    assert torch.equal(net.policy(obs), net(obs)[0]) and torch.equal(net.values(obs), net(obs)[1])
+    x = obs.repeat(1, 2, 1)  # as many rows as a minibatch
+    first, again = net(x, Mode.LEARN)[0], net(x, Mode.LEARN)[0]
+    assert not torch.equal(first, again)  # another mask of the units

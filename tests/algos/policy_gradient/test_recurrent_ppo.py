@@ -248,3 +248,13 @@ def test_a_minibatch_of_parts_of_lanes_is_refused() -> None:
     with pytest.raises(ValueError, match="memory=gru needs whole lanes") as caught:
         small("recurrent_ppo", rollout=16, batch_size=8)
     assert "batch_size must be a multiple of rollout=16, got 8" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"dropout": 0.1}, "dropout=0"), ({"norm": "batch"}, "norm=none or layer")],
+)
+def test_what_a_memory_does_not_go_with_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=f"^memory=gru needs {says}$"):
+        small("recurrent_ppo", **changes)
+    assert small("recurrent_ppo", memory="none", **changes)

@@ -1,0 +1,101 @@
+"""Masks of legal actions, from an environment's ``info`` to behind its observations.
+
+Gymnasium's convention, as Taxi has it: ``info["action_mask"]`` is 1 for a legal action. For
+``MultiDiscrete`` it is a tuple of such masks, one for each number of an action, or all of them in a
+row; for ``MultiBinary``, 0 where only 0 is legal.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from ..util.errors import ConfigError
+from .wrappers import Outcome, Start
+
+KEY = "action_mask"  # of info
+
+
+def entries(space: spaces.Space) -> int:
+    """Return how many numbers a mask has.
+
+    Args:
+        space: of the actions as agents see them.
+
+    Raises:
+        ConfigError: actions are not discrete.
+    """
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    raise ConfigError(f"env.masks: masks are of discrete actions, the environment has {space}")
+
+
+def _flat(mask: Any) -> np.ndarray:
+    if isinstance(mask, tuple):
+        return np.concatenate([_flat(part) for part in mask])
+    flat: np.ndarray = np.ravel(mask) > 0
+    return flat
+
+
+class Masked(gymnasium.Wrapper):
+    """Put the mask behind the observation: as more numbers of a vector, as one plane of an image.
+
+    Behind a termination nothing is chosen any more; a mask without a legal action is then one of
+    ones.
+
+    Args:
+        env: its observations are vectors or ``[C, H, W]``; ids of its actions count from 0.
+        declared: the space of the environment's own actions.
+    """
+
+    def __init__(self, env: gymnasium.Env, declared: spaces.Space) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        assert isinstance(space, spaces.Box)  # Encode has seen to it
+        self.entries = entries(env.action_space)
+        self._bits = isinstance(declared, spaces.MultiBinary)
+        counts = getattr(env.action_space, "nvec", np.array([self.entries]))
+        self._first = np.cumsum(counts) - counts  # where the mask of each number begins
+        self._plane = space.shape[1:] if len(space.shape) == 3 else None
+        if self._plane is not None and np.prod(self._plane) < self.entries:
+            raise ConfigError(
+                f"env.masks: a mask of {self.entries} numbers does not fit a plane of {self._plane}"
+            )
+        low, high = (self._behind(x, np.zeros(self.entries, bool)) for x in (space.low, space.high))
+        ones = self._behind(np.zeros_like(space.high), np.ones(self.entries, bool))
+        self.observation_space = spaces.Box(low, np.maximum(high, ones), dtype=space.dtype.type)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        """Begin an episode."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self._behind(obs, self._mask(info, terminated=False)), info
+
+    def step(self, action: Any) -> Outcome:
+        """Step, and show what is legal next."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        mask = self._mask(info, bool(terminated))
+        return self._behind(obs, mask), reward, terminated, truncated, info
+
+    def _mask(self, info: dict[str, Any], terminated: bool) -> np.ndarray:
+        if KEY not in info:
+            raise ValueError(f"the environment's info has no {KEY}")
+        mask = _flat(info[KEY])
+        if self._bits and mask.size == self._first.size:
+            mask = np.stack([np.ones_like(mask), mask], 1).ravel()
+        if mask.size != self.entries:
+            raise ValueError(f"its {KEY} has {mask.size} numbers, not {self.entries}")
+        if np.logical_or.reduceat(mask, self._first).all():
+            return mask
+        if terminated:
+            return np.ones_like(mask)
+        raise ValueError(f"its {KEY} leaves no legal action")
+
+    def _behind(self, obs: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if self._plane is None:
+            return np.concatenate([obs, mask.astype(obs.dtype)])
+        plane = np.zeros((1, *self._plane), obs.dtype)
+        plane.reshape(-1)[: self.entries] = mask
+        return np.concatenate([obs, plane])
