@@ -31,7 +31,7 @@ LIMITED = {  # third-party package -> modules that may import it
     "hydra": ["benchmark.cli.inform", "benchmark.plan*"],
     "omegaconf": ["benchmark*"],
     "logging": ["benchmark*", "analysis*"],
-    "gymnasium": ["benchmark.envs*", "tools.bench*"],
+    "gymnasium": ["benchmark.envs*", "tools.bench*", "tools.peers*"],
     "wandb": ["benchmark.tracking*", "analysis.load.wandb"],
     "wandb_workspaces": ["benchmark.tracking*"],
     "trackio": ["benchmark.tracking.trackio"],

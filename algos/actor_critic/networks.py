@@ -14,6 +14,8 @@ from ..core.optim import FlatParams, SeedOptimizer
 from ..core.rng import Member
 from ..core.torso import BARE, Around, Hidden, Torso
 
+Sizes = tuple[int, Sequence[int], int]  # in, hidden, out
+
 
 class Perceptron(nn.Module):
     """M perceptrons with ReLU, ``[M, B, in] -> [M, B, out]``.
@@ -48,8 +50,12 @@ class Perceptron(nn.Module):
 class Critics(Learner[Perceptron]):
     """C action-value functions for each of K seeds, side by side as K * C networks.
 
+    A critic takes an action's numbers and gives one value, ``[K, C, B]``; or it takes none and
+    gives a value for each of A actions, ``[K, C, B, A]``.
+
     Args:
-        seeds: the K seeds. count: C. sizes: numbers that go in, widths of the hidden layers.
+        seeds: the K seeds. count: C.
+        sizes: numbers that go in, widths of the hidden layers, numbers that come out.
         optimizer, device, has_target: see ``Learner``. around: normalisation and dropout.
     """
 
@@ -57,7 +63,7 @@ class Critics(Learner[Perceptron]):
         self,
         seeds: Sequence[int],
         count: int,
-        sizes: tuple[int, Sequence[int]],
+        sizes: Sizes,
         optimizer: Callable[[FlatParams], SeedOptimizer],
         device: torch.device,
         has_target: bool,
@@ -66,36 +72,38 @@ class Critics(Learner[Perceptron]):
         members = [(seed, critic) for seed in seeds for critic in range(count)]
 
         def build(name: str) -> Perceptron:
-            return Perceptron(members, "critics", *sizes, 1, around, name)
+            return Perceptron(members, "critics", *sizes, around, name)
 
         super().__init__(build, optimizer, device, count, has_target)
         # what judges is held still: the gradient of its judgement reaches the action alone
-        self._still = _views(self.online, members, (*sizes, 1, around), 1)
-        self._first = _views(self.online, members, (*sizes, 1, around), count)
+        self._still = _views(self.online, members, (*sizes, around), 1)
+        self._first = _views(self.online, members, (*sizes, around), count)
+        self._single = sizes[-1] == 1
 
-    def values(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return ``[K, C, B]`` for ``obs [K, B, obs]`` and ``action [K, B, A]``."""
-        return self._of(self.online, obs, action)
+    def values(self, obs: Tensor, *action: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+        """Return values for ``obs [K, B, obs]`` and, if critics take it, ``action [K, B, A]``.
 
-    def learning(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return ``values`` of a batch that the critics are about to learn from."""
-        return self._of(self.online, obs, action, Mode.LEARN)
+        ``mode`` is ``Mode.LEARN`` for a batch that the critics are about to learn from.
+        """
+        return self._of(self.online, obs, *action, mode=mode)
 
-    def judge(self, obs: Tensor, action: Tensor) -> Tensor:
+    def judge(self, obs: Tensor, *action: Tensor) -> Tensor:
         """Return ``values`` whose gradient reaches the action alone: what the policy climbs."""
-        return self._of(self._still, obs, action)
+        return self._of(self._still, obs, *action)
 
     def judge_first(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return what the first critic alone would judge, ``[K, B]``, without asking the others."""
         return self._first.forward(torch.cat([obs, action], -1)).squeeze(-1)
 
-    def target_values(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return what the targets say, ``[K, C, B]``."""
-        return self._of(self.target, obs, action)
+    def target_values(self, obs: Tensor, *action: Tensor) -> Tensor:
+        """Return the targets' ``values``."""
+        return self._of(self.target, obs, *action)
 
-    def _of(self, net: Perceptron, obs: Tensor, action: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
-        x = torch.cat([obs, action], -1).repeat_interleave(self.members, 0)
-        return net.forward(x, mode).reshape(-1, self.members, x.shape[1])
+    def _of(self, net: Perceptron, *inputs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
+        x = torch.cat(inputs, -1).repeat_interleave(self.members, 0)
+        values = net.forward(x, mode)
+        values = values.reshape(-1, self.members, *values.shape[1:])
+        return values.squeeze(-1) if self._single else values
 
 
 def _views(

@@ -9,33 +9,39 @@ Deviations from the papers:
 - With dropout or batch normalisation, what values (targets, and the critics that the policy climbs)
   has no dropout and uses running statistics; only what learns has them.
 - There is no separate value network (2018a has one, 2018b has not).
+
+``gsde`` is generalised state-dependent exploration (Raffin et al. 2021), with these deviations:
+- An update draws an action for each row from the Gaussian that the noise amounts to; the published
+  code gives all rows of a batch the same noise matrix.
+- Between two draws the noise follows the deviations as they are learned, and does not begin anew
+  with an episode.
+- The mean is not cut; the published code cuts it to [-2, 2].
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from gymnasium import spaces
+from torch import Tensor
 
 from ..core import torso
 from ..core.agent import Component, Family, Preset, Spec
-from ..core.nets import Mode, per_seed
-from ..core.optim import FlatParams, SeedOptimizer
-from ..core.parts import HasParts
+from ..core.nets import Mode
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.settings import setting
-from ..core.squashed import squash, squashed_gaussian
+from ..core.squashed import UnitBox, squash, squashed_gaussian
 from ..formulas import continuous, td
-from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
-
-TEMPERATURES = ("learned", "fixed")
+from .gsde import FeatureGaussian, HeldDraws
+from .networks import Perceptron, Sizes
+from .off_policy import FOUNDATIONS, NORMALIZATION, OffPolicy
+from .soft import ENTROPY, TWIN_CRITICS, SoftConfig, Temperature
 
 
 @dataclass
-class SACConfig(OffPolicyConfig):
+class SACConfig(SoftConfig):
     """Every setting of SAC; the defaults are those of Haarnoja et al. 2018b, appendix D."""
 
     agent: str = "sac"
@@ -50,19 +56,18 @@ class SACConfig(OffPolicyConfig):
     dropout: float = setting(
         0.0, "share of a hidden layer's outputs that an update leaves out", ge=0, lt=1
     )
-    entropy: bool = setting(
-        True, "false: the policy is stochastic, but nothing rewards its entropy"
-    )
-    temperature: str = setting("learned", "the weight of the entropy", choices=TEMPERATURES)
-    alpha: float = setting(
-        1.0, "the temperature: where a learned one starts, or the fixed one (`ent_coef`)", ge=0
-    )
-    alpha_lr: float = setting(3e-4, "learning rate of log alpha, by Adam", ge=0)
     target_entropy: float | None = setting(
         None, "nats that a learned temperature aims at; null: minus an action's size", free=True
     )
     log_std_min: float = setting(-20.0, "the policy's log deviation is cut below", free=True)
     log_std_max: float = setting(2.0, "the policy's log deviation is cut above", free=True)
+    gsde: bool = setting(False, "the noise of exploration is a function of the state (gSDE)")
+    gsde_every: int = setting(
+        8, "ticks for which that function stays the same (`sde_sample_freq` elsewhere)", ge=1
+    )
+    gsde_log_std: float = setting(
+        -3.0, "log of its weights' deviation at the start (`log_std_init`)", free=True
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -71,13 +76,15 @@ class SACConfig(OffPolicyConfig):
             ValueError: one line that names the field, its bounds and the value.
         """
         super().__post_init__()
-        if self.temperature == "learned" and self.alpha == 0:
-            raise ValueError("alpha must be above 0 where temperature=learned starts from it")
         if self.norm == "batch" and self.rows == 1:
             raise ValueError("norm=batch needs two rows in an update")
+        if self.gsde and (self.norm != "none" or self.dropout > 0):
+            raise ValueError("gsde takes its noise from plain layers: set norm=none and dropout=0")
         if self.log_std_min >= self.log_std_max:
             bounds = f"{self.log_std_min} and {self.log_std_max}"
             raise ValueError(f"log_std_min must lie below log_std_max, got {bounds}")
+        if self.gsde and not self.hidden:
+            raise ValueError("gsde=true needs a hidden layer, whose features make the noise")
 
 
 COMPONENTS = (
@@ -87,19 +94,17 @@ COMPONENTS = (
         on={"temperature": "learned", "alpha": 1.0},
         off={"temperature": "fixed", "alpha": 0.2},  # Spinning Up's temperature
     ),
-    Component(
-        "twin critics",
-        "Fujimoto et al. 2018",
-        on={"critics": 2},
-        off={"critics": 1},  # its own target is all there is
-    ),
-    Component(
-        "entropy",
-        "Haarnoja et al. 2018a",
-        on={"entropy": True},
-        off={"entropy": False},  # the return alone; the policy stays stochastic
-    ),
+    TWIN_CRITICS,
+    ENTROPY,
     *FOUNDATIONS,
+    *NORMALIZATION,
+    Component(
+        "gSDE",
+        "Raffin et al. 2021",
+        on={"gsde": True},
+        off={"gsde": False},  # noise of its own at every step
+        foundation=True,
+    ),
     *torso.COMPONENTS,
 )
 
@@ -113,31 +118,6 @@ PRESETS = {
 }
 
 
-class Temperature(HasParts):
-    """The weight alpha ``[K]`` of the entropy: learned, fixed, or zero."""
-
-    PARTS = ("log", "optimizer")
-
-    def __init__(self, config: SACConfig, k: int, actions: int, device: torch.device) -> None:
-        self.learns = config.entropy and config.temperature == "learned"
-        self.goal = -float(actions) if config.target_entropy is None else config.target_entropy
-        start = math.log(config.alpha) if self.learns else 0.0
-        self.log = nn.Parameter(torch.full((k, 1), start, device=device))
-        self._fixed = torch.full((k,), config.alpha if config.entropy else 0.0, device=device)
-        self.optimizer = SeedOptimizer(FlatParams([self.log]), "adam", config.alpha_lr)
-
-    def __call__(self) -> Tensor:
-        """Return alpha ``[K]``; the gradient flows to what learns."""
-        return per_seed(torch.exp, self.log).squeeze(1) if self.learns else self._fixed
-
-    def learn(self, log_prob: Tensor) -> None:
-        """Move towards the goal, given the log-probabilities ``[K, B]`` of sampled actions."""
-        if self.learns:
-            loss = continuous.temperature_loss(self(), log_prob, self.goal)
-            self.optimizer.backward(loss)
-            self.optimizer.step()
-
-
 class SAC(OffPolicy):
     """The agent; see ``SACConfig`` for its parts."""
 
@@ -145,60 +125,84 @@ class SAC(OffPolicy):
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
     PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
-    PARTS = (*OffPolicy.PARTS, "temperature", "draws")
+    PARTS = (*OffPolicy.PARTS, "temperature", "draws", "held")
     config: SACConfig
 
     def __init__(
         self, config: SACConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
+        assert isinstance(spec.action_space, spaces.Box)
+        box = UnitBox(spec.action_space, device)
+        n_act, out = box.width, box.width if config.gsde else 2 * box.width
         around = torso.Around(config.norm, config.dropout, config.rows)
-        super().__init__(config, spec, seeds, device, 2, slow_actor=False, around=around)
-        n_act = self.box.width
-        self.temperature = Temperature(config, len(seeds), n_act, device)
+        super().__init__(config, spec, seeds, device, box, n_act, (out, 1), False, around)
+        goal = -float(n_act) if config.target_entropy is None else config.target_entropy
+        self.temperature = Temperature(config, len(seeds), goal, device)
         grid, rows = (config.lanes, n_act), (config.rows, n_act)
         self.draws = {
             purpose: RandomStream(seeds, purpose, shape, "normal", device)
             for purpose, shape in (("act", grid), ("noise/next", rows), ("noise/policy", rows))
         }
+        self.held = None
+        if config.gsde:
+            shape = config.lanes, config.hidden[-1], n_act
+            self.held = HeldDraws(seeds, shape, config.gsde_every, device)
 
-    def _explore(self, obs: Tensor) -> Tensor:
-        return self._sample(obs, "act")[0]
+    def _actor(
+        self, seeds: Sequence[int], sizes: Sizes, around: torso.Around, role: str
+    ) -> Perceptron:
+        if not self.config.gsde:
+            return super()._actor(seeds, sizes, around, role)
+        return FeatureGaussian(seeds, sizes, self.config.gsde_log_std)
 
-    def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def _anneal(self, share: float) -> None:
+        super()._anneal(share)
+        self.temperature.optimizer.lr = share * self.config.alpha_lr
+
+    def _explore(self, seen: Tensor) -> Tensor:
+        if self.held is None:
+            return self._sample(seen, "act")[0]
+        assert isinstance(self.actor.online, FeatureGaussian)
+        return squash(self.actor.online.noisy(seen, self.held()))
+
+    def _greedy(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Take tanh of the mean; the values are soft: they include the entropy to come."""
-        action = squash(self._policy(obs)[0])
-        return action, continuous.smallest(self.critics.values(obs, action))
+        action = squash(self._policy(seen)[0])
+        return action, continuous.smallest(self.critics.values(seen, action))
 
-    def _policy(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
+    def _policy(self, seen: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
-        mean, log_std = self.actor.online.forward(obs, mode).chunk(2, -1)
+        mean, log_std = self.actor.online.forward(seen, mode).chunk(2, -1)
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
-    def _sample(self, obs: Tensor, purpose: str, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
+    def _sample(
+        self, seen: Tensor, purpose: str, mode: Mode = Mode.SAMPLE
+    ) -> tuple[Tensor, Tensor]:
         """Return actions ``[K, B, A]`` in the unit box and their log-probabilities ``[K, B]``."""
-        return squashed_gaussian(*self._policy(obs, mode), self.draws[purpose]())
+        return squashed_gaussian(*self._policy(seen, mode), self.draws[purpose]())
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
         """Return what the critics learn, ``[K, B]`` (Haarnoja et al. 2018a, equation 8)."""
-        action, log_prob = self._sample(batch.next_obs, "noise/next")
-        q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
+        action, log_prob = self._sample(self._see(batch.next_obs), "noise/next")
+        seen = self._see(batch.next_obs, slow=True)
+        q = continuous.smallest(self.critics.target_values(seen, action))
         value = continuous.soft_value(q, log_prob, self.temperature())
         return td.bootstrap(batch.reward, batch.discount, value)
 
-    def _improve(self, batch: Batch) -> dict[str, Tensor]:
+    def _improve(self, seen: Tensor) -> dict[str, Tensor]:
         """Update the policy, the temperature and the targets of every seed."""
         alpha = self.temperature().detach()
-        loss, log_prob = self._policy_loss(batch.obs, alpha)
+        loss, log_prob = self._policy_loss(seen, alpha)
         self.actor.step(loss)
         self.temperature.learn(log_prob.detach())
-        self.critics.update_target(self.config.tau)
+        self._update_targets()
         metrics = {"loss/actor": loss.detach(), "loss/entropy": -log_prob.detach().mean(-1)}
         return metrics | {"loss/alpha": alpha}
 
-    def _policy_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    def _policy_loss(self, seen: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Return the policy's loss ``[K]``, and log-probabilities ``[K, B]`` of its actions."""
-        action, log_prob = self._sample(obs, "noise/policy", Mode.LEARN)
-        value = continuous.smallest(self.critics.judge(obs, action))
+        action, log_prob = self._sample(seen, "noise/policy", Mode.LEARN)
+        value = continuous.smallest(self.critics.judge(seen, action))
         loss = continuous.soft_policy_loss(value, log_prob, alpha)
         return loss, log_prob

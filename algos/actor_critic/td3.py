@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from ..core import noise
@@ -24,9 +25,9 @@ from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.replay import Batch
 from ..core.rng import RandomStream
 from ..core.settings import setting
-from ..core.squashed import squash
+from ..core.squashed import UnitBox, squash
 from ..formulas import continuous, td
-from .off_policy import FOUNDATIONS, OffPolicy, OffPolicyConfig
+from .off_policy import FOUNDATIONS, NORMALIZATION, OffPolicy, OffPolicyConfig
 
 
 @dataclass
@@ -84,6 +85,7 @@ COMPONENTS = (
         off={"noise": "none"},  # random actions come from the warm-up alone
         foundation=True,
     ),
+    *NORMALIZATION,
 )
 
 FAMILY = Family(
@@ -116,21 +118,23 @@ class TD3(OffPolicy):
     def __init__(
         self, config: TD3Config, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        super().__init__(config, spec, seeds, device, outputs=1, slow_actor=True)
-        n_act = self.box.width
+        assert isinstance(spec.action_space, spaces.Box)
+        box = UnitBox(spec.action_space, device)
+        n_act = box.width
+        super().__init__(config, spec, seeds, device, box, n_act, (n_act, 1), slow_actor=True)
         self.noise = _noise(config, seeds, (config.lanes, n_act), device)
         self.target_draws = RandomStream(
             seeds, "noise/target", (config.rows, n_act), "normal", device=device
         )
         self.updates = 0  # of the critics
 
-    def _explore(self, obs: Tensor) -> Tensor:
-        return self.noise(squash(self.actor.online.forward(obs)))
+    def _explore(self, seen: Tensor) -> Tensor:
+        return self.noise(squash(self.actor.online.forward(seen)))
 
-    def _greedy(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def _greedy(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Take the actor's own actions; the values are the first critic's."""
-        action = squash(self.actor.online.forward(obs))
-        return action, self.critics.judge_first(obs, action)
+        action = squash(self.actor.online.forward(seen))
+        return action, self.critics.judge_first(seen, action)
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
@@ -141,28 +145,29 @@ class TD3(OffPolicy):
     def _target(self, batch: Batch) -> Tensor:
         """Return what the critics learn, ``[K, B]``."""
         c = self.config
-        action = squash(self.actor.target.forward(batch.next_obs))
+        seen = self._see(batch.next_obs, slow=True)
+        action = squash(self.actor.target.forward(seen))
         if c.target_noise > 0:
             draws = self.target_draws()
             action = continuous.smoothed(action, draws, c.target_noise, c.target_noise_clip)
-        q = continuous.smallest(self.critics.target_values(batch.next_obs, action))
+        q = continuous.smallest(self.critics.target_values(seen, action))
         return td.bootstrap(batch.reward, batch.discount, q)
 
-    def _improve(self, batch: Batch) -> dict[str, Tensor]:
+    def _improve(self, seen: Tensor) -> dict[str, Tensor]:
         """Update the actor and all targets of every seed, every ``policy_every`` times."""
         self.updates += 1
         if self.updates % self.config.policy_every:
             return {}
-        loss = self._policy_loss(batch.obs)
+        loss = self._policy_loss(seen)
         self.actor.step(loss)
         self.actor.update_target(self.config.tau)
-        self.critics.update_target(self.config.tau)
+        self._update_targets()
         return {"loss/actor": loss.detach()}
 
-    def _policy_loss(self, obs: Tensor) -> Tensor:
+    def _policy_loss(self, seen: Tensor) -> Tensor:
         """Return the actor's loss ``[K]``: the first critic alone judges it."""
-        action = squash(self.actor.online.forward(obs))
-        return continuous.deterministic_policy_loss(self.critics.judge_first(obs, action))
+        action = squash(self.actor.online.forward(seen))
+        return continuous.deterministic_policy_loss(self.critics.judge_first(seen, action))
 
 
 def _noise(

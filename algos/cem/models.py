@@ -24,6 +24,7 @@ from ..core.parts import HasParts, Part
 from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex
+from ..core.torso import obs_scale
 from . import streams
 from .config import CEMConfig
 
@@ -121,7 +122,7 @@ class Network(HasParts):
     def __init__(self, config: CEMConfig, spec: Spec, seeds: Sequence[int], device: torch.device):
         self.config = config
         self.sampler = Sampler(config, spec.action_space, seeds, device)
-        inputs = int(np.prod(spec.obs_space.shape))
+        inputs, self.obs_scale = int(np.prod(spec.obs_space.shape)), obs_scale(spec.obs_space)
         hidden = config.hidden if config.model == "neural" else []
         widths = [inputs, *hidden, self.sampler.outputs]
         adam = partial(SeedOptimizer, kind="adam", lr=config.lr)
@@ -133,7 +134,7 @@ class Network(HasParts):
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
         """Evaluate the network."""
-        out = self.learner.online(obs.flatten(2).float())
+        out = self.learner.online(obs.flatten(2).float() / self.obs_scale)
         if self.sampler.discrete:
             return self.sampler.from_probabilities(out.softmax(-1), explore)
         return self.sampler.from_mean(out, explore, share)
@@ -149,7 +150,8 @@ class Network(HasParts):
             session = torch.searchsorted(until, step, right=True).clamp(max=length.shape[1] - 1)
             first = until.gather(1, session) - length.gather(1, session)
             at = (self._seed, session, step - first)
-            out, target = self.learner.online(obs[at].flatten(2)), actions[at]
+            out = self.learner.online(obs[at].flatten(2) / self.obs_scale)
+            target = actions[at]
             if self.sampler.discrete:
                 log_p = out.log_softmax(-1)
                 entropy = -(log_p.exp() * log_p).sum(-1)

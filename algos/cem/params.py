@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..core.agent import Component, Family, Preset, Spec, Step
 from ..core.parts import HasParts
+from ..core.torso import obs_scale
 from . import streams
 from .config import PARAMS_COMPONENTS, PARAMS_FAMILY, PARAMS_PRESETS, CEMParamsConfig
 from .elites import elites
@@ -42,6 +43,7 @@ class CEMParams(HasParts):
     ) -> None:
         self.config, k = config, len(seeds)
         self.inputs = int(torch.tensor(spec.obs_space.shape).prod())
+        self.obs_scale = obs_scale(spec.obs_space)
         space = spec.action_space
         self.discrete = isinstance(space, spaces.Discrete)
         if isinstance(space, spaces.Discrete):
@@ -80,7 +82,7 @@ class CEMParams(HasParts):
 
         Products are sums over the last axis, whose bits do not depend on K.
         """
-        x, begin = obs.flatten(2).float(), 0
+        x, begin = obs.flatten(2).float() / self.obs_scale, 0
         for layer, (n, m) in enumerate(self.sizes):
             weight = theta[..., begin : begin + n * m].reshape(*theta.shape[:2], m, n)
             bias = theta[..., begin + n * m : begin + (n + 1) * m]

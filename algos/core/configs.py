@@ -1,5 +1,6 @@
 """Settings that agents of several families share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import optim, schedules
@@ -68,10 +69,15 @@ class DeepConfig(AgentConfig):
             and list(self.betas) != defaults(type(self))["betas"]
         ):
             raise ValueError(f"betas are Adam's; optimizer={self.optimizer} has rmsprop_alpha")
-        for layer in self.conv:
-            if len(layer) != 3:
-                says = "conv must be [channels, kernel, stride] of each layer"
-                raise ValueError(f"{says}, got {list(layer)}")
+        check_conv(self.conv)
+
+
+def check_conv(conv: Sequence[Sequence[int]]) -> None:
+    """Raise unless every convolution is three numbers."""
+    for layer in conv:
+        if len(layer) != 3:
+            says = "conv must be [channels, kernel, stride] of each layer"
+            raise ValueError(f"{says}, got {list(layer)}")
 
 
 @dataclass

@@ -97,16 +97,16 @@ class OrnsteinUhlenbeck(HasParts):
 
 
 class Warmup(HasParts):
-    """Uniform actions in [-1, 1]^A during the first ``steps`` steps of a seed."""
+    """Uniform draws in [0, 1), for random actions, during the first ``steps`` steps of a seed."""
 
     PARTS = ("draws",)
 
     def __init__(
-        self, seeds: Sequence[int], shape: tuple[int, int], steps: int, device: torch.device
+        self, seeds: Sequence[int], shape: tuple[int, ...], steps: int, device: torch.device
     ) -> None:
         self.steps = steps
         self.draws = RandomStream(seeds, "act/warmup", shape, device=device)
 
     def __call__(self, step: int) -> Tensor | None:
-        """Return actions ``[K, N, A]`` for environment step ``step``, None once it is over."""
-        return self.draws() * 2 - 1 if step < self.steps else None
+        """Return draws ``[K, *shape]`` for environment step ``step``, None once it is over."""
+        return self.draws() if step < self.steps else None

@@ -131,14 +131,17 @@ class SeedOptimizer(HasParts):
         self._together = [[x] for x in (params.data, self.grad, self._steps[0], *memory)]
         self._apart = [list(x.unbind(0)) for x in (params.data, self.grad, self._steps, *memory)]
 
-    def backward(self, loss: Tensor, accumulate: bool = False) -> None:
+    def backward(self, loss: Tensor, accumulate: bool = False, keep_graph: bool = False) -> None:
         """Compute the gradients of losses ``[K]`` or ``[M]``, or add them to what is there.
 
         The losses are summed, not averaged: a mean would divide every learning rate by K.
+        ``keep_graph``: another optimiser descends the same losses next.
         """
         parameters = self.params.parameters
         # a critic's own loss does not reach the policy's free parameters: their gradient is zero
-        grads = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
+        grads = torch.autograd.grad(
+            loss.sum(), parameters, retain_graph=keep_graph, materialize_grads=True
+        )
         for view, grad in zip(self._grad_views, grads, strict=True):
             view.add_(grad) if accumulate else view.copy_(grad)
 

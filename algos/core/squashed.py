@@ -16,15 +16,19 @@ class UnitBox:
     """The affine map between [-1, 1]^A and an environment's bounded box.
 
     Attributes:
-        width: A.
+        width: A. shape: of an action, ``(A,)``.
     """
 
     def __init__(self, space: spaces.Box, device: torch.device) -> None:
-        self.width = space.shape[0]
+        self.shape, self.width = space.shape, space.shape[0]
         low, high = (torch.from_numpy(x).double() for x in (space.low, space.high))
         self._centre = ((low + high) / 2).float().to(device)
         self._half = ((high - low) / 2).float().to(device)
         self._divisor = self._half.where(self._half > 0, 1.0)  # a side of one point has centre 0
+
+    def random(self, draws: Tensor) -> Tensor:
+        """Return uniform actions ``[..., A]`` of the unit box from draws in [0, 1)."""
+        return draws * 2 - 1
 
     def to_env(self, unit: Tensor) -> Tensor:
         """Return the environment's action for ``unit [..., A]``."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -57,12 +56,27 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def obs_scale(space: spaces.Box) -> float:
-    """Return what a ``Torso`` divides observations by: of frames, their largest value, else 1.
+    """Return what a ``Torso`` divides observations by: of images, their largest value, else 1.
 
-    Frames are three dimensions of bytes; fewer dimensions are plain numbers, whatever their type.
+    Images are three dimensions; fewer dimensions are plain numbers, whatever their type. Images
+    without bounds, or within [-1, 1], stay as they are.
     """
-    frames = len(space.shape) == 3 and space.dtype == np.uint8
-    return float(space.high.max()) if frames else 1.0
+    if len(space.shape) != 3:
+        return 1.0
+    largest = float(max(abs(float(space.low.min())), abs(float(space.high.max()))))
+    return largest if 1 < largest < float("inf") else 1.0
+
+
+def too_small(space: spaces.Box, conv: Sequence[Sequence[int]]) -> str | None:
+    """Say in one clause why convolutions do not fit on the images of a space, None if they do."""
+    if len(space.shape) != 3:
+        return None
+    _, height, width = space.shape
+    for _, kernel, stride in conv:
+        if min(height, width) < kernel:
+            return f"conv={[list(layer) for layer in conv]} does not fit on images {space.shape}"
+        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    return None
 
 
 @dataclass(frozen=True)

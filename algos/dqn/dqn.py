@@ -46,7 +46,7 @@ from ..core.recurrent import Memory, shape_of
 from ..core.replay import Batch, Sequences
 from ..core.rng import RandomStream
 from ..core.schedules import Schedule
-from ..core.torso import obs_scale
+from ..core.torso import obs_scale, too_small
 from ..formulas import td
 from .config import COMPONENTS, FAMILY, PRESETS, DQNConfig
 from .value_models import Categorical, Quantile, Scalar, ValueModel
@@ -100,7 +100,7 @@ class DQN(HasParts):
         """Say why the task is impossible: Q-learning takes the maximum over a finite set."""
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:

@@ -37,6 +37,21 @@ def clipped_value_loss(v: Tensor, v_old: Tensor, target: Tensor, clip: float) ->
     return 0.5 * torch.maximum((v - target).square(), (v_clip - target).square())
 
 
+def expected_soft_value(
+    q: Tensor, p: Tensor, log_p: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return ``sum_a pi(a) (Q(a) - alpha log pi(a))`` and the policy's entropy, ``[..., B]`` each.
+
+    The soft value of a state, an expectation over its actions (Christodoulou 2019, equation 10).
+
+    Args:
+        q, p, log_p: of every action, ``[..., B, A]``; ``p`` are the exponentials of ``log_p``.
+        alpha: temperature ``[...]``.
+    """
+    entropy = -(p * log_p).sum(-1)
+    return (p * q).sum(-1) + alpha.unsqueeze(-1) * entropy, entropy
+
+
 def k3(log_ratio: Tensor) -> Tensor:
     """Return ``exp(x) - x - 1`` for ``x = log q - log p``: unbiased for KL(p || q) under p, >= 0.
 

@@ -12,7 +12,7 @@ from ..core.distributions import action_head
 from ..core.parts import HasParts
 from ..core.recurrent import MemoryShape
 from ..core.rollout import Episodes, Rollout, Trajectories
-from ..core.torso import BARE, Around
+from ..core.torso import BARE, Around, too_small
 from .actor_critic import ActorCritic
 from .config import PolicyGradientConfig
 
@@ -66,7 +66,7 @@ class PolicyGradientAgent(HasParts, ABC):
             action_head(spec.action_space)
         except ValueError as error:
             return str(error)
-        return None
+        return too_small(spec.obs_space, config.conv)
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""

@@ -311,9 +311,10 @@ def _remarks(data: Data) -> Iterator[str]:
     for row in all_off.drop_duplicates("label").to_dict("records"):
         if row["overrides"] != "{}":
             yield f"{row['label']} is not {row['base']}; these settings differ: {row['overrides']}"
-    said = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
-    for (label, env), runs in said.groupby(["label", "env"], sort=False):
-        yield f"{label} on {env}, {count(len(runs), 'run')}: {runs.reason.iloc[0]}"
+    remarks = data.scored[(data.scored.state == schema.FINISHED) & (data.scored.reason != "")]
+    for _, runs in remarks.groupby(["label", "env"], sort=False):
+        first = runs.iloc[0]
+        yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):

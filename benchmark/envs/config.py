@@ -1,5 +1,7 @@
 """The schema of ``conf/env/<name>.yaml`` and its validation."""
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,6 +14,7 @@ from prism.algos.core.settings import check, setting
 from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import reveal
 from . import facts, outside
+from .encoding import LAYOUTS
 from .shaping import POTENTIALS
 
 
@@ -39,6 +42,12 @@ class EnvWrappers:
         " zero-padded at the episode's start",
         ge=1,
     )
+    image: str | None = setting(
+        None,
+        "layout of image observations; null: by their shape, with fewer channels than rows and"
+        " columns; vector: plain numbers, flat and unscaled",
+        choices=LAYOUTS,
+    )
     reward_scale: float = setting(1.0, "factor that multiplies rewards", gt=0)
     reward_clip: float | None = setting(
         None, "clip rewards to [-reward_clip, reward_clip]; null: no clipping", gt=0
@@ -61,7 +70,7 @@ class EnvConfig:
     """One environment: its id and arguments, training budget and scores for normalisation."""
 
     name: str = setting("???", "name of the file in conf/env, without .yaml")
-    id: str = setting("???", "Gymnasium id")
+    id: str = setting("???", "Gymnasium id; module:id imports the module first")
     kwargs: dict[str, Any] = setting({}, "constructor arguments")
     imports: str | None = setting(None, "module to import; its import registers the id")
     budget: int = setting(100_000, "environment steps per seed", ge=1)
@@ -100,6 +109,21 @@ def from_dict(values: dict[str, Any]) -> EnvConfig:
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 
+def split_module(values: dict[str, Any]) -> dict[str, Any]:
+    """Return an environment's plain values with the id "module:Env-v0" as ``imports`` and ``id``.
+
+    Raises:
+        ConfigError: ``imports`` names another module.
+    """
+    module, colon, env_id = str(values["id"]).partition(":")
+    if not colon:
+        return values
+    if values["imports"] not in (None, module):
+        raise ConfigError(f"env.id: {values['id']} and env.imports={values['imports']} disagree")
+    name = env_id if values["name"] == values["id"] else values["name"]
+    return values | {"id": env_id, "imports": module, "name": name}
+
+
 def registered(config: EnvConfig) -> EnvSpec:
     """Return Gymnasium's registration of ``env.id``, after importing ``env.imports``.
 
@@ -108,8 +132,9 @@ def registered(config: EnvConfig) -> EnvSpec:
     """
     if config.imports is not None:
         try:
-            import_module(config.imports)
-        except ImportError as error:
+            with redirect_stdout(sys.stderr):  # stdout is for what the command says
+                import_module(config.imports)
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)
     if spec is None:

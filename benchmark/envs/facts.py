@@ -40,11 +40,12 @@ def _number(name: str, value: Any) -> float:
     except (TypeError, ValueError):  # such as a ragged list
         valid = False
     if not valid:
-        raise ConfigError(f"env.record: info[{name!r}] is {_repr(value)}, not a finite number")
+        raise ConfigError(f"env.record: info[{name!r}] is {describe(value)}, not a finite number")
     return float(value)
 
 
-def _repr(value: Any) -> str:
+def describe(value: Any) -> str:
+    """Return the first line of a value, shortened, and its type."""
     text = "".join(str(value).splitlines()[:1])[:40]
     return f"{text!r} ({type(value).__name__})"
 

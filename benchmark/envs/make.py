@@ -1,9 +1,12 @@
 """Building one environment from its config, and the ``Spec`` that its agent receives."""
 
 import logging
+import sys
+from contextlib import redirect_stdout
 from copy import copy
 from functools import cache, partial
 from importlib import import_module
+from io import TextIOBase
 from typing import Any
 
 import gymnasium
@@ -19,20 +22,12 @@ from prism.algos.core.states import FACTORS
 from ..util.errors import ConfigError, one_line
 from ..util.versions import version
 from . import legal, outside
+from .actions import adapt_actions
 from .config import EnvConfig, registered
+from .encoding import Encode, encoded_space
 from .models import factors_of, model_of
 from .simulators import EXTRAS, simulators
-from .wrappers import (
-    Clip,
-    Encode,
-    Fresh,
-    FromZero,
-    History,
-    InRow,
-    Stack,
-    TrainingReward,
-    encoded_space,
-)
+from .wrappers import Fresh, History, Stack, TrainingReward, close
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +42,9 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
             raw rewards.
 
     Returns:
-        An environment whose observations are float32 vectors or ``[C, H, W]`` uint8 or bool images.
-        Discrete actions are numbered from 0. Several of them form a
-        vector. With ``masks``, the mask of legal actions is appended to each observation.
+        An environment whose observations are float32 vectors or ``[C, H, W]`` images. Its actions
+        are Discrete or a vector MultiDiscrete, numbered from 0, or a vector Box. With ``masks``,
+        the mask of legal actions is appended to each observation.
 
     Raises:
         ConfigError: unknown id, missing dependency, bad arguments or an unsupported space.
@@ -59,9 +54,9 @@ def make_env(config: EnvConfig, *, gamma: float = 1.0, training: bool) -> gymnas
     extra = outside.applied(wrappers.extra, training)
     fresh = bool(extra) if config.fresh is None else config.fresh
     bare = Fresh(build) if fresh else build()
-    env = _adapt_actions(bare)
-    if not _is_plain(env.observation_space):
-        env = Encode(env)
+    env = adapt_actions(bare)
+    if wrappers.image is not None or not _is_plain(env.observation_space):
+        env = Encode(env, wrappers.image)
     if wrappers.frame_stack > 1:
         env = Stack(env, wrappers.frame_stack)
     if wrappers.history > 1:
@@ -86,7 +81,7 @@ def make_spec(config: EnvConfig, budget: int) -> Spec:
     env = make_env(config, training=False)
     obs_space, action_space = env.observation_space, env.action_space
     entries = _entries(config, env)
-    env.close()
+    close(env)
     assert isinstance(obs_space, spaces.Box)  # by Encode
     _check_training(config, env)
     facts = tabular_facts(config, env)
@@ -115,7 +110,7 @@ def _check_training(config: EnvConfig, evaluation_env: gymnasium.Env) -> None:
     if outside.applied(config.wrappers.extra, False) == config.wrappers.extra:
         return
     training_env = make_env(config, training=True)
-    training_env.close()
+    close(training_env)
     for name in ("observation_space", "action_space"):
         ours, theirs = getattr(training_env, name), getattr(evaluation_env, name)
         same = (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)  # bounds may differ
@@ -130,36 +125,56 @@ def tabular_facts(config: EnvConfig, env: gymnasium.Env) -> dict[str, Any]:
     """Return what a tabular agent needs: the sizes of the one-hot blocks, and the model if known.
 
     Empty if a wrapper concatenates observations, since the result is not an environment state.
-    Without the model if extra wrappers may change the dynamics.
+    Without the model if wrappers from elsewhere may change the dynamics.
     """
-    extra = outside.applied(config.wrappers.extra, training=False)
-    factors = factors_of(encoded_space(env) if extra else env.unwrapped.observation_space)
+    factors = factors_of(encoded_space(env))
     if factors is None or config.wrappers.frame_stack > 1 or config.wrappers.history > 1:
         return {}
-    model = None if extra else model_of(config, env)
+    model = model_of(config, env) if _is_bare(config, env) else None
     return {FACTORS: factors} | ({MODEL: model} if model else {})
+
+
+def horizon_of(config: EnvConfig) -> int | None:
+    """Return the time limit of an environment: the config's, else the registered one."""
+    return config.horizon or registered(config).max_episode_steps
+
+
+def _is_bare(config: EnvConfig, env: gymnasium.Env) -> bool:
+    """Return whether only Prism's wrappers and one time limit stand around an environment."""
+    limits = 0
+    while isinstance(env, gymnasium.Wrapper):
+        limits += isinstance(env, TimeLimit)
+        if not isinstance(env, TimeLimit) and not type(env).__module__.startswith(__package__):
+            return False
+        env = env.env
+    return limits == (horizon_of(config) is not None)
 
 
 def _build(spec: EnvSpec, config: EnvConfig, training: bool) -> gymnasium.Env:
     """Build the environment with its time limit, then the extra wrappers around both."""
-    env = _bare(spec, config)
-    if isinstance(space := env.unwrapped.action_space, spaces.Discrete):
+    env = _registered_env(spec, config)
+    extra = config.wrappers.extra
+    own = str(spec.entry_point).startswith(("gymnasium.envs.", "prism.benchmark.envs."))
+    if own and not extra and isinstance(space := env.unwrapped.action_space, spaces.Discrete):
         env.unwrapped.action_space = _Trusted(space.n, start=space.start)
-    horizon = config.horizon or spec.max_episode_steps
-    if horizon is not None:
-        env = TimeLimit(env, horizon)
-    return outside.wrap(env, config.wrappers.extra, training)
+    return outside.wrap(env, extra, training)
 
 
-def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
-    """Build the bare environment, without Gymnasium's checks at every step; tests make them."""
-    bare = copy(spec)
-    bare.order_enforce = False
+def _registered_env(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
+    """Build what is registered, without Gymnasium's checks at every step; tests make them."""
+    unchecked = copy(spec)
+    unchecked.order_enforce = False
     if str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
         _log_mujoco_warnings()
     try:
-        return gymnasium.make(bare, max_episode_steps=-1, disable_env_checker=True, **config.kwargs)
-    except Exception as error:
+        with redirect_stdout(_output(config.id)):
+            return gymnasium.make(
+                unchecked,
+                max_episode_steps=config.horizon,
+                disable_env_checker=True,
+                **config.kwargs,
+            )
+    except (Exception, SystemExit) as error:
         missing = [name for name in simulators(config.id) if version(name) == "absent"]
         if extras := [EXTRAS[name] for name in missing if name in EXTRAS]:
             install = f"pip install 'prism-rl[{extras[0]}]'"
@@ -167,25 +182,36 @@ def _bare(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
         raise ConfigError(f"env.id: {config.id} cannot be built: {one_line(error)}") from error
 
 
+class _Nowhere(TextIOBase):
+    """A stream that drops what is written to it."""
+
+    def write(self, text: str) -> int:
+        """Drop a text."""
+        return len(text)
+
+
+_nowhere, _built = _Nowhere(), set[str]()
+
+
+def _output(env_id: str) -> Any:
+    """Return the stream for what a constructor prints: the first time stderr, then none.
+
+    stdout is for what the command says, and there are many lanes and rebuilds.
+    """
+    first = env_id not in _built
+    _built.add(env_id)
+    return sys.stderr if first else _nowhere
+
+
 class _Trusted(spaces.Discrete):
-    """A discrete space that accepts any action: the check takes a fifth of CartPole's step time."""
+    """A discrete space that accepts any action: the check takes a fifth of CartPole's step time.
+
+    For environments of Gymnasium and Prism whose actions are the agent's own.
+    """
 
     def contains(self, x: object) -> bool:
         """Return True."""
         return True
-
-
-def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
-    space = env.action_space
-    if isinstance(space, spaces.Discrete):
-        return FromZero(env) if space.start != 0 else env
-    if isinstance(space, spaces.Box):
-        return Clip(env)
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
-        return env
-    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        return InRow(env)
-    raise ConfigError(f"env.id: actions of type {type(space).__name__} are not supported")
 
 
 def _is_plain(space: spaces.Space) -> bool:

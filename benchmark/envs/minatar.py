@@ -15,6 +15,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
 
+from .encoding import LAYOUT
+
 
 @cache
 def _rules(game: str) -> ModuleType:
@@ -42,7 +44,11 @@ class MinAtar(gymnasium.Env):
         render_mode: "rgb_array" or None.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        LAYOUT: "channels_first",  # one game has as many channels as rows
+    }
 
     def __init__(
         self,

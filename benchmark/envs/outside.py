@@ -122,6 +122,8 @@ def _arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _load(i: int, entry: Mapping[str, Any]) -> type[gymnasium.Wrapper]:
     key = f"{_KEY}.{i}.{_CLASS}"
     wrapper = registry.find(key, entry[_CLASS], names())
+    if isinstance(wrapper, type) and issubclass(wrapper, gymnasium.vector.VectorWrapper):
+        raise ConfigError(f"{key}={entry[_CLASS]} is a wrapper of vector environments, not of one")
     if not (isinstance(wrapper, type) and issubclass(wrapper, gymnasium.Wrapper)):
         raise ConfigError(f"{key}={entry[_CLASS]} is not a gymnasium.Wrapper")
     return wrapper

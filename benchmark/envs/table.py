@@ -20,10 +20,10 @@ from prism.algos.core.states import one_hots
 
 from ..util.errors import ConfigError
 from . import outside
-from .config import EnvConfig, registered
-from .make import make_env, tabular_facts
+from .config import EnvConfig
+from .make import horizon_of, make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
-from .wrappers import TrainingReward
+from .wrappers import TrainingReward, close
 
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _NONE = np.empty(0, np.int64)
@@ -267,9 +267,9 @@ def vector_env(
     if config.table and not extra and not (training and TrainingReward.wanted(config.wrappers)):
         env = make_env(config, training=False)
         model = tabular_facts(config, env).get(MODEL)
-        env.close()
+        close(env)
         if model is not None and not (config.masks and model.legal is None):
-            horizon = config.horizon or registered(config).max_episode_steps
+            horizon = horizon_of(config)
             return TableVecEnv(
                 model,
                 env.action_space,

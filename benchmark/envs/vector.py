@@ -5,8 +5,9 @@ A lane is one of the parallel environments of a seed. Shapes: K seeds, N lanes, 
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +21,14 @@ from . import facts
 from .action_log import ActionLog
 from .config import EnvConfig
 from .make import make_env
-from .wrappers import RAW_REWARD, TrainingReward
+from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
 _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
 _BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # of a failure's reason in a saved state
+_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_SQUARE = _LARGEST**2
 
 
 class VecStep(NamedTuple):
@@ -76,7 +79,7 @@ class SeedVecEnv:
         self._envs = [
             make_env(config, gamma=gamma, training=training) for _ in range(len(seeds) * lanes)
         ]
-        self._steps = [env.step for env in self._envs]
+        self._steps: list[Callable[[Any], Any]] = [env.step for env in self._envs]
         space, self.action_space = self._envs[0].observation_space, self._envs[0].action_space
         assert isinstance(space, spaces.Box)  # by make_env
         self.obs_space = space
@@ -154,7 +157,7 @@ class SeedVecEnv:
                 broken[lane] = _reason(error)
         self._length += self._live_ones
         self._return += raw
-        if broken or not (_finite(next_obs) and _finite(self._return + reward)):
+        if broken or not (_finite(next_obs) and _finite(self._return) and _in_float32(reward)):
             self._take_back(rows, reward, broken)
         valid = self._valid
         self._obs = next_obs
@@ -193,7 +196,7 @@ class SeedVecEnv:
     def close(self) -> None:
         """Close all environments."""
         for env in self._envs:
-            env.close()
+            close(env)
 
     def state(self) -> State:
         """Return the state of every lane: its episode's number and the actions since its start."""
@@ -274,17 +277,29 @@ class SeedVecEnv:
         self._episode[lane] += 1
         try:
             obs, _ = self._envs[lane].reset(seed=self._seed_of(lane))
-            if np.shape(obs) != self.obs_space.shape:  # numpy would broadcast some shapes
-                shape, expected = np.shape(obs), self.obs_space.shape
-                raise ValueError(f"the first observation has shape {shape}, its space {expected}")
+            self._check_shape(obs, "the first observation")
             if not _finite(obs):
                 raise FloatingPointError("the environment's first observation is not finite")
         except Exception as error:
             self.fail(lane // self.lanes, _reason(error))
             return
         _rows(self._obs)[lane] = obs
+        self._steps[lane] = partial(self._first_step, lane)
         self._length[lane], self._return[lane], self._ended[lane] = 0, 0.0, False
         self._log.begin(lane)
+
+    def _first_step(self, lane: int, action: Any) -> Any:
+        """Take the first step of an episode, and check what is not checked at every step."""
+        step = self._steps[lane] = self._envs[lane].step
+        outcome = obs, reward, *_, info = step(action)
+        self._check_shape(obs, "the observation of the first step")
+        check_reward(info[RAW_REWARD] if self._reshaped else reward)
+        return outcome
+
+    def _check_shape(self, obs: Any, what: str) -> None:
+        shape, expected = np.shape(obs), self.obs_space.shape
+        if shape != expected:  # numpy would broadcast some shapes
+            raise ValueError(f"{what} has shape {shape}, its space {expected}")
 
     def _seed_of(self, lane: int) -> int:
         """Return the 31-bit seed of the lane's running episode."""
@@ -329,9 +344,12 @@ class SeedVecEnv:
         """Fail the seeds whose environments broke, and undo this step for them."""
         for lane in self._live:
             if not _finite(next_obs[lane]):
-                broken.setdefault(lane, "the environment's observation is not finite")
+                broken.setdefault(lane, "the environment's observation is not finite as float32")
             if not math.isfinite(self._return[lane] + reward[lane]):
                 broken.setdefault(lane, "the environment's reward is not finite")
+            elif not _in_float32(reward[lane]):
+                what = f"the environment's reward {reward[lane]:g} does not fit into float32"
+                broken.setdefault(lane, what)
         for lane, reason in broken.items():
             k = lane // self.lanes
             rows = slice(k * self.lanes, (k + 1) * self.lanes)
@@ -349,6 +367,12 @@ def _finite(values: np.ndarray) -> bool:
     if values.dtype.kind != "f":
         return True
     return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
+def _in_float32(values: np.ndarray) -> bool:
+    """Return whether all values are finite as float32; tries the squared norm first."""
+    square = float(np.vdot(values, values))
+    return square < _LARGEST_SQUARE or bool((np.abs(values) <= _LARGEST).all())
 
 
 def _reason(error: Exception) -> str:

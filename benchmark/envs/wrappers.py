@@ -1,15 +1,18 @@
-"""Prism's wrappers: fresh episodes, observation encoding, action conversion, training rewards."""
+"""Prism's wrappers: fresh episodes, stacked observations, training rewards."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from ..util.errors import ConfigError
+from ..util.errors import one_line
+from . import facts
 from .config import EnvWrappers
 from .shaping import POTENTIALS
 
@@ -17,6 +20,28 @@ Outcome = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]
 
 RAW_REWARD = "raw_reward"  # info key of the environment's own reward; set by TrainingReward
+
+_log = logging.getLogger(__name__)
+
+
+def close(env: gymnasium.Env) -> None:
+    """Close an environment; if that fails, log it once, since the environment is done anyway."""
+    try:
+        env.close()
+    except Exception as error:
+        _report_close(type(env.unwrapped).__name__, one_line(error))
+
+
+@cache
+def _report_close(name: str, reason: str) -> None:
+    _log.warning("%s.close() failed: %s", name, reason)
+
+
+def check_reward(reward: Any) -> None:
+    """Raise TypeError unless a reward is one number."""
+    array = np.asarray(reward)
+    if array.shape or array.dtype.kind not in "biuf":
+        raise TypeError(f"the reward is {facts.describe(reward)}, not a number")
 
 
 class Fresh(gymnasium.Wrapper):
@@ -28,78 +53,9 @@ class Fresh(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
         """Rebuild the environment and reset it."""
-        self.env.close()
+        close(self.env)
         self.env = self._build()
         return self.env.reset(seed=seed, options=options)
-
-
-def _bounds(
-    space: spaces.Box, reshape: Callable[[np.ndarray], np.ndarray], dtype: Any
-) -> spaces.Box:
-    return spaces.Box(
-        reshape(space.low).astype(dtype), reshape(space.high).astype(dtype), dtype=dtype
-    )
-
-
-def _reshaper(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that makes an observation array a vector or a channel-first image."""
-    shape = space.shape
-    if space.dtype == np.uint8 and len(shape) == 2:
-        return lambda frame: frame[None]
-    if space.dtype == np.uint8 and len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] > 4:
-        return lambda frame: np.moveaxis(frame, -1, 0)
-    if len(shape) in (1, 3):
-        return lambda array: array
-    return np.ravel
-
-
-def encoding(space: spaces.Space) -> tuple[Callable[[Any], np.ndarray], spaces.Box]:
-    """Return the function that encodes observations of ``space`` as arrays, and its output space.
-
-    Images become ``[C, H, W]`` and keep their type, uint8 or bool. A discrete observation becomes
-    one-hot. Everything else becomes one float32 vector.
-
-    Raises:
-        ConfigError: observations of this space have no fixed size (graphs, sequences, text).
-    """
-    if isinstance(space, spaces.Box):
-        reshape = _reshaper(space)
-        image = len(space.shape) in (2, 3) and space.dtype in (np.uint8, np.bool_)
-        dtype = space.dtype if image else np.float32
-        return lambda obs: reshape(np.asarray(obs, dtype)), _bounds(space, reshape, dtype)
-    if isinstance(space, spaces.Discrete):
-        one_hot, start = np.eye(int(space.n), dtype=np.float32), int(space.start)
-        return lambda obs: one_hot[obs - start].copy(), spaces.Box(0.0, 1.0, (int(space.n),))
-    if not space.is_np_flattenable:
-        raise ConfigError(f"env.id: observations of type {type(space).__name__} are not supported")
-    flat = spaces.flatten_space(space)
-    assert isinstance(flat, spaces.Box)  # what np_flattenable means
-    return (
-        lambda obs: np.asarray(spaces.flatten(space, obs), np.float32),
-        _bounds(flat, np.ravel, np.float32),
-    )
-
-
-class Encode(gymnasium.ObservationWrapper):
-    """Encode observations with ``encoding``."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        self._encode, self.observation_space = encoding(env.observation_space)
-
-    def observation(self, observation: Any) -> np.ndarray:
-        """Return the encoded observation."""
-        return self._encode(observation)
-
-
-def encoded_space(env: gymnasium.Env) -> spaces.Space:
-    """Return the observation space below ``Encode``; without one, the environment's own."""
-    layer = env
-    while isinstance(layer, gymnasium.Wrapper):
-        if isinstance(layer, Encode):
-            return layer.env.observation_space
-        layer = layer.env
-    return env.observation_space
 
 
 class Stack(gymnasium.ObservationWrapper):
@@ -160,57 +116,6 @@ class History(gymnasium.Wrapper):
         return np.concatenate([*self._obs, *self._actions])
 
 
-class FromZero(gymnasium.ActionWrapper):
-    """Number discrete actions from 0 where the environment's numbering starts elsewhere."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        assert isinstance(env.action_space, spaces.Discrete)
-        self._start = int(env.action_space.start)
-        self.action_space = spaces.Discrete(int(env.action_space.n))
-
-    def action(self, action: int) -> int:
-        """Add the number of the environment's first action."""
-        return action + self._start
-
-
-class InRow(gymnasium.ActionWrapper):
-    """Let discrete actions of several numbers be a vector that counts from 0.
-
-    The environment gets each in the shape and type that it declares, from its own first number on.
-    """
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        space = env.action_space
-        assert isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary)
-        self._shape, self._dtype = space.shape, space.dtype
-        if isinstance(space, spaces.MultiBinary):
-            self._start, counts = np.zeros(self._shape, self._dtype), np.full(self._shape, 2)
-        else:
-            self._start, counts = space.start, space.nvec
-        self.action_space = spaces.MultiDiscrete(np.ravel(counts))
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        """Shape and shift; a fresh array, since environments keep it."""
-        shaped: np.ndarray = np.reshape(action, self._shape).astype(self._dtype) + self._start
-        return shaped
-
-
-class Clip(gymnasium.ActionWrapper):
-    """Clip continuous actions to the bounds of the action space, which does not change."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        assert isinstance(env.action_space, spaces.Box)
-        self._low, self._high = env.action_space.low, env.action_space.high
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        """Return the clipped action as a new array, since environments may keep a reference."""
-        clipped: np.ndarray = np.minimum(np.maximum(action, self._low), self._high)
-        return clipped
-
-
 class TrainingReward(gymnasium.Wrapper):
     """Clip, delay, scale and shape the reward, in this order; ``info`` holds the raw reward.
 
@@ -251,7 +156,11 @@ class TrainingReward(gymnasium.Wrapper):
     def step(self, action: Any) -> Outcome:
         """Step, and replace the reward by the agent's."""
         obs, raw, terminated, truncated, info = self.env.step(action)
-        reward = min(max(float(raw), -self._clip), self._clip)
+        try:
+            reward = min(max(float(raw), -self._clip), self._clip)
+        except TypeError:
+            check_reward(raw)
+            raise
         if self._delay:
             self._unpaid += reward
             reward = self._unpaid if terminated or truncated else 0.0

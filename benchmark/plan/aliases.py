@@ -53,6 +53,8 @@ _SEVERAL = {  # our keys -> names in Stable-Baselines3, CleanRL, Spinning Up, Do
     "algo.value_coef": "vf_coef value_loss_coef",
     "algo.normalize_advantage": "norm_adv",
     "algo.anneal": "anneal_lr",
+    "algo.gsde": "use_sde",
+    "algo.gsde_every": "sde_sample_freq",
 }
 # name elsewhere -> alternatives; the first one whose keys all exist in the config applies
 ALIASES: dict[str, tuple[str, ...]] = {

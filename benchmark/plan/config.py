@@ -28,7 +28,7 @@ from omegaconf.errors import (
 from prism.algos.core.settings import check
 
 from ..envs import outside
-from ..envs.config import EnvConfig, EnvWrappers
+from ..envs.config import EnvConfig, EnvWrappers, split_module
 from ..envs.config import validate as validate_env
 from ..store import trackers
 from ..store.agents import agent_class, agent_name, registered
@@ -358,6 +358,7 @@ def resolved(config: DictConfig) -> RunSpec:
     """
     with _key("config", config):
         plain = to_dict(config)
+    plain["env"] = split_module(plain["env"])
     hold(plain)
     lanes = plain["algo"].get("lanes", 1)
     if plain["budget"] < lanes:

@@ -29,6 +29,7 @@ the presets that the agent's ``FAMILY`` declares; "<full> - all" without a base.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -199,11 +200,18 @@ def _parse(overrides: Sequence[str]) -> Axes:
     return axes
 
 
+_PLAIN = re.compile(r"[\w./:,@-]+")
+
+
 def _read(word: str) -> Override:
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     try:
         return parser.parse_overrides([word])[0]
     except HydraException as error:
+        key, _, value = word.partition("=")
+        quoted = ",".join(f"'{part}'" for part in value.split(","))
+        if not word.isascii() and _PLAIN.fullmatch(value):  # its grammar has no such letters
+            return parser.parse_overrides([f"{key}={quoted}"])[0]
         raise ConfigError(f"cannot read {word!r}: {one_line(error)}") from None
 
 
@@ -356,7 +364,7 @@ def _cells(
     for change in changes:
         config = _assigned(pair, change.values, by_hand)
         spec = cfg.resolved(config)
-        name = str(config.env.name)
+        name = spec.env.name
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
         idle = variants.idle(change, spec.agent, config.algo)
         reason = idle or spec.agent.unsupported(spec.algo, _task(spec))

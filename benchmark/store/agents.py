@@ -21,6 +21,7 @@ _OURS = {
     "grpo": "prism.algos.policy_gradient.grpo:GRPO",
     "ppo": "prism.algos.policy_gradient.ppo:PPO",
     "sac": "prism.algos.actor_critic.sac:SAC",
+    "sac_discrete": "prism.algos.actor_critic.sac_discrete:SACDiscrete",
     "td3": "prism.algos.actor_critic.td3:TD3",
     "reinforce": "prism.algos.policy_gradient.reinforce:Reinforce",
     "trpo": "prism.algos.policy_gradient.trpo:TRPO",

@@ -21,6 +21,7 @@ from prism.algos.core.agent import Agent
 from ..envs.config import EnvConfig
 from ..envs.make import make_env
 from ..envs.vector import SeedVecEnv
+from ..envs.wrappers import close
 from ..store import schema
 from ..util import atomic
 from ..util.errors import ConfigError
@@ -70,7 +71,7 @@ def _duration(env: EnvConfig) -> int:
     """
     bare = make_env(env, training=False)
     metadata: dict[str, Any] = bare.unwrapped.metadata
-    bare.close()
+    close(bare)
     if _MODE not in (metadata.get("render_modes") or ()):
         raise ConfigError(f"env.id: {env.id} cannot be rendered: it has no render mode {_MODE!r}")
     rate = float(metadata.get("render_fps") or 30)

@@ -183,7 +183,7 @@ def test_a_list_of_wrappers_in_a_file_is_one_line(tmp_path, monkeypatch) -> None
     text = "defaults: [/schema/env@_here_, _self_]\nname: mine\nid: CartPole-v1\nwrappers:\n"
     (tmp_path / "env" / "mine.yaml").write_text(f"{text}  - class: {DRAIN}\n")
     monkeypatch.setenv("PRISM_CONF", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.wrappers: a list; .*key extra$"):
+    with pytest.raises(ConfigError, match=r"^env/mine\.yaml: env\.wrappers: is a map.* extra$"):
         sweep(("algo=dqn", "env=mine"))
 
 

@@ -6,11 +6,13 @@ import pytest
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from prism.benchmark.envs.actions import FromZero
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers
+from prism.benchmark.envs.encoding import Encode
 from prism.benchmark.envs.make import make_env
 from prism.benchmark.envs.shaping import POTENTIALS
 from prism.benchmark.envs.vector import SeedVecEnv
-from prism.benchmark.envs.wrappers import Encode, FromZero, TrainingReward
+from prism.benchmark.envs.wrappers import TrainingReward
 
 VECTOR = spaces.Box(0, 9, (2,))
 

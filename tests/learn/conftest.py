@@ -37,6 +37,22 @@ def train() -> Callable[..., Scores]:
     return _train
 
 
+def _evaluations(name: str, last: int) -> list[float]:
+    found = []
+    for run in json.loads((ROOT / "results" / name / "plan.json").read_text())["runs"]:
+        path = ROOT / "results" / name / "runs" / run["run_id"] / "metrics.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        returns = [row["eval/return"] for row in rows if "eval/return" in row]
+        found.append(sum(returns[-last:]) / last)
+    return found
+
+
+@pytest.fixture
+def evaluations() -> Callable[..., list[float]]:
+    """Return a function ``(name, last)``: each run's mean of its last evaluations."""
+    return _evaluations
+
+
 def _training_returns(name: str, episodes: int) -> list[float]:
     found = []
     for run in json.loads((ROOT / "results" / name / "plan.json").read_text())["runs"]:

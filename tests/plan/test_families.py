@@ -19,6 +19,7 @@ DECLARED = {
     "dqn": ("dqn", "rainbow"),
     "td3": ("ddpg", "td3"),
     "sac": (None, "sac"),
+    "sac_discrete": (None, "sac_discrete"),
     "ppo": (None, "ppo"),
     "a3c": (None, "a3c"),
     "grpo": (None, "grpo"),

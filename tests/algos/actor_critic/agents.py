@@ -18,8 +18,9 @@ from prism.benchmark.plan import config as cfg
 from prism.benchmark.store.agents import agent_class
 from tests.helpers import CPU, SEEDS, VECTOR, World
 
-PRESETS = ("ddpg", "td3", "sac")
+PRESETS = ("ddpg", "td3", "sac", "sac_discrete")
 ACTIONS = spaces.Box(np.float32([-2.0, 0.0]), np.float32([2.0, 1.0]))  # neither unit nor centred
+CHOICES = spaces.Discrete(3)
 
 
 @cache
@@ -41,7 +42,8 @@ def tiny(name: str, **changes: Any) -> Any:
 
 def agent(config: OffPolicyConfig, seeds: Sequence[int] = SEEDS, **spec: Any) -> Any:
     """Build an agent; ``spec`` may set ``obs``, ``actions`` and ``budget``."""
-    task = Spec(spec.get("obs", VECTOR), spec.get("actions", ACTIONS), spec.get("budget", 1000))
+    actions = CHOICES if config.agent == "sac_discrete" else ACTIONS
+    task = Spec(spec.get("obs", VECTOR), spec.get("actions", actions), spec.get("budget", 1000))
     return agent_class(config.agent)(config, task, seeds, CPU)
 
 
@@ -69,7 +71,8 @@ def drive(learner: Any, world: World, ticks: int) -> dict[str, list[Tensor]]:
 
 def grown(config: OffPolicyConfig, ticks: int = 40, **spec: Any) -> tuple[Any, World]:
     """Return an agent that has lived for a while, and its world; its targets lag behind."""
-    learner, world = agent(config, **spec), World(VECTOR, SEEDS, config.lanes)
+    world = World(spec.get("obs", VECTOR), SEEDS, config.lanes)
+    learner = agent(config, **spec)
     drive(learner, world, ticks)
     return learner, world
 

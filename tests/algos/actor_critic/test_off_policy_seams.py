@@ -7,25 +7,36 @@ import pytest
 import torch
 
 from prism.algos.actor_critic.sac import SAC
+from prism.algos.actor_critic.sac_discrete import SACDiscrete
 from prism.algos.actor_critic.td3 import TD3
 from prism.algos.core import torso
 from tests.algos.actor_critic.agents import agent, drive, preset, tiny
 from tests.helpers import SEEDS, VECTOR, World
 
+LATER = ("observation normalisation", "annealing", "gSDE")  # all of them on, or all off
+
 
 def combinations(name: str, cls: Any) -> list[Any]:
     """Return every choice of on and off, named by what is off."""
-    cases = []
     parts = [c for c in cls.COMPONENTS if c not in torso.COMPONENTS]  # test_off_policy_slices.py
-    for switches in product((True, False), repeat=len(parts)):
-        pairs = list(zip(parts, switches, strict=True))
+    cases, own = [], [c.name for c in parts if c.name not in LATER]
+    for *switches, later in product((True, False), repeat=len(own) + 1):
+        on = dict(zip(own, switches, strict=True))
+        pairs = [(c, on.get(c.name, later)) for c in parts]
         values = {k: v for c, on in pairs for k, v in (c.on if on else c.off).items()}
         off = ", ".join(c.name for c, on in pairs if not on)
         cases.append(pytest.param(name, values, id=f"{name} - {off or 'nothing'}"))
     return cases
 
 
-@pytest.mark.parametrize(("name", "values"), [*combinations("td3", TD3), *combinations("sac", SAC)])
+CASES = [
+    *combinations("td3", TD3),
+    *combinations("sac", SAC),
+    *combinations("sac_discrete", SACDiscrete),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), CASES)
 def test_every_combination_learns_and_stays_finite(name: str, values: dict[str, Any]) -> None:
     config = tiny(name, hidden=[8], lanes=2, actor_lr=1e-2, critic_lr=1e-2, **values)
     learner = agent(config, SEEDS[:2])
@@ -37,7 +48,9 @@ def test_every_combination_learns_and_stays_finite(name: str, values: dict[str, 
         assert now.isfinite().all() and not torch.equal(now, then)
 
 
-@pytest.mark.parametrize(("name", "cls"), [("td3", TD3), ("ddpg", TD3), ("sac", SAC)])
+@pytest.mark.parametrize(
+    ("name", "cls"), [("td3", TD3), ("ddpg", TD3), ("sac", SAC), ("sac_discrete", SACDiscrete)]
+)
 def test_every_override_names_a_field_and_moves_it(name: str, cls: Any) -> None:
     fields = vars(preset(name)).keys()
     for component in cls.COMPONENTS:

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from prism.algos.core.agent import State
 from prism.benchmark.store.checkpoint import take_seed
 from tests.algos.actor_critic.agents import PRESETS, agent, drive, preset
-from tests.helpers import SEEDS, VECTOR, World, copied, equal
+from tests.helpers import IMAGE, SEEDS, VECTOR, World, copied, equal
 
 ALONE = SEEDS.index(11)
 
@@ -27,10 +27,25 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sac, batch norm, dropout": ("sac", {"norm": "batch", "dropout": 0.1, "critics": 2}),
     "sac, layer norm": ("sac", {"norm": "layer", "target": "none"}),
     "sac, one wide": ("sac", {"hidden": [1], "batch_size": 1, "lanes": 2}),
+    "gsde, lanes": ("sac", {"gsde": True, "gsde_every": 3, "lanes": 3, "hidden": [19, 7]}),
+    "gsde, one wide": ("sac", {"gsde": True, "hidden": [1], "batch_size": 1}),
+    "td3, normalised, annealed": ("td3", {"normalize_obs": True, "anneal": True, "lanes": 2}),
+    "sac, normalised, annealed": ("sac", {"normalize_obs": True, "anneal": True}),
+    "discrete, odd widths": ("sac_discrete", {"hidden": [19, 7], "batch_size": 37, "lanes": 3}),
+    "discrete, one wide": ("sac_discrete", {"hidden": [1], "batch_size": 1, "critics": 1}),
+    "image, sac": ("sac", {"conv": [[3, 3, 2]], "normalize_obs": True}),
+    "image, sac, gsde": ("sac", {"conv": [[3, 3, 2]], "gsde": True, "lanes": 2}),
+    "image, td3": ("td3", {"conv": [[4, 3, 2], [3, 2, 1]]}),
+    "image, discrete, no targets": (
+        "sac_discrete",
+        {"conv": [[3, 3, 2]], "target": "none", "anneal": True},
+    ),
 }
 
 
-def box(actions: int) -> spaces.Box:
+def space(config: Any, actions: int) -> spaces.Space:
+    if config.agent == "sac_discrete":
+        return spaces.Discrete(1 + actions)
     return spaces.Box(-2.0, 2.0, (actions,))
 
 
@@ -40,10 +55,13 @@ def quick(name: str, updates: int, **changes: Any) -> Any:
     return preset(name, **(eager | changes))
 
 
-def live(config: Any, seeds: tuple[int, ...], updates: int, actions: int = 2) -> Any:
-    learner = agent(config, seeds, actions=box(actions), budget=2 * updates)
+def live(
+    config: Any, seeds: tuple[int, ...], updates: int, actions: int = 2, obs: spaces.Box = VECTOR
+) -> Any:
+    task = {"obs": obs, "actions": space(config, actions), "budget": 2 * updates}
+    learner = agent(config, seeds, **task)
     ticks = -(-20 // config.lanes) + updates // config.gradient_steps
-    return learner, drive(learner, World(VECTOR, seeds, config.lanes), ticks)
+    return learner, drive(learner, World(obs, seeds, config.lanes), ticks)
 
 
 def comparable(learner: Any, k: int) -> State:
@@ -52,9 +70,14 @@ def comparable(learner: Any, k: int) -> State:
     return state
 
 
-def check_slice(config: Any, updates: int, actions: int = 2) -> None:
-    together, log = live(config, SEEDS, updates, actions)
-    alone, expected = live(config, (SEEDS[ALONE],), updates, actions)
+def look(option: str) -> spaces.Box:
+    """Return what an option's agent observes."""
+    return IMAGE if option.startswith("image") else VECTOR
+
+
+def check_slice(config: Any, updates: int, actions: int = 2, obs: spaces.Box = VECTOR) -> None:
+    together, log = live(config, SEEDS, updates, actions, obs)
+    alone, expected = live(config, (SEEDS[ALONE],), updates, actions, obs)
     assert len(log["loss/critic"]) >= updates // config.gradient_steps - 1
     for name in log:
         assert len(log[name]) == len(expected[name])
@@ -72,7 +95,8 @@ def test_slice(name: str) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_slice_of_options(option: str) -> None:
     name, changes = OPTIONS[option]
-    check_slice(quick(name, 30, **({"hidden": [24, 16], "batch_size": 32} | changes)), 30, 3)
+    config = quick(name, 30, **({"hidden": [24, 16], "batch_size": 32} | changes))
+    check_slice(config, 30, 3, look(option))
 
 
 @pytest.mark.slow
@@ -86,7 +110,7 @@ def test_slice_over_a_thousand_updates(name: str, actions: int) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_slice_of_options_over_a_thousand_updates(option: str) -> None:
     name, changes = OPTIONS[option]
-    check_slice(quick(name, 1000, **changes), 1000, 3)
+    check_slice(quick(name, 1000, **changes), 1000, 3, look(option))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -118,7 +142,8 @@ def test_train_twice_equal(name: str) -> None:
 def test_state_and_load_continue_to_the_bit(name: str) -> None:
     base, changes = OPTIONS.get(name, (name, {}))
     config = quick(base, 20, **({"hidden": [16, 16], "batch_size": 16} | changes))
-    whole, other, world = agent(config), agent(config), World(VECTOR, SEEDS, config.lanes)
+    whole, other = (agent(config, obs=look(name)) for _ in range(2))
+    world = World(look(name), SEEDS, config.lanes)
     drive(whole, world, 25)
     other.load(copied(whole.state()))
     same = deepcopy(world)

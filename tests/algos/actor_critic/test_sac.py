@@ -127,7 +127,7 @@ def test_a_temperature_that_is_not_learned_stays(settings: dict, alpha: float) -
 def test_the_policy_is_sampled_when_it_explores_and_its_mean_when_it_does_not() -> None:
     learner = agent(tiny("sac", warmup=0, learning_starts=10_000))
     obs = World(VECTOR, SEEDS).obs
-    box = learner.box
+    box = learner.actions
     actions = torch.stack([box.from_env(learner.act(obs)[0]) for _ in range(2000)])
     mean, log_std = (x.detach() for x in learner._policy(obs))
     inside = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))

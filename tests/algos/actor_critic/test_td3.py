@@ -265,7 +265,7 @@ def test_without_replay_only_the_newest_transitions_are_learned_from(name: str) 
         if learner.update() is not None:
             assert torch.equal(batches[-1].obs, step.obs)
             assert torch.equal(batches[-1].reward, step.reward)
-            torch.testing.assert_close(learner.box.to_env(batches[-1].action), step.action)
+            torch.testing.assert_close(learner.actions.to_env(batches[-1].action), step.action)
             alive = batches[-1].discount > 0
             assert torch.equal(alive, ~step.terminated)
             assert torch.equal(batches[-1].next_obs[alive], step.next_obs[alive])
@@ -277,7 +277,7 @@ SPACES: dict[str, tuple[spaces.Space, spaces.Space, str]] = {
     "multi-discrete": (VECTOR, spaces.MultiDiscrete([2, 3]), "continuous actions"),
     "unbounded": (VECTOR, spaces.Box(-np.inf, np.inf, (2,)), "bounded actions"),
     "matrix": (VECTOR, spaces.Box(-1, 1, (2, 2)), "actions that are vectors"),
-    "image": (spaces.Box(0, 255, (3, 8, 8), np.uint8), ACTIONS, "observations that are vectors"),
+    "grid": (spaces.Box(0, 1, (8, 8)), ACTIONS, "observations that are vectors or images"),
 }
 
 

@@ -1,5 +1,7 @@
 """Policy losses against autograd and brute force, in float64."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -130,3 +132,16 @@ def test_conjugate_gradient_solves_each_row() -> None:
     assert len(calls) == 13 and not x[1].any()
     few = policy.conjugate_gradient(product, b, 2)
     assert (product(few) - b)[0].norm() > 1e-2
+
+
+def test_the_expected_soft_value_is_a_sum_over_actions() -> None:
+    q, out = draw(2, 2, 5, 3)
+    log_p, alpha = out.log_softmax(-1), torch.tensor([0.3, 2.0]).double()
+    value, entropy = policy.expected_soft_value(q, log_p.exp(), log_p, alpha)
+    for k in range(2):
+        for b in range(5):
+            p = [math.exp(float(x)) for x in log_p[k, b]]
+            bits = -sum(x * math.log(x) for x in p)
+            mean = sum(x * float(y) for x, y in zip(p, q[k, b], strict=True))
+            assert float(entropy[k, b]) == pytest.approx(bits)
+            assert float(value[k, b]) == pytest.approx(mean + float(alpha[k]) * bits)
