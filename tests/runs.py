@@ -29,13 +29,21 @@ def job(
     seeds: tuple[int, ...] = (3, 11, 42),
     **changes: Any,
 ) -> Job:
-    """Return a small job; ``env`` is a Gymnasium id, or the name of a file in conf/env."""
+    """Return a small job; ``env`` is a Gymnasium id, or the name of a file in conf/env.
+
+    What ``SMALL`` says of agents holds for those that have such a setting.
+    """
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     known = env == env.lower()
     with cfg.session():
         config = deepcopy(cfg.composed(f"algo={algo}", f"env={env if known else 'gym'}"))
+        small = {
+            key: value
+            for key, value in SMALL.items()
+            if not key.startswith("algo.") or key.removeprefix("algo.") in config.algo
+        }
         for key, value in {
-            **SMALL,
+            **small,
             **({} if known else {"env.id": env, "env.ends": True}),
             **dotted,
         }.items():
@@ -98,10 +106,10 @@ class Killed(BaseException):
 def stop(work: Job, tick: int, by: Callable[[Training], bool] = lambda training: True) -> Training:
     """Train for ``tick`` ticks, then let ``by`` answer whether a stop is asked for."""
     training = Training(work)
-    begin, asked = training.step, count()
+    begin, asked = training.steps[0], count()
 
     def stopped() -> bool:
-        there = training.step == begin + tick * training.lanes and next(asked) == 0
+        there = training.steps[0] == begin + tick * training.lanes and next(asked) == 0
         return there and by(training)
 
     try:

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.agent import Component, Spec, Step
 from ..core.checks import check_cadence
 from ..core.configs import AgentConfig, check_conv
-from ..core.experience import Experience
+from ..core.experience import Experience, averaged
 from ..core.learner import Learner
 from ..core.nets import InitStream, Mode
 from ..core.noise import Warmup
@@ -32,6 +32,7 @@ from ..core.normalize import ObservationNormalizer
 from ..core.optim import SeedOptimizer
 from ..core.parts import HasParts
 from ..core.replay import Batch
+from ..core.rng import Draws
 from ..core.schedules import Schedule
 from ..core.settings import setting
 from ..core.torso import BARE, Around, Torso, obs_scale
@@ -238,13 +239,17 @@ class OffPolicy(HasParts, ABC):
         return None
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N, ...]``; greedy acting remembers the values it expects."""
+        if draws is not None:
+            return self.actions.to_env(self._sampled(self._see(obs), draws)), {}
         if not explore:
             action, value = self._greedy(self._see(obs))
             return self.actions.to_env(action), {"value": value}
-        draws = self.warmup(self.experience.steps)
-        action = self._explore(self._see(obs)) if draws is None else self.actions.random(draws)
+        random = self.warmup(self.experience.steps)
+        action = self._explore(self._see(obs)) if random is None else self.actions.random(random)
         return self.actions.to_env(action), {}
 
     def observe(self, step: Step) -> None:
@@ -255,13 +260,13 @@ class OffPolicy(HasParts, ABC):
 
     def update(self) -> dict[str, Tensor] | None:
         """Make the gradient steps that are due at this tick."""
-        metrics = None
+        steps = []
         if due := self.experience.due:
             self._anneal(self._rate(self.experience.steps))
         for _ in range(due):
             batch, _, _ = self.experience.sample()
-            metrics = self._learn(batch)
-        return metrics
+            steps.append(self._learn(batch))
+        return averaged(steps)
 
     def _learn(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics of every seed to their target, then improve the rest."""
@@ -304,6 +309,10 @@ class OffPolicy(HasParts, ABC):
     @abstractmethod
     def _explore(self, seen: Tensor) -> Tensor:
         """Return actions ``[K, N, ...]`` that are to be learned from."""
+
+    def _sampled(self, seen: Tensor, draws: Draws) -> Tensor:
+        """Return actions ``[K, N, ...]`` of a policy that is stochastic."""
+        raise NotImplementedError
 
     @abstractmethod
     def _greedy(self, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,10 +27,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core import torso
-from ..core.agent import Component, Family, Preset, Spec
+from ..core.agent import GREEDY, SAMPLED, Component, Family, Preset, Spec
 from ..core.nets import Mode
 from ..core.replay import Batch
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.settings import setting
 from ..core.squashed import UnitBox, squash, squashed_gaussian
 from ..formulas import continuous, td
@@ -148,6 +148,16 @@ class SAC(OffPolicy):
             shape = config.lanes, config.hidden[-1], n_act
             self.held = HeldDraws(seeds, shape, config.gsde_every, device)
 
+    @classmethod
+    def policies(cls, config: SACConfig) -> tuple[str, ...]:
+        """Greedy by default: the mean action, as in Haarnoja et al. 2018a, section 5.2."""
+        return GREEDY, SAMPLED
+
+    @classmethod
+    def valued(cls, config: SACConfig) -> str | None:
+        """Under neither form: values of the sampled policy, and soft, judge the mean action."""
+        return None
+
     def _actor(
         self, seeds: Sequence[int], sizes: Sizes, around: torso.Around, role: str
     ) -> Perceptron:
@@ -169,6 +179,10 @@ class SAC(OffPolicy):
         """Take tanh of the mean; the values are soft: they include the entropy to come."""
         action = squash(self._policy(seen)[0])
         return action, continuous.smallest(self.critics.values(seen, action))
+
+    def _sampled(self, seen: Tensor, draws: Draws) -> Tensor:
+        mean, log_std = self._policy(seen)
+        return squashed_gaussian(mean, log_std, draws(mean.shape[-1], "normal"))[0]
 
     def _policy(self, seen: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""

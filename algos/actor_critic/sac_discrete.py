@@ -19,11 +19,11 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.agent import Component, Family, Preset, Spec
+from ..core.agent import GREEDY, SAMPLED, Component, Family, Preset, Spec
 from ..core.distributions import Categorical
 from ..core.nets import Mode, per_seed
 from ..core.replay import Batch
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.settings import setting
 from ..formulas import continuous, policy, td
 from .off_policy import FOUNDATIONS, NORMALIZATION, OffPolicy
@@ -123,6 +123,19 @@ class SACDiscrete(OffPolicy):
         """Return the policy; its log-probabilities are ``[K, B, A]``."""
         out = self.actor.online.forward(seen)
         return Categorical(per_seed(lambda x: F.log_softmax(x, -1), out))
+
+    @classmethod
+    def policies(cls, config: SACDiscreteConfig) -> tuple[str, ...]:
+        """Greedy by default, as SAC."""
+        return GREEDY, SAMPLED
+
+    @classmethod
+    def valued(cls, config: SACDiscreteConfig) -> str | None:
+        """Under neither form, as SAC."""
+        return None
+
+    def _sampled(self, seen: Tensor, draws: Draws) -> Tensor:
+        return self._policy(seen).sample(draws(1))
 
     def _explore(self, seen: Tensor) -> Tensor:
         return self._policy(seen).sample(self.draws())

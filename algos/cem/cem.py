@@ -16,8 +16,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Preset, Spec, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Preset, Spec, Step
 from ..core.parts import HasParts
+from ..core.rng import Draws
 from ..core.rollout import Episodes
 from ..core.states import not_tabular
 from .config import COMPONENTS, PRESETS, CEMConfig
@@ -36,7 +37,7 @@ class CEM(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("model",)
-    PARTS = ("episodes", "returns", "length", "obs", "actions", "lengths", "scores", "ticks")
+    PARTS = ("episodes", "returns", "length", "obs", "actions", "lengths", "scores")
     GROWING = ("obs", "actions")
 
     def __init__(
@@ -58,7 +59,7 @@ class CEM(HasParts):
         self.actions = self.actions.to(device)
         self.lengths = torch.zeros(k, capacity, dtype=torch.int64, device=device)
         self.scores = torch.full((k, capacity), -torch.inf, device=device)  # their returns
-        self.ticks, self.budget = 0, spec.budget
+        self.budget = spec.budget
         self._seed = torch.arange(k, device=device)[:, None]
         self._lane = torch.arange(config.lanes, device=device)[None]
 
@@ -76,10 +77,21 @@ class CEM(HasParts):
             return not_tabular(spec)
         return refused(space)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    @classmethod
+    def policies(cls, config: CEMConfig) -> tuple[str, ...]:
+        """Sampled by default: the elites' actions are fitted as probabilities.
+
+        Nothing improves their likeliest action, which may loop where the sampled policy succeeds.
+        With continuous actions both forms are the regressed action, without training's noise.
+        """
+        return SAMPLED, GREEDY
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions ``[K, N]``, or take the most likely ones."""
-        share = min(1.0, self.ticks * self.config.lanes / self.budget)
-        return self.model.act(obs, explore, share)
+        share = (self.episodes.steps.double() / self.budget).clamp(max=1.0)
+        return self.model.act(obs, explore, draws, share)
 
     def observe(self, step: Step) -> None:
         """Write the tick into the sessions."""
@@ -87,7 +99,6 @@ class CEM(HasParts):
         self.returns[self._seed, session] += torch.where(step.valid, step.reward, 0.0)
         self.length[self._seed, session] += step.valid
         self.episodes.add(step._replace(action=step.memo.get(SAMPLE, step.action)))
-        self.ticks += 1
 
     def update(self) -> dict[str, Tensor] | None:
         """Choose the elites of those seeds whose sessions are complete, and imitate them.

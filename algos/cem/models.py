@@ -21,7 +21,7 @@ from ..core.learner import Learner
 from ..core.nets import InitStream, Linear
 from ..core.optim import SeedOptimizer
 from ..core.parts import HasParts, Part
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex
 from ..core.torso import obs_scale
@@ -35,8 +35,8 @@ Choice = tuple[Tensor, dict[str, Tensor]]  # actions and a memo
 class PolicyModel(Part, Protocol):
     """What the cross-entropy method asks of a model."""
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
-        """Return actions and a memo; ``share`` of the budget is spent."""
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
+        """Return actions and a memo; ``share [K]`` of the budget is spent."""
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Imitate."""
@@ -66,15 +66,18 @@ class Sampler(HasParts):
             self.low = torch.as_tensor(space.low, device=device)
             self.high = torch.as_tensor(space.high, device=device)
 
-    def from_probabilities(self, p: Tensor, explore: bool) -> Choice:
+    def from_probabilities(self, p: Tensor, explore: bool, draws: Draws | None) -> Choice:
         """Sample from ``p [K, N, A]``, or take the most likely."""
-        return (inverse_cdf(p, self.draws()) if explore else p.argmax(-1)), {}
+        if explore:
+            return inverse_cdf(p, self.draws()), {}
+        return (p.argmax(-1) if draws is None else inverse_cdf(p, draws(1))), {}
 
-    def from_mean(self, mean: Tensor, explore: bool, share: float) -> Choice:
+    def from_mean(self, mean: Tensor, explore: bool, share: Tensor) -> Choice:
         """Add noise to means ``[K, N, act]``, cut to [-1, 1] and stretch to the action's range."""
         if explore:
-            level = self.noise(int(1_000_000 * share / self.noise_fraction))
-            mean = mean + level * self.draws()
+            done = (1_000_000 * share / self.noise_fraction).tolist()
+            level = torch.tensor([self.noise(int(x)) for x in done], device=mean.device)
+            mean = mean + level[:, None, None] * self.draws()
         action = self.low + (self.high - self.low) / 2 * (mean.clamp(-1, 1) + 1)
         return action, {SAMPLE: mean}
 
@@ -95,9 +98,9 @@ class Table(HasParts):
         self.p = torch.full(shape, 1 / shape[2], device=device)
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Look up."""
-        return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore)
+        return self.sampler.from_probabilities(self.p[self._seed, self.index(obs)], explore, draws)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
         """Count, normalise, mix."""
@@ -132,11 +135,11 @@ class Network(HasParts):
         self._seed = torch.arange(len(seeds), device=device)[:, None]
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Evaluate the network."""
         out = self.learner.online(obs.flatten(2).float() / self.obs_scale)
         if self.sampler.discrete:
-            return self.sampler.from_probabilities(out.softmax(-1), explore)
+            return self.sampler.from_probabilities(out.softmax(-1), explore, draws)
         return self.sampler.from_mean(out, explore, share)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:
@@ -177,7 +180,7 @@ class Forest(HasParts):
         self.forests: list[Any] = [None] * len(self.seeds)
         self.sessions: State = {}
 
-    def act(self, obs: Tensor, explore: bool, share: float) -> Choice:
+    def act(self, obs: Tensor, explore: bool, draws: Draws | None, share: Tensor) -> Choice:
         """Ask every seed's forest; before the first is grown, all actions are alike."""
         k, lanes = obs.shape[:2]
         rows = obs.flatten(2).numpy(force=True)
@@ -191,7 +194,7 @@ class Forest(HasParts):
                 out[i] = forest.predict(rows[i]).reshape(lanes, -1)
         answer = torch.from_numpy(out).to(self.device)
         if self.sampler.discrete:
-            return self.sampler.from_probabilities(answer, explore)
+            return self.sampler.from_probabilities(answer, explore, draws)
         return self.sampler.from_mean(answer, explore, share)
 
     def fit(self, obs: Tensor, actions: Tensor, length: Tensor, due: Tensor) -> None:

@@ -12,6 +12,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from .rng import Draws
+
+GREEDY, SAMPLED = "greedy", "sampled"  # the forms in which a policy can be evaluated
+POLICIES = (GREEDY, SAMPLED)
 ENVIRONMENT = "environment"  # key of Spec.extras: ``(gamma) -> a training environment``
 State = dict[str, Any]  # nested dicts of tensors that lead with K, ints and strings; nothing else
 
@@ -87,7 +91,13 @@ class Preset:
 class Agent(Protocol):
     """Built as ``Agent(config, spec, seeds, device)``; ``config`` is the agent's own ``Config``.
 
-    A class may also declare its ``FAMILY``, and describe its ``PRESETS``.
+    A class may also declare its ``FAMILY``, describe its ``PRESETS``, and say by a class method
+    ``policies(config) -> tuple[str, ...]`` in which forms its policy can be evaluated, the default
+    first. Without it the policy is evaluated greedily, and ``act`` needs no ``draws``.
+
+    In evaluation a memo's "value" ``[K, N]`` is the discounted sum of its rewards that the agent
+    expects. A class method ``valued(config) -> str | None`` says under which of these forms; None:
+    under neither, or in other units. Without it, it is under the greedy policy.
     """
 
     Config: ClassVar[type]  # dataclass; holds at least ``agent``, ``lanes`` and ``reset``
@@ -103,8 +113,18 @@ class Agent(Protocol):
     def unsupported(cls, config: Any, spec: Spec) -> str | None:
         """Say in one clause why this task is impossible for this agent, or None if it is not."""
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose actions for ``obs [K, N, *obs]`` (evaluation: another N) and a ``Step`` memo."""
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions for ``obs [K, N, *obs]`` (evaluation: another N) and a ``Step`` memo.
+
+        Args:
+            obs: what the lanes see.
+            explore: True: act as training does, with the agent's own random streams. False: act as
+                the policy that is evaluated; nothing that training depends on may change.
+            draws: with explore=False: None for the greedy policy, else sample the policy, with
+                these draws alone.
+        """
 
     def observe(self, step: Step) -> None:
         """Store one tick; learn nothing."""
@@ -112,11 +132,13 @@ class Agent(Protocol):
     def update(self) -> dict[str, Tensor] | None:
         """Learn if due. Metrics ``[K]`` stay on the device; None if nothing was due.
 
+        What is not None counts as an update of each seed; without metrics, it is empty.
+
         Where only some seeds learned, ``learned [K]`` (bool) among the metrics says which.
         """
 
     def state(self) -> State:
-        """Return all that the future depends on; "policy" is what greedy acting needs."""
+        """Return all that the future depends on; "policy" is what an evaluation needs."""
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned; from its "policy" alone, only acting works."""

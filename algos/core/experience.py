@@ -109,6 +109,21 @@ class Experience(HasParts):
         return self.buffer.gather_sequences(index, burn_in, length)
 
 
+def averaged(steps: list[dict[str, Tensor]]) -> dict[str, Tensor] | None:
+    """Return the means ``[K]`` of the metrics of some gradient steps; None of no step.
+
+    A metric that only some steps have is averaged over these.
+    """
+    if len(steps) < 2:
+        return steps[0] if steps else None
+    names = dict.fromkeys(name for step in steps for name in step)
+    # seeds lead: a mean over the first axis would sum in an order that depends on K
+    return {
+        name: torch.stack([step[name] for step in steps if name in step], -1).mean(-1)
+        for name in names
+    }
+
+
 def _stored(space: spaces.Space) -> tuple[Sequence[int], type[np.generic]]:
     """Return shape and dtype of an action in the buffer."""
     return ((), np.int64) if isinstance(space, spaces.Discrete) else (space.shape or (), np.float32)

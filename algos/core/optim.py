@@ -101,6 +101,7 @@ class SeedOptimizer(HasParts):
 
     Attributes:
         grad: ``[M, D]``.
+        rates: learning rates of the networks in place of ``lr``, ``[M]``, or None.
         memory: what is remembered of past gradients by name, ``[K, members, D]`` each.
         steps: how many each network has made, ``[K, members]``.
     """
@@ -120,6 +121,7 @@ class SeedOptimizer(HasParts):
     ) -> None:
         self.params, self.kind, self.lr, self.eps = params, kind, lr, eps
         self.max_norm, self.betas, self.alpha = max_norm, betas, alpha
+        self.rates: list[float] | None = None
         self._rows = params.members if jointly else 1  # that have one norm
         self.grad = torch.zeros_like(params.data)
         self._grad_views = params.views(self.grad)
@@ -170,20 +172,28 @@ class SeedOptimizer(HasParts):
             Gradient norms before clipping, as ``grad_norm``.
         """
         norm = self.clip()
-        if mask is None and self._abreast:
-            self._apply(*self._together)
+        if mask is None and self._abreast and self.rates is None:
+            self._apply(self.lr, *self._together)
             self._steps[1:] = self._steps[0]
         else:
             self._abreast = False
             live = range(len(self.grad)) if mask is None else mask.nonzero()[:, 0].tolist()
-            self._apply(*([rows[k] for k in live] for rows in self._apart))
+            rates = [self.lr] * len(self.grad) if self.rates is None else self.rates
+            for lr in dict.fromkeys(rates[k] for k in live):
+                mine = [k for k in live if rates[k] == lr]
+                self._apply(lr, *([rows[k] for k in mine] for rows in self._apart))
         return norm
 
     def _apply(
-        self, rows: list[Tensor], grads: list[Tensor], steps: list[Tensor], *memory: list[Tensor]
+        self,
+        lr: float,
+        rows: list[Tensor],
+        grads: list[Tensor],
+        steps: list[Tensor],
+        *memory: list[Tensor],
     ) -> None:
         """Update some networks' rows."""
-        settings = {"lr": self.lr, "alpha": self.alpha, "eps": self.eps}
+        settings = {"lr": lr, "alpha": self.alpha, "eps": self.eps}
         if self.kind == "adam":
             first, second = memory
             adam(
@@ -197,7 +207,7 @@ class SeedOptimizer(HasParts):
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
-                lr=self.lr,
+                lr=lr,
                 weight_decay=0.0,
                 eps=self.eps,
                 maximize=False,
@@ -210,7 +220,7 @@ class SeedOptimizer(HasParts):
                 centred_rmsprop(row, grad, square, mean, **settings)
         else:
             for row, grad in zip(rows, grads, strict=True):
-                row.add_(grad, alpha=-self.lr)
+                row.add_(grad, alpha=-lr)
 
     def load(self, state: State) -> None:
         """Continue from what ``state`` returned."""

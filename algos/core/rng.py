@@ -123,3 +123,34 @@ class RandomStream:
             self.offset = self._end
             self._fill()
         self.offset = state["offset"]
+
+
+class Draws:
+    """The random numbers of an evaluation: each of its K x N episodes has streams of its own.
+
+    So an episode's draws depend on its seed and its lane alone. They begin anew with every
+    evaluation and are no part of an agent's state.
+
+    Args:
+        seeds: the K members that are evaluated.
+        purpose: name of the streams.
+        lanes: N, episodes of each member.
+        device: where the draws are wanted.
+    """
+
+    def __init__(
+        self, seeds: Sequence[Member], purpose: str, lanes: int, device: torch.device | str = "cpu"
+    ) -> None:
+        members = [seed if isinstance(seed, tuple) else (seed,) for seed in seeds]
+        self._members = [(*member, lane) for member in members for lane in range(lanes)]
+        self._grid, self._purpose, self._device = (len(members), lanes), purpose, device
+        self._streams: dict[tuple[int, str], RandomStream] = {}
+
+    def __call__(self, width: int, kind: str = "uniform") -> Tensor:
+        """Return the next draw ``[K, N, width]`` float32; ``kind`` as in ``RandomStream``."""
+        if (key := (width, kind)) not in self._streams:
+            purpose = f"{self._purpose}/{kind}/{width}"
+            self._streams[key] = RandomStream(
+                self._members, purpose, (width,), kind, device=self._device
+            )
+        return self._streams[key]().view(*self._grid, width)

@@ -4,7 +4,6 @@ Shape letters: K seed, T tick, N lane; a flat row is ``t * N + n``.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -80,10 +79,10 @@ class Rollout(HasParts):
         device: where to keep it.
 
     Attributes:
-        lag: ticks between the first of what is learned from and the update.
+        ticks: how many were stored so far.
     """
 
-    PARTS = ("filled", "fields")
+    PARTS = ("filled", "fields", "ticks")
 
     def __init__(
         self,
@@ -94,8 +93,8 @@ class Rollout(HasParts):
         action: tuple[tuple[int, ...], type],
         device: torch.device,
     ) -> None:
-        self.length = self.lag = length
-        self.filled = 0
+        self.length, self.lanes = length, lanes
+        self.filled = self.ticks = 0
         self.fields = _rooms((k, length, lanes), obs, action, device)
         # a tick's slice of every field, cut once: T views cost less than T times as many cuts
         self._ticks = [tuple(field[:, t] for field in self.fields.values()) for t in range(length)]
@@ -110,6 +109,12 @@ class Rollout(HasParts):
         for room, value in zip(self._ticks[self.filled], _values(step), strict=True):
             room.copy_(value)
         self.filled += 1
+        self.ticks += 1
+
+    @property
+    def begun(self) -> int:
+        """The environment step of every seed at which a full rollout began."""
+        return (self.ticks - self.length) * self.lanes
 
     def take(self) -> Trajectories:
         """Return what is stored, valid until the next ``add``."""
@@ -140,13 +145,12 @@ class Episodes(HasParts):
     Attributes:
         due: whether any seed is ready. ready: which, ``[K]``.
         start: ``[K, sets]``, the tick at which each set began. set: ``[K, T]``, each tick's.
-        lag: 0, since every seed has begun at a tick of its own.
+        steps: ``[K]``, environment steps of each seed so far; a lane that waits takes none.
     """
 
     CHUNK = 64  # ticks
-    PARTS = ("fields", "set", "position", "done", "over", "start")
+    PARTS = ("fields", "set", "position", "done", "over", "start", "steps")
     GROWING = ("fields", "set")
-    lag: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -162,6 +166,7 @@ class Episodes(HasParts):
         self.fields = _rooms((k, self.CHUNK, lanes), obs, action, device)
         self.position = torch.zeros(k, dtype=torch.int64, device=device)
         self.done = torch.zeros(k, dtype=torch.int64, device=device)  # sets
+        self.steps = torch.zeros(k, dtype=torch.int64, device=device)
         self.over = torch.zeros(k, lanes, dtype=torch.bool, device=device)  # lanes of the set
         self.start = torch.zeros(k, sets, dtype=torch.int64, device=device)
         self.set = torch.zeros(k, self.CHUNK, dtype=torch.int64, device=device)  # of each tick
@@ -179,7 +184,8 @@ class Episodes(HasParts):
         for room, value in zip(self.fields.values(), _values(step), strict=True):
             room[rows] = value
         self.set[rows] = self.done
-        self.position += step.valid.any(-1)  # a seed that has failed stays where it is
+        self.position += step.valid.any(-1)  # a seed that has ended stays where it is
+        self.steps += step.valid.sum(-1)
         self.over |= (step.terminated | step.truncated) & step.valid
         complete = self.over.all(-1)
         self.done += complete
@@ -195,6 +201,12 @@ class Episodes(HasParts):
         more = _rooms((k, ticks, lanes), *self._room)
         self.fields = {name: torch.cat([x, more[name]], 1) for name, x in self.fields.items()}
         self.set = torch.cat([self.set, torch.zeros_like(self.set)], 1)
+
+    @property
+    def begun(self) -> list[int]:
+        """The environment step of each seed from which an update counts."""
+        steps: list[int] = self.steps.tolist()
+        return steps
 
     def take(self) -> Trajectories:
         """Return all rows, ``valid`` only for those of ready seeds.

@@ -34,7 +34,7 @@ from ..core.agent import (
     Spec,
     Step,
 )
-from ..core.experience import Experience
+from ..core.experience import Experience, averaged
 from ..core.explore import Behaviour, Boltzmann, EpsilonGreedy, Greedy
 from ..core.heads import NetShape, QNetwork
 from ..core.learner import Learner
@@ -155,14 +155,14 @@ class DQN(HasParts):
 
     def update(self) -> dict[str, Tensor] | None:
         """Make the gradient steps that are due at this tick."""
-        c, metrics = self.config, None
+        c, steps = self.config, []
         for _ in range(self.experience.due):
-            metrics = self._learn()
+            steps.append(self._learn())
             if c.target == "soft":
                 self.learner.update_target(c.tau)
-        if metrics and c.target == "hard" and self.experience.crossed(c.target_every):
+        if steps and c.target == "hard" and self.experience.crossed(c.target_every):
             self.learner.update_target()
-        return metrics
+        return averaged(steps)
 
     def _learn(self) -> dict[str, Tensor]:
         """Make one gradient step of every seed."""

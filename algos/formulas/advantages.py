@@ -5,6 +5,8 @@ Every step carries two discounts, so that neither ``gamma`` nor ``done`` appears
 the sum goes on to the next row (zero where an episode ended, however it ended).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -72,6 +74,35 @@ def standardise(x: Tensor, eps: float = 1e-8) -> Tensor:
     centred = torch.where(alike(x), 0.0, x - x.mean(-1, keepdim=True))
     variance = centred.square().sum(-1, keepdim=True) / max(x.shape[-1] - 1, 1)
     return centred / (variance.sqrt() + eps)
+
+
+def explained_variance(
+    predicted: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Return ``1 - Var(target - predicted) / Var(target)`` of each seed, ``[K]``.
+
+    1: the predictions are the targets; 0: as good as their mean; below 0: worse. Where the targets
+    are all equal there is nothing to explain, and it is 0.
+
+    Args:
+        predicted, target: ``[K, ...]``. weight: 1 for rows that count, else 0; None: all do.
+        total: sums of ``[K, ...]``, ``[K, 1, ...]``; None: over the last axis.
+    """
+    weight = torch.ones_like(target) if weight is None else weight
+    add = total or (lambda x: x.sum(-1, keepdim=True))
+    count = add(weight).clamp(min=1)
+
+    def variance(x: Tensor) -> Tensor:
+        mean = add(x * weight) / count
+        return add((x - mean).square() * weight) / count
+
+    spread, rest = variance(target), variance(target - predicted)
+    known = spread > 1e-12 * add(target.square() * weight) / count  # more than rounding
+    share = torch.where(known, 1 - rest / torch.where(known, spread, 1.0), 0.0)
+    return share.flatten()
 
 
 def group_advantages(score: Tensor, std: str | None = "population") -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from ..core.agent import Component, Preset, Spec, State, Step
+from ..core.agent import GREEDY, Component, Preset, Spec, State, Step
 from ..core.mdp import MDP, MODEL, picture, tensors
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
@@ -59,6 +59,12 @@ class Planner(HasParts):
         if MODEL not in spec.extras:
             return "it needs a model, the environment has no table P of transitions"
         return None
+
+    @classmethod
+    def valued(cls, config: PlanningConfig) -> str | None:
+        """Values of the uniform policy, or with so many steps to go, are not those of acting."""
+        plain = config.method != "policy_evaluation" and config.horizon is None
+        return GREEDY if plain else None
 
     def _shown(self, device: torch.device) -> Tensor:
         """Return, for every observation, the first state that shows it."""

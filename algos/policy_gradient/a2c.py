@@ -154,6 +154,8 @@ class A2C(PolicyGradientAgent):
         value_loss = td.squared(predicted - target).mean(-1)
         entropy = pi.entropy().mean(-1)
         metrics = {"policy": policy_loss, "value": value_loss, "entropy": entropy}
+        explained = advantages.explained_variance(predicted.detach(), target)
+        metrics["explained_variance"] = explained
         loss = policy_loss + c.value_coef * value_loss - c.entropy * entropy
         return loss, {f"loss/{name}": x.detach() for name, x in metrics.items()}
 

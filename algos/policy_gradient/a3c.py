@@ -29,7 +29,7 @@ from torch import Tensor
 from ..core.agent import ENVIRONMENT, Component, Family, Preset, Spec, State, Step
 from ..core.optim import uncentred_rmsprop
 from ..core.parts import HasParts
-from ..core.rng import generator
+from ..core.rng import Draws, generator
 from ..core.settings import setting
 from .a2c import A2C, A2CConfig
 
@@ -106,9 +106,21 @@ class A3C(HasParts):
         """Say why the task is impossible."""
         return A2C.unsupported(config, spec)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    @classmethod
+    def policies(cls, config: A3CConfig) -> tuple[str, ...]:
+        """As A2C."""
+        return A2C.policies(config)
+
+    @classmethod
+    def valued(cls, config: A3CConfig) -> str | None:
+        """As A2C."""
+        return A2C.valued(config)
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions by the parameters of the last pause."""
-        return self.a2c.act(obs, explore)
+        return self.a2c.act(obs, explore, draws)
 
     def observe(self, step: Step) -> None:
         """Do nothing: the workers observe."""

@@ -15,7 +15,7 @@ from ..core.optim import optimizer_of
 from ..core.parts import HasParts
 from ..core.policy_value import PolicyShape, PolicyValue
 from ..core.recurrent import Memory, MemoryShape
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
 from ..core.torso import BARE, Around, obs_scale
@@ -96,15 +96,18 @@ class ActorCritic(HasParts):
         )
 
     @torch.no_grad()
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions, or take the likeliest ones and remember the values they expect."""
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sample actions, or take the likeliest ones; evaluation remembers the critic's values."""
         x = self.normalized(obs)
         if explore and self.memory is None:
             return self.distribution(self.net.policy(x)).sample(self.noise()), {}
         out, values, memo = self._look(x, explore)
+        policy = self.distribution(out)
         if explore:
-            return self.distribution(out).sample(self.noise()), memo
-        action = self.distribution(out).mode()
+            return policy.sample(self.noise()), memo
+        action = policy.mode() if draws is None else policy.sample(draws(*self.head.noise))
         if values.shape[-1] == 0:
             return action, {}
         value = values if values.shape[-1] == 1 else values.gather(-1, action.unsqueeze(-1))
@@ -179,9 +182,24 @@ class ActorCritic(HasParts):
         if self.obs_norm is not None:
             self.obs_norm.add(self.legality.plain(obs), valid)
 
-    def anneal(self, step: int) -> None:
-        """Set the learning rate of environment step ``step``."""
-        self.learner.optimizer.lr = self.lr(step)
+    @torch.no_grad()
+    def settings(self) -> dict[str, Tensor]:
+        """Return the learning rates and, with free deviations, the policies' mean one, ``[K]``."""
+        optimizer, members = self.learner.optimizer, self.learner.members
+        k = len(self.learner.params) // members
+        rates = [optimizer.lr] * k if optimizer.rates is None else optimizer.rates[::members]
+        metrics = {"loss/learning_rate": torch.tensor(rates, device=self.learner.params.device)}
+        if self.net.log_std is not None:
+            metrics["loss/policy_std"] = self.net.log_std.exp().flatten(1).mean(-1)
+        return metrics
+
+    def anneal(self, step: int | Sequence[int]) -> None:
+        """Set the learning rate of environment step ``step``, or of a step of each seed."""
+        optimizer = self.learner.optimizer
+        if isinstance(step, int):
+            optimizer.lr = self.lr(step)
+        else:
+            optimizer.rates = [self.lr(own) for own in step for _ in range(self.learner.members)]
 
 
 def _shape(

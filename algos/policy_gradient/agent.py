@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..core.agent import Component, Spec, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
 from ..core.recurrent import MemoryShape
+from ..core.rng import Draws
 from ..core.rollout import Episodes, Rollout, Trajectories
 from ..core.torso import BARE, Around, too_small
 from .actor_critic import ActorCritic
@@ -33,7 +34,7 @@ class PolicyGradientAgent(HasParts, ABC):
     interacts: ClassVar[bool] = True
 
     POLICY = ("actor_critic",)
-    PARTS: ClassVar[tuple[str, ...]] = ("experience", "ticks")
+    PARTS: ClassVar[tuple[str, ...]] = ("experience",)
 
     config: PolicyGradientConfig
     experience: Rollout | Episodes
@@ -57,7 +58,6 @@ class PolicyGradientAgent(HasParts, ABC):
         self.learner = self.actor_critic.learner
         action = self.actor_critic.head.action
         self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)
-        self.ticks = 0  # observed
 
     @classmethod
     def unsupported(cls, config: Any, spec: Spec) -> str | None:
@@ -68,32 +68,42 @@ class PolicyGradientAgent(HasParts, ABC):
             return str(error)
         return too_small(spec.obs_space, config.conv)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sample actions ``[K, N]``; the likeliest ones come with a critic's values ``[K, N]``."""
-        return self.actor_critic.act(obs, explore)
+    @classmethod
+    def policies(cls, config: Any) -> tuple[str, ...]:
+        """Greedy by default, as the field scores these agents where it evaluates them.
+
+        Stable-Baselines3 and rl-baselines3-zoo, whose scores the learning runs are held to, take
+        the likeliest action (but on Atari). CleanRL and the papers' training returns sample.
+        """
+        return GREEDY, SAMPLED
+
+    @classmethod
+    def valued(cls, config: Any) -> str | None:
+        """A critic values the policy that is sampled; normalised rewards have no fixed unit."""
+        return None if config.normalize_reward else SAMPLED
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Choose actions ``[K, N]``; in evaluation with a critic's values ``[K, N]``."""
+        return self.actor_critic.act(obs, explore, draws)
 
     def observe(self, step: Step) -> None:
         """Store one tick."""
         self.experience.add(step)
-        self.ticks += 1
 
     def update(self) -> dict[str, Tensor] | None:
         """Learn from the experience if it is due; observation statistics move behind it."""
         if not self.experience.due:
             return None
         data = self.experience.take()
-        self.actor_critic.anneal(self.begun)
-        metrics = self._learn(data)
+        self.actor_critic.anneal(self.experience.begun)
+        metrics = self._learn(data) | self.actor_critic.settings()
         rows = self.experience.rows
         for obs, valid in zip(rows(data.obs), rows(data.valid), strict=True):
             self.actor_critic.absorb(obs, valid)
         self.experience.clear()
         return metrics
-
-    @property
-    def begun(self) -> int:
-        """The environment step of a seed from which schedules count for this update."""
-        return (self.ticks - self.experience.lag) * self.config.lanes
 
     @abstractmethod
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:

@@ -284,7 +284,7 @@ class PPO(PolicyGradientAgent):
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make several epochs on a rollout."""
-        c, samples, clip = self.config, self._samples(data), self.clip(self.begun)
+        c, samples, clip = self.config, self._samples(data), self.clip(self.experience.begun)
         live = torch.ones(self.k, dtype=torch.bool, device=samples.obs.device)
         steps: list[dict[str, Tensor]] = []
         for _ in range(c.epochs):
@@ -292,7 +292,9 @@ class PPO(PolicyGradientAgent):
             for batch in shuffled.minibatches(c.batch_size):
                 metrics, live = self._step(batch, clip, live)
                 steps.append(metrics)
-        return self._summary(steps)
+        _, _, target, v = samples.scalars.unbind(0)
+        explained = advantages.explained_variance(v, target)
+        return self._summary(steps) | {"loss/explained_variance": explained}
 
     @torch.no_grad()
     def _samples(self, data: Trajectories) -> Samples:
@@ -370,12 +372,22 @@ class PPO(PolicyGradientAgent):
         return self.actor_critic.head.build(batch.old_out, batch.old_std)
 
     def _summary(self, steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the update's metrics ``[K]``; the penalty moves by the last epoch's KL."""
+        """Return the update's metrics ``[K]``; the penalty moves by the last epoch's KL.
+
+        Behind a seed's early stop no step is applied, and none counts; ``loss/live`` says how many
+        of the steps were applied.
+        """
         c = self.config
         # seeds lead: a mean over the first axis would sum in an order that depends on K
         stacked = {key: torch.stack([m[key] for m in steps], -1) for key in steps[0]}
         metrics = {key: x.mean(-1) for key, x in stacked.items()}
-        metrics["loss/largest_ratio"] = stacked["loss/largest_ratio"].amax(-1)
+        live = stacked["loss/live"] > 0
+        if c.target_kl is not None and c.surrogate != "kl":
+            applied, share = live.sum(-1).clamp(min=1), metrics["loss/live"]
+            for key, x in stacked.items():
+                metrics[key] = torch.where(live, x, 0.0).sum(-1) / applied
+            metrics["loss/live"] = share
+        metrics["loss/largest_ratio"] = torch.where(live, stacked["loss/largest_ratio"], 0).amax(-1)
         if c.surrogate == "kl":
             assert c.target_kl is not None
             last = stacked["loss/kl"][:, -(len(steps) // c.epochs) :].mean(-1)

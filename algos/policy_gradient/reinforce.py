@@ -143,6 +143,7 @@ class Reinforce(PolicyGradientAgent):
         target, advantage, weight = self._weights(data)
         count = chunked_sum(data.valid.float()).clamp(min=1)
         total = {name: torch.zeros_like(count) for name in ("policy", "value", "entropy")}
+        predicted: list[Tensor] = []
         rows = (data.obs, data.action, advantage, weight, target, data.valid.float())
         for i, (obs, action, a, w, y, valid) in enumerate(zip(*map(chunks, rows), strict=True)):
             out, values = ac.net(ac.normalized(obs))
@@ -155,6 +156,7 @@ class Reinforce(PolicyGradientAgent):
             loss = losses["policy"] - c.entropy * losses["entropy"]
             if c.estimator == "baseline":
                 error = td.squared(values.squeeze(-1) - y)
+                predicted.append(values.detach().squeeze(-1))
                 losses["value"] = (valid * error).sum(-1) / count
                 loss = loss + c.value_coef * losses["value"]
             optimizer.backward(loss, accumulate=i > 0)
@@ -164,6 +166,11 @@ class Reinforce(PolicyGradientAgent):
         norm = optimizer.step(ready.repeat_interleave(self.learner.members))
         total["entropy"] = total["entropy"] * c.lanes / count
         metrics = {f"loss/{name}": x for name, x in total.items()}
+        if predicted:
+            v, valid = torch.cat(predicted, 1).view_as(target), data.valid.float()
+            metrics["loss/explained_variance"] = advantages.explained_variance(
+                v, target, valid, lambda x: chunked_sum(x)[:, None, None]
+            )
         return metrics | {"loss/grad_norm": norm, "learned": ready}
 
     @torch.no_grad()

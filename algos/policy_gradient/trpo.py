@@ -119,6 +119,7 @@ class TRPO(PolicyGradientAgent):
         """Make one step of the policy, and several epochs of the critic, on a rollout."""
         rows = self.actor_critic.estimate(data, self.config.gae_lambda)
         metrics = self._improve(rows)
+        metrics["loss/explained_variance"] = advantages.explained_variance(rows.v, rows.target)
         return metrics | {"loss/value": self._fit(rows)}
 
     def _improve(self, rows: Estimates) -> dict[str, Tensor]:

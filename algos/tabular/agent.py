@@ -8,7 +8,8 @@ next action has it chosen before it learns, and that action is then taken.
 Deviations from the textbook:
 - The lanes of a seed take turns at its one table; a preset has one lane.
 - A mask is taken for a fact of the state: planning and traces use the one that was last seen in it.
-- Evaluation is greedy, the first of equals; with state values only, the uniform policy acts.
+- Evaluation is greedy, the first of equals; where state values are learned, the uniform policy is
+  evaluated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,12 @@ from gymnasium import spaces
 from numpy import ndarray as Array
 from torch import Tensor
 
-from ..core.agent import Component, Preset, Spec, State, Step
+from ..core.agent import GREEDY, SAMPLED, Component, Preset, Spec, Step
 from ..core.legality import COMPONENT, NO_MASKS, Legality
 from ..core.mdp import MDP, MODEL, picture
 from ..core.oracle import Oracle
 from ..core.parts import HasParts
-from ..core.rng import RandomStream
+from ..core.rng import Draws, RandomStream
 from ..core.schedules import Schedule
 from ..core.states import StateIndex, not_tabular
 from . import policies
@@ -46,7 +47,7 @@ class Tabular(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("rule",)
-    PARTS = ("draws", "looks", "plan", "chance", "follow", "ticks", "seen")
+    PARTS = ("draws", "plan", "chance", "follow", "ticks", "seen")
 
     def __init__(
         self, config: TabularConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -71,7 +72,6 @@ class Tabular(HasParts):
         plain = self.model is not None and self.model.observation is None  # each state is its own
         self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
         self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
-        self.looks: dict[str, RandomStream] = {}  # of evaluations, by their number of lanes
         shape = (len(self.seeds), config.lanes)
         self.plan, self.chance = np.zeros(shape, np.int64), np.ones(shape)
         self.follow = np.zeros(shape, bool)  # whether the planned action is the next one
@@ -90,11 +90,37 @@ class Tabular(HasParts):
             return "linear values cannot bar the actions that are illegal in some states"
         return not_tabular(spec)
 
-    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    @classmethod
+    def policies(cls, config: TabularConfig) -> tuple[str, ...]:
+        """Action values are for acting greedily; state values are of a policy that is given."""
+        return (SAMPLED,) if config.predict else (GREEDY,)
+
+    @classmethod
+    def valued(cls, config: TabularConfig) -> str | None:
+        """Say whose values the rule learns; those of an exploring policy are never evaluated.
+
+        Dyna-Q+'s values include its bonus.
+        """
+        c, targets = config, config.target == "greedy"
+        if c.predict:
+            return SAMPLED
+        greedy = {
+            "q_learning": True,
+            "double_q": True,
+            "dyna": c.planning_bonus == 0,
+            "traces": c.watkins,
+            "expected_sarsa": targets,
+            "n_step": c.backup == "q_learning" or (c.backup != "sarsa" and targets),
+        }
+        return GREEDY if greedy.get(c.rule, False) else None
+
+    def act(
+        self, obs: Tensor, explore: bool = True, draws: Draws | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Choose actions ``[K, N]``; evaluation remembers the values it expects."""
         s = self.index.host(obs.numpy(force=True))
         if not explore:
-            return self._evaluate(s, self.legality.mask(obs))
+            return self._evaluate(s, self.legality.mask(obs), draws)
         self._mark(s, obs)
         action, chance = self._choose(s, self.draws["act"].host())
         if self.rule.chooses_next:
@@ -149,24 +175,20 @@ class Tabular(HasParts):
             return self.base.take(s, 1)
         return policies.uniform(self.rule.values.legal_at(s))
 
-    def _evaluate(self, s: Array, mask: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _evaluate(
+        self, s: Array, mask: Tensor | None, draws: Draws | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         q, base = self.rule.at(s), self.base.take(s, 1)
         if mask is not None:  # it may be seen for the first time, and is not remembered
             legal = np.moveaxis(mask.numpy(force=True), -1, 0)
             base = policies.uniform(legal)
             q = q if self.config.predict else np.where(legal, q, -np.inf)
-        action = q.argmax(0)
-        if self.config.predict:
-            lanes = s.shape[1]
-            action = policies.sample(base, self._look(lanes).host())
+        if draws is None:
+            action = q.argmax(0)
+        else:
+            action = policies.sample(base, draws(1)[..., 0].numpy(force=True))
         value = torch.from_numpy(q.max(0)).to(self.device)
         return torch.from_numpy(action).to(self.device), {"value": value}
-
-    def _look(self, lanes: int) -> RandomStream:
-        """Return the stream of evaluations with so many lanes."""
-        if (key := str(lanes)) not in self.looks:
-            self.looks[key] = RandomStream(self.seeds, f"look/{lanes}", (lanes,))
-        return self.looks[key]
 
     def observe(self, step: Step) -> None:
         """Keep one tick, on the host."""
@@ -187,7 +209,7 @@ class Tabular(HasParts):
             seed = np.arange(len(self.seeds))[:, None]
             np.add.at(self.seen, (seed, self._tick["s"]), self._tick["valid"])
 
-    def update(self) -> dict[str, Tensor] | None:
+    def update(self) -> dict[str, Tensor]:
         """Learn from the tick; metrics now and then."""
         tick = self._tick
         if self.config.predict:
@@ -212,7 +234,7 @@ class Tabular(HasParts):
         self.follow = ~ended
         self.ticks += 1
         if self.ticks % self._report_every:
-            return None
+            return {}
         metrics = self.oracle.errors(self.q().amax(-1))
         metrics["loss/td_error"] = torch.from_numpy(np.abs(error))
         return {name: x.to(self.device) for name, x in metrics.items()}
@@ -224,12 +246,6 @@ class Tabular(HasParts):
     def arrays(self) -> dict[str, Tensor]:
         """Return the final values, and what a picture of them needs."""
         return {"q": self.q()} | picture(self.model, len(self.seeds))
-
-    def load(self, state: State) -> None:
-        """Continue from a state; from its "policy" alone, only acting works."""
-        for lanes in state.get("looks", {}):
-            self._look(int(lanes))
-        super().load(state)
 
 
 def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:

@@ -7,7 +7,8 @@ flag in ``include`` allows it:
 unfinished     failed, interrupted or running, or its rows or evaluations end before its budget.
                When included, it enters the curves up to where it stopped, and never the scores
 over-long      has rows after the end of its budget
-protocol       evaluated under another protocol than most runs of its environment
+protocol       evaluated on other episodes than most runs of its environment, or in another form of
+               the policy (greedy, sampled) than most runs of its label and environment
 budget         trained for another budget than most runs of its environment
 configuration  has another configuration than most runs of its label and environment
 duplicate      has the label, environment and seed of another scored run, or is a copy of a scored
@@ -39,8 +40,15 @@ from .merge import join
 from .table import from_frame
 
 UNFINISHED, OVER_LONG, DUPLICATE = "unfinished", "over-long", "duplicate"
-MAJORITY = {"protocol": ["env"], "budget": ["env"], "configuration": ["label", "env"]}
-FLAGS = (UNFINISHED, OVER_LONG, *MAJORITY, DUPLICATE)
+PROTOCOL = "protocol"
+# flag, what most runs have in common, of which group
+MAJORITY = (
+    (PROTOCOL, "episodes", ["env"]),
+    (PROTOCOL, "protocol", ["label", "env"]),
+    ("budget", "budget", ["env"]),
+    ("configuration", "config", ["label", "env"]),
+)
+FLAGS = (UNFINISHED, OVER_LONG, *dict.fromkeys(flag for flag, *_ in MAJORITY), DUPLICATE)
 STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
 Where = str | Path | Mapping[str, Any] | pd.DataFrame
 
@@ -146,6 +154,14 @@ class Data:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""
         return self._sizes.get((label, env), (0, 0))
 
+    def never_learned(self) -> dict[tuple[str, str], int]:
+        """Return how many scored runs of a cell made no update, where there are any."""
+        idle = self.scored[self.scored.updates == 0]
+        return {
+            (str(label), str(env)): len(runs)
+            for (label, env), runs in idle.groupby(["label", "env"], sort=False)
+        }
+
     @cached_property
     def _sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
         counts = (
@@ -222,9 +238,10 @@ def _mark_excluded(runs: pd.DataFrame, include: tuple[str, ...]) -> pd.DataFrame
     record(OVER_LONG, long.excluded)
     copies = runs[(runs.differs != "") & (runs.excluded == "")]
     record(DUPLICATE, copies.differs)
-    for flag, keys in MAJORITY.items():
-        refuse = flag == "protocol" and flag not in include
-        record(flag, _minority(runs[runs.excluded == ""], flag, keys, refuse))
+    runs["episodes"] = runs.protocol.str.partition("-")[0]  # without the form of the policy
+    for flag, column, keys in MAJORITY:
+        refuse = flag == PROTOCOL and flag not in include
+        record(flag, _minority(runs[runs.excluded == ""], flag, column, keys, refuse))
     scored = runs[runs.excluded == ""]
     repeats = scored[scored.duplicated(["label", "env", "seed"]) & (scored.differs == "")]
     firsts = (
@@ -238,10 +255,12 @@ def _mark_excluded(runs: pd.DataFrame, include: tuple[str, ...]) -> pd.DataFrame
         ),
     )
     runs["partial"] = (runs["rows"] > 0) & (runs.flag == UNFINISHED) & (UNFINISHED in include)
-    return runs.drop(columns="differs")
+    return runs.drop(columns=["differs", "episodes"])
 
 
-def _minority(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> pd.Series:
+def _minority(
+    runs: pd.DataFrame, flag: str, column: str, keys: list[str], refuse: bool
+) -> pd.Series:
     """Return the reason for every run whose value is not the most frequent one of its group.
 
     Unknown values do not count when the most frequent one is determined. A run of unknown protocol
@@ -251,7 +270,6 @@ def _minority(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> p
     Raises:
         AnalysisError: two values are equally frequent, and ``refuse`` is set.
     """
-    column = {"configuration": "config"}.get(flag, flag)
     reasons = {}
     for key, values in runs.groupby(keys, sort=False)[column]:
         counts = values[values != ""].value_counts(sort=False)
@@ -268,7 +286,7 @@ def _minority(runs: pd.DataFrame, flag: str, keys: list[str], refuse: bool) -> p
                 f"or allow all with --include {flag}"
             )
         for row, value in values[values != mode].items():
-            if value != "" or flag != "protocol":
+            if value != "" or flag != PROTOCOL:
                 norm = f"{share} runs of {group} have {mode}"
                 reasons[row] = f"{flag} {value if value != '' else 'unknown'}, {norm}"
     return pd.Series(reasons, dtype=object)
@@ -295,7 +313,7 @@ def _own_fault(run: Mapping[Any, Any]) -> tuple[str, str]:
         return f"finished without {schema.FINAL_RETURN}", ""
     if not np.isfinite(run["final"]):
         return f"{schema.FINAL_RETURN} is not finite", ""
-    if end > budget:
+    if end >= budget + run["lanes"]:  # the last tick takes a step in each lane
         return f"has rows after the end of its budget, up to step {end} of {budget}", OVER_LONG
     return "", ""
 
@@ -315,6 +333,8 @@ def _remarks(data: Data) -> Iterator[str]:
     for _, runs in remarks.groupby(["label", "env"], sort=False):
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
+    for (label, env), idle in data.never_learned().items():
+        yield f"{label} on {env}: {idle}/{data.size(label, env)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):
@@ -323,6 +343,11 @@ def _remarks(data: Data) -> Iterator[str]:
                 f"{', '.join(blank.label.unique())}; compared with runs of protocol "
                 f"{', '.join(others.protocol.unique())}"
             )
+        forms = runs.protocol.str.partition("-")[2]
+        labels = runs.label.groupby(forms[forms != ""]).unique()
+        if len(labels) > 1:
+            told = "; ".join(f"{form} {', '.join(names)}" for form, names in labels.items())
+            yield f"{env}: policies are evaluated in different forms: {told}"
     codes = sorted(filter(None, data.scored.code.unique()))
     if len(codes) > 1:
         yield f"the runs come from {len(codes)} versions of the code: {', '.join(codes)}"

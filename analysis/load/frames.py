@@ -48,6 +48,7 @@ _TEXTS = (
 )
 _BLANK: dict[str, Any] = {
     "study": "",
+    "lanes": 1,
     "kind": schema.PRESET,
     "component": None,
     "on": "[]",
@@ -112,6 +113,10 @@ def complete(frames: Frames, name: str) -> Frames:
     runs["seed"] = seeds.astype(np.int64)
     ends = metrics.groupby("run_id", observed=True)[schema.STEP].agg(["last", "size"])
     ends = ends.reindex(runs.run_id).fillna(0).astype(np.int64)
+    runs["updates"] = np.nan
+    if schema.UPDATES in metrics:
+        made = metrics.groupby("run_id", observed=True)[schema.UPDATES].last()
+        runs["updates"] = made.reindex(runs.run_id).to_numpy(float)
     runs["global_step"], runs["rows"] = ends["last"].to_numpy(), ends["size"].to_numpy()
     budget = runs.get("budget", pd.Series(np.nan, runs.index)).astype(float)
     runs["budget"] = budget.fillna(runs.global_step).astype(np.int64)

@@ -90,6 +90,7 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "env": entry["env"],
         "seed": entry["seed"],
         "budget": entry["budget"],
+        "lanes": (config.get("algo") or {}).get("lanes", 1),
         "protocol": record.get("protocol", entry["protocol"]),
         "code": record.get("code", ""),
         "config": hashlib.sha256(parts.encode()).hexdigest()[:10] if record else "",

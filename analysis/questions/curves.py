@@ -15,7 +15,7 @@ from ..load.frames import WALL
 
 AXES = {"steps": STEP, "wall-clock": WALL}
 CURVE_NAMES = {
-    EVAL_RETURN: "evaluation return (greedy, raw reward)",
+    EVAL_RETURN: "evaluation return (raw reward)",
     TRAIN_RETURN: "training return (raw reward)",
 }
 THRESHOLDS = (0.2, 0.5, 1.0, 2.0)  # shares of the reference score, as in Rainbow's Figure 2

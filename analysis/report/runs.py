@@ -63,8 +63,14 @@ def _run(run: dict[Any, Any], areas: dict[str, float], places: dict[str, int]) -
         "steps": f"{run['global_step']:,}",
         "final": "" if pd.isna(run["final"]) else number(run["final"]),
         "auc": "" if pd.isna(area) else number(area),
-        "note": f"excluded: {run['excluded']}" if run["excluded"] else run["reason"],
+        "note": _note(run),
     }
+
+
+def _note(run: dict[Any, Any]) -> str:
+    if run["excluded"]:
+        return f"excluded: {run['excluded']}"
+    return "; ".join(filter(None, [run["reason"], "never learned" * (run["updates"] == 0)]))
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -338,10 +338,13 @@ def _over(statistic: Callable[..., stats.Array], row: Sequence[stats.Array]) -> 
 def completeness_table(data: Data) -> Table:
     """Return the scored and planned runs per label and environment."""
     sizes = {(label, env): data.size(label, env) for label in data.labels for env in data.envs}
-    rows = [
-        [label, *("/".join(map(str, sizes[label, env])) for env in data.envs)]
-        for label in data.labels
-    ]
+    idle = data.never_learned()
+
+    def cell(label: str, env: str) -> str:
+        never = f", {idle[label, env]} never learned" if (label, env) in idle else ""
+        return "/".join(map(str, sizes[label, env])) + never
+
+    rows = [[label, *(cell(label, env) for env in data.envs)] for label in data.labels]
     frame = pd.DataFrame(
         [(label, env, n, planned) for (label, env), (n, planned) in sizes.items()],
         columns=["label", "env", "scored", "planned"],
@@ -350,10 +353,11 @@ def completeness_table(data: Data) -> Table:
         (i, j + 1)
         for i, label in enumerate(data.labels)
         for j, env in enumerate(data.envs)
-        if sizes[label, env][0] < sizes[label, env][1]
+        if sizes[label, env][0] < sizes[label, env][1] or (label, env) in idle
     }
     title = "Scored runs / planned runs"
-    notes = [f"{MARK} some planned runs are not scored."] if gaps else []
+    what = "are not scored or made no update" if idle else "are not scored"
+    notes = [f"{MARK} some planned runs {what}."] if gaps else []
     header = ["agent", *data.envs]
     about = {
         (i, j): (label, env)

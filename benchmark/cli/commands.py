@@ -7,6 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from prism.algos.core.agent import POLICIES
+
+from ..envs.episodes import EVALUATIONS
 from ..launch import price
 from ..launch.local import cores
 from ..launch.report import summary
@@ -50,17 +53,35 @@ def _parser(command: str, about: str) -> OneLine:
 
 
 def _evaluate(words: list[str]) -> int:
+    streams = {purpose.removeprefix("eval/"): purpose for purpose in EVALUATIONS}
     parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
     parser.add_argument("run_dir", type=str)
     parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--policy", choices=POLICIES, help="default: as in the run's final evaluation"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="of the episodes; default: the run's evaluation.seed"
+    )
+    parser.add_argument(
+        "--stream",
+        choices=streams,
+        default="new",
+        help="which episodes, none of them in two streams: new (the default), selection (to choose"
+        " among runs), final (those of the final score), periodic (those of the curve)",
+    )
     args = parser.parse_args(words)
+    if args.seed is not None and args.seed < 0:
+        raise ConfigError(f"--seed={args.seed} must be at least 0")
     if args.episodes < 1:
         raise ConfigError(f"--episodes={args.episodes} must be at least 1")
     run = run_folder(args.run_dir)
 
     from ..train.evaluate import evaluate_run
 
-    result: dict[str, Any] = evaluate_run(run, args.episodes)
+    result: dict[str, Any] = evaluate_run(
+        run, args.episodes, args.policy, streams[args.stream], args.seed
+    )
     print("\n".join(table([[key, str(value)] for key, value in result.items()])))
     return 0
 

@@ -21,6 +21,7 @@ from prism.algos.core.states import one_hots
 from ..util.errors import ConfigError
 from . import outside
 from .config import EnvConfig
+from .episodes import TRAINING
 from .make import horizon_of, make_env, tabular_facts
 from .vector import RESETS, SeedVecEnv, VecStep
 from .wrappers import TrainingReward, close
@@ -52,7 +53,7 @@ class TableVecEnv:
         lanes: int,
         *,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
         masked: bool = False,
     ) -> None:
         if reset not in RESETS:
@@ -82,7 +83,7 @@ class TableVecEnv:
     def _clear(self) -> None:
         total = len(self.seeds) * self.lanes
         self.failed: dict[int, str] = {}
-        self._running = np.ones(total, bool)  # lanes of seeds that have not failed
+        self._running = np.ones(total, bool)  # lanes of seeds that are stepped
         self._draws = RandomStream(self.seeds, f"{self.purpose}/table", (self.lanes, 2))
         self._noise = RandomStream(
             self.seeds, f"{self.purpose}/reward", (self.lanes,), kind="normal"
@@ -99,9 +100,16 @@ class TableVecEnv:
     def _draw(self) -> np.ndarray:
         return self._draws.host().reshape(-1, 2)
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._running = np.repeat(seeds, self.lanes)
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -158,7 +166,7 @@ class TableVecEnv:
         if len(over):
             self._finished.append((over, self._return.take(over), self._length.take(over)))
             self._ended[over] = True
-            if self.mode == "each" and not self.failed:  # ended lanes restart before the next step
+            if self.mode == "each" and self._running.all():  # ended lanes restart before the next
                 self._due = over
             else:
                 self._refresh()
@@ -171,13 +179,21 @@ class TableVecEnv:
             live.reshape(grid),
         )
 
-    def drain(self) -> list[list[tuple[float, int]]]:
-        """Return, per seed, (return, length) of the episodes that ended since the last call."""
+    def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, int]]]:
+        """Return, per seed, (return, length) of the episodes that ended since the last call.
+
+        Args:
+            due: as in ``SeedVecEnv.drain``.
+        """
         if not self._finished:
             return [[] for _ in self.seeds]
         over, returns, lengths = (np.concatenate(x) for x in zip(*self._finished, strict=True))
         self._finished = []
         seed = over // self.lanes
+        if due is not None and not due.all():
+            mine = due[seed]
+            self._finished = [(over[~mine], returns[~mine], lengths[~mine])]
+            seed, returns, lengths = seed[mine], returns[mine], lengths[mine]
         order = seed.argsort(kind="stable")  # by seed, in the order in which they ended
         pairs = list(zip(returns[order].tolist(), lengths[order].tolist(), strict=True))
         ends = seed[order].searchsorted(np.arange(len(self.seeds) + 1)).tolist()
@@ -186,6 +202,10 @@ class TableVecEnv:
     def fail(self, k: int, reason: str) -> None:
         """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
+        self.stop(k)
+
+    def stop(self, k: int) -> None:
+        """Step the lanes of the seed of index ``k`` no more."""
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows], self._ended[rows] = 0, 0.0, True
         self._running[rows] = False
@@ -255,7 +275,7 @@ def vector_env(
     gamma: float = 1.0,
     training: bool = True,
     reset: str = "each",
-    purpose: str = "env",
+    purpose: str = TRAINING,
 ) -> TableVecEnv | SeedVecEnv:
     """Return K seeds x N lanes of an environment, stepped by its tabular model if possible.
 

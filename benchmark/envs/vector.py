@@ -14,18 +14,17 @@ import torch
 from gymnasium import spaces
 
 from prism.algos.core.agent import State
-from prism.algos.core.rng import generator
 
 from ..util.errors import ConfigError
 from . import facts
 from .action_log import ActionLog
 from .config import EnvConfig
+from .episodes import BLOCK, TRAINING, episode_seeds
 from .make import make_env
 from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
 _Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
-_BLOCK = 64  # episode seeds drawn at once
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_SQUARE = _LARGEST**2
@@ -56,7 +55,7 @@ class SeedVecEnv:
         reset: "each": a lane starts its next episode as soon as one ends. "wait": it waits until
             all lanes of its seed have ended. "shared": as "wait", and the lanes of a seed start
             from the same state.
-        purpose: name of the random stream; "eval" separates evaluation from training.
+        purpose: name of the random stream, as in ``episodes``.
 
     Attributes:
         failed: seed index -> why the seed failed.
@@ -71,7 +70,7 @@ class SeedVecEnv:
         gamma: float = 1.0,
         training: bool = True,
         reset: str = "each",
-        purpose: str = "env",
+        purpose: str = TRAINING,
     ) -> None:
         if reset not in RESETS:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
@@ -92,6 +91,7 @@ class SeedVecEnv:
     def _clear(self) -> None:
         total = len(self._envs)
         self.failed: dict[int, str] = {}
+        self._out: set[int] = set()  # indices of seeds that are not stepped
         self._obs = np.zeros((*self._grid, *self.obs_space.shape), self.obs_space.dtype)
         self._episode = np.full(total, -1)  # number of the running episode
         self._length, self._return = np.zeros(total, np.int64), np.zeros(total)
@@ -106,9 +106,16 @@ class SeedVecEnv:
         self._waiting = False  # whether any lane is not stepped
         self._refresh()
 
-    def reset(self) -> np.ndarray:
-        """Restart every lane at its first episode; return observations ``[K, N, *obs]``."""
+    def reset(self, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Restart every lane at its first episode; return observations ``[K, N, *obs]``.
+
+        Args:
+            seeds: ``[K]`` bool, which seeds are stepped from now on; None = all.
+        """
         self._clear()
+        if seeds is not None:
+            self._out = set(np.flatnonzero(~seeds).tolist())
+            self._refresh()
         return self.begin()
 
     def begin(self) -> np.ndarray:
@@ -172,17 +179,27 @@ class SeedVecEnv:
             valid,
         )
 
-    def drain(self) -> list[list[tuple[float, ...]]]:
+    def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, ...]]]:
         """Return, per seed, the episodes that ended since the last call.
 
         Each is (raw return, length, *values), the values in the order of ``env.record``.
+
+        Args:
+            due: ``[K]`` bool; seeds where it is False keep theirs, and have none here. None: all.
         """
-        finished, self._finished = self._finished, [[] for _ in self.seeds]
+        finished: list[list[tuple[float, ...]]] = [[] for _ in self.seeds]
+        for k in range(len(self.seeds)) if due is None else np.flatnonzero(due).tolist():
+            finished[k], self._finished[k] = self._finished[k], []
         return finished
 
     def fail(self, k: int, reason: str) -> None:
         """Mark the seed of index ``k`` as failed: its lanes are not stepped again."""
         self.failed.setdefault(k, reason)
+        self.stop(k)
+
+    def stop(self, k: int) -> None:
+        """Step the lanes of the seed of index ``k`` no more."""
+        self._out.add(k)
         rows = slice(k * self.lanes, (k + 1) * self.lanes)
         self._length[rows], self._return[rows] = 0, 0.0
         self._log.forget(rows)
@@ -272,7 +289,7 @@ class SeedVecEnv:
         self._ended[lane] = ended
 
     def _start(self, lane: int) -> None:
-        if lane // self.lanes in self.failed:
+        if lane // self.lanes in self._out:
             return  # another lane's reset may have failed the seed
         self._episode[lane] += 1
         try:
@@ -303,12 +320,12 @@ class SeedVecEnv:
 
     def _seed_of(self, lane: int) -> int:
         """Return the 31-bit seed of the lane's running episode."""
-        block, offset = divmod(int(self._episode[lane]), _BLOCK)
+        block, offset = divmod(int(self._episode[lane]), BLOCK)
         if self._drawn[lane][0] != block:
             k, n = divmod(lane, self.lanes)
             key = () if self.mode == "shared" else (n,)
-            stream = generator(self.seeds[k], self.purpose, *key, block=block)
-            self._drawn[lane] = (block, stream.integers(2**31, size=_BLOCK))
+            seeds = episode_seeds(self.seeds[k], self.purpose, *key, block=block)
+            self._drawn[lane] = (block, seeds)
         return int(self._drawn[lane][1][offset])
 
     def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
@@ -320,14 +337,14 @@ class SeedVecEnv:
                 outcome = (float(self._return[lane]), int(self._length[lane]), *recorded)
                 self._finished[k].append(outcome)
                 self._ended[lane] = True
-        if self.mode == "each" and not self.failed:  # the live lanes stay the same
+        if self.mode == "each" and not self._out:  # the live lanes stay the same
             self._due = [lane for lane, *_ in ended]
         else:
             self._refresh()
 
     def _refresh(self) -> None:
         """Recompute which lanes are live and which are due to start."""
-        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self.failed]
+        lanes, running = self.lanes, [k for k in range(len(self.seeds)) if k not in self._out]
         self._live, self._due = [], []
         for k in running:
             mine = range(k * lanes, (k + 1) * lanes)

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from ..util.errors import one_line
-from . import facts
+from . import facts, outside
 from .config import EnvWrappers
 from .shaping import POTENTIALS
 
@@ -144,6 +144,20 @@ class TrainingReward(gymnasium.Wrapper):
             or config.shaping is not None
             or config.delay_reward
         )
+
+    @classmethod
+    def of(cls, config: EnvWrappers, raw: np.ndarray) -> np.ndarray | None:
+        """Return the agent's rewards for raw ones.
+
+        None where a reward does not follow from its own raw one: delayed, shaped, or changed by
+        wrappers that only training has.
+        """
+        training_only = outside.applied(config.extra, False) != config.extra
+        if config.delay_reward or config.shaping is not None or training_only:
+            return None
+        clip = math.inf if config.reward_clip is None else config.reward_clip
+        reward: np.ndarray = np.clip(raw, -clip, clip) * config.reward_scale
+        return reward
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
         """Reset, clear the delayed reward and compute the first state's potential."""

@@ -125,13 +125,13 @@ def tried(job: Job) -> Cost:
     quiet = {"tracking.sinks": [], "checkpoint_every": 0, "evaluation.every": 0}
     spec = job.spec.changed(quiet)
     warm = min(getattr(spec.algo, "learning_starts", 0), spec.budget // 2)
-    marks: list[tuple[int, float]] = []  # steps and time, since learning began
+    marks: list[tuple[float, float]] = []  # steps and time, since learning began
     with tempfile.TemporaryDirectory() as folder:
         training = Training(replace(job, study_dir=folder, spec=spec))
 
         def enough() -> bool:
-            if training.step >= warm:
-                marks.append((training.step, clock()))
+            if (steps := training.steps.mean()) >= warm:
+                marks.append((float(steps), clock()))
                 if marks[-1][1] - marks[0][1] > TRIAL:
                     raise _Enough
             return False
@@ -141,7 +141,7 @@ def tried(job: Job) -> Cost:
             with suppress(_Enough):
                 training.run(enough)
             if len(marks) < 2:  # its whole budget went at once
-                marks = [(0, began), (training.step, clock())]
+                marks = [(0.0, began), (float(training.steps.mean()), clock())]
             (first, learning), (last, end) = marks[0], marks[-1]
             step = (end - learning) / max(last - first, 1)
             start = learning - began - step * first
@@ -159,7 +159,8 @@ def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -
     the longest possible one.
     """
     began = clock()
-    lengths = training.evaluators[prefix](training.agent).lengths
+    everyone = np.ones(len(training.job.seeds), bool)
+    lengths = training.evaluations(prefix, training.agent, everyone).lengths
     spent, ticks = clock() - began, max(1, int(lengths.max()))
     env = training.spec.env
     longest = env.horizon or registered(env).max_episode_steps or ticks

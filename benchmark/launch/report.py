@@ -24,7 +24,10 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     states = {run: status["state"] if status else "planned" for run, status in statuses.items()}
     counts = Counter(states.values())
     parts = [plural(len(runs), "run"), *(f"{counts[s]} {s}" for s in schema.STATES if counts[s])]
-    lines = [f"{plan['study']}: {', '.join(parts)}", "", *_matrix(runs, states)]
+    idle = {run for run, status in statuses.items() if status and _never_learned(status)}
+    if idle:
+        parts.append(f"{len(idle)} never learned")
+    lines = [f"{plan['study']}: {', '.join(parts)}", "", *_matrix(runs, states, idle)]
     wrong = [_failure(run, status) for run in runs if (status := statuses[run["run_id"]])]
     wrong = [line for line in wrong if line]
     lines += wrong[:_SHOWN_FAILURES]
@@ -73,23 +76,34 @@ def _remarks(
         yield f"finished: {cell}, {plural(len(remarks), 'run')}: {remarks[0]}"
 
 
-def _matrix(runs: list[schema.PlannedRun], states: dict[str, str]) -> list[str]:
+def _never_learned(status: schema.Status) -> bool:
+    """Say whether a run has finished without an update."""
+    return status["state"] == schema.FINISHED and status.get("updates") == 0
+
+
+def _matrix(
+    runs: list[schema.PlannedRun], states: dict[str, str], idle: Collection[str]
+) -> list[str]:
     """Return the table variant x environment: finished/planned, and counts of other states."""
     labels = list(dict.fromkeys(run["variant"]["label"] for run in runs))
     envs = list(dict.fromkeys(run["env"] for run in runs))
     counts: dict[tuple[str, str], Counter[str]] = {}
+    idles: Counter[tuple[str, str]] = Counter()
     for run in runs:
         cell = run["variant"]["label"], run["env"]
-        counts.setdefault(cell, Counter())[states[run["run_id"]]] += 1
+        count = counts.setdefault(cell, Counter())
+        count[states[run["run_id"]]] += 1
+        idles[cell] += run["run_id"] in idle
     rows = [["finished/planned", *envs]]
     for label in labels:
-        rows.append([label, *(_cell(counts.get((label, env))) for env in envs)])
+        rows.append([label, *(_cell(counts.get((label, env)), idles[label, env]) for env in envs)])
     return table(rows)
 
 
-def _cell(count: Counter[str] | None) -> str:
+def _cell(count: Counter[str] | None, idle: int) -> str:
     if count is None:
         return "-"
     others = (schema.RUNNING, schema.FAILED, schema.INTERRUPTED)
-    rest = ", ".join(f"{count[state]} {state}" for state in others if count[state])
-    return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({rest})" if rest else "")
+    rest = [f"{count[state]} {state}" for state in others if count[state]]
+    rest += [f"{idle} never learned"] * (idle > 0)
+    return f"{count[schema.FINISHED]}/{count.total()}" + (f" ({', '.join(rest)})" if rest else "")

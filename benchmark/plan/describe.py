@@ -17,7 +17,7 @@ from prism.algos.core.agent import Component, Preset
 from prism.algos.core.settings import defaults, described
 
 from ..envs.config import EnvConfig, EnvWrappers
-from ..store.agents import agent_class, agent_name
+from ..store.agents import agent_class, agent_name, policies
 from ..util.errors import unknown
 from . import config as cfg
 from . import variants
@@ -61,6 +61,7 @@ class AlgoDoc:
     paper: str
     agent: str
     max_seeds: int | None
+    policies: tuple[str, ...]  # forms in which its policy can be evaluated, the default first
     base: str | None  # the presets that component studies compare with
     full: str | None
     settings: tuple[SettingDoc, ...]
@@ -104,6 +105,7 @@ def describe_algo(name: str) -> AlgoDoc:
             paper=about.paper,
             agent=agent,
             max_seeds=cls.max_seeds,
+            policies=policies(cls, algo),
             base=family.base,
             full=family.full,
             settings=tuple(_settings(cls.Config, _plain(algo))),
@@ -203,6 +205,7 @@ def _algo_lines(doc: AlgoDoc) -> Iterator[str]:
         "what": doc.about,
         "paper": doc.paper,
         "agent": f"{doc.agent}; {seeds} in one process",
+        "evaluated": " by default, or ".join(doc.policies),
         "presets": ", ".join(doc.presets),
         "studies": ", ".join(f"{k} {v}" for k, v in (("base", doc.base), ("full", doc.full)) if v),
         "tuned for": ", ".join(doc.tuned),

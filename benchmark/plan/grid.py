@@ -52,7 +52,7 @@ from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
-from . import alike, variants
+from . import alike, learning, variants
 from . import config as cfg
 from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat, listed, seeds
 
@@ -133,7 +133,7 @@ def _planned(axes: Axes) -> Sweep:
         raise ConfigError(f"algo={first['algo']} env={first['env']}: {first['reason']}")
     if not plan.jobs:
         raise ConfigError("exclude leaves no cell of the grid")
-    plan.notes = alike.notes(plan.jobs)
+    plan.notes = alike.notes(plan.jobs) + learning.notes(plan.jobs)
     return plan
 
 
@@ -367,7 +367,8 @@ def _cells(
         name = spec.env.name
         variant = variants.describe(change, agent, config.algo, base_algo, full_label, named)
         idle = variants.idle(change, spec.agent, config.algo)
-        reason = idle or spec.agent.unsupported(spec.algo, _task(spec))
+        reason = idle or spec.agent.unsupported(spec.algo, _task(spec)) or spec.unsupported
+        reason = reason or learning.never(spec)
         if reason:
             yield schema.Skipped(algo=algo, env=name, label=variant["label"], reason=reason)
         else:

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
-from prism.algos.core.agent import Agent
+from prism.algos.core.agent import GREEDY, Agent
 
 from ..util import registry
 from ..util.errors import ConfigError
@@ -70,6 +70,18 @@ def agent_class(agent: str) -> type[Agent]:
             " algos/core/agent.py"
         )
     return cls
+
+
+def policies(agent: type[Agent], config: Any) -> tuple[str, ...]:
+    """Return the forms in which an agent's policy can be evaluated, the default first."""
+    said = getattr(agent, "policies", None)
+    return tuple(said(config)) if said is not None else (GREEDY,)
+
+
+def valued(agent: type[Agent], config: Any) -> str | None:
+    """Return the form of the policy that an agent's values are of, or None for neither."""
+    said = getattr(agent, "valued", None)
+    return said(config) if said is not None else GREEDY
 
 
 def _missing(agent: Any) -> list[str]:

@@ -11,10 +11,11 @@ from prism.algos.core.settings import defaults
 
 from ..envs import outside
 from ..envs.config import EnvConfig
+from ..envs.episodes import FINAL, PERIODIC
 from ..envs.simulators import simulators
 from ..util.secrets import followed
 from ..util.versions import version
-from .agents import agent_name
+from .agents import agent_name, policies
 from .spec import EvaluationConfig, RunSpec
 
 # These keys do not change what is computed.
@@ -70,6 +71,8 @@ def identity(spec: RunSpec) -> dict[str, Any]:
     evaluation = dataclasses.asdict(spec.evaluation)
     if evaluation["every"] == EvaluationConfig.steps_between(None, spec.budget):
         evaluation["every"] = None  # the default, written out
+    if evaluation["policy"] == policies(spec.agent, spec.algo)[0]:
+        evaluation["policy"] = None
     algo, env = followed(spec.record["algo"]), followed(spec.record["env"])
     return {
         "agent": agent_name(algo["agent"]),
@@ -91,9 +94,11 @@ def job_id(spec: RunSpec, algo: str, env: str, seeds: Sequence[int]) -> str:
 
 
 def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
-    """Return the hash of the evaluation side of a run, and the facts that it covers.
+    """Return what identifies the evaluation side of a run, and the facts that it covers.
 
-    Scores of different protocols are not comparable. Training wrappers are not part of it.
+    It is a hash of how episodes come about, "-", and the form in which the policy is evaluated.
+    Scores with different hashes are not comparable. Agents whose policies are evaluated in
+    different forms are, where it is said. Training wrappers are not part of it.
     """
     env, evaluation = spec.env, spec.evaluation
     facts: dict[str, Any] = {
@@ -103,9 +108,10 @@ def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
         "episodes": evaluation.episodes,
         "periodic_episodes": evaluation.periodic_episodes,
         "evaluation_seed": evaluation.seed,
+        "streams": [PERIODIC, FINAL],
         "gymnasium": version("gymnasium"),
     }
     facts |= {name: version(name) for name in simulators(env.id)}
     if extra := outside.applied(spec.record["env"]["wrappers"].get("extra", ()), training=False):
         facts["wrappers"] = extra
-    return digest(followed(facts)), facts
+    return f"{digest(followed(facts))}-{spec.policy}", facts | {"policy": spec.policy}

@@ -300,6 +300,7 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
         failure=None,
         global_step=before["global_step"] if before else 0,
         budget=job.spec.budget,
+        updates=before.get("updates") if before else None,
         attempts=before["attempts"] if before else 0,
         exit_code=None,
         trackers=before["trackers"] if before else {},

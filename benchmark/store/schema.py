@@ -12,7 +12,8 @@ This module imports nothing of Prism. Layout::
                                   status.json   Status: its progress
                                   metrics.jsonl one JSON object per line; the truth
                                   metrics.parquet the same rows, written when the run finishes
-                                  timing.jsonl  {"global_step", "wall", "cpu"}, in seconds
+                                  timing.jsonl  {"global_step", "wall", "cpu"}, in seconds,
+                                                and of a row with updates "updates_per_second"
                                   tracking.json where the run was mirrored to
                                   weights.pt    final weights
                                   best.pt       those of the best periodic evaluation, if asked for
@@ -33,9 +34,12 @@ STEP = "global_step"
 TRAIN_RETURN = "train/return"  # mean raw return of the episodes that ended since the last row
 TRAIN_LENGTH = "train/length"
 TRAIN_EPISODES = "train/episodes"  # how many those were
-EVAL_RETURN = "eval/return"  # mean raw return of a periodic greedy evaluation
+UPDATES = "updates"  # how often the agent has learned since its training began
+REPLAY_RATIO = "replay_ratio"  # updates, times algo.gradient_steps, per environment step so far
+EVAL_RETURN = "eval/return"  # mean raw return of a periodic evaluation
 EVAL_LENGTH = "eval/length"
 FINAL_RETURN = "final/return"  # mean of the final evaluation: the final score; last row only
+# beside it, if asked for: final/return_greedy or final/return_sampled, see ``evaluation.also``
 FINAL_LENGTH = "final/length"
 ERROR = "error/rms"  # of tabular values against the exact ones, where the model is known
 
@@ -127,7 +131,7 @@ class RunRecord(TypedDict):
     budget: int
     config: dict[str, Any]  # resolved: {"algo", "env", "evaluation", "budget", ...}
     scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
-    protocol: str  # hash of the evaluation side
+    protocol: str  # of the evaluation side: hash-policy; see ``identity.protocol``
     protocol_facts: dict[str, Any]  # what the hash covers
     code: str  # hash of algos/ and benchmark/, then of other packages that the config names
     git: str | None
@@ -144,6 +148,7 @@ class Status(TypedDict):
     failure: str | None  # the class of a failure
     global_step: int
     budget: int
+    updates: int | None  # how often it has learned; None: not known
     attempts: int
     exit_code: int | None
     # by sink: "lost: <why>" or the tracker's own status; for W&B "starting", "offline", "online",

@@ -5,13 +5,13 @@ from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from prism.algos.core.agent import Agent
+from prism.algos.core.agent import POLICIES, Agent
 from prism.algos.core.settings import setting
 
 from ..envs.config import EnvConfig, from_dict
 from ..util.errors import ConfigError, unknown
 from ..util.secrets import reveal
-from .agents import agent_class
+from .agents import agent_class, policies
 
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 
@@ -26,7 +26,7 @@ class AlgoConfig(Protocol):
 
 @dataclass
 class EvaluationConfig:
-    """How agents are scored: greedy episodes on environments of their own."""
+    """How agents are scored: episodes on environments of their own, which training never sees."""
 
     episodes: int = setting(20, "episodes of the final evaluation, the final score", ge=1)
     periodic_episodes: int = setting(5, "episodes of an evaluation during training", ge=1)
@@ -34,6 +34,17 @@ class EvaluationConfig:
         None, "environment steps of one seed between evaluations; null: budget / 20; 0: none", ge=0
     )
     seed: int = setting(12345, "of the episodes, which are the same for every algorithm", ge=0)
+    policy: str | None = setting(
+        None,
+        "the form in which a policy is evaluated: its likeliest or best action, or sampled;"
+        " null: the agent's default, see prism help algo=<name>",
+        choices=POLICIES,
+    )
+    also: str | None = setting(
+        None,
+        "a form for a second final evaluation of the same episodes, in final/return_<form>",
+        choices=POLICIES,
+    )
 
     @staticmethod
     def steps_between(every: int | None, budget: int) -> int:
@@ -148,6 +159,20 @@ class RunSpec:
     def agent(self) -> type[Agent]:
         """Return the agent's class."""
         return agent_class(self.algo.agent)
+
+    @property
+    def policy(self) -> str:
+        """Return the form in which the policy is evaluated: the one asked for, or the default."""
+        return self.evaluation.policy or policies(self.agent, self.algo)[0]
+
+    @property
+    def unsupported(self) -> str | None:
+        """Say in one clause which evaluation is impossible for this agent, or None if none is."""
+        forms = policies(self.agent, self.algo)
+        for key, form in (("policy", self.evaluation.policy), ("also", self.evaluation.also)):
+            if form is not None and form not in forms:
+                return f"evaluation.{key}={form}: its policy is evaluated {' or '.join(forms)} only"
+        return None
 
     @property
     def gamma(self) -> float:

@@ -1,22 +1,31 @@
-"""Evaluation: greedy episodes on separate environments and random streams; training is unaffected.
+"""Evaluation: episodes on separate environments and random streams; training is unaffected.
+
+A policy is played greedily or sampled, as ``evaluation.policy`` or else its agent says. A sampled
+one draws from streams of the run's seed and the episode, which begin anew with every evaluation.
+Each purpose of an evaluation (``envs.episodes``) has episodes of its own.
 
 Every lane (parallel environment) plays one episode assigned in advance, because taking the first
 episodes to finish would favour short ones. The episodes' seeds come from ``evaluation.seed``, so
 every algorithm and every training seed plays the same episodes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from prism.algos.core.agent import Agent, HasMemory
+from prism.algos.core.agent import SAMPLED, Agent, HasMemory
+from prism.algos.core.rng import Draws
 
 from ..envs import facts
+from ..envs.episodes import NEW
 from ..envs.table import vector_env
+from ..envs.wrappers import TrainingReward
 from ..store import checkpoint, records
+from ..store.agents import policies, valued
 from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
@@ -29,9 +38,9 @@ class EvaluationResult(NamedTuple):
     """Outcome of one evaluation of K seeds on E episodes each."""
 
     returns: np.ndarray  # [K, E] raw returns; NaN where an environment failed
-    lengths: np.ndarray  # [K, E]
-    predicted: np.ndarray  # [K] mean predicted value of the visited states; NaN without a critic
-    realised: np.ndarray  # [K] mean discounted return from those states
+    lengths: np.ndarray  # [K, E]; NaN, as all of a seed's results, where it was not played
+    predicted: np.ndarray  # [K] mean predicted value of the visited states; NaN: not comparable
+    realised: np.ndarray  # [K] mean discounted return from those states, in the agent's rewards
     facts: np.ndarray  # [K, F] means of the env.record entries; NaN where no episode reported one
 
 
@@ -40,35 +49,58 @@ class Evaluator:
 
     Args:
         spec: defines the environment, used without its reward wrappers, and the episodes' seed.
-        k: number of seeds, K.
+        seeds: the K seeds of the runs, from which sampled policies draw.
+        purpose: which episodes are played, one of ``envs.episodes.EVALUATIONS``.
         episodes: episodes per seed, E.
         device: the agent's device.
     """
 
-    def __init__(self, spec: RunSpec, k: int, episodes: int, device: torch.device) -> None:
-        seeds, self._gamma, self._device = [spec.evaluation.seed] * k, spec.gamma, device
+    def __init__(
+        self,
+        spec: RunSpec,
+        seeds: Sequence[int],
+        purpose: str,
+        episodes: int,
+        device: torch.device,
+    ) -> None:
+        self._spec, self._seeds, self._purpose, self._device = spec, seeds, purpose, device
         self._env = vector_env(
             spec.env,
-            seeds,
+            [spec.evaluation.seed] * len(seeds),
             episodes,
             gamma=spec.gamma,
             training=False,
             reset="wait",
-            purpose="eval",
+            purpose=purpose,
         )
         self._facts = len(spec.env.record)
 
-    def __call__(self, agent: Agent, tick: Callable[[], None] = lambda: None) -> EvaluationResult:
-        """Play the episodes greedily; ``tick`` is called at every step and may raise to abort."""
-        begin_acting(agent)
-        obs = self._env.reset()
-        returns = np.full(obs.shape[:2], np.nan)
-        total, length = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2], np.int64)
-        live = np.ones(obs.shape[:2], bool)
-        track = _ValueTrack(obs.shape[:2], self._gamma)
+    def __call__(
+        self,
+        agent: Agent,
+        tick: Callable[[], None] = lambda: None,
+        seeds: np.ndarray | None = None,
+        policy: str | None = None,
+    ) -> EvaluationResult:
+        """Play the episodes.
+
+        Args:
+            agent: whose policies play.
+            tick: called at every step; may raise to abort.
+            seeds: ``[K]`` bool, which seeds play; None = all.
+            policy: greedy | sampled; None: as the spec says.
+        """
+        obs = self._env.reset(seeds)
+        grid = obs.shape[:2]
+        played = np.ones(grid[0], bool) if seeds is None else np.asarray(seeds)
+        act = acting(agent, self._spec, self._seeds, self._purpose, grid[1], policy)
+        returns = np.full(grid, np.nan)
+        total, length = np.zeros(grid), np.where(played[:, None], np.zeros(grid), np.nan)
+        live = np.repeat(played[:, None], grid[1], 1)
+        track = _ValueTrack(grid, self._spec, policy or self._spec.policy)
         while live.any():
             tick()
-            action, memo = agent.act(torch.from_numpy(obs).to(self._device), explore=False)
+            action, memo = act(torch.from_numpy(obs).to(self._device))
             step = self._env.step(action.cpu().numpy())
             total += np.where(step.valid, step.reward, 0)
             length += step.valid
@@ -77,7 +109,7 @@ class Evaluator:
             returns[ended] = total[ended]
             live &= step.valid & ~ended
             obs = step.next_obs
-        last = agent.act(torch.from_numpy(obs).to(self._device), explore=False)[1].get("value")
+        last = act(torch.from_numpy(obs).to(self._device))[1].get("value")
         means = facts.means(self._env.drain(), self._facts)
         return EvaluationResult(returns, length, *track.means(last), means)
 
@@ -91,27 +123,54 @@ class Evaluator:
         self._env.close()
 
 
-def begin_acting(agent: Agent) -> None:
-    """Tell an agent with a memory that greedy acting begins anew."""
+def acting(
+    agent: Agent,
+    spec: RunSpec,
+    seeds: Sequence[int],
+    purpose: str,
+    lanes: int,
+    policy: str | None = None,
+) -> Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """Return how an agent acts in an evaluation; what it remembers begins anew.
+
+    Args:
+        agent: whose policies play.
+        spec: of its runs.
+        seeds: the K seeds of the runs.
+        purpose: of the evaluation.
+        lanes: episodes of each seed.
+        policy: greedy | sampled; None: as the spec says.
+    """
     if isinstance(agent, HasMemory):
         agent.forget()
+    if (policy or spec.policy) != SAMPLED:
+        return partial(agent.act, explore=False)  # an agent may know of no draws
+    members = [(seed, spec.evaluation.seed) for seed in seeds]
+    draws = Draws(members, f"{purpose}/act", lanes, spec.device)
+    return partial(agent.act, explore=False, draws=draws)
 
 
 class _ValueTrack:
     """Predicted values against realised discounted returns (van Hasselt et al. 2016, figure 3).
 
-    A truncated episode is continued by the value predicted for its last state.
+    Like is compared with like: returns are of the rewards that the agent learns from, clipped and
+    scaled, and values are those of the policy that is played. There is nothing to compare where
+    the agent's values are of another policy or in other units (``valued``), or where its rewards
+    cannot be told from the raw ones. A truncated episode is continued by the value predicted for
+    its last state.
     """
 
-    def __init__(self, grid: tuple[int, ...], gamma: float) -> None:
-        self._gamma = gamma
+    def __init__(self, grid: tuple[int, ...], spec: RunSpec, policy: str) -> None:
+        self._gamma, self._wrappers = spec.gamma, spec.env.wrappers
+        self._comparable = valued(spec.agent, spec.algo) == policy
         self._rows: list[tuple[np.ndarray, ...]] = []
         self._open = np.ones(grid, bool)  # not terminated, so a bootstrap is due
 
     def add(self, value: Any, reward: Any, terminated: Any, valid: Any) -> None:
         """Keep one tick."""
-        if value is not None:
-            self._rows.append((value.cpu().numpy(), np.asarray(reward), np.asarray(valid)))
+        reward = TrainingReward.of(self._wrappers, np.asarray(reward))
+        if self._comparable and value is not None and reward is not None:
+            self._rows.append((value.cpu().numpy(), reward, np.asarray(valid)))
             self._open &= ~terminated
 
     def means(self, last_value: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -128,29 +187,49 @@ class _ValueTrack:
             predicted += np.where(valid, value, 0)
             realised += np.where(valid, after, 0)
             count += valid
-        states = np.maximum(count.sum(1), 1)
+        states = np.where(count.any(1), count.sum(1), np.nan)
         return predicted.sum(1) / states, realised.sum(1) / states
 
 
-def evaluate_run(run_dir: Path, episodes: int) -> dict[str, Any]:
-    """Evaluate a finished run's weights on new episodes.
+def evaluate_run(
+    run_dir: Path,
+    episodes: int,
+    policy: str | None = None,
+    purpose: str = NEW,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Evaluate a finished run's weights on episodes that neither chose nor scored them.
+
+    Args:
+        run_dir: the run's folder.
+        episodes: how many.
+        policy: greedy | sampled; None: as in its final evaluation.
+        purpose: which episodes; FINAL repeats the final score, SELECTION is for choosing.
+        seed: of the episodes; None: evaluation.seed of the run.
 
     Returns:
-        ``{"run_id", "episodes", "mean", "std", "min", "max", "length"}``, returns raw, and the mean
-        of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
+        ``{"run_id", "policy", "episodes", "mean", "std", "min", "max", "length"}``, returns raw,
+        and the mean of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
 
     Raises:
-        ConfigError: there is no run, it has no weights, or the environment fails.
+        ConfigError: there is no run, it has no weights, the environment fails, or the policy has
+            no such form.
     """
     record, spec, agent = load_run(run_dir)
-    evaluator = Evaluator(spec, 1, episodes, _CPU)
-    result = evaluator(agent)
+    forms = policies(spec.agent, spec.algo)
+    if policy is not None and policy not in forms:
+        raise unknown("--policy", policy, forms)
+    if seed is not None:
+        spec = spec.changed({"evaluation.seed": seed})
+    evaluator = Evaluator(spec, [record["seed"]], purpose, episodes, _CPU)
+    result = evaluator(agent, policy=policy)
     evaluator.close()
     if evaluator.failed:
         raise ConfigError(f"run {run_dir.name}: its environment fails: {evaluator.failed[0]}")
     returns = result.returns[0]
     return {
         "run_id": record["run_id"],
+        "policy": policy or spec.policy,
         "episodes": episodes,
         "mean": float(returns.mean()),
         "std": float(returns.std(ddof=1)) if episodes > 1 else None,

@@ -50,14 +50,23 @@ class RunWriter:
         self._timing = Rows(self.folder / "timing.jsonl")
         for rows in (self._metrics, self._timing):
             rows.truncate_to(-1 if resume_at is None else resume_at)
-        seen = [row.get(schema.EVAL_RETURN) for row in read_rows(self._metrics.path)]
-        self.best = max((x for x in seen if x is not None), default=-np.inf)
+        seen = read_rows(self._metrics.path)
+        returns = [row.get(schema.EVAL_RETURN) for row in seen]
+        self.best = max((x for x in returns if x is not None), default=-np.inf)
+        self._updates = max((int(row.get(schema.UPDATES, 0)) for row in seen), default=0)
+        clock = read_rows(self._timing.path)
+        self._wall: float = clock[-1]["wall"] if clock else 0.0  # of the last row
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row, first to the local file, then to the trackers."""
         self.step = step
+        if schema.UPDATES in row:
+            made = row[schema.UPDATES] - self._updates
+            passed = max(timing["wall"] - self._wall, 1e-9)
+            timing = timing | {"updates_per_second": made / passed}
+            self._updates, self._wall = int(row[schema.UPDATES]), timing["wall"]
         stored = self._metrics.write({schema.STEP: step} | row)
         self._timing.write({schema.STEP: step} | timing)
         self.trackers.log(stored | timed(timing))
@@ -103,6 +112,7 @@ class RunWriter:
             failure=failure,
             global_step=self.step,
             budget=self._budget,
+            updates=self._updates,
             attempts=self._attempts,
             exit_code=exit_code,
             trackers=self.trackers.status,
@@ -118,37 +128,49 @@ _BEAT = 1.0  # minimum seconds between heartbeats while no row is due
 class Recorder:
     """The K run folders of a job, and the heartbeat that progress displays read."""
 
-    def __init__(self, job: Job, resume_at: int | None, spent: tuple[float, float]) -> None:
+    def __init__(self, job: Job, resume_at: np.ndarray | None, spent: tuple[float, float]) -> None:
         self._job, self._began = job, (time.monotonic() - spent[0], time.process_time() - spent[1])
-        self.runs = [RunWriter(job, k, resume_at) for k in range(len(job.seeds))]
+        self.runs = [
+            RunWriter(job, k, None if resume_at is None else int(resume_at[k]))
+            for k in range(len(job.seeds))
+        ]
         self._latest: dict[str, float | None] = {}
         self.live = list(range(len(self.runs)))  # indices of the seeds that have not ended
-        self._beat(resume_at or 0)
+        self._beat(np.zeros(len(self.runs), np.int64) if resume_at is None else resume_at)
 
     def spent(self) -> tuple[float, float]:
         """Return wall-clock and CPU seconds since the job began, earlier attempts included."""
         return time.monotonic() - self._began[0], time.process_time() - self._began[1]
 
-    def write(self, step: int, columns: Columns) -> None:
-        """Append a row to every live run; NaN entries are left out."""
+    def write(self, steps: np.ndarray, columns: Columns, due: np.ndarray) -> None:
+        """Append a row to every live run that is ``due [K]``; NaN entries are left out."""
         wall, cpu = self.spent()
         for k in self.live:
-            row = {name: float(x[k]) for name, x in columns.items() if not np.isnan(x[k])}
-            self.runs[k].write(step, row, {"wall": wall, "cpu": cpu})
+            if due[k]:
+                row = {name: float(x[k]) for name, x in columns.items() if not np.isnan(x[k])}
+                self.runs[k].write(int(steps[k]), row, {"wall": wall, "cpu": cpu})
         for name in (schema.TRAIN_RETURN, schema.EVAL_RETURN):
             if name in columns and not np.isnan(columns[name]).all():
                 self._latest[name] = float(np.nanmean(columns[name]))
-        self._beat(step)
+        self._beat(steps)
 
-    def renew(self, step: int) -> None:
+    def renew(self, steps: np.ndarray) -> None:
         """Renew the heartbeat during an evaluation, at most once per second."""
         if time.monotonic() - self._beaten >= _BEAT:
-            self._beat(step)
+            self._beat(steps)
 
     def fail(self, k: int, reason: str, failure: str) -> None:
         """End one seed's run; the others go on."""
         self.runs[k].end(schema.FAILED, reason, None, failure)
         self.live = [j for j in self.live if j != k]
+
+    def finish(self, seeds: list[int], remarks: Sequence[str | None]) -> None:
+        """End the runs of some seeds as finished, with what is remarked of each; others go on."""
+        for k, remark in zip(seeds, remarks, strict=True):
+            self.runs[k].end(schema.FINISHED, remark)
+        self.live = [k for k in self.live if k not in seeds]
+        for k in seeds if self.live else ():  # else ``end`` follows, which does it for all
+            self.runs[k].note_trackers()
 
     def end(
         self,
@@ -156,16 +178,10 @@ class Recorder:
         reason: str | None = None,
         details: str | None = None,
         failure: str | None = None,
-        remarks: Sequence[str | None] = (),
     ) -> None:
-        """End every run that is still live, and wait for their trackers.
-
-        Args:
-            state, reason, details, failure: of all; see ``RunWriter.end``.
-            remarks: the reason of each seed, in the place of one for all.
-        """
-        for run, why in zip(self.runs, remarks or [reason] * len(self.runs), strict=True):
-            run.end(state, why, details, failure)
+        """End every run that is still live, and wait for their trackers."""
+        for run in self.runs:
+            run.end(state, reason, details, failure)
         settle(run.trackers for run in self.runs)
         for run in self.runs:
             run.note_trackers()
@@ -183,33 +199,33 @@ class Recorder:
                 path = self.runs[k].folder / schema.BEST
                 checkpoint.save(path, checkpoint.take_seed(policy, k))
 
-    def save_videos(self) -> None:
-        """Write a video of every live seed; print a line for one that fails."""
-        for k in self.live:
-            try:
-                video.record(self.runs[k].folder, watchdog.tick)
-            except Exception as error:
-                print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
+    def save_video(self, k: int) -> None:
+        """Write a video of one seed; print a line if that fails."""
+        try:
+            video.record(self.runs[k].folder, watchdog.tick)
+        except Exception as error:
+            print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
 
-    def save_arrays(self, arrays: dict[str, Tensor]) -> None:
-        """Write each live seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
-        whole = {name: x.cpu().numpy() for name, x in arrays.items()}
-        for k in self.live:
-            path = self.runs[k].folder / schema.ARRAYS
-            path.parent.mkdir(exist_ok=True)
-            np.savez_compressed(path, **{name: x[k] for name, x in whole.items()})
+    def save_arrays(self, k: int, arrays: dict[str, Tensor]) -> None:
+        """Write one seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
+        path = self.runs[k].folder / schema.ARRAYS
+        path.parent.mkdir(exist_ok=True)
+        mine: dict[str, Any] = {name: x[k].cpu().numpy() for name, x in arrays.items()}
+        np.savez_compressed(path, **mine)
 
     def states(self) -> dict[str, str]:
         """Return the state of every run by its id."""
         return {Path(run.folder).name: run.state for run in self.runs}
 
-    def _beat(self, step: int) -> None:
+    def _beat(self, steps: np.ndarray) -> None:
+        """Write the mean steps of the seeds that have not failed, and how many these are."""
         self._beaten = time.monotonic()
+        good = [k for k, run in enumerate(self.runs) if run.state != schema.FAILED]
         beat = {
-            "global_step": step,
+            "global_step": int(steps[good].mean()) if good else 0,
             "budget": self._job.spec.budget,
             "wall": self.spent()[0],
-            "seeds": len(self.live),
+            "seeds": len(good),
             "train_return": self._latest.get(schema.TRAIN_RETURN),
             "eval_return": self._latest.get(schema.EVAL_RETURN),
             "time": time.time(),
@@ -218,32 +234,38 @@ class Recorder:
         records.write_json(records.job_dir(self._job) / "heartbeat.json", beat)
 
 
+_EMPTY = -0.0  # the sum of no floats: added to any, it changes not even the sign of a zero
+
+
 class Meter:
     """Sums of metrics ``[K]`` on the device between two rows.
 
-    A metric named ``learned [K]`` masks the seeds that the others apply to; without it, all.
+    A metric named ``learned [K]`` masks the seeds that the others apply to; without it, all. The
+    updates of each seed are counted from the beginning of its training on.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int | Tensor] = {}
+        self._updates: int | Tensor = 0
 
     def add(self, metrics: dict[str, Tensor]) -> None:
         """Add one update's metrics."""
         learned = metrics.get("learned")
         count: int | Tensor = 1 if learned is None else learned.float()
+        self._updates = self._updates + (1 if learned is None else learned.long())
         for name, value in metrics.items():
             if name == "learned":
                 continue
-            mine = value.clone() if learned is None else torch.where(learned, value, 0.0)
+            mine = value.clone() if learned is None else torch.where(learned, value, _EMPTY)
             if name in self._sums:
                 self._sums[name].add_(mine)
                 self._counts[name] = self._counts[name] + count
             else:
                 self._sums[name], self._counts[name] = mine, count
 
-    def drain(self) -> Columns:
-        """Return the means since the last call.
+    def drain(self, due: np.ndarray) -> Columns:
+        """Return the means of all seeds; those that are ``due [K]`` (bool) begin anew.
 
         NaN where a seed learned nothing; a mean that is not finite is infinite.
         """
@@ -252,16 +274,29 @@ class Meter:
             count = torch.as_tensor(self._counts[name]).expand_as(total).cpu().numpy()
             mean = total.cpu().numpy() / np.maximum(count, 1)
             columns[name] = np.where(count == 0, np.nan, np.where(np.isfinite(mean), mean, np.inf))
-        self._sums, self._counts = {}, {}
+        if due.all():
+            self._sums, self._counts = {}, {}
+        for name, total in self._sums.items():
+            mine = torch.from_numpy(due).to(total.device)
+            counted = torch.as_tensor(self._counts[name], device=total.device)
+            self._sums[name] = torch.where(mine, _EMPTY, total)
+            self._counts[name] = torch.where(mine, 0, counted)
         return columns
+
+    def updates(self, k: int) -> np.ndarray:
+        """Return how many updates each of ``k`` seeds has made, ``[K]``."""
+        made: np.ndarray = torch.as_tensor(self._updates).expand(k).cpu().numpy()
+        return made.astype(float)
 
     def state(self) -> dict[str, Any]:
         """Return the sums and counts."""
-        return {"sums": self._sums, "counts": self._counts}
+        return {"sums": self._sums, "counts": self._counts, "updates": self._updates}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from what ``state`` returned."""
         self._sums = {name: s.to(device) for name, s in state["sums"].items()}
+        made = state["updates"]
+        self._updates = made.to(device) if isinstance(made, Tensor) else made
         self._counts = {
             name: n.to(device) if isinstance(n, Tensor) else n
             for name, n in state["counts"].items()

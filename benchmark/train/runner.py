@@ -1,7 +1,9 @@
 """The only training loop of the repository: act -> step -> observe -> update.
 
-A job's K seeds train together. Whatever depends on time (checkpoints, the heartbeat) does not
-affect the computation, so a resumed run ends bit-identical to an uninterrupted one.
+A job's K seeds train together. Each counts the steps of its own live lanes, and has its rows,
+evaluations and end by this count, as if it were alone. Whatever depends on time (checkpoints, the
+heartbeat) does not affect the computation, so a resumed run ends bit-identical to an uninterrupted
+one.
 """
 
 import ctypes
@@ -22,7 +24,8 @@ from ..store.job import Job
 from ..util.signals import Stopped, stop_asked
 from . import saving, watchdog
 from .build import build_agent
-from .evaluate import EvaluationResult, Evaluator
+from .evaluate import EvaluationResult
+from .evaluations import Evaluations
 from .recorder import Columns, Meter, Recorder
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -80,11 +83,15 @@ def _transfer(device: torch.device) -> Callable[[np.ndarray], torch.Tensor]:
     return lambda array: torch.from_numpy(array).to(device)
 
 
-_NONE = -1
+_NONE = -1  # in a saved state: no row is owed
 
 
 class Training:
-    """The state of a job in training."""
+    """The state of a job in training.
+
+    Attributes:
+        steps: environment steps that the live lanes of each seed have taken, ``[K]``.
+    """
 
     def __init__(self, job: Job) -> None:
         spec = self.spec = job.spec
@@ -93,26 +100,21 @@ class Training:
         self._to_device = _transfer(self.device)
         self.agent = build_agent(spec, job.seeds, self.device)
         self.lanes, reset = spec.algo.lanes, spec.algo.reset
+        self._lanes_wait = reset != "each"
         self.env = vector_env(spec.env, job.seeds, self.lanes, gamma=spec.gamma, reset=reset)
-        self.evaluators = {
-            prefix: Evaluator(spec, len(job.seeds), episodes, self.device)
-            for prefix, episodes in (
-                ("eval", spec.evaluation.periodic_episodes),
-                ("final", spec.evaluation.episodes),
-            )
-        }
-        self.meter, self.step = Meter(), 0
-        self._owed = _NONE  # the step before the tick whose row is not written yet
+        self.evaluations = Evaluations(spec, job.seeds, self.device)
+        self.meter, self.steps = Meter(), np.zeros(len(job.seeds), np.int64)
+        self._owed: np.ndarray | None = None  # steps before the tick whose rows are not written yet
         self.saver = saving.Saver(job)
         saved = self.saver.load()
         if saved is not None:
             self._load(saved)
         spent = (saved["wall"], saved["cpu"]) if saved is not None else (0.0, 0.0)
-        self.recorder = Recorder(job, self.step if saved is not None else None, spent)
+        self.recorder = Recorder(job, self.steps if saved is not None else None, spent)
         self._report_failed()
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Train until the budget is spent, every seed has failed, or ``stopped()`` is true."""
+        """Train until every seed has spent its budget or failed, or ``stopped()`` is true."""
         self._stopped = stopped
         gc.freeze()  # spare the collector the long-lived objects
         try:
@@ -123,30 +125,25 @@ class Training:
             return
         finally:
             gc.unfreeze()
-        policy = self.agent.state()["policy"]
-        for k in self.recorder.live:
-            self.recorder.save_weights(k, policy)
-        if self.spec.tracking.video:
-            self.recorder.save_videos()
-        if isinstance(self.agent, HasArrays):
-            self.recorder.save_arrays(self.agent.arrays())
-        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else ()
-        self.recorder.end(schema.FINISHED, remarks=remarks)
+        self.recorder.end(schema.FINISHED)
         self.saver.remove()
 
     def _train(self) -> None:
         advance = self._interact if self.agent.interacts else self._consume
         self.obs = self._to_device(self.env.begin())
-        if self._owed != _NONE:
+        if self._owed is not None:
             self._record(self._owed)
-        next_row = self._after(self.step)
-        while self.step < self.budget and self.recorder.live:
+        quiet = self._quiet()
+        while self.recorder.live:
             self._tick()
-            before = self.step
+            if quiet:
+                quiet -= 1
+                advance()
+                continue
+            before = self.steps.copy()
             advance()
-            if self.step >= next_row:
-                self._record(before)
-                next_row = self._after(self.step)
+            self._record(before)
+            quiet = self._quiet()
 
     def _tick(self) -> None:
         """Report progress to the watchdog; raise Stopped after a stop request."""
@@ -157,10 +154,10 @@ class Training:
     def _evaluating(self) -> None:
         """Tick during an evaluation, and renew the heartbeat, as no rows are written."""
         self._tick()
-        self.recorder.renew(self.step)
+        self.recorder.renew(self.steps)
 
     def _interact(self) -> None:
-        """Advance one tick: every lane of every seed takes one step."""
+        """Advance one tick: every live lane of every seed takes one step."""
         action, memo = self.agent.act(self.obs)
         result = self.env.step(action.cpu().numpy())
         next_obs, reward, terminated, truncated, valid = map(self._to_device, result)
@@ -168,80 +165,140 @@ class Training:
             Step(self.obs, next_obs, action, reward, terminated, truncated, valid, memo)
         )
         metrics = self.agent.update()
-        if metrics:
+        if metrics is not None:
             self.meter.add(metrics)
         if self.env.failed:
             self._report_failed()
         begun = self.env.begin()
         self.obs = next_obs if begun is result.next_obs else self._to_device(begun)
-        self.step += self.lanes
+        self.steps += result.valid.sum(1) if self._lanes_wait else self.lanes
 
     def _consume(self) -> None:
         """Advance an agent that does not interact; each update returns the steps it consumed."""
         metrics = self.agent.update()
         assert metrics is not None, "an agent that does not interact learns at every call"
-        self.step += int(metrics.pop("consumed").max())
+        self.steps += metrics.pop("consumed").long().cpu().numpy()
         self.meter.add(metrics)
 
-    def _after(self, step: int) -> int:
-        """Return the first step after ``step`` at which a row is due."""
+    def _quiet(self) -> int:
+        """Return for how many ticks no row can be due: in one, a lane takes a step at most."""
+        live = self.recorder.live
+        if not live or not self.agent.interacts:
+            return 0
         cadences = [every for every in (self.spec.row_every, self.spec.evaluate_every) if every > 0]
-        due: int = min(every * (step // every + 1) for every in cadences)
-        return min(self.budget, due)
+        steps = self.steps[live]
+        due = min(int((every - steps % every).min()) for every in cadences)
+        return -(-min(due, self.budget - int(steps.max())) // self.lanes) - 1
 
-    def _crossed(self, every: int, before: int) -> bool:
-        """Return whether a multiple of ``every`` lies in (before, step] or the budget is spent."""
-        if self.step >= self.budget:
-            return True
-        return every > 0 and self.step // every > before // every
+    def _crossed(self, every: int, before: np.ndarray) -> np.ndarray:
+        """Return which live seeds have a multiple of ``every`` in (before, steps] or are spent."""
+        crossed: np.ndarray = self.steps >= self.budget
+        if every > 0:
+            crossed = crossed | (self.steps // every > before // every)
+        crossed &= self._live()
+        return crossed
 
-    def _record(self, before: int) -> None:
-        """Write the due row, with an evaluation if one is due; then checkpoint if that is due.
+    def _live(self) -> np.ndarray:
+        live = np.zeros(len(self.job.seeds), bool)
+        live[self.recorder.live] = True
+        return live
 
-        A stop request may interrupt the evaluation. The row is then still owed and is written after
-        a resume; the evaluation does not affect the training state.
+    def _record(self, before: np.ndarray) -> None:
+        """Write the rows that are due, evaluate for them, end seeds; checkpoint if that is due.
+
+        A stop request may interrupt an evaluation. The rows are then still owed and are written
+        after a resume; evaluations do not affect the training state.
+
+        Args:
+            before: ``[K]``, the steps before the last tick.
         """
+        trained = self._crossed(self.spec.row_every, before)
+        due = {"final": trained & (self.steps >= self.budget)}
+        if self.spec.evaluate_every > 0:
+            due["eval"] = self._crossed(self.spec.evaluate_every, before)
+        rows = np.any([trained, *due.values()], 0)
+        if not rows.any():
+            return
         self._owed = before
-        due = {
-            "eval": self.spec.evaluate_every > 0 and self._crossed(self.spec.evaluate_every, before)
-        }
-        due["final"] = self.step >= self.budget
-        results = {p: self.evaluators[p](self.agent, self._evaluating) for p in due if due[p]}
         columns: Columns = {}
-        if self._crossed(self.spec.row_every, before):
-            columns |= self._training_columns()
-        for prefix, result in results.items():
-            columns |= self._evaluation_columns(prefix, result)
-        self.recorder.write(self.step, columns)
-        if due["eval"] and self.spec.tracking.artifacts:
-            returns, policy = results["eval"].returns.mean(1), self.agent.state()["policy"]
-            self.recorder.save_best(returns, policy)
-        self._owed = _NONE
-        if self.step < self.budget and self.saver.is_due(self.agent.state):
+        results = {p: self._evaluate(p, due[p]) for p in sorted(due) if due[p].any()}
+        if trained.any():
+            columns |= self._training_columns(trained)
+        for prefix, (result, failed) in results.items():
+            columns |= self._evaluation_columns(prefix, due[prefix], result, failed)
+        if "final" in results and (form := self.spec.evaluation.also):
+            again = self._evaluate("final", due["final"], form)
+            columns |= self._evaluation_columns("final", due["final"], *again, form)
+        self.recorder.write(self.steps, columns, rows)
+        if "eval" in results and self.spec.tracking.artifacts:
+            returns = columns[schema.EVAL_RETURN]
+            self.recorder.save_best(returns, self.agent.state()["policy"])
+        self._owed = None
+        self._finish([k for k in self.recorder.live if due["final"][k]])
+        if self.recorder.live and self.saver.is_due(self.agent.state):
             self._save()
 
-    def _training_columns(self) -> Columns:
-        columns, k = self.meter.drain(), len(self.job.seeds)
+    def _finish(self, seeds: list[int]) -> None:
+        """End the runs of seeds whose budget is spent; their lanes are not stepped again."""
+        if not seeds:
+            return
+        policy = self.agent.state()["policy"]
+        arrays = self.agent.arrays() if isinstance(self.agent, HasArrays) else {}
+        for k in seeds:
+            self.recorder.save_weights(k, policy)
+            if self.spec.tracking.video:
+                self.recorder.save_video(k)
+            if arrays:
+                self.recorder.save_arrays(k, arrays)
+            self.env.stop(k)
+        remarks = self.agent.remarks() if isinstance(self.agent, HasRemarks) else None
+        self.recorder.finish(seeds, [remarks[k] if remarks else None for k in seeds])
+
+    def _evaluate(
+        self, prefix: str, due: np.ndarray, form: str | None = None
+    ) -> tuple[EvaluationResult, dict[int, str]]:
+        """Evaluate the seeds that are ``due [K]``; returns also which failed, and why."""
+        result = self.evaluations(prefix, self.agent, due, self._evaluating, form)
+        return result, self.evaluations.failed
+
+    def _training_columns(self, due: np.ndarray) -> Columns:
+        """Return what the seeds that are ``due [K]`` did since their last row; NaN for others."""
+        gone = ~self._live()
+        columns, k = self.meter.drain(due | gone), len(due)
         for name, values in columns.items():
             if values.shape != (k,):
                 shape = list(values.shape)
                 raise ValueError(f"update() returns {name} of shape {shape}, not [K] = [{k}]")
-            for seed in np.flatnonzero(np.isinf(values)):
-                self.env.fail(int(seed), f"diverged: {name} is not finite at step {self.step}")
+            for seed in np.flatnonzero(np.isinf(values) & due):
+                reason = f"diverged: {name} is not finite at step {self.steps[seed]}"
+                self.env.fail(int(seed), reason)
         self._report_failed()
-        if not self.agent.interacts:  # it lives elsewhere, and its metrics say how
-            return columns
-        episodes = self.env.drain()
-        nothing = (np.nan, np.nan)
-        means = [np.mean(done, axis=0)[:2] if done else nothing for done in episodes]
-        columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
-        columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
-        return columns | self._facts("train", facts.means(episodes, len(self.spec.env.record)))
+        updates = self.meter.updates(k)
+        gradients = updates * getattr(self.spec.algo, "gradient_steps", 1)
+        columns |= {schema.UPDATES: updates, schema.REPLAY_RATIO: gradients / self.steps.clip(1)}
+        if self.agent.interacts:  # one that does not lives elsewhere, and its metrics say how
+            episodes = self.env.drain(due)
+            nothing = (np.nan, np.nan)
+            means = [np.mean(done, axis=0)[:2] if done else nothing for done in episodes]
+            columns[schema.TRAIN_RETURN], columns[schema.TRAIN_LENGTH] = np.array(means).T
+            columns[schema.TRAIN_EPISODES] = np.array([float(len(done)) for done in episodes])
+            columns |= self._facts("train", facts.means(episodes, len(self.spec.env.record)))
+        return _only(columns, due)
 
-    def _evaluation_columns(self, prefix: str, result: EvaluationResult) -> Columns:
-        for k, reason in self.evaluators[prefix].failed.items():
+    def _evaluation_columns(
+        self,
+        prefix: str,
+        due: np.ndarray,
+        result: EvaluationResult,
+        failed: dict[int, str],
+        form: str | None = None,
+    ) -> Columns:
+        """Return what an evaluation tells; of a second ``form`` of the policy, its returns."""
+        for k, reason in failed.items():
             self.env.fail(k, f"evaluation: {reason}")
         self._report_failed()
+        if form is not None:
+            return _only({f"{prefix}/return_{form}": result.returns.mean(1)}, due)
         columns = {
             f"{prefix}/return": result.returns.mean(1),
             f"{prefix}/length": result.lengths.mean(1),
@@ -253,7 +310,7 @@ class Training:
                 "value/realised": result.realised,
                 "value/bias": result.predicted - result.realised,
             }
-        return columns
+        return _only(columns, due)
 
     def _facts(self, prefix: str, means: np.ndarray) -> Columns:
         return {
@@ -266,13 +323,14 @@ class Training:
             self.recorder.fail(k, reason, schema.NAN if broken else schema.EXCEPTION)
 
     def _save(self) -> None:
-        wall, cpu = self.recorder.spent()
+        (wall, cpu), owed = self.recorder.spent(), self._owed
         state = {
             "agent": self.agent.state(),
             "env": self.env.state(),
             "meter": self.meter.state(),
-            "step": self.step,
-            "owed": self._owed,
+            "steps": torch.from_numpy(self.steps.copy()),
+            "owed": torch.from_numpy(np.full_like(self.steps, _NONE) if owed is None else owed),
+            "ended": torch.tensor([run.state == schema.FINISHED for run in self.recorder.runs]),
             "wall": wall,
             "cpu": cpu,
         }
@@ -283,10 +341,15 @@ class Training:
         self.agent.load(state["agent"])
         self.env.load(state["env"])
         self.meter.load(state["meter"], self.device)
-        self.step, self._owed = state["step"], state["owed"]
+        self.steps, owed = state["steps"].numpy().copy(), state["owed"].numpy().copy()
+        self._owed = None if (owed == _NONE).all() else owed
 
     def close(self) -> None:
         """Close every environment."""
         self.env.close()
-        for evaluator in self.evaluators.values():
-            evaluator.close()
+        self.evaluations.close()
+
+
+def _only(columns: Columns, due: np.ndarray) -> Columns:
+    """Return columns ``[K]`` with NaN for the seeds that are not ``due [K]``."""
+    return {name: np.where(due, x, np.nan) for name, x in columns.items()}

@@ -54,7 +54,8 @@ class Saver:
                 try:
                     mine = self._mine(state)
                 except _Unusable as why:
-                    print(f"checkpoint at step {state['step']} is not used: {why}", file=sys.stderr)
+                    step = int(state["steps"].max())
+                    print(f"checkpoint at step {step} is not used: {why}", file=sys.stderr)
                     continue
                 if folder != self.checkpoints.folder:  # run.json will soon name this job instead
                     self.checkpoints.save(mine)
@@ -89,6 +90,9 @@ class Saver:
             raise _Unusable(f"it holds the seeds {_listed(held)}, not {_listed(absent)}")
         if held != self.job.seeds:
             state = checkpoint.take_seeds(state, [held.index(seed) for seed in self.job.seeds])
+        if state["ended"].any():  # a finished run is not resumed: its folder has lost its status
+            ended = state["seeds"][state["ended"]].tolist()
+            raise _Unusable(f"the seeds {_listed(ended)} had ended, but are not finished")
         for k, run in enumerate(self.job.run_ids):
             length = int(state["rows"][k])
             data = _rows(self.job, run)[:length]

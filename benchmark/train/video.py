@@ -1,4 +1,4 @@
-"""A video of a finished run's policy: its first evaluation episode, from the saved weights.
+"""A video of a finished run's policy: the first episode of its final evaluation, played again.
 
 The agent, the environment and their random streams are new, so that training and its evaluations
 are not affected. Needs no display.
@@ -19,13 +19,15 @@ from PIL import Image
 from prism.algos.core.agent import Agent
 
 from ..envs.config import EnvConfig
+from ..envs.episodes import FINAL
 from ..envs.make import make_env
 from ..envs.vector import SeedVecEnv
 from ..envs.wrappers import close
 from ..store import schema
+from ..store.spec import RunSpec
 from ..util import atomic
 from ..util.errors import ConfigError
-from .evaluate import begin_acting, load_run
+from .evaluate import acting, load_run
 
 _FRAMES = 1_000  # longer episodes are cut
 _SIDE = 400  # pixels; larger frames are reduced
@@ -45,12 +47,12 @@ def record(run_dir: Path, tick: Callable[[], None] = lambda: None) -> Path:
     Raises:
         ConfigError: there is no such run, or its environment cannot be rendered.
     """
-    _, spec, agent = load_run(run_dir)
+    run, spec, agent = load_run(run_dir)
     for name, value in _HEADLESS.items():
         os.environ.setdefault(name, value)
     duration = _duration(spec.env)
     pictures = []
-    for frame in _frames(agent, spec.env, spec.evaluation.seed):
+    for frame in _frames(agent, spec, run["seed"]):
         tick()
         pictures.append(_picture(frame))
     buffer = BytesIO()
@@ -78,15 +80,16 @@ def _duration(env: EnvConfig) -> int:
     return max(20, 10 * round(100 / rate))  # GIF counts in 10 ms; browsers slow down below 20
 
 
-def _frames(agent: Agent, env: EnvConfig, seed: int) -> Iterator[np.ndarray]:
-    """Play the first evaluation episode greedily; yield a frame of every state."""
-    config = replace(env, kwargs={**env.kwargs, "render_mode": _MODE})
-    lane = SeedVecEnv(config, [seed], 1, training=False, reset="wait", purpose="eval")
-    begin_acting(agent)
+def _frames(agent: Agent, spec: RunSpec, seed: int) -> Iterator[np.ndarray]:
+    """Play the first episode of the final evaluation; yield a frame of every state."""
+    config = replace(spec.env, kwargs={**spec.env.kwargs, "render_mode": _MODE})
+    episodes = [spec.evaluation.seed]
+    lane = SeedVecEnv(config, episodes, 1, training=False, reset="wait", purpose=FINAL)
+    act = acting(agent, spec, [seed], FINAL, 1)
     obs, live, count = lane.reset(), True, 1
     yield lane.render()
     while live and count < _FRAMES:
-        action, _ = agent.act(torch.from_numpy(obs), explore=False)
+        action, _ = act(torch.from_numpy(obs))
         step = lane.step(action.numpy())
         if lane.failed:
             raise RuntimeError(lane.failed[0])

@@ -19,6 +19,7 @@ from prism.benchmark.util.versions import version
 RUN = ["algo=dqn", "env=cartpole"]
 QUICK = [
     "algo.learning_starts=20",
+    "algo.train_every=4",
     "algo.hidden=[8]",
     "evaluation.episodes=1",
     "budget=60",
@@ -41,6 +42,11 @@ BAD = [
     (["study=quikstart"], ["study", "quikstart", "nearest: quickstart"]),
     (["algo=dqn", "env=pendulum"], ["algo=dqn env=pendulum", "discrete"]),
     (["algo=sac", "env=cartpole"], ["algo=sac env=cartpole", "continuous"]),
+    (
+        [*RUN, "evaluation.policy=sampled"],
+        ["evaluation.policy=sampled: its policy is evaluated greedy only"],
+    ),
+    ([*RUN, "evaluation.also=sampld"], ["evaluation.also", "greedy, sampled", "sampld"]),
     (["algo=td3", "env=pendulum", "algo.noise=oh"], ["algo.noise", "ornstein_uhlenbeck", "oh"]),
     ([*RUN, "algo.gama=0.9"], ["algo.gama", "nearest: algo.gamma"]),
     ([*RUN, "algo.gamma=high"], ["algo.gamma=high must be a number"]),

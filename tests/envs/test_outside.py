@@ -16,6 +16,7 @@ from prism.algos.core.mdp import MODEL
 from prism.algos.core.states import FACTORS
 from prism.benchmark.envs import facts, outside
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers, validate
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.envs.make import make_env, make_spec
 from prism.benchmark.envs.table import TableVecEnv, vector_env
 from prism.benchmark.envs.vector import SeedVecEnv
@@ -408,7 +409,7 @@ def test_a_run_with_wrappers_and_facts_resumes_to_the_bit(whole, tmp_path) -> No
 
 def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
     folder = next(folders(whole()))
-    result = evaluate_run(folder, 3)  # as many as the final evaluation had
+    result = evaluate_run(folder, 3, purpose=FINAL)  # as many as the final evaluation had
     last = read_rows(folder / "metrics.jsonl")[-1]
     assert result["mean"] == pytest.approx(last[schema.FINAL_RETURN])
     assert result["eval/success"] == last["final/success"]

@@ -108,7 +108,8 @@ def test_several_processes_are_told_by_the_clock_and_take_as_many_slots(tmp_path
 def test_what_never_ran_is_tried_or_guessed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cost, "TRIAL", 0.02)
     monkeypatch.setattr(price, "_TRIALS", 1)
-    small = ("algo.learning_starts=20", "algo.hidden=[8]", "evaluation.episodes=1")
+    small = ("algo.learning_starts=20", "algo.train_every=4", "algo.hidden=[8]")
+    small += ("evaluation.episodes=1",)
     jobs = [job(tmp_path, *small, f"algo.gamma={gamma}") for gamma in (0.9, 0.8)]
     found = price.of(jobs, tmp_path, slots=1)
     assert (found.past, found.trials, found.guessed) == (0, 1, 1)

@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.learn
 
-SOLVED = 3.8  # of 4; without a memory 1.95 is the most
+SOLVED = 3.8  # of 4
 EPISODES = ("env=tmaze", "evaluation.every=0", "evaluation.episodes=100")
 
 
@@ -21,8 +21,8 @@ def test_a_memory_solves_the_maze(train, algo: str, budget: int, seeds: int, sol
 
 
 def test_without_a_memory_the_maze_is_a_coin(train) -> None:
-    """56 of the 100 goals lie on one side: no seed can score more than by that arm alone."""
+    """50 of the 100 goals lie on either side: no seed can score more than by one arm alone."""
     words = ("algo=recurrent_ppo", "components=-memory", "budget=150000", "seed=range(0,10)")
     (returns,) = train("learn_forgetful_tmaze", *words, *EPISODES).values()
     assert len(returns) == 10
-    assert max(returns) <= 0.56 * 4 - 0.44 * 0.1 + 1e-6, returns
+    assert max(returns) <= 0.5 * 4 - 0.5 * 0.1 + 1e-6, returns

@@ -191,5 +191,5 @@ def killed_behind_its_checkpoint(work: Job) -> None:
 
     training, at = Training(work), {160: save, 200: kill}
     with pytest.raises(Killed):
-        training.run(lambda: at.get(training.step, lambda _: False)(training))
+        training.run(lambda: at.get(training.steps[0], lambda _: False)(training))
     training.close()

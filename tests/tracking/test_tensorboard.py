@@ -56,9 +56,9 @@ def killed_behind_its_checkpoint(begun: Job) -> None:
     training = Training(begun)
 
     def stopped() -> bool:
-        if training.step == 160:
+        if training.steps[0] == 160:
             training._save()
-        return training.step == 200 and kill(training)
+        return training.steps[0] == 200 and kill(training)
 
     with pytest.raises(Killed):
         training.run(stopped)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prism.benchmark.envs.config import EnvConfig
+from prism.benchmark.envs.config import EnvConfig, EnvWrappers
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store.spec import EvaluationConfig
 from prism.benchmark.train.evaluate import EvaluationResult, Evaluator, _ValueTrack
 
@@ -45,11 +46,21 @@ class Counter:
         return action, {"value": torch.full(obs.shape[:2], float(self.steps))}
 
 
+def counted(env: EnvConfig) -> Any:
+    return SimpleNamespace(
+        env=env,
+        evaluation=EvaluationConfig(seed=5),
+        gamma=0.5,
+        policy="greedy",
+        agent=Counter,
+        algo=None,
+    )
+
+
 def test_every_evaluation_begins_a_memory_anew() -> None:
     """A truncated episode is continued by the value at its end, behind what led there."""
     env = EnvConfig(name="truncated", id="Prism/ConstantTruncated-v0", kwargs={"T": 4})
-    spec: Any = SimpleNamespace(env=env, evaluation=EvaluationConfig(seed=5), gamma=0.5)
-    evaluator, agent = Evaluator(spec, 1, 2, torch.device("cpu")), Counter()
+    evaluator, agent = Evaluator(counted(env), [0], FINAL, 2, torch.device("cpu")), Counter()
     for times in (1, 2):
         outcome = evaluator(agent)  # type: ignore[arg-type]
         assert agent.forgot == times and agent.steps == 5
@@ -64,7 +75,7 @@ def test_every_evaluation_begins_a_memory_anew() -> None:
 
 def test_a_lane_that_waits_is_continued_by_its_own_last_value() -> None:
     """The first lane is cut a tick before the second: what the agent says later is not its own."""
-    track = _ValueTrack((1, 2), 0.5)
+    track = _ValueTrack((1, 2), counted(EnvConfig()), "greedy")
     never = np.zeros((1, 2), bool)
     track.add(torch.tensor([[1.0, 1.0]]), np.ones((1, 2)), never, np.array([[True, True]]))
     track.add(torch.tensor([[8.0, 2.0]]), np.ones((1, 2)), never, np.array([[False, True]]))
@@ -73,13 +84,23 @@ def test_a_lane_that_waits_is_continued_by_its_own_last_value() -> None:
     assert realised == pytest.approx([np.mean([1 + 0.5 * 8.0, last, 1 + 0.5 * last])])
 
 
-def evaluated(table: bool, *walks: bool) -> EvaluationResult:
+def evaluated(
+    table: bool,
+    *walks: bool,
+    played: np.ndarray | None = None,
+    wrappers: EnvWrappers | None = None,
+) -> EvaluationResult:
     spec: Any = SimpleNamespace(
-        env=EnvConfig(**CLIFF, table=table), evaluation=EvaluationConfig(seed=5), gamma=0.9
+        env=EnvConfig(**CLIFF, table=table, wrappers=wrappers or EnvWrappers()),
+        evaluation=EvaluationConfig(seed=5),
+        gamma=0.9,
+        policy="greedy",
+        agent=Walkers,
+        algo=None,
     )
-    evaluator = Evaluator(spec, len(walks), 2, torch.device("cpu"))
+    evaluator = Evaluator(spec, range(len(walks)), FINAL, 2, torch.device("cpu"))
     agent: Any = Walkers(*walks)
-    outcome = evaluator(agent)
+    outcome = evaluator(agent, seeds=played)
     evaluator.close()
     return outcome
 
@@ -93,3 +114,47 @@ def test_a_short_episode_is_the_same_beside_a_long_one(table: bool) -> None:
     assert beside.lengths.tolist() == [[13, 13], [60, 60]]
     to_go = [-(1 - 0.9**n) / (1 - 0.9) for n in range(1, 14)]
     assert alone.realised == pytest.approx([np.mean(to_go)])
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_seeds_that_are_not_asked_for_are_not_played(table: bool) -> None:
+    walks = (True, False, True)
+    whole = evaluated(table, *walks)
+    some = evaluated(table, *walks, played=np.array([False, True, True]))
+    for ours, theirs in zip(some, whole, strict=True):
+        assert np.isnan(ours[0]).all() and np.array_equal(ours[1:], theirs[1:], equal_nan=True)
+    nobody = evaluated(table, *walks, played=np.zeros(3, bool))
+    assert all(np.isnan(part).all() for part in nobody)
+
+
+def test_values_are_compared_with_the_rewards_that_the_agent_learns_from() -> None:
+    """On the cliff every raw reward is -1: returns of 13 steps at gamma = 0.9."""
+    to_go = np.mean([-(1 - 0.9**n) / (1 - 0.9) for n in range(1, 14)])
+    for changes, unit in (({"reward_scale": 0.1}, 0.1), ({"reward_clip": 0.5}, 0.5),
+                          ({"reward_clip": 0.5, "reward_scale": 4.0}, 2.0)):  # fmt: skip
+        outcome = evaluated(True, True, wrappers=EnvWrappers(**changes))
+        assert outcome.returns.tolist() == [[-13.0, -13.0]]  # raw
+        assert outcome.realised == pytest.approx([unit * to_go])
+        assert outcome.predicted == evaluated(True, True).predicted
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delay_reward": True},
+        {"shaping": "cliffwalking"},
+        {"extra": [{"class": "gymnasium.wrappers:ClipReward", "training_only": True}]},
+    ],
+)
+def test_nothing_is_compared_where_the_agents_rewards_are_not_known(changes: Any) -> None:
+    outcome = evaluated(True, True, wrappers=EnvWrappers(**changes))
+    assert np.isnan(outcome.predicted).all() and np.isnan(outcome.realised).all()
+    assert outcome.returns.tolist() == [[-13.0, -13.0]]
+
+
+def test_nothing_is_compared_where_values_are_of_another_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for form, compares in (("greedy", True), ("sampled", False), (None, False)):
+        monkeypatch.setattr(Walkers, "valued", lambda config, form=form: form, raising=False)
+        assert np.isfinite(evaluated(True, True).realised).all() == compares

@@ -14,9 +14,9 @@ def test_means_are_over_all_updates_where_nothing_says_who_learned() -> None:
     for value in (1.0, 2.0, 6.0):
         meter.add({"loss/a": torch.tensor([value, 2 * value])})
     meter.add({"loss/b": torch.tensor([5.0, 7.0])})
-    columns = meter.drain()
+    columns = meter.drain(np.full(3, True))
     assert columns["loss/a"].tolist() == [3.0, 6.0] and columns["loss/b"].tolist() == [5.0, 7.0]
-    assert meter.drain() == {}
+    assert meter.drain(np.full(3, True)) == {}
 
 
 def test_a_seeds_mean_is_over_its_own_updates() -> None:
@@ -29,9 +29,9 @@ def test_a_seeds_mean_is_over_its_own_updates() -> None:
         meter.add({"loss/a": value, "learned": learned})
         if mine:
             alone.add({"loss/a": value[1:2], "learned": learned[1:2]})
-    columns = meter.drain()
+    columns = meter.drain(np.full(3, True))
     assert columns["loss/a"][0] == 2.5
-    assert columns["loss/a"][1] == 4.5 == alone.drain()["loss/a"][0]
+    assert columns["loss/a"][1] == 4.5 == alone.drain(np.full(1, True))["loss/a"][0]
     assert np.isnan(columns["loss/a"][2])  # it learned nothing: no value, and no failure
 
 
@@ -40,7 +40,7 @@ def test_what_is_not_finite_is_told_from_what_is_not_there() -> None:
     learned = torch.tensor([True, False, True])
     meter.add({"loss/a": torch.tensor([torch.nan, torch.nan, 1.0]), "learned": learned})
     meter.add({"loss/b": torch.tensor([1.0, torch.inf, -torch.inf])})
-    columns = meter.drain()
+    columns = meter.drain(np.full(3, True))
     assert np.isinf(columns["loss/a"][0]) and np.isnan(columns["loss/a"][1])
     assert columns["loss/a"][2] == 1.0
     assert np.isinf(columns["loss/b"]).tolist() == [False, True, True]
@@ -54,7 +54,9 @@ def test_a_meter_goes_on_from_its_state() -> None:
         (first if i < 2 else second).add(dict(metrics))
         if i == 1:
             second.load(first.state(), torch.device("cpu"))
-    assert np.array_equal(whole.drain()["loss/a"], second.drain()["loss/a"])
+    assert np.array_equal(
+        whole.drain(np.full(2, True))["loss/a"], second.drain(np.full(2, True))["loss/a"]
+    )
 
 
 def test_the_heartbeat_is_renewed_while_an_evaluation_lasts(tmp_path, monkeypatch) -> None:
@@ -62,9 +64,9 @@ def test_the_heartbeat_is_renewed_while_an_evaluation_lasts(tmp_path, monkeypatc
     beats: list[int] = []
     kept = Recorder._beat
 
-    def beat(self: Recorder, step: int) -> None:
-        beats.append(step)
-        kept(self, step)
+    def beat(self: Recorder, steps: np.ndarray) -> None:
+        beats.append(int(steps[0]))
+        kept(self, steps)
 
     monkeypatch.setattr(Recorder, "_beat", beat)
     monkeypatch.setattr(recorder, "_BEAT", 0.0)

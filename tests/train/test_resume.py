@@ -45,7 +45,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     parts = like(name, tmp_path)
     for attempt, ticks in enumerate((0, 37, 1, 36)):
         training = stop(parts, ticks)
-        assert training.step > 0 or ticks == 0
+        assert training.steps[0] > 0 or ticks == 0
         assert set(states(parts)) == {schema.INTERRUPTED}
         assert any(saved(parts).states()) and status(parts, 0)["attempts"] == attempt + 1
     finished(parts)
@@ -69,7 +69,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     training = Training(parts)
     at = {47: save_on, 120: kill}
     with pytest.raises(Killed):
-        training.run(lambda: at.pop(training.step // training.lanes, lambda _: False)(training))
+        training.run(lambda: at.pop(training.steps[0] // training.lanes, lambda _: False)(training))
     training.close()
     rows = read_rows(next(folders(parts)) / "metrics.jsonl")
     assert rows[-1][schema.STEP] > 47 * training.lanes and status(parts, 0)["state"] == "running"
@@ -118,7 +118,7 @@ def test_a_seed_taken_out_of_a_checkpoint_goes_on_alone(
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_bytes(metrics(pack)[1])
     saved(alone).save(checkpoint.take_seed(next(saved(pack).states()), 1))
-    assert Training(alone).step == 180
+    assert Training(alone).steps[0] == 180
     finished(alone)
     assert metrics(alone) == metrics(whole(name))[1:2]
     equal(weights(alone)[0], weights(whole(name))[1])
@@ -148,7 +148,7 @@ def test_a_checkpoint_of_other_code_is_not_used(
         patch.setattr(provenance, "code_hash", lambda *_: "another")
         stop(parts, 100)
     training = Training(parts)
-    assert training.step == 0
+    assert training.steps[0] == 0
     training.close()
     finished(parts)
     same_results(whole("dqn"), parts)
@@ -164,7 +164,7 @@ def test_periodic_checkpoints_are_saved_and_change_nothing(
 
     def spy(self: Training) -> None:
         save(self)
-        saves.append(self.step)
+        saves.append(int(self.steps[0]))
 
     monkeypatch.setattr(Training, "_save", spy)
     finished(often)
@@ -191,7 +191,9 @@ def test_states_of_checkpoints_hold_plain_values_only(tmp_path: Path) -> None:
 def in_evaluation(work: Job, step: int) -> Training:
     """Train, and ask to stop in the middle of the evaluation of a step."""
     training, asked = Training(work), count()
-    training.run(lambda: training.step == step and training._owed >= 0 and next(asked) == 3)
+    training.run(
+        lambda: training.steps[0] == step and training._owed is not None and next(asked) == 3
+    )
     training.close()
     return training
 
@@ -203,7 +205,7 @@ def test_a_stop_in_an_evaluation_leaves_at_once_and_loses_no_row(
     parts = like(name, tmp_path)
     for due in (180, 320):  # a periodic evaluation, and the final one
         training = in_evaluation(parts, due)
-        assert training.step == due and set(states(parts)) == {schema.INTERRUPTED}
+        assert training.steps[0] == due and set(states(parts)) == {schema.INTERRUPTED}
         rows = read_rows(next(folders(parts)) / "metrics.jsonl")
         assert rows[-1][schema.STEP] < due
     finished(parts)
@@ -215,7 +217,7 @@ def save_at(work: Job, *ticks: int) -> None:
     training, left = Training(work), list(ticks)
 
     def stopped() -> bool:
-        if training.step == left[0] * training.lanes and training._owed < 0:
+        if training.steps[0] == left[0] * training.lanes and training._owed is None:
             training._save()
             left.pop(0)
         if not left:
@@ -236,7 +238,7 @@ def test_a_corrupt_checkpoint_is_passed_over(
     newest.write_bytes(newest.read_bytes()[:-1])
     training = Training(parts)
     training.close()
-    assert training.step == 100
+    assert training.steps[0] == 100
     assert "its checksum differs" in capfd.readouterr().err
     finished(parts)
     same_results(whole("dqn"), parts)
@@ -253,12 +255,12 @@ def test_lost_rows_are_noticed(
     path.write_bytes(b"".join(lines[:4]))  # of 6; the first checkpoint needs 3
     training = Training(parts)
     training.close()
-    assert training.step == 100
+    assert training.steps[0] == 100
     assert f"metrics.jsonl of {parts.run_ids[1]} has lost rows" in capfd.readouterr().err
     path.write_bytes(lines[0])
     training = Training(parts)
     training.close()
-    assert training.step == 0
+    assert training.steps[0] == 0
     finished(parts)
     same_results(whole("dqn"), parts)
 
@@ -272,11 +274,11 @@ def test_seeds_of_a_larger_job_go_on_from_its_checkpoint(
         alone = job(tmp_path, seeds=(seed,))
         training = Training(alone)
         training.close()
-        assert training.step == 200
+        assert training.steps[0] == 200
         assert records.read_json(next(folders(alone)) / "run.json")["job_id"] == alone.job_id
         again = Training(alone)  # as after a kill before its first own checkpoint
         again.close()
-        assert again.step == 200
+        assert again.steps[0] == 200
         finished(alone)
     rest = job(tmp_path, seeds=(11, 42))
     assert metrics(rest) == metrics(whole("dqn"))[1:]
@@ -290,7 +292,7 @@ def test_a_job_takes_its_seeds_out_of_a_checkpoint_of_more(
     rest = replace(job(tmp_path, seeds=(42, 11)), job_id=pack.job_id)
     training = Training(rest)
     training.close()
-    assert training.step == 200
+    assert training.steps[0] == 200
     finished(rest)
     assert metrics(rest) == metrics(whole("dqn"))[:0:-1]
 
@@ -301,7 +303,7 @@ def test_a_checkpoint_of_other_seeds_is_refused_as_such(
     save_at(job(tmp_path, seeds=(3, 11)), 100)
     training = Training(job(tmp_path))
     training.close()
-    assert training.step == 0
+    assert training.steps[0] == 0
     told = capfd.readouterr().err
     assert told == "checkpoint at step 100 is not used: it holds the seeds 3, 11, not 42\n"
 
@@ -322,7 +324,7 @@ def test_where_a_job_grows_the_seeds_that_were_saved_go_on(
     assert (old, new.seeds) == (before, [42])
     training = Training(old)
     training.close()
-    assert training.step == 100
+    assert training.steps[0] == 100
     finished(old)
     finished(new)
     assert metrics(grown.jobs[0]) == metrics(whole("dqn"))

@@ -16,6 +16,7 @@ import torch
 from prism.algos.dqn.config import DQNConfig
 from prism.algos.dqn.dqn import DQN
 from prism.benchmark.cli.main import main
+from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store import checkpoint, identity, provenance, records, schema, spec
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
@@ -128,7 +129,7 @@ def test_saved_weights_score_what_was_recorded(tmp_path: Path) -> None:
         work = finished(job(tmp_path, algo, seeds=(3, 11), evaluation__episodes=4))
         for folder in folders(work):
             row = read_rows(folder / "metrics.jsonl")[-1]
-            again = evaluate_run(folder, 4)
+            again = evaluate_run(folder, 4, purpose=FINAL)
             assert again["mean"] == row[schema.FINAL_RETURN]
             assert again["length"] == row[schema.FINAL_LENGTH]
             assert again["min"] <= again["mean"] <= again["max"] and again["episodes"] == 4
@@ -309,7 +310,7 @@ def test_broken_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         for command in (["evaluate", str(folder), "--episodes", "2"], ["video", str(folder)]):
             assert main(command) == 2
             out, err = capsys.readouterr()
-            assert out == "" and err.startswith(f"error: {path} cannot be read: ")
+            assert out == "" and err.startswith(f"error: {path} is damaged and cannot be read (")
             assert err.count("\n") == 1
 
 

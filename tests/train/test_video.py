@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from prism.benchmark.cli.main import main
+from prism.benchmark.envs.episodes import FINAL, PERIODIC
 from prism.benchmark.store import checkpoint, records
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
@@ -36,7 +37,7 @@ def shown(path: Path) -> int:
 def test_the_frames_are_those_of_the_first_evaluation_episode(tmp_path):
     _, folder = trained(tmp_path, "cartpole")
     _, spec, agent = load_run(folder)
-    evaluator = Evaluator(spec, 1, 1, torch.device("cpu"))
+    evaluator = Evaluator(spec, [3], FINAL, 1, torch.device("cpu"))
     (length,) = evaluator(agent).lengths[0]
     path = video.record(folder)
     assert shown(path) == length + 1
@@ -79,7 +80,9 @@ def test_the_best_weights_score_what_their_row_says(tmp_path):
     ]
     assert len(scores) == 8 and scores.index(max(scores)) < 7
     _, spec, agent = load_run(folder)
-    evaluator = Evaluator(spec, 1, spec.evaluation.periodic_episodes, torch.device("cpu"))
+    evaluator = Evaluator(
+        spec, [3], PERIODIC, spec.evaluation.periodic_episodes, torch.device("cpu")
+    )
     for file, score in (("best.pt", max(scores)), ("weights.pt", scores[-1])):
         agent.load({"policy": checkpoint.load(folder / file)})
         assert evaluator(agent).returns.mean() == score

@@ -6,6 +6,7 @@ from itertools import combinations
 from math import isnan
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -24,7 +25,8 @@ from prism.benchmark.plan import config as cfg
 from prism.benchmark.store.agents import agent_class
 from prism.benchmark.store.checkpoint import take_seed
 from prism.benchmark.train.recorder import Meter
-from tests.helpers import CPU, SEEDS, copied, equal
+from tests.algos.policy_gradient.agents import WaitingWorld
+from tests.helpers import CPU, SEEDS, VECTOR, copied, equal
 
 LAKE = EnvConfig(name="lake", id="FrozenLake-v1", horizon=12)
 CLIFF = EnvConfig(name="cliff", id="CliffWalking-v1", horizon=12)
@@ -63,7 +65,11 @@ class Life:
 
     def row(self, k: int) -> dict[str, float]:
         """Return seed k's means since the last row, as a run records them."""
-        return {name: float(x[k]) for name, x in self.meter.drain().items() if not isnan(x[k])}
+        return {
+            name: float(x[k])
+            for name, x in self.meter.drain(np.full(len(self.env.seeds), True)).items()
+            if not isnan(x[k])
+        }
 
 
 def small(name: str, **changes: Any) -> Any:
@@ -316,3 +322,21 @@ def test_what_is_impossible_is_said_in_a_clause() -> None:
     plain = Spec(box, spaces.Discrete(2), 10)
     assert "discrete observations" in str(CEM.unsupported(CEMConfig(model="table"), plain))
     assert CEM.unsupported(CEMConfig(), plain) is None
+
+
+def test_noise_falls_by_the_steps_that_a_seed_took() -> None:
+    """Lanes that wait take none: seeds are at levels of their own, as each would be alone."""
+    config, space = small("cem", noise_fraction=1.0), spaces.Box(-1.0, 1.0, (2,))
+    actions, steps = [], []
+    for seeds in (SEEDS, SEEDS[1:2]):
+        learner = CEM(config, Spec(VECTOR, space, 400), seeds, CPU)
+        world, log = WaitingWorld(VECTOR, seeds, config.lanes), []
+        for _ in range(80):
+            action, memo = learner.act(world.obs)
+            log.append(action)
+            learner.observe(world.step(action, memo))
+            learner.update()
+        actions.append(torch.stack(log, 1))
+        steps.append(learner.episodes.steps.tolist())
+    assert torch.equal(actions[0][1:2], actions[1]) and steps[0][1:2] == steps[1]
+    assert len(set(steps[0])) == 3 and max(steps[0]) < 80 * config.lanes

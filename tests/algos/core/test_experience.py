@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from prism.algos.core.agent import Spec
-from prism.algos.core.experience import Experience
+from prism.algos.core.experience import Experience, averaged
 from prism.algos.core.samplers import Latest, Prioritized, Uniform
 from prism.algos.dqn.config import DQNConfig
 from prism.benchmark.store.checkpoint import take_seed
@@ -131,3 +131,12 @@ def test_the_settings_choose_the_sampler_and_the_room() -> None:
 def test_actions_are_kept_as_they_are(space: spaces.Space, shape: Any, dtype: Any) -> None:
     action = build(actions=space).buffer.action
     assert action.shape[3:] == shape and action.dtype == dtype
+
+
+def test_a_mean_over_gradient_steps_is_over_those_that_have_the_metric() -> None:
+    one = {"loss/a": torch.tensor([1.0, 2.0])}
+    two = {"loss/a": torch.tensor([3.0, 8.0]), "loss/b": torch.tensor([5.0, 7.0])}
+    assert averaged([]) is None and averaged([one]) is one
+    mean = averaged([one, two])
+    assert mean is not None
+    assert mean["loss/a"].tolist() == [2.0, 5.0] and mean["loss/b"].tolist() == [5.0, 7.0]

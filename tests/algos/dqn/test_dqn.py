@@ -279,3 +279,21 @@ def test_a_compiled_update_learns_the_same(name: str) -> None:
     plain, compiled = (life(tiny(name, compile=on), 20)[0] for on in (False, True))
     assert compiled._loss_of != compiled._loss
     torch.testing.assert_close(compiled.learner.params, plain.learner.params)
+
+
+def test_metrics_are_means_over_all_gradient_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    learn = DQN._learn
+
+    def spy(self: DQN) -> dict[str, Tensor]:
+        metrics = learn(self)
+        seen.append(metrics["loss/value"].clone())
+        return metrics
+
+    monkeypatch.setattr(DQN, "_learn", spy)
+    log = drive(agent(tiny(gradient_steps=3)), World(VECTOR, SEEDS), 30)
+    assert len(seen) == 3 * len(log["loss"]) > 30
+    for i, mean in enumerate(log["loss"]):
+        steps = torch.stack(seen[3 * i : 3 * i + 3])
+        torch.testing.assert_close(mean, steps.mean(0))
+        assert not torch.equal(mean, steps[-1])

@@ -126,3 +126,26 @@ def test_group_advantages_are_invariant_and_sum_to_zero() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_group_of_equal_outcomes_says_nothing(value: float, dtype: torch.dtype) -> None:
     assert not advantages.group_advantages(torch.full((2, 7), value, dtype=dtype)).any()
+
+
+def test_explained_variance_by_numpy() -> None:
+    rng = np.random.default_rng(0)
+    target, predicted = rng.normal(3, 2, (4, 50)), rng.normal(3, 1, (4, 50))
+    predicted[1] = target[1]
+    predicted[2] = target[2].mean()
+    weight = rng.integers(0, 2, (4, 50)).astype(float)
+    for w in (None, weight):
+        rows = [np.full(50, True) if w is None else w[k] > 0 for k in range(4)]
+        expected = [
+            1 - np.var((target - predicted)[k, r]) / np.var(target[k, r])
+            for k, r in enumerate(rows)
+        ]
+        args = [torch.from_numpy(x) for x in (predicted, target)]
+        got = advantages.explained_variance(*args, None if w is None else torch.from_numpy(w))
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+    assert advantages.explained_variance(*args)[1] == 1
+    same = torch.full((2, 30), 0.1)
+    assert advantages.explained_variance(torch.linspace(0, 1, 60).view(2, 30), same).tolist() == [
+        0.0,
+        0.0,
+    ]

@@ -222,6 +222,27 @@ def test_a_known_protocol_is_told_from_most_known_ones(writer):
     assert list(odd.excluded) == ["protocol p2, most runs of lake have p1"]
 
 
+def test_forms_of_policies_may_differ_between_labels_and_not_within_one(writer):
+    study = writer("forms")
+    for seed in range(3):
+        study.run(study.variant("DQN"), "lake", seed, 50, protocol="p1-greedy")
+        form = "greedy" if seed == 2 else "sampled"
+        study.run(study.variant("CEM"), "lake", seed, 60, protocol=f"p1-{form}")
+    folder = study.plan()
+    data = load(folder)
+    assert data.size("DQN", "lake") == (3, 3) and data.size("CEM", "lake") == (2, 3)
+    odd = data.runs[data.runs.excluded != ""]
+    reason = "protocol p1-greedy, most runs of CEM on lake have p1-sampled"
+    assert list(odd.excluded) == [reason] and list(odd.flag) == ["protocol"]
+    note = "lake: policies are evaluated in different forms: greedy DQN; sampled CEM"
+    assert note in data.notes
+    assert len(load(folder, include=["protocol"]).scored) == 6
+    alike = writer("alike")
+    for label in ("DQN", "PPO"):
+        alike.run(alike.variant(label), "lake", 0, 50, protocol="p1-greedy")
+    assert not any("forms" in note for note in load(alike.plan()).notes)
+
+
 def test_no_majority_of_protocols_is_refused_unless_taken_in(writer):
     study = writer("tie")
     for seed in range(4):
@@ -260,6 +281,17 @@ def test_runs_behind_their_budget_are_taken_in_by_their_flag(writer):
     assert list(load(folder).scored.seed) == [1]
     assert load(folder).runs.flag[0] == "over-long"
     assert list(load(folder, include=["over-long"]).scored.seed) == [0, 1]
+
+
+def test_the_last_tick_of_several_lanes_may_end_behind_the_budget(writer):
+    study = writer("lanes")
+    paths = [study.run(study.variant("DQN"), "lake", k, 50, parquet=False) for k in range(3)]
+    for path, end in zip(paths, (10_000, 10_003, 10_004), strict=True):
+        last_row(global_step=end)(path)
+        record = json.loads((path / "run.json").read_text())
+        edit(path / "run.json", config=record["config"] | {"algo": {"lanes": 4}})
+    data = load(study.plan())
+    assert list(data.scored.seed) == [0, 1] and data.runs.flag[2] == "over-long"
 
 
 def test_two_runs_of_one_cell_never_both_count_in_silence(writer, tmp_path):
