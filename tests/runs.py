@@ -127,6 +127,11 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "dqn": ("dqn", "CartPole-v1", {}),
     "rainbow, truncated": ("rainbow", "CartPole-v1", {"env__horizon": 15, "algo__lanes": 2}),
     "coin, norm": ("double_q", "Acrobot-v1", {"env__horizon": 90, "algo__norm": "batch"}),
+    "recurrent dqn, truncated": (
+        "recurrent_dqn",
+        "CartPole-v1",
+        {"env__horizon": 15, "algo__lanes": 2, "algo__sequence": 4, "algo__burn_in": 3},
+    ),
     "rainbow, minatar": (
         "rainbow",
         "minatar_breakout",

@@ -145,6 +145,18 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class HasMemory(Protocol):
+    """An agent that remembers earlier observations of an episode.
+
+    Greedy acting has a memory of its own, which an evaluation begins anew; the memory of training
+    follows what ``observe`` is told.
+    """
+
+    def forget(self) -> None:
+        """Begin greedy acting anew: every lane is at the start of an episode."""
+
+
+@runtime_checkable
 class HasArrays(Protocol):
     """An agent whose result is worth a picture: a finished run keeps its arrays."""
 

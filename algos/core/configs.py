@@ -81,6 +81,23 @@ def check_conv(conv: Sequence[Sequence[int]]) -> None:
 
 
 @dataclass
+class MemoryConfig:
+    """What carries over the steps of an episode; see ``core/recurrent.py``."""
+
+    memory: str = setting(
+        "none",
+        "recurrent layer behind the hidden ones; it carries over an episode's steps",
+        choices=("none", "gru", "lstm"),
+    )
+    memory_size: int = setting(64, "its width (memory=gru, lstm)", ge=2)
+    memory_span: int = setting(
+        32,
+        "steps over which it reaches at the start (Tallec and Ollivier 2018); 2: as its weights do",
+        ge=2,
+    )
+
+
+@dataclass
 class LevelConfig:
     """A behaviour policy and its level, which falls during training; see ``core/schedules.py``."""
 

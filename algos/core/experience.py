@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .agent import Spec, Step
 from .parts import HasParts
-from .replay import Batch, ReplayBuffer
+from .replay import Batch, ReplayBuffer, Sequences
 from .samplers import Latest, Prioritized, Sampler, Uniform
 
 
@@ -102,6 +102,11 @@ class Experience(HasParts):
         """
         index, weight = self.sampler.sample(beta)
         return self.buffer.gather(index), weight.to(self.buffer.device), index
+
+    def sample_sequences(self, burn_in: int, length: int) -> Sequences:
+        """Return sequences of ``length`` steps with what comes before; every start alike."""
+        index, _ = self.sampler.sample(1.0)
+        return self.buffer.gather_sequences(index, burn_in, length)
 
 
 def averaged(steps: list[dict[str, Tensor]]) -> dict[str, Tensor] | None:

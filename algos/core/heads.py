@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .legality import NO_MASKS, Legality
 from .nets import InitStream, Linear, Mode, NoisyLinear, innermost, through
+from .recurrent import MemoryShape, Recurrent
 from .rng import Member
 from .torso import Around, Hidden, Torso
 
@@ -27,6 +28,7 @@ class NetShape:
         dropout: rate of the dropout behind it.
         batch: B while learning, which fixes the shape of dropout's masks.
         obs_scale: what observations are divided by (255 for frames).
+        memory: of the recurrent layer between torso and head; None: there is none.
         legality: how observations carry masks.
     """
 
@@ -42,6 +44,7 @@ class NetShape:
     dropout: float
     batch: int
     obs_scale: float
+    memory: MemoryShape | None = None
     legality: Legality = NO_MASKS
 
 
@@ -68,6 +71,10 @@ class QNetwork(nn.Module):
             obs_scale=shape.obs_scale,
         )
         width = self.torso.width
+        self.memory: Recurrent | None = None
+        if shape.memory is not None:
+            self.memory = Recurrent(self._init, width, shape.memory)
+            width = self.memory.width
         self.advantage = self._stream(width, last, shape.actions * shape.atoms)
         self.value = self._stream(width, last, shape.atoms) if shape.dueling else None
         self._advantage = innermost(self.advantage)
@@ -92,8 +99,30 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         """Return the values of every action, illegal ones too."""
-        batch = obs.shape[1]
-        x = self.torso.forward(self.shape.legality.plain(obs), mode)
+        return self._heads(self.torso.forward(self.shape.legality.plain(obs), mode), mode)
+
+    def recall(
+        self, obs: Tensor, state: Tensor, begins: Tensor | None = None, mode: Mode = Mode.SAMPLE
+    ) -> tuple[Tensor, Tensor]:
+        """Go through sequences with a memory.
+
+        Args:
+            obs: ``[K, T, B, *obs]``. state: ``[K, B, S]``, before the first step.
+            begins: ``[K, T, B]`` bool, where an episode begins; None: nowhere. mode: as ever.
+
+        Returns:
+            Values ``[K, T, B, A, Z]``, illegal actions' too, and the states behind the steps
+            ``[K, T, B, S]``.
+        """
+        assert self.memory is not None
+        plain = self.shape.legality.plain(obs.flatten(1, 2))
+        x = self.torso.forward(plain, mode).view(*obs.shape[:3], -1)
+        y, states = self.memory.forward(x, state, begins)
+        out = self._heads(y.flatten(1, 2), mode)
+        return out.view(*obs.shape[:3], *out.shape[2:]), states
+
+    def _heads(self, x: Tensor, mode: Mode) -> Tensor:
+        batch = x.shape[1]
         out = through(self._advantage, x, mode)
         out = out.reshape(len(out), batch, self.shape.actions, self.shape.atoms)
         if self._value is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .legality import NO_MASKS, Legality, barred
 from .nets import Conv2d, InitStream, Linear, Mode
+from .recurrent import MemoryShape, Recurrent
 from .rng import Member
 from .torso import BARE, Around, Hidden, Torso
 
@@ -29,6 +30,7 @@ class PolicyShape:
         shared: one torso with two heads instead of two networks.
         orthogonal: initial weights, with gains of sqrt(2), 0.01 (policy) and 1 (critic).
         log_std: where the log standard deviations start.
+        memory: of the recurrent layer between torso and heads; None: there is none.
         legality: how observations carry masks. around: normalisation and dropout.
     """
 
@@ -43,6 +45,7 @@ class PolicyShape:
     shared: bool
     orthogonal: bool
     log_std: float
+    memory: MemoryShape | None = None
     legality: Legality = NO_MASKS
     around: Around = BARE
 
@@ -67,10 +70,24 @@ class _Net(nn.Module):
             layer=Hidden(init, members, "policy", shape.around, shape.activation),
             obs_scale=shape.obs_scale,
         )
-        self.head = Linear(init, self.torso.width, width)
+        features = self.torso.width
+        self.memory: Recurrent | None = None
+        if shape.memory is not None:
+            self.memory = Recurrent(init, features, shape.memory)
+            features = self.memory.width
+        self.head = Linear(init, features, width)
 
     def forward(self, obs: Tensor, mode: Mode = Mode.SAMPLE) -> Tensor:
         return self.head.forward(self.torso.forward(obs, mode))
+
+    def recall(
+        self, obs: Tensor, state: Tensor, begins: Tensor | None, mode: Mode
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``[M, T, B, width]`` and states ``[M, T, B, S]`` of ``obs [M, T, B, *obs]``."""
+        assert self.memory is not None
+        x = self.torso.forward(obs.flatten(1, 2), mode).view(*obs.shape[:3], -1)
+        y, states = self.memory.forward(x, state, begins)
+        return self.head.forward(y.flatten(1, 2)).view(*obs.shape[:3], -1), states
 
     def of_member(self, shape: PolicyShape, member: int, members: int) -> Self:
         """Return every ``members``-th network, whose parameters are views of these."""
@@ -114,6 +131,8 @@ class PolicyValue(nn.Module):
         for layer in self.net.torso.modules():
             if isinstance(layer, Linear | Conv2d):
                 layer.orthogonal(init, math.sqrt(2))
+        if self.net.memory is not None:
+            self.net.memory.orthogonal(init, 1.0)
         head, p, v = self.net.head, self.shape.outputs, self.shape.values
         policy, critic = (init.orthogonal(n, head.n_in) for n in (p, max(v, 1)))
         head.weight.zero_()
@@ -153,6 +172,31 @@ class PolicyValue(nn.Module):
         """Return what is legal, and the observations without it."""
         legality = self.shape.legality
         return legality.mask(obs), legality.plain(obs)
+
+    def recall(
+        self, obs: Tensor, state: Tensor, begins: Tensor | None = None, mode: Mode = Mode.SAMPLE
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Go through sequences with a memory.
+
+        Args:
+            obs: ``[K, T, B, *obs]``. state: ``[K, members, B, S]``, before the first step.
+            begins: ``[K, T, B]`` bool, where an episode begins; None: nowhere. mode: as ever.
+
+        Returns:
+            Policy outputs ``[K, T, B, P]``, values ``[K, T, B, V]`` and the states behind the steps
+            ``[K, members, T, B, S]``.
+        """
+        m, (p, v) = self.members, (self.shape.outputs, self.shape.values)
+        legal, obs = self._read(obs)
+        if m == 2:
+            obs = obs.repeat_interleave(2, 0)
+            begins = None if begins is None else begins.repeat_interleave(2, 0)
+        out, states = self.net.recall(obs, state.flatten(0, 1), begins, mode)
+        states = states.view(-1, m, *states.shape[1:])
+        if m == 1:
+            return barred(out[..., :p], legal), out[..., p:], states
+        both = out.view(-1, 2, *out.shape[1:])
+        return barred(both[:, 0, ..., :p], legal), both[:, 1, ..., :v], states
 
     @torch.no_grad()
     def policy(self, obs: Tensor) -> Tensor:

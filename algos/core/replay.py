@@ -33,6 +33,14 @@ class Batch(NamedTuple):
     next_obs: Tensor  # the state the window ends in; arbitrary where discount is 0
 
 
+class Sequences(NamedTuple):
+    """Steps of a lane around a start, ``[K, T, B, ...]``: a burn-in, then what is learned from."""
+
+    steps: Batch  # one-step transitions
+    begins: Tensor  # bool: what came before this step is another episode's, or not known
+    valid: Tensor  # float32: 1 from the start to its episode's end, else 0
+
+
 def stored_dtype(space: spaces.Box) -> type[np.generic]:
     """Return how observations of a space are stored: bytes stay bytes, all else is float32."""
     if space.dtype == np.bool_:
@@ -176,6 +184,33 @@ class ReplayBuffer:
             number = self.truncation.reshape(self.k, -1)[k, last[k, b]]
             successor[k, b] = self.truncated_obs[k, number % self.truncated_obs.shape[1]]
         return successor
+
+    def gather_sequences(self, index: Tensor, burn_in: int, length: int) -> Sequences:
+        """Return ``length`` steps from each start on, and the ``burn_in`` steps before it.
+
+        Steps of the burn-in may be of an earlier episode: ``begins`` parts them.
+
+        Args:
+            index: ``[K, B]`` places in the ring, as a sampler returns them.
+        """
+        row, lane = np.divmod(index.numpy(force=True)[:, None], self.lanes)
+        oldest = self.oldest // self.lanes
+        tick = oldest + (row - oldest) % self.rows + np.arange(-burn_in, length)[:, None]
+        place = tick % self.rows * self.lanes + lane
+        flat = place.reshape(len(place), -1)
+        before = (flat - self.lanes) % self.size
+        over = self._take(self.outcome, before)[..., 2].reshape(place.shape) > 0
+        lasts = ~over[:, burn_in + 1 :]  # the start's episode goes on to this step
+        valid = np.zeros(place.shape, np.float32)
+        valid[:, burn_in] = 1
+        valid[:, burn_in + 1 :] = np.logical_and.accumulate(lasts, 1)
+        valid *= tick < self.written
+        steps = self.gather(torch.from_numpy(flat), 1)
+        return Sequences(
+            Batch(*(x.view(*place.shape, *x.shape[2:]) for x in steps)),
+            torch.from_numpy(over | (tick <= oldest)).to(self.device),
+            torch.from_numpy(valid).to(self.device),
+        )
 
     def latest(self) -> Tensor:
         """Return the places of the newest complete starts, one per lane, ``[K, N]``."""

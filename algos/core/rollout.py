@@ -26,6 +26,12 @@ class Trajectories:
     truncated: Tensor
     valid: Tensor
 
+    @property
+    def begins(self) -> Tensor:
+        """Where an episode begins behind the first row, ``[K, T, N]`` bool."""
+        ended = self.terminated | self.truncated
+        return torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)
+
     def timewise(self, x: Tensor) -> Tensor:
         """Return ``[K, T, N]``, or the flat rows of it, as ``[T, K, N]``, for the formulas."""
         return x.view(self.reward.shape).transpose(0, 1)
@@ -247,6 +253,11 @@ def reordered(x: Tensor, order: Tensor) -> Tensor:
     k, rows = order.shape
     flat = order + rows * torch.arange(k, device=order.device).unsqueeze(1)
     return x.flatten(0, 1).index_select(0, flat.flatten()).view(x.shape)
+
+
+def by_lane(x: Tensor, ticks: int) -> Tensor:
+    """Return flat rows ``x [K, T * N, ...]`` so that the ticks of a lane lie side by side."""
+    return x.view(len(x), ticks, -1, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
 
 
 def chunked_sum(x: Tensor) -> Tensor:

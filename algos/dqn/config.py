@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..core import explore, legality, torso
 from ..core.agent import Component, Family, Preset
 from ..core.checks import check_cadence, check_schedule
-from ..core.configs import DeepConfig, LevelConfig
+from ..core.configs import DeepConfig, LevelConfig, MemoryConfig
 from ..core.settings import setting
 
 TARGETS = ("hard", "soft", "none")
@@ -23,7 +23,7 @@ class Exploration(LevelConfig):
 
 
 @dataclass
-class DQNConfig(DeepConfig):
+class DQNConfig(MemoryConfig, DeepConfig):
     """Every setting of the family; steps are environment steps of one seed.
 
     The defaults are CleanRL's for classic control (dqn.py: 120-84 network, batch 128, an update
@@ -47,7 +47,7 @@ class DQNConfig(DeepConfig):
         True, "false: an update learns from the newest transition of each lane only"
     )
     buffer_size: int = setting(10_000, "transitions kept per seed", ge=1)
-    batch_size: int = setting(128, "transitions in an update", ge=1)
+    batch_size: int = setting(128, "transitions in an update; with a memory, sequences", ge=1)
     learning_starts: int = setting(10_000, "environment steps before the first update", ge=0)
     train_every: int = setting(
         10,
@@ -98,6 +98,12 @@ class DQNConfig(DeepConfig):
     )
     masks: str = legality.masks_setting()
     compile: bool = setting(False, "put the loss through torch.compile")
+    sequence: int = setting(
+        20, "steps of a sequence: gradients go back over as many (memory=gru, lstm)", ge=1
+    )
+    burn_in: int = setting(
+        20, "steps before a sequence that rebuild what was remembered, without gradients", ge=0
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -125,9 +131,22 @@ class DQNConfig(DeepConfig):
             ),
             (self.buffer_size < self.lanes, f"buffer_size must be at least lanes={self.lanes}"),
         )
-        for wrong, message in checks:
+        for wrong, message in (*checks, *self._without_memory()):
             if wrong:
                 raise ValueError(message)
+
+    def _without_memory(self) -> list[tuple[bool, str]]:
+        """Return what a memory does not go with."""
+        others = {
+            "prioritized=false": self.prioritized,
+            "n_step=1": self.n_step > 1,
+            "replay=true": not self.replay,
+            "dropout=0": self.dropout > 0,
+            "norm=none or layer": self.norm == "batch",
+            "compile=false": self.compile,
+        }
+        remembers = self.memory != "none"
+        return [(remembers and on, f"memory={self.memory} needs {x}") for x, on in others.items()]
 
 
 COMPONENTS = (
@@ -178,6 +197,13 @@ COMPONENTS = (
         off={"target": "none"},
         foundation=True,
     ),
+    Component(
+        "memory",
+        "Hausknecht and Stone 2015",
+        on={"memory": "gru"},
+        off={"memory": "none"},  # each observation by itself
+        foundation=True,
+    ),
     legality.COMPONENT,
     *torso.COMPONENTS,
 )
@@ -212,6 +238,10 @@ PRESETS = {
     ),
     "qrdqn": Preset(
         "learns quantiles of the returns, by the quantile Huber loss", "Dabney et al. 2018"
+    ),
+    "recurrent_dqn": Preset(
+        "DQN that remembers by a gated recurrent unit and replays sequences, with a burn-in",
+        "Hausknecht and Stone 2015; Kapturowski et al. 2019",
     ),
     "rainbow": Preset("all six parts of the family together", "Hessel et al. 2018"),
 }

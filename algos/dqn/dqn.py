@@ -13,10 +13,14 @@ Deviations from the papers:
 - Where nothing but noise explores, actions are uniform until ``learning_starts``; the papers act by
   the untrained policy (``warmup_actions: policy``), which may choose one action all the time.
 - The dueling gradients are not rescaled by 1/sqrt(2).
+- With a memory (DRQN, Hausknecht and Stone 2015; R2D2's burn-in, Kapturowski et al. 2019), a
+  sequence starts at any step, ends with its episode, and its burn-in lies before it: no step is
+  left unlearned. What was remembered before the burn-in is taken to be zero, as DRQN has it; R2D2
+  stores it. The recurrent layer is a GRU or an LSTM behind the torso.
 - Where some actions are illegal, the mean of the dueling advantages is over all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -38,7 +42,8 @@ from ..core.legality import Legality, barred
 from ..core.nets import Mode
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
-from ..core.replay import Batch
+from ..core.recurrent import Memory, shape_of
+from ..core.replay import Batch, Sequences
 from ..core.rng import RandomStream
 from ..core.schedules import Schedule
 from ..core.torso import obs_scale, too_small
@@ -58,7 +63,7 @@ class DQN(HasParts):
     interacts: ClassVar[bool] = True
 
     POLICY = ("learner",)
-    PARTS = ("experience", "behaviour", "coin")
+    PARTS = ("experience", "behaviour", "coin", "memory")
 
     def __init__(
         self, config: DQNConfig, spec: Spec, seeds: Sequence[int], device: torch.device
@@ -85,6 +90,9 @@ class DQN(HasParts):
         e = c.exploration
         self.level = Schedule(e.schedule, e.start, e.end, int(e.fraction * spec.budget))
         self.coin = RandomStream(seeds, "coin", (), device=device)
+        self.memory: Memory | None = None
+        if (layer := self.online.memory) is not None:
+            self.memory = Memory(len(seeds), self.twins, c.lanes, layer.size, device)
         self._loss_of = torch.compile(self._loss) if c.compile else self._loss
 
     @classmethod
@@ -99,9 +107,9 @@ class DQN(HasParts):
         """Choose actions ``[K, N]``; greedy acting remembers the values it expects, ``[K, N]``."""
         if explore:
             self.online.resample()
-            level, legal = self._level(), self.legality.mask(obs)
-            return self.behaviour(lambda: self._values(obs, Mode.SAMPLE), level, legal), {}
-        value, action = self._values(obs, Mode.MEAN).max(-1)
+            values, memo = self._look(obs, Mode.SAMPLE, explore)
+            return self.behaviour(values, self._level(), self.legality.mask(obs)), memo
+        value, action = self._look(obs, Mode.MEAN, explore)[0]().max(-1)
         return action, {"value": value}
 
     def _level(self) -> float:
@@ -111,10 +119,25 @@ class DQN(HasParts):
             return float(steps < self.config.learning_starts)
         return self.level(steps)
 
-    def _values(self, obs: Tensor, mode: Mode) -> Tensor:
+    def forget(self) -> None:
+        """Begin greedy acting anew: every lane is at the start of an episode."""
+        if self.memory is not None:
+            self.memory.forget()
+
+    def _look(
+        self, obs: Tensor, mode: Mode, explore: bool
+    ) -> tuple[Callable[[], Tensor], dict[str, Tensor]]:
+        """Return what gives action values ``[K, N, A]``, and a memo of what is remembered."""
+        if self.memory is None:  # who explores on every lane spares the look
+            return lambda: self._values(self.online(self._each_twin(obs), mode), obs), {}
+        before = self.memory.recall(explore, obs.shape[1]).flatten(0, 1)
+        out, states = self.online.recall(self._each_twin(obs.unsqueeze(1)), before, mode=mode)
+        after = states[:, 0].view(len(obs), self.twins, *states.shape[2:])
+        return lambda: self._values(out[:, 0], obs), self.memory.acted(after, explore)
+
+    def _values(self, out: Tensor, obs: Tensor) -> Tensor:
         """Return action values ``[K, N, A]``, barred ones too; of two networks, their mean."""
-        q = self._over_twins(self.value.mean(self.online(self._each_twin(obs), mode)))
-        return barred(q, self.legality.mask(obs))
+        return barred(self._over_twins(self.value.mean(out)), self.legality.mask(obs))
 
     def _each_twin(self, x: Tensor) -> Tensor:
         """Repeat ``[K, ...]`` for the networks of each seed."""
@@ -125,8 +148,10 @@ class DQN(HasParts):
         return x if self.twins == 1 else (x[0::2] + x[1::2]) / 2
 
     def observe(self, step: Step) -> None:
-        """Store one tick."""
+        """Store one tick, and remember it."""
         self.experience.add(step)
+        if self.memory is not None:
+            self.memory.observe(step)
 
     def update(self) -> dict[str, Tensor] | None:
         """Make the gradient steps that are due at this tick."""
@@ -141,6 +166,8 @@ class DQN(HasParts):
 
     def _learn(self) -> dict[str, Tensor]:
         """Make one gradient step of every seed."""
+        if self.memory is not None:
+            return self._learn_sequences()
         batch, weight, index = self.experience.sample(self.beta(self.experience.steps))
         for net in self.learner.networks:
             net.resample()
@@ -150,21 +177,91 @@ class DQN(HasParts):
         self.experience.sampler.update(index, self._over_twins(priority).to(index.device))
         return {key: self._over_twins(x) for key, x in metrics.items()}
 
+    def _learn_sequences(self) -> dict[str, Tensor]:
+        """Make one gradient step of every seed on sequences."""
+        c = self.config
+        sequences = self.experience.sample_sequences(c.burn_in, c.sequence)
+        for net in self.learner.networks:
+            net.resample()
+        loss, metrics = self._sequence_loss(sequences)
+        metrics["loss/grad_norm"] = self.learner.step(loss, self._toss())
+        return {key: self._over_twins(x) for key, x in metrics.items()}
+
+    def _sequence_loss(self, sequences: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss ``[K]`` and metrics ``[K]``: means over the steps that are valid."""
+        burn = self.config.burn_in
+        steps = Batch(*(self._each_twin(x) for x in sequences.steps))
+        begins, valid = self._each_twin(sequences.begins), self._each_twin(sequences.valid)
+        batch, rest = Batch(*(x[:, burn:] for x in steps)), begins[:, burn:]
+        early = steps.obs[:, :burn], begins[:, :burn]
+        out, states = self.online.recall(
+            batch.obs, self._burnt_in(self.online, *early), rest, Mode.LEARN
+        )
+        with torch.no_grad():
+            theirs = states
+            if self.target is not self.online:
+                start = self._burnt_in(self.target, *early)
+                _, theirs = self.target.recall(batch.obs, start, rest)
+            following = self._behind(self.target, batch.next_obs, theirs)
+            chooser = following
+            if self.config.double != "off":
+                self.online.resample()  # the choice has a noise of its own (Fortunato, 3.1)
+                chooser = self._behind(self.online, batch.next_obs, states)
+        weight = valid[:, burn:].flatten(1)
+        weight = weight / weight.mean(-1, keepdim=True)  # the mean of all is that of the valid
+        flat = Batch(*(x.flatten(1, 2) for x in batch))
+        out = out.flatten(1, 2)
+        loss, _, metrics = self._compared(flat, weight, following, chooser, out)
+        q = self.value.mean(td.select(out.detach(), flat.action))
+        return loss, metrics | {"loss/q": (weight * q).mean(-1)}
+
+    @staticmethod
+    @torch.no_grad()
+    def _burnt_in(net: QNetwork, obs: Tensor, begins: Tensor) -> Tensor:
+        """Return what is remembered behind steps ``[K, T, B]`` before which nothing was."""
+        assert net.memory is not None
+        k, ticks, b = begins.shape
+        zero = torch.zeros(k, b, net.memory.size, device=begins.device)
+        return net.recall(obs, zero, begins)[1][:, -1] if ticks else zero
+
+    @staticmethod
+    def _behind(net: QNetwork, next_obs: Tensor, states: Tensor) -> Tensor:
+        """Return values ``[K, T * B, A, Z]`` of successors, each behind its own step's memory.
+
+        That is so also where an episode was cut and the next step begins anew.
+        """
+        flat = next_obs.flatten(1, 2).unsqueeze(1)
+        return net.recall(flat, states.flatten(1, 2))[0][:, 0]
+
     def _loss(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return the loss ``[K]``, priorities ``[K, B]`` and metrics ``[K]`` of a batch."""
         with torch.no_grad():
             following = self.target(batch.next_obs)  # [K, B, A, Z]
-            chooser = following if self.config.double == "off" else self.online(batch.next_obs)
+            chooser = following
+            if self.config.double != "off":
+                chooser = self.online(batch.next_obs)
+                self.online.resample()  # the choice has a noise of its own (Fortunato, 3.1)
+        return self._compared(batch, weight, following, chooser, self.online(batch.obs, Mode.LEARN))
+
+    def _compared(
+        self, batch: Batch, weight: Tensor, following: Tensor, chooser: Tensor, out: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return what ``_loss`` does.
+
+        Args:
+            batch, weight: as there.
+            following: values of the successors ``[K, B, A, Z]``. chooser: those that choose.
+            out: values of the states, with their graph.
+        """
+        with torch.no_grad():
             legal = self.legality.mask(batch.next_obs)
             best = barred(self.value.mean(chooser), legal).argmax(-1)
-            if chooser is not following:  # the choice has a noise of its own (Fortunato, 3.1)
-                self.online.resample()
             if self.twins == 2:  # each network is valued by the other one
                 following = torch.stack([following[1::2], following[0::2]], 1).flatten(0, 1)
             following = td.select(following, best)
             target = self.value.target(batch.reward, batch.discount, following)
             extra = self.value.diagnostics(batch.reward, batch.discount, following)
-        predicted = td.select(self.online(batch.obs, Mode.LEARN), batch.action)
+        predicted = td.select(out, batch.action)
         per_sample, priority = self.value.loss(predicted, target)
         loss = (weight * per_sample).mean(-1)
         metrics = {"loss/value": loss.detach(), "loss/q": self._mean_q(predicted.detach())}
@@ -205,6 +302,7 @@ def _net_shape(config: DQNConfig, spec: Spec, atoms: int) -> NetShape:
         dropout=config.dropout,
         batch=config.batch_size if config.replay else config.lanes,
         obs_scale=obs_scale(spec.obs_space),
+        memory=shape_of(config),
         legality=legality,
     )
 

@@ -14,6 +14,7 @@ from ..core.normalize import ObservationNormalizer, RewardScaler
 from ..core.optim import optimizer_of
 from ..core.parts import HasParts
 from ..core.policy_value import PolicyShape, PolicyValue
+from ..core.recurrent import Memory, MemoryShape
 from ..core.rng import Draws, RandomStream
 from ..core.rollout import Trajectories
 from ..core.schedules import Schedule
@@ -43,14 +44,16 @@ class ActorCritic(HasParts):
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         values: outputs of the critic: 1 for V, A for Q, 0 for none.
         has_target: whether there is a copy of the networks that stays behind.
+        memory: what the networks remember by; None: nothing.
         around: normalisation and dropout of hidden layers; they learn in ``Mode.LEARN``.
 
     Attributes:
         net: the networks that act and learn, ``learner.online``.
+        memory: what they remember of the running episodes; None where they do not.
     """
 
     POLICY = ("learner", "obs_norm", "reward_norm")
-    PARTS = ("noise",)
+    PARTS = ("noise", "memory")
 
     def __init__(
         self,
@@ -60,9 +63,10 @@ class ActorCritic(HasParts):
         device: torch.device,
         values: int = 1,
         has_target: bool = False,
+        memory: MemoryShape | None = None,
         around: Around = BARE,
     ) -> None:
-        shape = _shape(config, spec, values, around)
+        shape = _shape(config, spec, values, memory, around)
         self.config, self.legality = config, shape.legality
         self.head = action_head(spec.action_space, self.legality.used)
         self.learner = Learner(
@@ -75,6 +79,9 @@ class ActorCritic(HasParts):
         for net in self.learner.networks:
             net.tie()
         self.net = self.learner.online
+        self.memory: Memory | None = None
+        if (layer := self.net.net.memory) is not None:
+            self.memory = Memory(len(seeds), shape.members, config.lanes, layer.size, device)
         kind = "linear" if config.anneal else "constant"
         self.lr = Schedule(kind, config.lr, 0.0, spec.budget)
         width, noise = self.head.noise
@@ -94,10 +101,12 @@ class ActorCritic(HasParts):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Sample actions, or take the likeliest ones; evaluation remembers the critic's values."""
         x = self.normalized(obs)
-        if explore:
+        if explore and self.memory is None:
             return self.distribution(self.net.policy(x)).sample(self.noise()), {}
-        out, values = self.net(x)
+        out, values, memo = self._look(x, explore)
         policy = self.distribution(out)
+        if explore:
+            return policy.sample(self.noise()), memo
         action = policy.mode() if draws is None else policy.sample(draws(*self.head.noise))
         if values.shape[-1] == 0:
             return action, {}
@@ -106,6 +115,14 @@ class ActorCritic(HasParts):
         if self.reward_norm is not None:
             value = value * self.reward_norm.scale.unsqueeze(1)
         return action, {"value": value}
+
+    def _look(self, x: Tensor, explore: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return outputs and values ``[K, N, ...]``, and a memo of what is remembered."""
+        if self.memory is None:
+            return *self.net(x), {}
+        before = self.memory.recall(explore, x.shape[1])
+        out, values, states = self.net.recall(x.unsqueeze(1), before)
+        return out[:, 0], values[:, 0], self.memory.acted(states[:, :, 0], explore)
 
     def normalized(self, obs: Tensor) -> Tensor:
         """Return observations ``[K, B, *obs]`` as the networks take them."""
@@ -118,18 +135,37 @@ class ActorCritic(HasParts):
         return self.head.build(out, self.net.log_std)
 
     @torch.no_grad()
-    def estimate(self, data: Trajectories, lambda_: float) -> Estimates:
-        """Return a full rollout's rows; the statistics of the rewards' scale move."""
+    def estimate(
+        self, data: Trajectories, lambda_: float, start: Tensor | None = None
+    ) -> Estimates:
+        """Return a full rollout's rows; the statistics of the rewards' scale move.
+
+        Args:
+            data: the rollout. lambda_: of GAE.
+            start: what was remembered before the rollout's first tick, ``[K, members, N, S]``.
+        """
         obs, action = self.normalized(data.obs.flatten(1, 2)), data.action.flatten(1, 2)
-        out, v = self.net(obs)
-        v = v.squeeze(-1)
-        advantage = self.gae(data, v, lambda_)
+        if start is None:
+            out, v = self.net(obs)
+            v = v.squeeze(-1)
+            advantage = self.gae(data, v, lambda_)
+        else:
+            shaped = obs.view(*data.reward.shape, *obs.shape[2:])
+            out, v, states = self.net.recall(shaped, start, data.begins)
+            out, v = out.flatten(1, 2), v.flatten(1)
+            # a successor follows what its own row remembers, also where the next row begins anew
+            successors = self.normalized(data.next_obs.flatten(1, 2)).unsqueeze(1)
+            v_next = self.net.recall(successors, states.flatten(2, 3))[1].flatten(1)
+            advantage = self._gae(data, v, v_next, lambda_)
         return Estimates(obs, action, out, v, advantage, advantage + v)
 
     @torch.no_grad()
     def gae(self, data: Trajectories, v: Tensor, lambda_: float) -> Tensor:
         """Return advantages ``[K, B]`` from a rollout's values ``v [K, B]``, as ``estimate``."""
         v_next = self.net.values(self.normalized(data.next_obs.flatten(1, 2)))
+        return self._gae(data, v, v_next, lambda_)
+
+    def _gae(self, data: Trajectories, v: Tensor, v_next: Tensor, lambda_: float) -> Tensor:
         v_tm1, v_t = data.timewise(v), data.timewise(v_next)
         reward, discounts = self.rewards(data).transpose(0, 1), data.discounts(self.config.gamma)
         advantage = advantages.gae(reward, v_tm1, v_t, *discounts, lambda_)
@@ -166,7 +202,13 @@ class ActorCritic(HasParts):
             optimizer.rates = [self.lr(own) for own in step for _ in range(self.learner.members)]
 
 
-def _shape(config: PolicyGradientConfig, spec: Spec, values: int, around: Around) -> PolicyShape:
+def _shape(
+    config: PolicyGradientConfig,
+    spec: Spec,
+    values: int,
+    memory: MemoryShape | None,
+    around: Around,
+) -> PolicyShape:
     head, legality = action_head(spec.action_space), Legality.of(spec, config.masks)
     return PolicyShape(
         obs=legality.space(spec.obs_space).shape,
@@ -180,6 +222,7 @@ def _shape(config: PolicyGradientConfig, spec: Spec, values: int, around: Around
         shared=config.shared,
         orthogonal=config.orthogonal,
         log_std=config.log_std,
+        memory=memory,
         legality=legality,
         around=around,
     )

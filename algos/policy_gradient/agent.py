@@ -10,6 +10,7 @@ from torch import Tensor
 from ..core.agent import GREEDY, SAMPLED, Component, Spec, Step
 from ..core.distributions import action_head
 from ..core.parts import HasParts
+from ..core.recurrent import MemoryShape
 from ..core.rng import Draws
 from ..core.rollout import Episodes, Rollout, Trajectories
 from ..core.torso import BARE, Around, too_small
@@ -23,7 +24,7 @@ class PolicyGradientAgent(HasParts, ABC):
     Args:
         config: the agent's. spec: the task. seeds: the K seeds. device: where to compute.
         length: ticks of a rollout, or episodes of each lane.
-        values, has_target, around: see ``ActorCritic``.
+        values, has_target, memory, around: see ``ActorCritic``.
     """
 
     Config: ClassVar[type]
@@ -47,10 +48,13 @@ class PolicyGradientAgent(HasParts, ABC):
         length: int,
         values: int = 1,
         has_target: bool = False,
+        memory: MemoryShape | None = None,
         around: Around = BARE,
     ) -> None:
         self.config, self.k = config, len(seeds)
-        self.actor_critic = ActorCritic(config, spec, seeds, device, values, has_target, around)
+        self.actor_critic = ActorCritic(
+            config, spec, seeds, device, values, has_target, memory, around
+        )
         self.learner = self.actor_critic.learner
         action = self.actor_critic.head.action
         self.experience = self.Storage(self.k, length, config.lanes, spec.obs_space, action, device)

@@ -15,6 +15,9 @@ Deviations from the paper and from OpenAI Baselines:
   running statistics. Its ratio to the one that learns is then not 1 even before the first step.
 - ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
   at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
+- With a memory (``memory: gru`` or ``lstm``), a minibatch is whole lanes, gone through from what
+  was remembered at the rollout's start, by the parameters of then; gradients end there. Policy and
+  critic each remember by themselves unless they share a torso.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +27,17 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core import legality, torso
-from ..core.agent import Component, Family, Preset, Spec
+from ..core import legality, recurrent, torso
+from ..core.agent import Component, Family, Preset, Spec, Step
+from ..core.configs import MemoryConfig
 from ..core.distributions import Distribution
 from ..core.nets import Mode
 from ..core.rng import RandomStream
-from ..core.rollout import Rollout, Trajectories, reordered
+from ..core.rollout import Rollout, Trajectories, by_lane, reordered
 from ..core.schedules import Schedule
 from ..core.settings import setting
 from ..formulas import advantages, policy, td
+from .actor_critic import Estimates
 from .agent import PolicyGradientAgent
 from .config import PolicyGradientConfig, check_batches
 
@@ -40,7 +45,7 @@ SURROGATES = ("clip", "kl", "none")
 
 
 @dataclass
-class PPOConfig(PolicyGradientConfig):
+class PPOConfig(MemoryConfig, PolicyGradientConfig):
     """CleanRL's defaults for classic control (ppo.py), so that presets state what differs."""
 
     agent: str = "ppo"
@@ -93,6 +98,15 @@ class PPOConfig(PolicyGradientConfig):
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
         if self.batch_size == 1 and self.normalize_advantage:
             raise ValueError("normalize_advantage=true needs batch_size above 1")
+        if self.memory != "none" and self.dropout > 0:
+            raise ValueError(f"memory={self.memory} needs dropout=0")
+        if self.memory != "none" and self.norm == "batch":
+            raise ValueError(f"memory={self.memory} needs norm=none or layer")
+        if self.memory != "none" and self.batch_size % self.rollout:
+            raise ValueError(
+                f"memory={self.memory} needs whole lanes in a minibatch: batch_size must be a "
+                f"multiple of rollout={self.rollout}, got {self.batch_size}"
+            )
 
 
 COMPONENTS = (
@@ -136,6 +150,13 @@ COMPONENTS = (
         off={"normalize_reward": False},
         foundation=True,
     ),
+    Component(
+        "memory",
+        "Cho et al. 2014",
+        on={"memory": "gru"},
+        off={"memory": "none"},  # each observation by itself
+        foundation=True,
+    ),
     legality.COMPONENT,
     *torso.COMPONENTS,
 )
@@ -158,7 +179,23 @@ PRESETS = {
         "several epochs of a clipped ratio, at CleanRL's settings for classic control",
         "Schulman et al. 2017",
     ),
+    "recurrent_ppo": Preset(
+        "PPO that remembers by a gated recurrent unit, for tasks that show a part of their state",
+        "Schulman et al. 2017; Cho et al. 2014",
+    ),
 }
+
+
+class Remembered(NamedTuple):
+    """What goes with rows that are whole lanes, tick after tick: B = lanes * T."""
+
+    begins: Tensor  # [K, B] bool, where an episode begins
+    start: Tensor  # [K, lanes, members, S], what was remembered before the first tick
+
+    @property
+    def ticks(self) -> int:
+        """T."""
+        return self.begins.shape[1] // self.start.shape[1]
 
 
 class Samples(NamedTuple):
@@ -169,27 +206,39 @@ class Samples(NamedTuple):
     old_out: Tensor  # [K, B, P], the old policy's network output
     scalars: Tensor  # [4, K, B]: old log-probability, advantage, value target, old value
     old_std: Tensor | None  # [K, 1, D], the old policy's free log deviations
+    memory: Remembered | None = None
 
     def shuffled(self, order: Tensor) -> "Samples":
-        """Return every seed's rows in its own order ``[K, B]``."""
+        """Return every seed's rows in its own order ``[K, B]``; with a memory, that of lanes."""
+        memory = self.memory
+        if memory is not None:
+            start = reordered(memory.start, order)
+            ticks = torch.arange(memory.ticks, device=order.device)
+            order = (order.unsqueeze(-1) * memory.ticks + ticks).flatten(1)
+            memory = Remembered(reordered(memory.begins, order), start)
         return Samples(
             reordered(self.obs, order),
             reordered(self.action, order),
             reordered(self.old_out, order),
             self.scalars.gather(2, order.expand(4, -1, -1)),
             self.old_std,
+            memory,
         )
 
     def minibatches(self, size: int) -> Iterator["Samples"]:
         """Yield the rows in order, ``size`` at a time."""
         for i in range(0, self.obs.shape[1], size):
-            rows = slice(i, i + size)
+            rows, memory = slice(i, i + size), self.memory
+            if memory is not None:
+                lanes = slice(i // memory.ticks, (i + size) // memory.ticks)
+                memory = Remembered(memory.begins[:, rows], memory.start[:, lanes])
             yield Samples(
                 self.obs[:, rows],
                 self.action[:, rows],
                 self.old_out[:, rows],
                 self.scalars[..., rows],
                 self.old_std,
+                memory,
             )
 
 
@@ -200,7 +249,7 @@ class PPO(PolicyGradientAgent):
     COMPONENTS: ClassVar[tuple[Component, ...]] = COMPONENTS
     FAMILY: ClassVar[Family] = FAMILY
     PRESETS: ClassVar[Mapping[str, Preset]] = PRESETS
-    PARTS = (*PolicyGradientAgent.PARTS, "order", "penalty")
+    PARTS = (*PolicyGradientAgent.PARTS, "order", "penalty", "start")
 
     config: PPOConfig
     experience: Rollout
@@ -208,12 +257,30 @@ class PPO(PolicyGradientAgent):
     def __init__(
         self, config: PPOConfig, spec: Spec, seeds: Sequence[int], device: torch.device
     ) -> None:
+        shape = recurrent.shape_of(config)
         around = torso.Around(config.norm, config.dropout, config.batch_size)
-        super().__init__(config, spec, seeds, device, config.rollout, around=around)
-        self.order = RandomStream(seeds, "order", (config.rollout * config.lanes,), device=device)
+        super().__init__(config, spec, seeds, device, config.rollout, memory=shape, around=around)
+        self.memory = self.actor_critic.memory
+        # what was remembered before the rollout's first tick, [K, members, N, S]
+        self.start = None if self.memory is None else self.memory.training.clone()
+        rows = config.lanes if self.memory else config.rollout * config.lanes
+        self.order = RandomStream(seeds, "order", (rows,), device=device)
         self.penalty = torch.full((self.k,), config.kl_coef, device=device)
         end = 0.0 if config.anneal_clip else config.clip
         self.clip = Schedule("linear", config.clip, end, spec.budget)
+
+    def forget(self) -> None:
+        """Begin greedy acting anew: every lane is at the start of an episode."""
+        if self.memory is not None:
+            self.memory.forget()
+
+    def observe(self, step: Step) -> None:
+        """Store one tick, and remember it."""
+        if self.memory is not None:
+            if self.experience.filled == 0:
+                self.start = self.memory.training.clone()
+            self.memory.observe(step)
+        super().observe(step)
 
     def _learn(self, data: Trajectories) -> dict[str, Tensor]:
         """Make several epochs on a rollout."""
@@ -232,12 +299,28 @@ class PPO(PolicyGradientAgent):
     @torch.no_grad()
     def _samples(self, data: Trajectories) -> Samples:
         """Return a rollout's rows with their advantages and value targets."""
-        ac = self.actor_critic
-        rows = ac.estimate(data, self.config.gae_lambda)
+        ac, memory = self.actor_critic, None
+        rows = ac.estimate(data, self.config.gae_lambda, self.start)
+        if self.start is not None:
+            rows = Estimates(*(by_lane(x, self.config.rollout) for x in rows))
+            begins = by_lane(data.begins.flatten(1), self.config.rollout)
+            memory = Remembered(begins, self.start.transpose(1, 2))
         log_prob = ac.distribution(rows.out).log_prob(rows.action)
         scalars = torch.stack([log_prob, rows.advantage, rows.target, rows.v])
         old_std = None if ac.net.log_std is None else ac.net.log_std.clone()
-        return Samples(rows.obs, rows.action, rows.out, scalars, old_std)
+        return Samples(rows.obs, rows.action, rows.out, scalars, old_std, memory)
+
+    def _networks(self, batch: Samples) -> tuple[Tensor, Tensor]:
+        """Return policy outputs ``[K, B, P]`` and values ``[K, B, 1]`` of a batch."""
+        net, memory = self.actor_critic.net, batch.memory
+        if memory is None:
+            return net(batch.obs, Mode.LEARN)  # type: ignore[no-any-return]
+        obs, begins = (
+            x.reshape(len(x), -1, memory.ticks, *x.shape[2:]).transpose(1, 2)
+            for x in (batch.obs, memory.begins)
+        )
+        out, values, _ = net.recall(obs, memory.start.transpose(1, 2), begins, Mode.LEARN)
+        return out.transpose(1, 2).flatten(1, 2), values.transpose(1, 2).flatten(1, 2)
 
     def _step(self, batch: Samples, clip: float, live: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Make one step of every seed that is ``live [K]``; returns metrics and who still is."""
@@ -254,7 +337,7 @@ class PPO(PolicyGradientAgent):
         """Return the loss ``[K]``, the KL from the old policy ``[K]`` and metrics ``[K]``."""
         c = self.config
         old_log_prob, advantage, target, v_old = batch.scalars.unbind(0)
-        out, values = self.actor_critic.net(batch.obs, Mode.LEARN)
+        out, values = self._networks(batch)
         new, v = self.actor_critic.distribution(out), values.squeeze(-1)
         log_ratio = new.log_prob(batch.action) - old_log_prob
         if c.normalize_advantage:

@@ -34,3 +34,9 @@ for _model in TEXTBOOK:
     )
 for _probe in PROBES:
     gymnasium.register(f"Prism/{_probe}-v0", entry_point=f"prism.benchmark.envs.probes:{_probe}")
+gymnasium.register("Prism/TMaze-v0", entry_point="prism.benchmark.envs.memory:TMaze")
+gymnasium.register(
+    "Prism/CartPolePositions-v0",
+    entry_point="prism.benchmark.envs.memory:CartPolePositions",
+    max_episode_steps=500,  # as CartPole-v1
+)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from prism.algos.core.agent import SAMPLED, Agent
+from prism.algos.core.agent import SAMPLED, Agent, HasMemory
 from prism.algos.core.rng import Draws
 
 from ..envs import facts
@@ -131,7 +131,7 @@ def acting(
     lanes: int,
     policy: str | None = None,
 ) -> Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """Return how an agent acts in an evaluation.
+    """Return how an agent acts in an evaluation; what it remembers begins anew.
 
     Args:
         agent: whose policies play.
@@ -141,6 +141,8 @@ def acting(
         lanes: episodes of each seed.
         policy: greedy | sampled; None: as the spec says.
     """
+    if isinstance(agent, HasMemory):
+        agent.forget()
     if (policy or spec.policy) != SAMPLED:
         return partial(agent.act, explore=False)  # an agent may know of no draws
     members = [(seed, spec.evaluation.seed) for seed in seeds]
@@ -179,7 +181,9 @@ class _ValueTrack:
         after = np.where(self._open, last_value.cpu().numpy(), 0.0)
         predicted, realised, count = (np.zeros(after.shape) for _ in range(3))
         for value, reward, valid in reversed(self._rows):
-            after = np.where(valid, reward + self._gamma * after, after)
+            # the first value behind an episode is that of its last state, with what led there
+            behind = np.where(self._open, value, 0.0)
+            after = np.where(valid, reward + self._gamma * after, behind)
             predicted += np.where(valid, value, 0)
             realised += np.where(valid, after, 0)
             count += valid

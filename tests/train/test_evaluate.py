@@ -11,7 +11,7 @@ from torch import Tensor
 from prism.benchmark.envs.config import EnvConfig, EnvWrappers
 from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store.spec import EvaluationConfig
-from prism.benchmark.train.evaluate import EvaluationResult, Evaluator
+from prism.benchmark.train.evaluate import EvaluationResult, Evaluator, _ValueTrack
 
 CLIFF = {"name": "cliff", "id": "CliffWalking-v1", "horizon": 60}
 START, CORNER = 36, 35  # of the cliff's states: below the cliff's left end, above the goal
@@ -28,6 +28,60 @@ class Walkers:
         state = obs.argmax(-1)
         path = torch.where(state == START, UP, torch.where(state == CORNER, DOWN, RIGHT))
         return torch.where(self.walks, path, LEFT), {"value": -state.float()}
+
+
+class Counter:
+    """An agent that counts its steps since it was told to begin, and values by them."""
+
+    def __init__(self) -> None:
+        self.forgot = 0
+
+    def forget(self) -> None:
+        self.forgot, self.steps = self.forgot + 1, 0
+
+    def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        assert not explore
+        self.steps += 1
+        action = torch.full(obs.shape[:2], UP if self.steps == 1 else RIGHT)
+        return action, {"value": torch.full(obs.shape[:2], float(self.steps))}
+
+
+def counted(env: EnvConfig) -> Any:
+    return SimpleNamespace(
+        env=env,
+        evaluation=EvaluationConfig(seed=5),
+        gamma=0.5,
+        policy="greedy",
+        agent=Counter,
+        algo=None,
+    )
+
+
+def test_every_evaluation_begins_a_memory_anew() -> None:
+    """A truncated episode is continued by the value at its end, behind what led there."""
+    env = EnvConfig(name="truncated", id="Prism/ConstantTruncated-v0", kwargs={"T": 4})
+    evaluator, agent = Evaluator(counted(env), [0], FINAL, 2, torch.device("cpu")), Counter()
+    for times in (1, 2):
+        outcome = evaluator(agent)  # type: ignore[arg-type]
+        assert agent.forgot == times and agent.steps == 5
+        assert outcome.predicted == pytest.approx([(1 + 2 + 3 + 4) / 4])
+        after, realised = 5.0, []
+        for _ in range(4):
+            after = 1 + 0.5 * after
+            realised.append(after)
+        assert outcome.realised == pytest.approx([np.mean(realised)])
+    evaluator.close()
+
+
+def test_a_lane_that_waits_is_continued_by_its_own_last_value() -> None:
+    """The first lane is cut a tick before the second: what the agent says later is not its own."""
+    track = _ValueTrack((1, 2), counted(EnvConfig()), "greedy")
+    never = np.zeros((1, 2), bool)
+    track.add(torch.tensor([[1.0, 1.0]]), np.ones((1, 2)), never, np.array([[True, True]]))
+    track.add(torch.tensor([[8.0, 2.0]]), np.ones((1, 2)), never, np.array([[False, True]]))
+    _, realised = track.means(torch.tensor([[99.0, 4.0]]))
+    last = 1 + 0.5 * 4.0
+    assert realised == pytest.approx([np.mean([1 + 0.5 * 8.0, last, 1 + 0.5 * last])])
 
 
 def evaluated(

@@ -36,7 +36,9 @@ from tests.runs import (
 )
 
 
-@pytest.mark.parametrize("name", ["dqn", "rainbow, truncated", "rainbow, minatar"])
+@pytest.mark.parametrize(
+    "name", ["dqn", "rainbow, truncated", "recurrent dqn, truncated", "rainbow, minatar"]
+)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     name: str, whole: Callable[[str], Job], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tests.masked import agent, live, world
 
 ACTIONS = spaces.Discrete(3)
 ALONE = SEEDS.index(11)
+REMEMBERS = {"memory_size": 8, "batch_size": 6, "sequence": 5, "burn_in": 3, "lanes": 2}
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "dqn": ("dqn", {"lanes": 2}),
     "double": ("double_dqn", {}),
@@ -22,6 +23,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "c51": ("c51", {"exploration": Exploration("boltzmann")}),
     "qrdqn": ("qrdqn", {"dueling": True}),
     "rainbow": ("rainbow", {}),
+    "gru": ("recurrent_dqn", {**REMEMBERS, "memory": "gru", "double": "target"}),
+    "lstm, coin": ("recurrent_dqn", {**REMEMBERS, "memory": "lstm", "double": "coin", "lanes": 1}),
 }
 
 
@@ -73,7 +76,7 @@ def test_greedy_acting_and_its_value(option: str) -> None:
     ignoring = agent(tiny(OPTIONS[option][0], **OPTIONS[option][1], masks="ignore"), ACTIONS)
     ignoring.load({"policy": copied(learner.state()["policy"])})
     with torch.no_grad():
-        q = ignoring._values(there.obs, Mode.MEAN)
+        q = ignoring._look(there.obs, Mode.MEAN, explore=False)[0]()
     best = torch.where(mask, q, -torch.inf).max(-1)
     assert torch.equal(action, best.indices) and torch.equal(memo["value"], best.values)
 
@@ -100,6 +103,36 @@ def test_the_bootstrap_is_over_what_is_legal_next(option: str) -> None:
     per_sample, _ = learner.value.loss(predicted.squeeze(-2), target)
     loss, _, _ = learner._loss(batch, weight)
     torch.testing.assert_close(loss, (weight * per_sample).mean(-1))
+
+
+@pytest.mark.parametrize("double", ["off", "target"])
+def test_the_bootstrap_of_a_sequence_is_over_what_is_legal_next(double: str) -> None:
+    learner, there = made("gru", burn_in=0, double=double)
+    live(learner, there, 30)
+    sequences = learner.experience.sample_sequences(0, 5)
+    steps, begins, valid = sequences
+    zero = torch.zeros(*steps.reward.shape[::2], 8)
+    losses, differs = [], torch.zeros(())
+    with torch.no_grad():
+        (out, states), (_, theirs) = (
+            net.recall(steps.obs, zero, begins) for net in (learner.online, learner.target)
+        )
+        for t in range(5):
+            successor = steps.next_obs[:, t : t + 1]
+            following = learner.target.recall(successor, theirs[:, t])[0][:, 0, ..., 0]
+            chooser = following
+            if double == "target":
+                chooser = learner.online.recall(successor, states[:, t])[0][:, 0, ..., 0]
+            legal = torch.where(steps.next_obs[:, t, :, 4:] > 0, chooser, -torch.inf)
+            best = legal.argmax(-1, keepdim=True)
+            y = steps.reward[:, t] + steps.discount[:, t] * following.gather(-1, best).squeeze(-1)
+            q = out[:, t, ..., 0].gather(-1, steps.action[:, t].unsqueeze(-1)).squeeze(-1)
+            losses.append(0.5 * (q - y) ** 2 * valid[:, t])
+            counts = valid[:, t] * (steps.discount[:, t] > 0)
+            differs += (counts * (best.squeeze(-1) != chooser.argmax(-1))).sum()
+    assert differs > 0  # else masks would make no difference here
+    expected = torch.stack(losses, 1).sum((1, 2)) / valid.sum((1, 2))
+    torch.testing.assert_close(learner._sequence_loss(sequences)[0], expected)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -53,6 +53,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dqn": ("dqn", {}),
     "soft target": ("dqn", {"target": "soft", "tau": 0.05}),
     "lanes": ("dqn", {"lanes": 2, "loss": "huber"}),
+    "gru": ("recurrent_dqn", {"batch_size": 8, "sequence": 5, "burn_in": 5, "memory_size": 16}),
     "n-step": ("nstep_dqn", {}),
     "5-step, lanes": ("nstep_dqn", {"n_step": 5, "lanes": 2}),
     "c51": ("c51", {}),

@@ -51,6 +51,16 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "qrdqn",
         {"dueling": True, "noisy": True, "quantiles": 7, "hidden": [19, 5], "kappa": 0.0},
     ),
+    "gru, coin, dueling, lanes": (
+        "double_q",
+        {"memory": "gru", "dueling": True, "lanes": 2, "batch_size": 4, "memory_size": 7}
+        | {"sequence": 5, "burn_in": 3},
+    ),
+    "lstm, quantile, noisy, layer norm": (
+        "qrdqn",
+        {"memory": "lstm", "noisy": True, "double": "target", "norm": "layer", "batch_size": 3}
+        | {"sequence": 6, "burn_in": 0, "memory_size": 32},
+    ),
     "one action wide": ("dueling_dqn", {"hidden": [1], "batch_size": 1}),
 }
 
@@ -96,9 +106,10 @@ def test_slice_of_options(option: str) -> None:
     check_slice(quick(name, 40, **changes), VECTOR, 40)
 
 
-@pytest.mark.parametrize("name", ["dqn", "rainbow"])
+@pytest.mark.parametrize("name", ["dqn", "recurrent_dqn", "rainbow"])
 def test_slice_of_convolutions(name: str) -> None:
-    check_slice(quick(name, 20, batch_size=32), IMAGE, 20)
+    size = {"batch_size": 4, "sequence": 4} if name == "recurrent_dqn" else {"batch_size": 32}
+    check_slice(quick(name, 20, **size), IMAGE, 20)
 
 
 @pytest.mark.slow
@@ -125,7 +136,7 @@ def test_any_two_seeds_differ(name: str) -> None:
     config = quick(name, 10, batch_size=32, exploration=steady(1.0))
     learner = agent(config, seeds)
     first = learner.learner.params.view(4, -1).clone()
-    world = World(VECTOR, (7,) * 4)
+    world = World(VECTOR, (7,) * 4, config.lanes)
     log = drive(learner, world, 28)
     actions, index = (torch.stack(log[name], 1).flatten(1) for name in ("action", "index"))
     for a, b in combinations(range(len(seeds)), 2):
@@ -143,7 +154,7 @@ def test_train_twice_equal(name: str) -> None:
     equal(runs[0][0].state(), runs[1][0].state())
 
 
-@pytest.mark.parametrize("name", ["dqn", "rainbow", *OPTIONS])
+@pytest.mark.parametrize("name", ["dqn", "recurrent_dqn", "rainbow", *OPTIONS])
 def test_state_and_load_continue_to_the_bit(name: str) -> None:
     base, changes = OPTIONS.get(name, (name, {}))
     config = quick(base, 20, **changes)

@@ -24,6 +24,7 @@ BOX = spaces.Box(-1, 1, (2,))
 ACTIONS: dict[str, spaces.Space] = {"discrete": DISCRETE, "multi": MULTI, "box": BOX}
 SMALL: dict[str, dict[str, Any]] = {  # an update every few ticks
     "ppo": {"rollout": 8, "batch_size": 8, "lanes": 4, "epochs": 2},
+    "recurrent_ppo": {"rollout": 8, "batch_size": 16, "lanes": 4, "epochs": 2, "memory_size": 16},
     "a2c": {"lanes": 4},
     "reinforce": {"lanes": 4},
     "reinforce_baseline": {"lanes": 4},

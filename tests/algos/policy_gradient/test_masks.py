@@ -12,9 +12,12 @@ from tests.helpers import SEEDS, copied, equal
 from tests.masked import agent, live, world
 
 ALONE = SEEDS.index(11)
+GRU = {"memory": "gru", "memory_size": 8, "batch_size": 16}
 OPTIONS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "ppo": ("ppo", {"normalize_obs": True}, DISCRETE),
     "ppo, kl, one torso": ("ppo", {"surrogate": "kl", "target_kl": 0.01, "shared": True}, MULTI),
+    "ppo, gru": ("ppo", {"normalize_obs": True, **GRU}, DISCRETE),
+    "ppo, lstm, one torso": ("ppo", {"shared": True, **GRU, "memory": "lstm"}, MULTI),
     "a2c": ("a2c", {"entropy": 0.01}, MULTI),
     "a2c, q": ("a2c", {"critic": "q"}, DISCRETE),
     "reinforce": ("reinforce_baseline", {"entropy": 0.01}, DISCRETE),
@@ -77,6 +80,22 @@ def test_a_rollout_keeps_the_masks_of_true_successors(option: str) -> None:
         for obs in (step.obs, step.next_obs):
             out, _ = ac.net(ac.normalized(obs))
             assert torch.equal(out == torch.finfo(out.dtype).min, obs[..., 4:] == 0)
+
+
+@pytest.mark.parametrize("option", ["ppo, gru", "ppo, lstm, one torso"])
+def test_a_memory_learns_from_what_is_legal(option: str) -> None:
+    """What is illegal has probability 0 in every minibatch."""
+    learner, there = made(option)
+    while not learner.experience.due:
+        learner.observe(there.step(*learner.act(there.obs)))
+    samples = learner._samples(learner.experience.take())
+    batches = list(samples.shuffled(learner.order().argsort(-1)).minibatches(16))
+    assert len(batches) == 2
+    for batch in batches:
+        illegal = batch.obs[..., 4:] == 0
+        assert illegal.any() and not illegal.all()
+        for out in (batch.old_out, learner._networks(batch)[0]):
+            assert torch.equal(out == torch.finfo(out.dtype).min, illegal)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -10,7 +10,7 @@ from prism.algos.policy_gradient.ppo import PPO
 from tests.algos.policy_gradient.agents import ACTIONS, SMALL, agent, live, small, world_of
 from tests.helpers import SEEDS
 
-CRITICS = {"ppo", "a2c", "reinforce_baseline", "trpo"}
+CRITICS = {"ppo", "recurrent_ppo", "a2c", "reinforce_baseline", "trpo"}
 
 
 @pytest.mark.parametrize("name", SMALL)

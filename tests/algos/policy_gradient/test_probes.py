@@ -16,6 +16,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo, value clipping": ("ppo", {"clip_value": True, "value_clip": 1.0}),
     "ppo, one torso": ("ppo", {"shared": True}),
     "ppo, normalised rewards": ("ppo", {"normalize_reward": True}),
+    "ppo, gru": ("ppo", {"memory": "gru", "memory_size": 16}),
     "ppo, lambda 1": ("ppo", {"gae_lambda": 1.0}),
     "a2c": ("a2c", {}),
     "a2c, gae": ("a2c", {"gae_lambda": 0.9}),

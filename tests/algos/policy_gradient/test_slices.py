@@ -45,6 +45,19 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         | {"batch_size": 12, "activation": "relu", "orthogonal": False, "grad_clip": None},
         "discrete",
     ),
+    "ppo, gru": ("ppo", {"memory": "gru"}, "discrete"),
+    "ppo, lstm, continuous, normalised": (
+        "ppo",
+        NORMAL | {"memory": "lstm", "memory_size": 7, "batch_size": 16},
+        "box",
+    ),
+    "ppo, gru, one torso, kl penalty": (
+        "ppo",
+        {"memory": "gru", "shared": True, "surrogate": "kl", "target_kl": 0.01, "lanes": 1},
+        "multi",
+    ),
+    "ppo, gru, layer norm": ("ppo", {"memory": "gru", "norm": "layer"}, "discrete"),
+    "recurrent_ppo": ("recurrent_ppo", {}, "discrete"),
     "ppo, batch norm, dropout": ("ppo", {"norm": "batch", "dropout": 0.1}, "discrete"),
     "ppo, layer norm, one torso": ("ppo", {"norm": "layer", "shared": True}, "box"),
     "a2c": ("a2c", {}, "discrete"),
@@ -68,7 +81,15 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "box",
     ),
 }
-TICKS = {"ppo": 48, "a2c": 50, "trpo": 40, "reinforce": 60, "reinforce_baseline": 60, "grpo": 90}
+TICKS = {
+    "ppo": 48,
+    "recurrent_ppo": 48,
+    "a2c": 50,
+    "trpo": 40,
+    "reinforce": 60,
+    "reinforce_baseline": 60,
+    "grpo": 90,
+}
 
 
 def life(
@@ -127,10 +148,10 @@ def test_slice(option: str) -> None:
     check_slice(option, TICKS[OPTIONS[option][0]])
 
 
-SIZES = ("hidden", "lanes", "rollout", "batch_size", "groups", "epochs")
+SIZES = ("hidden", "lanes", "rollout", "batch_size", "groups", "epochs", "memory_size")
 
 
-@pytest.mark.parametrize("name", ["ppo", "a2c", "trpo", "reinforce", "grpo"])
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "a2c", "trpo", "reinforce", "grpo"])
 def test_slice_at_its_own_size(name: str) -> None:
     """The preset's own widths and batches, which choose other kernels."""
     own = vars(config(name))
@@ -142,7 +163,7 @@ def test_slice_of_convolutions_that_policy_and_value_share() -> None:
     check_slice("ppo", 16, IMAGE, shared=True, conv=[[8, 4, 2], [8, 3, 1]], activation="relu")
 
 
-@pytest.mark.parametrize("name", ["ppo", "a2c", "grpo"])
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "a2c", "grpo"])
 def test_slice_of_convolutions(name: str) -> None:
     check_slice(name, 30 if name == "grpo" else 16, IMAGE, hidden=[32])
 
@@ -175,7 +196,7 @@ def test_slice_over_a_thousand_updates(option: str) -> None:
     if settings.reset != "each":
         return check_slice(option, 1500)  # some 500 updates
     per_rollout = 1
-    if name == "ppo":
+    if name in ("ppo", "recurrent_ppo"):
         rows = settings.rollout * settings.lanes
         per_rollout = settings.epochs * rows // settings.batch_size
     return check_slice(option, settings.rollout * -(-1000 // per_rollout))
@@ -193,7 +214,7 @@ def test_any_two_seeds_differ(name: str, actions: str) -> None:
     for a, b in combinations(range(4), 2):
         assert (first[a] != first[b]).float().mean() > 0.3
         assert not torch.equal(choices[a], choices[b])
-        if name in ("ppo", "trpo"):  # who shuffle what they have seen
+        if name in ("ppo", "recurrent_ppo", "trpo"):  # who shuffle what they have seen
             assert not torch.equal(learner.order()[a], learner.order()[b])
 
 
@@ -212,7 +233,7 @@ def test_state_and_load_continue_to_the_bit(option: str) -> None:
     equal(whole.state(), other.state())
 
 
-@pytest.mark.parametrize("option", ["ppo, continuous, normalised", "a2c, q", "grpo"])
+@pytest.mark.parametrize("option", ["ppo, continuous, normalised", "ppo, gru", "a2c, q", "grpo"])
 def test_a_seed_taken_out_of_a_state_goes_on_alone(option: str) -> None:
     name, changes, actions = OPTIONS[option]
     settings = small(name, **changes)
