@@ -333,8 +333,8 @@ def _remarks(data: Data) -> Iterator[str]:
     for _, runs in remarks.groupby(["label", "env"], sort=False):
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
-    for (label, env), idle in data.never_learned().items():
-        yield f"{label} on {env}: {idle}/{data.size(label, env)[0]} never learned: no update"
+    for (label, place), idle in data.never_learned().items():
+        yield f"{label} on {place}: {idle}/{data.size(label, place)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
         blank, others = runs[runs.protocol == ""], runs[runs.protocol != ""]
         if len(blank) and len(others):

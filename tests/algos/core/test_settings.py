@@ -17,7 +17,10 @@ from prism.benchmark.store.agents import agent_class, registered
 AGENTS = tuple(registered())
 TEXTS = {"agent", "name", "label"}  # settings that take any text
 # settings that may be any finite number; all others have bounds
-FREE = {"log_std", "v_min", "v_max", "q0", "target_entropy", "log_std_min", "log_std_max"}
+FREE = {
+    *("log_std", "v_min", "v_max", "q0", "target_entropy", "log_std_min", "log_std_max"),
+    "gsde_log_std",
+}
 
 
 @dataclass
