@@ -13,7 +13,7 @@ METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluat
 class PlanningConfig(AgentConfig):
     """Every setting; a sweep backs up each state once, and a step of the budget is one backup.
 
-    That a run's values have not converged at the end of its budget stands in its status.
+    If the values have not converged at the end of the budget, the run's status says so.
     """
 
     agent: str = "planning"

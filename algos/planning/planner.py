@@ -1,7 +1,8 @@
 """Dynamic programming as an agent that needs no experience: it plans on the model it is given.
 
 Policy evaluation, policy iteration, value iteration with V and with Q (Bellman 1957; Howard 1960;
-Sutton and Barto, chapter 4); with ``horizon``, the values with so many steps to go.
+Sutton and Barto, chapter 4). With ``horizon``, the values are those of an episode that ends after
+so many steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ class Planner(HasParts):
 
     @classmethod
     def valued(cls, config: PlanningConfig) -> str | None:
-        """Values of the uniform policy, or with so many steps to go, are not those of acting."""
+        """Greedy, unless the values are of the uniform policy or of a limited horizon."""
         plain = config.method != "policy_evaluation" and config.horizon is None
         return GREEDY if plain else None
 
@@ -77,7 +78,7 @@ class Planner(HasParts):
         return states
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose the best actions ``[K, N]``, of equals one that gets to an episode's end."""
+        """Choose the best actions ``[K, N]``; among equals, one that leads to an episode's end."""
         if self._best is None:
             self._best = ending(self.q, self.branches, CLEARLY)
         at = self._states[self.index(obs)]
@@ -88,7 +89,7 @@ class Planner(HasParts):
         """Learn nothing from experience."""
 
     def update(self) -> dict[str, Tensor]:
-        """Make one sweep; ``consumed`` counts the states backed up, to the end of the budget."""
+        """Make one sweep; ``consumed`` counts the states backed up, at most what the budget has."""
         over = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
         if over:
             residual = torch.zeros_like(self.residuals[-1])
@@ -108,7 +109,7 @@ class Planner(HasParts):
 
     @property
     def converged(self) -> Tensor:
-        """Whether the last sweep left the values where they were, or was the horizon's, ``[K]``."""
+        """Whether the last sweep changed no value, or was the last of the horizon, ``[K]``."""
         if self.config.horizon is not None:
             whole = len(self.residuals) >= self.config.horizon
             return torch.full_like(self.residuals[-1], whole, dtype=torch.bool)
@@ -116,7 +117,7 @@ class Planner(HasParts):
         return self.residuals[-1] <= self.config.tolerance * largest
 
     def remarks(self) -> list[str | None]:
-        """Say of each seed whose values have not converged how much the last sweep moved them."""
+        """Say, for each seed that has not converged, how far the last sweep moved a value."""
         ends = zip(self.converged.tolist(), self.residuals[-1].tolist(), strict=True)
         says = "not converged: the last sweep of the budget moved a value by"
         return [None if done else f"{says} {moved:.3g}" for done, moved in ends]
