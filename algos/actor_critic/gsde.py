@@ -1,8 +1,8 @@
 """Generalised state-dependent exploration (Raffin et al. 2021, "Smooth exploration for robotic
 reinforcement learning"): the noise of an action is a linear function of the policy's features.
 
-``noise = features @ (std * draws)``. The normal ``draws`` stay the same for some ticks, during which
-the same state gets the same noise. Over all draws the noise is Gaussian with variance
+``noise = features @ (std * draws)``. The normal ``draws`` are held for some ticks, during which the
+same state gets the same noise. Over all draws the noise is Gaussian with variance
 ``features^2 @ std^2``.
 
 Letters: H features, A numbers of an action.

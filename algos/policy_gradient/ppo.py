@@ -99,8 +99,8 @@ class PPOConfig(MemoryConfig, PolicyGradientConfig):
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
         if self.target_kl is not None and (self.norm == "batch" or self.dropout > 0):
             raise ValueError(
-                "target_kl needs dropout=0 and norm=none or layer: with others the KL is above 0 "
-                "before the first step"
+                "target_kl needs dropout=0 and norm=none or layer: dropout and batch norm make the "
+                "KL positive before the first step"
             )
         if self.batch_size == 1 and self.normalize_advantage:
             raise ValueError("normalize_advantage=true needs batch_size above 1")
