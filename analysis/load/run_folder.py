@@ -95,9 +95,7 @@ def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns
     try:
         lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
         rows = json.loads(b"[" + b",".join(lines) + b"]")
-        clock = {
-            row[schema.STEP]: {WALL: row["wall"], CPU: row["cpu"]} | timed(row) for row in rows
-        }
+        clock = {row.pop(schema.STEP): {f"time/{key}": x for key, x in row.items()} for row in rows}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError):
