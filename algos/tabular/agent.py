@@ -182,7 +182,7 @@ class Tabular(HasParts):
         if mask is not None:  # it may be seen for the first time, and is not remembered
             legal = np.moveaxis(mask.numpy(force=True), -1, 0)
             base = policies.uniform(legal)
-            q = q if self.config.predict else np.where(legal, q, -np.inf)
+            q = np.where(legal, q, -np.inf)
         if draws is None:
             action = q.argmax(0)
         else:

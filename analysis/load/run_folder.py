@@ -91,19 +91,21 @@ def _size_fault(lines: Path, status: dict[str, Any]) -> str:
 
 
 def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:
-    """Return wall-clock and CPU seconds at ``steps``; NaN if none were recorded."""
+    """Return the clock's columns at ``steps``, seconds and rates; NaN where none was recorded."""
     try:
         lines = (folder / "timing.jsonl").read_bytes().split(b"\n")[:-1]
         rows = json.loads(b"[" + b",".join(lines) + b"]")
-        clock = {row[schema.STEP]: (row["wall"], row["cpu"]) for row in rows}
+        clock = {row.pop(schema.STEP): {f"time/{key}": x for key, x in row.items()} for row in rows}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError):
         notes.append("timing.jsonl cannot be read: no clock times")
         return {}
-    blank = (np.nan, np.nan)
-    times = np.array([clock.get(step, blank) for step in steps.tolist()], float).reshape(-1, 2)
-    return {WALL: times[:, 0], CPU: times[:, 1]}
+    names = [WALL, CPU, *sorted(set().union(*clock.values()) - {WALL, CPU})]
+    return {
+        name: np.array([clock.get(step, {}).get(name, np.nan) for step in steps.tolist()], float)
+        for name in names
+    }
 
 
 def _reason(status: dict[str, Any]) -> str:

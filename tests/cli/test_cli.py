@@ -320,6 +320,7 @@ def test_an_agent_from_outside_needs_one_yaml(elsewhere, monkeypatch, capsys):
     yaml = "agent: prism.algos.dqn.dqn:DQN\nname: mine\nlabel: Mine\nlr: 0.5\n"
     (folder / "mine.yaml").write_text(yaml)
     words = ["algo=mine", "env=cartpole", "--config-dir=mine", "dry_run=true", "budget=100"]
+    words += ["algo.learning_starts=40", "algo.train_every=4"]
     assert main(words) == 0
     assert "Mine" in capsys.readouterr().out
     assert main([*words, "algo.gama=1"]) == 2
@@ -339,7 +340,7 @@ def test_an_agent_that_cannot_be_imported_is_told_of_where_it_is_used(
     (folder / "broken.yaml").write_text("defaults: [/schema/broken@_here_, _self_]\nname: broken\n")
     (folder / "worse.yaml").write_text("defaults: [/schema/nothing@_here_]\n")
     words = ["env=cartpole", "--config-dir=mine", "dry_run=true", "budget=100"]
-    assert main(["algo=dqn", *words]) == 0
+    assert main(["algo=dqn", "algo.learning_starts=40", "algo.train_every=4", *words]) == 0
     capsys.readouterr()
     assert main(["algo=broken", *words]) == 2
     assert "algo.agent=broken (no_such_package.agent:Agent) cannot be imported" in (
@@ -356,7 +357,7 @@ def test_only_a_forest_needs_scikit_learn(elsewhere):
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
         "from prism.benchmark.cli.main import main\n"
-        f"assert main({[*RUN, 'dry_run=true', 'budget=100']}) == 0\n"
+        f"assert main({[*RUN, *QUICK, 'dry_run=true', 'budget=100']}) == 0\n"
         "sys.exit(main(['algo=cem_forest', 'env=cartpole', 'dry_run=true']))\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

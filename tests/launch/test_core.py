@@ -110,7 +110,7 @@ def test_finished_runs_are_skipped_and_the_rest_of_a_job_runs(tmp_path, capsys):
 
 
 def test_the_longest_jobs_come_first(tmp_path):
-    words = ("algo=dqn", "env=cartpole", "budget=100,300,200", f"results={tmp_path}")
+    words = ("algo=q_learning", "env=taxi", "budget=100,300,200", f"results={tmp_path}")
     assert [job.spec.budget for job in remaining(sweep(words))] == [300, 200, 100]
 
 

@@ -19,7 +19,8 @@ EVERY = ("evaluation.every=100", "log_every=50")
 
 def job(results: Path, *more: str) -> Job:
     words = ("algo=dqn", "env=cartpole", "budget=1000", *EVERY, f"results={results}")
-    (found,) = sweep((*words, *more)).jobs
+    learns = () if any(w.startswith("algo=") for w in more) else ("algo.learning_starts=40",)
+    (found,) = sweep((*words, *learns, *more)).jobs
     return found
 
 
@@ -118,7 +119,9 @@ def test_what_never_ran_is_tried_or_guessed(tmp_path, monkeypatch, capsys):
     assert price._clock(3661) == "1:01:01"
 
 
-@pytest.mark.parametrize("words", [("algo=dqn",), ("algo=policy_iteration", "env=frozenlake")])
+@pytest.mark.parametrize(
+    "words", [("algo.train_every=4",), ("algo=policy_iteration", "env=frozenlake")]
+)
 def test_a_trial_may_be_over_before_its_time(words, tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "TRIAL", 1000.0)
     found = cost.tried(job(tmp_path, *words, "budget=60", "evaluation.episodes=1"))

@@ -273,7 +273,7 @@ ALL_ENVS = "env=glob(*, exclude=[gym, atari])"  # gym needs an id, atari an extr
     ],
 )
 def test_every_algorithm_and_environment_composes(words):
-    plan = sweep((*words, "budget=1000"))
+    plan = sweep((*words, "budget=100000"))
     algos, envs = ({p.stem for p in (CONF / g).glob("*.yaml")} for g in ("algo", "env"))
     algos &= {"rainbow"} if words[0] == "algo=rainbow" else algos
     envs &= {"cartpole"} if words[1] == "env=cartpole" else envs - {"gym", "atari"}

@@ -31,7 +31,7 @@ IN_CONFIG, IN_ENVIRONMENT, OF_WANDB = "planted-in-the-config-1", "planted/in+env
 
 LEAKY = (
     *("algo=dqn", "env=gym", "env.id=Leaky-v0", "env.imports=tests.tracking.leaky"),
-    "env.ends=true",
+    *("env.ends=true", "algo.learning_starts=40"),
 )
 
 
