@@ -2,7 +2,7 @@
 
 Deviations from the papers:
 - The policy and the temperature learn from the same sampled actions.
-- log std is cut to [-20, 2], as in the published code; behind the cut its gradient is zero.
+- log std is cut to [-20, 2], as in the published code; beyond the cut its gradient is zero.
 - Actions, densities and the critics' inputs are in [-1, 1], mapped to the environment's box
   outside; the target entropy refers to that box.
 - The first steps are uniformly random, as in the published code.
@@ -15,7 +15,9 @@ Deviations from the papers:
   code gives all rows of a batch the same noise matrix.
 - Between two draws the noise follows the deviations as they are learned, and does not begin anew
   with an episode.
-- The mean is not cut; the published code cuts it to [-2, 2].
+- The mean is not cut; the published code cuts it to [-2, 2]. The log deviation is cut in neither.
+- Evaluation by the sampled policy draws noise at every step: it has the deviation of exploration,
+  but is not held.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,8 +61,12 @@ class SACConfig(SoftConfig):
     target_entropy: float | None = setting(
         None, "nats that a learned temperature aims at; null: minus an action's size", free=True
     )
-    log_std_min: float = setting(-20.0, "the policy's log deviation is cut below", free=True)
-    log_std_max: float = setting(2.0, "the policy's log deviation is cut above", free=True)
+    log_std_min: float = setting(
+        -20.0, "least log deviation of the policy (not with gsde)", free=True
+    )
+    log_std_max: float = setting(
+        2.0, "largest log deviation of the policy (not with gsde)", free=True
+    )
     gsde: bool = setting(False, "the noise of exploration is a function of the state (gSDE)")
     gsde_every: int = setting(
         8, "ticks for which that function stays the same (`sde_sample_freq` elsewhere)", ge=1
@@ -187,6 +193,8 @@ class SAC(OffPolicy):
     def _policy(self, seen: Tensor, mode: Mode = Mode.SAMPLE) -> tuple[Tensor, Tensor]:
         """Return mean and log std of the Gaussian, ``[K, B, A]`` each."""
         mean, log_std = self.actor.online.forward(seen, mode).chunk(2, -1)
+        if self.config.gsde:  # the deviation that its noise has
+            return mean, log_std
         return mean, log_std.clamp(self.config.log_std_min, self.config.log_std_max)
 
     def _sample(

@@ -1,10 +1,10 @@
 """Cross-entropy method over sessions: sample sessions, imitate the best (Rubinstein 1999).
 
 The policy is a model that is fitted to the states and actions of the elite sessions: a table, a
-linear or neural network, a random forest; discrete actions are classified, continuous ones
-regressed (``models.py``). Lanes wait for each other: all sessions of an iteration are complete
-before the best are chosen, out of those of the last iterations (``elites.py``). The declared
-components are in ``config.py``.
+linear or neural network, or a random forest. Discrete actions are classified, continuous ones
+regressed (``models.py``). Lanes wait for each other, so that an iteration has whole sessions only.
+The elites are chosen from the sessions of the last iterations (``elites.py``). ``config.py``
+declares the components.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,8 +82,8 @@ class CEM(HasParts):
     def policies(cls, config: CEMConfig) -> tuple[str, ...]:
         """Sampled by default: the elites' actions are fitted as probabilities.
 
-        Nothing improves their likeliest action, which may loop where the sampled policy succeeds.
-        With continuous actions both forms are the regressed action, without training's noise.
+        The likeliest action is not trained to be good: it may loop where the sampled policy
+        succeeds. With continuous actions both forms are the regressed action, without noise.
         """
         return SAMPLED, GREEDY
 
@@ -102,9 +102,9 @@ class CEM(HasParts):
         self.episodes.add(step._replace(action=step.memo.get(SAMPLE, step.action)))
 
     def update(self) -> dict[str, Tensor] | None:
-        """Choose the elites of those seeds whose sessions are complete, and imitate them.
+        """Choose the elites of the seeds whose sessions are complete, and imitate them.
 
-        Where all sessions are equal, nothing is learned.
+        A seed whose sessions all have the same return learns nothing.
         """
         if not self.episodes.due:
             return None
@@ -126,7 +126,7 @@ class CEM(HasParts):
         return metrics
 
     def _keep(self, due: Tensor) -> None:
-        """Let the sessions of this iteration take the place of the oldest."""
+        """Replace the oldest sessions by those of this iteration."""
         data, lanes = self.episodes.take(), self.config.lanes
         longest = int(torch.where(due[:, None], self.length, 0).max())
         session = torch.arange(self.sessions, device=due.device)
@@ -134,7 +134,7 @@ class CEM(HasParts):
         step = torch.arange(longest, device=due.device)
         tick = (begin[..., None] + step).clamp(max=data.reward.shape[1] - 1)
         at = (self._seed[..., None], tick, (session % lanes)[None, :, None])
-        # a session's end: there stands what others lived
+        # beyond a session's end, the gathered ticks belong to other sessions
         behind = step >= self.length[..., None]
         for name, new in (
             ("obs", data.obs[at].float()),

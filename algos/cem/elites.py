@@ -1,16 +1,16 @@
-"""Which of the sessions or candidates of the cross-entropy method are imitated."""
+"""Which sessions or candidates of the cross-entropy method are its elites."""
 
 import torch
 from torch import Tensor
 
 
 def elites(returns: Tensor, share: float) -> Tensor:
-    """Return which of M returns ``[K, M]`` are elite, as bool; -inf is no return yet.
+    """Return which of M returns ``[K, M]`` are elite, as bool; -inf stands for no return yet.
 
-    Those at least as good as the last of the best ``share``, so that what is equal is treated
-    alike (Rubinstein and Kroese 2004, algorithm 2.1). Where this would be all of them although a
-    part is asked for, it is those that are better than the worst; where all are equal, it is none:
-    nothing can be learned from them.
+    The threshold is the lowest return among the best ``share``; every return that reaches it is
+    elite, so equal returns are treated alike (Rubinstein and Kroese 2004, algorithm 2.1). If all
+    would be elite although fewer are asked for, the elites are the returns above the worst one. If
+    all returns are equal, there are no elites: they teach nothing.
     """
     seen = returns > -torch.inf
     count = seen.sum(-1, keepdim=True)

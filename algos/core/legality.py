@@ -1,12 +1,12 @@
-"""Which actions are legal: a mask that travels behind the observation.
+"""Which actions are legal: a mask that is stored with the observation.
 
-Where the environment says it (``env.masks: true``), an observation ends in a mask, 1 for what is
-legal and 0 for the rest: a vector in as many more numbers, an image in one more plane. So whatever
-stores observations (replay, rollouts, checkpoints) stores their masks, those of true successors
-too. Networks see the observation without it.
+Where the environment tells it (``env.masks: true``), a mask is appended to each observation, 1 for
+a legal action and 0 for an illegal one: as further numbers of a vector, or as one more plane of an
+image. Whatever stores observations (replay, rollouts, checkpoints) thereby stores their masks, also
+those of true successors. Networks see the observation without the mask.
 
 An illegal action's logit or value becomes the lowest finite number. Its probability is then exactly
-0, it adds exactly 0 to entropies and KLs, no gradient passes through it, and a maximum passes it by
+0, it adds exactly 0 to entropies and KLs, it gets no gradient, and a maximum never chooses it
 (Huang and Ontañón 2022).
 """
 
@@ -32,7 +32,7 @@ COMPONENT = Component(
 
 
 def masks_setting() -> Any:
-    """Return the field ``masks`` of the configs that know of masks."""
+    """Return the field ``masks`` of the configs of agents that can use masks."""
     return setting(
         "use", "whether the environment's word on legal actions counts (env.masks)", choices=MASKS
     )
@@ -40,11 +40,11 @@ def masks_setting() -> Any:
 
 @dataclass(frozen=True)
 class Legality:
-    """How masks come out of observations ``[..., *obs]``.
+    """How to take masks from observations ``[..., *obs]``.
 
     Attributes:
-        entries: of a mask; 0: observations carry none.
-        used: whether there are masks that count.
+        entries: numbers of a mask; 0: observations carry none.
+        used: whether observations carry masks and the agent uses them.
         image: whether observations are ``[C, H, W]``, the mask in the last plane.
     """
 
@@ -54,7 +54,7 @@ class Legality:
 
     @classmethod
     def of(cls, spec: Spec, masks: str) -> "Legality":
-        """Return that of a task, for an agent whose setting is ``masks``."""
+        """Return the legality of a task for an agent whose setting is ``masks``."""
         used = spec.legal > 0 and masks == "use"
         return cls(spec.legal, used, len(spec.obs_space.shape) == 3)
 
@@ -72,18 +72,18 @@ class Legality:
         return (obs[..., :-1, :, :] if self.image else obs[..., : -self.entries]).contiguous()
 
     def _behind(self, obs: Tensor) -> Tensor:
-        """Return what stands behind an observation, as it is stored."""
+        """Return the stored mask of an observation: its last numbers or its last plane."""
         return obs[..., -1:, :, :] if self.image else obs[..., -self.entries :]
 
     def mask(self, obs: Tensor) -> Tensor | None:
-        """Return which actions are legal, ``[..., entries]`` bool; None where no mask counts."""
+        """Return which actions are legal, ``[..., entries]`` bool; None where masks are unused."""
         if not self.used:
             return None
         behind = self._behind(obs)
         return (behind.flatten(-3)[..., : self.entries] if self.image else behind) > 0
 
     def renewed(self, obs: Tensor, plain: Tensor) -> Tensor:
-        """Return ``plain`` observations with the masks of ``obs`` behind them."""
+        """Return ``plain`` observations with the masks of ``obs`` appended."""
         if not self.entries:
             return plain
         return torch.cat([plain, self._behind(obs).to(plain.dtype)], -3 if self.image else -1)
@@ -100,7 +100,7 @@ def unheeded(spec: Spec) -> str | None:
 
 
 def barred(values: Tensor, legal: Tensor | None) -> Tensor:
-    """Return ``values [..., A]`` with the lowest finite number where an action is not ``legal``."""
+    """Return ``values [..., A]`` with the lowest finite number for actions that are illegal."""
     if legal is None:
         return values
     return values.masked_fill(~legal, torch.finfo(values.dtype).min)

@@ -1,4 +1,4 @@
-"""What is carried from step to step: K gated recurrent layers, and their state while acting.
+"""Memory: gated recurrent layers (GRU, LSTM) of K seeds, and their state while acting.
 
 Shape letters: M stacked networks, K seed, T time, B batch, H width of the memory, S numbers of its
 state (a GRU's H, an LSTM's 2H). The state before an episode's first step is zero.
@@ -14,12 +14,12 @@ from .agent import Step
 from .nets import InitStream, Linear, per_seed
 from .parts import HasParts
 
-MEMORY = "memory"  # key of Step.memo: the state behind the step
+MEMORY = "memory"  # key of Step.memo: the state after the step
 _LANES = 32  # float32 numbers that a vector loop takes at once, at most
 
 
 class MemoryShape(NamedTuple):
-    """What a network remembers by; see ``Recurrent``."""
+    """Kind and size of a network's memory; see ``Recurrent``."""
 
     kind: str
     width: int
@@ -27,7 +27,7 @@ class MemoryShape(NamedTuple):
 
 
 class MemoryConfig(Protocol):
-    """The settings of an agent that say how it remembers."""
+    """The settings of an agent's memory."""
 
     memory: str
     memory_size: int
@@ -35,19 +35,19 @@ class MemoryConfig(Protocol):
 
 
 def shape_of(config: MemoryConfig) -> MemoryShape | None:
-    """Return what a config's networks remember by; None where they do not."""
+    """Return the memory of a config's networks; None if they have none."""
     if config.memory == "none":
         return None
     return MemoryShape(config.memory, config.memory_size, config.memory_span)
 
 
 def _seedwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply an elementwise function so that no seed's bits depend on K; see ``per_seed``."""
+    """Apply an elementwise function whose result for a seed does not depend on K (``per_seed``)."""
     return function(x) if x[0].numel() % _LANES == 0 else per_seed(function, x)
 
 
 class _GRU(torch.autograd.Function):
-    """States of a GRU; autograd's own loop takes three times as long.
+    """States of a GRU, with a backward pass of its own: autograd's takes three times as long.
 
     ``x [M, T, B, 3H]``, ``state [M, B, H]``, ``keeps [M, T, B, 1]`` (0 where the state is forgotten
     before the step), ``weight [M, 3H, H]``, ``bias [M, 1, 3H]`` -> ``[M, T, B, H]``.
@@ -132,22 +132,22 @@ class _LSTM(torch.autograd.Function):
 
 
 def _parameters(by_y: list[Tensor], before: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of weight and bias, of all steps' products at once."""
+    """Return the gradients of weight and bias, summed over all steps in one product."""
     grad = torch.stack(by_y, 1).flatten(1, 2)
     return torch.bmm(grad.transpose(1, 2), before.flatten(1, 2)), grad.sum(1, keepdim=True)
 
 
 class Recurrent(nn.Module):
-    """M recurrent layers, the formulas and the order of the gates being torch's.
+    """M recurrent layers; formulas and the order of the gates are torch's.
 
-    GRU: Cho et al. 2014, with the reset gate behind the product as in torch. LSTM: Hochreiter and
-    Schmidhuber 1997 with forget gates (Gers et al. 2000).
+    GRU: Cho et al. 2014, with the reset gate applied after the product, as in torch. LSTM:
+    Hochreiter and Schmidhuber 1997, with forget gates (Gers et al. 2000).
 
     Args:
         init: draws the initial parameters. n_in: inputs.
         shape: kind, "gru" or "lstm"; width: H, at least 2.
-            span: each unit keeps its content for some 2 to ``span`` steps at the start (Tallec and
-            Ollivier 2018, section 2.1); 2: nothing is done.
+            span: the gates' biases start so that each unit keeps its content for some 2 to
+            ``span`` steps (Tallec and Ollivier 2018, section 2.1); 2: biases are not set.
 
     Attributes:
         size: S.
@@ -166,7 +166,7 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def _reach(self) -> None:
-        """Let every unit keep its content for as long as it is to."""
+        """Add to the biases what makes each unit keep its content for its span."""
         gates, bias = self.by_state.bias, per_seed(torch.log, self._keeps)
         assert gates is not None
         # the second gate of both kinds keeps; an LSTM's first one writes
@@ -176,7 +176,7 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def orthogonal(self, init: InitStream, gain: float) -> None:
-        """Start over from orthogonal weights times ``gain``, and biases of the span alone."""
+        """Reset to orthogonal weights times ``gain``, and to the biases that the span asks for."""
         for layer in (self.by_input, self.by_state):
             layer.orthogonal(init, gain)
         self._reach()
@@ -184,14 +184,14 @@ class Recurrent(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor, begins: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Go through sequences.
+        """Run over sequences.
 
         Args:
             x: ``[M, T, B, in]``. state: ``[M, B, S]``, before the first step.
-            begins: ``[M, T, B]`` bool, where an episode begins: what came before is forgotten.
+            begins: ``[M, T, B]`` bool, where an episode begins; the state is zero there.
 
         Returns:
-            Outputs ``[M, T, B, H]``, and the states behind the steps ``[M, T, B, S]``.
+            Outputs ``[M, T, B, H]``, and the states after each step ``[M, T, B, S]``.
         """
         grid = x.shape[:3]
         gates = self.by_input(x.flatten(1, 2)).view(*grid, -1)
@@ -208,8 +208,8 @@ class Recurrent(nn.Module):
 class Memory(HasParts):
     """The states of K seeds' networks while they act, ``[K, members, N, S]``.
 
-    Training and greedy acting each have their own. Greedy acting begins anew by ``forget``; its
-    state is no part of what an agent's future depends on.
+    Training and greedy acting each have their own. ``forget`` resets that of greedy acting, which
+    is not saved with the agent: its training does not depend on it.
 
     Args:
         k: seeds. members: networks of a seed. lanes: N in training. size: S. device: where it is.
@@ -225,7 +225,7 @@ class Memory(HasParts):
         self.forget()
 
     def forget(self) -> None:
-        """Begin greedy acting anew."""
+        """Reset the states of greedy acting."""
         self._greedy: Tensor | None = None
 
     def recall(self, explore: bool, lanes: int) -> Tensor:
@@ -238,13 +238,13 @@ class Memory(HasParts):
         return self._greedy
 
     def acted(self, state: Tensor, explore: bool) -> dict[str, Tensor]:
-        """Keep the states behind a step of greedy acting; training's go into the step's memo."""
+        """Keep the states after a step of greedy acting; return those of training as a memo."""
         if explore:
             return {MEMORY: state}
         self._greedy = state
         return {}
 
     def observe(self, step: Step) -> None:
-        """Go on from a step of training; an ended episode is forgotten."""
+        """Take over the states after a step of training; zero where an episode ended."""
         ended = (step.terminated | step.truncated)[:, None, :, None]
         self.training = torch.where(ended, 0.0, step.memo[MEMORY])

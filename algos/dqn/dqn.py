@@ -17,6 +17,8 @@ Deviations from the papers:
   sequence starts at any step, ends with its episode, and its burn-in lies before it: no step is
   left unlearned. What was remembered before the burn-in is taken to be zero, as DRQN has it; R2D2
   stores it. The recurrent layer is a GRU or an LSTM behind the torso.
+- With two networks (``double: coin``) and batch normalisation, the running statistics of both
+  networks move at every update, though only one of them takes the step.
 - Where some actions are illegal, the mean of the dueling advantages is over all of them.
 """
 

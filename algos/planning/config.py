@@ -16,7 +16,7 @@ class PlanningConfig(AgentConfig):
     That is one backup of each state. A sweep of policy iteration solves for the values of a policy,
     which costs more: up to the cube of the number of states.
 
-    That a run's values have not converged at the end of its budget stands in its status.
+    If the values have not converged at the end of the budget, the run's status says so.
     """
 
     agent: str = "planning"

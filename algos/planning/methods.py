@@ -1,7 +1,7 @@
 """Dynamic programming, one sweep at a time (Sutton and Barto, chapter 4).
 
-A method keeps ``q [K, S, A]``; ``sweep`` returns its successor and the residual, the largest change
-``[K]``. All seeds compute the same, which is a test of the seed axis for free.
+``sweep`` takes action values ``q [K, S, A]`` and returns the next ones, and the residual ``[K]``,
+the largest change of a value. All seeds compute the same.
 """
 
 from typing import Protocol
@@ -12,8 +12,7 @@ from torch import Tensor
 from ..core.parts import HasParts, Part
 from ..formulas.dynamic_programming import Model, backup, evaluate, expected, shared
 
-# how much better an action must be to count as better, as a share of the largest value: rounding
-# must not make it so
+# an action counts as better only by more than this share of the largest value, above rounding
 CLEARLY = 1e-9
 
 
@@ -88,10 +87,10 @@ class QIteration(HasParts):
 class PolicyIteration(HasParts):
     """Solves for the values of a policy, then improves it (Howard 1960; section 4.3).
 
-    The first policy is uniform: it ends wherever an episode can end. An action is replaced by
-    clearly better ones alone, so every policy after it ends too, undiscounted as well, unless a
-    loop pays without end (Bertsekas and Tsitsiklis 1991, proposition 3); a solution takes memory of
-    the order of S squared.
+    The first policy is uniform: from each state it reaches an end that can be reached at all. Only
+    clearly better actions replace others. So every later policy ends too, even undiscounted, unless
+    a loop pays without end (Bertsekas and Tsitsiklis 1991, proposition 3). Solving for the values
+    takes memory of the order of S squared.
 
     Args:
         model: the process. k: seeds. policy: the first one, ``[S, A]``.

@@ -1,7 +1,8 @@
 """Dynamic programming as an agent that needs no experience: it plans on the model it is given.
 
 Policy evaluation, policy iteration, value iteration with V and with Q (Bellman 1957; Howard 1960;
-Sutton and Barto, chapter 4); with ``horizon``, the values with so many steps to go.
+Sutton and Barto, chapter 4). With ``horizon``, the values are those of an episode that ends after
+so many steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class Planner(HasParts):
 
     @classmethod
     def valued(cls, config: PlanningConfig) -> str | None:
-        """Values of the uniform policy, or with so many steps to go, are not those of acting."""
+        """Greedy, unless the values are of the uniform policy or of a limited horizon."""
         plain = config.method != "policy_evaluation" and config.horizon is None
         return GREEDY if plain else None
 
@@ -79,7 +80,7 @@ class Planner(HasParts):
         return states
 
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Choose the best actions ``[K, N]``, of equals one that gets to an episode's end."""
+        """Choose the best actions ``[K, N]``; among equals, one that leads to an episode's end."""
         if self._best is None:
             self._best = ending(self.q, self.branches, CLEARLY)
         at = self._states[self.index(obs)]
@@ -90,7 +91,7 @@ class Planner(HasParts):
         """Learn nothing from experience."""
 
     def update(self) -> dict[str, Tensor]:
-        """Make one sweep; ``consumed`` counts the states backed up, to the end of the budget."""
+        """Make one sweep; ``consumed`` counts the states backed up, at most what the budget has."""
         over = self.config.horizon is not None and len(self.residuals) >= self.config.horizon
         if over:
             residual = torch.zeros_like(self.residuals[-1])

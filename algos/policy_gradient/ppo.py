@@ -12,7 +12,8 @@ Deviations from the paper and from OpenAI Baselines:
 - Observation statistics move once per rollout, behind its update, not at every step.
 - The penalty is adapted after every update by the KL of its last epoch, not by that of all data.
 - With dropout or batch normalisation, the old policy is the one that acted: without dropout, by
-  running statistics. Its ratio to the one that learns is then not 1 even before the first step.
+  running statistics. Its ratio to the one that learns is then not 1 even before the first step,
+  and their KL not 0; so ``target_kl`` is refused with them.
 - ``target_kl`` stops a seed before the minibatch that would go on from a KL above it; CleanRL looks
   at the end of an epoch, Stable-Baselines3 allows 1.5 times its ``target_kl``.
 - With a memory (``memory: gru`` or ``lstm``), a minibatch is whole lanes, gone through from what
@@ -96,6 +97,11 @@ class PPOConfig(MemoryConfig, PolicyGradientConfig):
             raise ValueError("norm=batch needs batch_size above 1")
         if self.surrogate == "kl" and self.target_kl is None:
             raise ValueError("surrogate=kl needs target_kl, for instance 0.01")
+        if self.target_kl is not None and (self.norm == "batch" or self.dropout > 0):
+            raise ValueError(
+                "target_kl needs dropout=0 and norm=none or layer: dropout and batch norm make the "
+                "KL positive before the first step"
+            )
         if self.batch_size == 1 and self.normalize_advantage:
             raise ValueError("normalize_advantage=true needs batch_size above 1")
         if self.memory != "none" and self.dropout > 0:

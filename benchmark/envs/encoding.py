@@ -1,4 +1,4 @@
-"""Encoding of observations as the arrays that agents read: vectors and ``[C, H, W]`` images."""
+"""Encode observations as the arrays that agents read: vectors and ``[C, H, W]`` images."""
 
 from collections.abc import Callable, Mapping
 from operator import index
@@ -11,11 +11,11 @@ from gymnasium import spaces
 from ..util.errors import ConfigError
 
 LAYOUTS = ("channels_first", "channels_last", "vector")
-LAYOUT = "layout"  # metadata key: the layout of an environment's images, if their shape is unclear
-_SIDE = 16  # fewest rows and columns of a grey image whose numbers are not bytes or bools
+LAYOUT = "layout"  # metadata key: layout of an environment's images, for shapes that leave it open
+_SIDE = 16  # a matrix of other types than uint8 and bool is an image from this size on
 
 Encoder = Callable[[Any], np.ndarray]
-_Part = tuple[Encoder, np.ndarray, np.ndarray]  # how a part becomes a vector, and its bounds
+_Part = tuple[Encoder, np.ndarray, np.ndarray]  # encodes a part as a vector; its low and high
 
 
 def encoding(
@@ -28,9 +28,9 @@ def encoding(
     one-hot, and an image inside a Dict or Tuple is divided by its largest value.
 
     Args:
-        space: of the environment's observations.
-        image: layout of images, one of ``LAYOUTS``; None: by their shape.
-        hint: layout if the shape does not tell.
+        space: the environment's observation space.
+        image: layout of images, one of ``LAYOUTS``; None: inferred from their shape.
+        hint: layout to use if the shape leaves it open.
 
     Raises:
         ConfigError: the layout is unclear, or observations have no fixed size (graphs, sequences,
@@ -45,7 +45,7 @@ def encoding(
 
 
 def _layout(space: spaces.Space, image: str | None, hint: str | None) -> str | None:
-    """Return the layout of image observations; None if they become a vector."""
+    """Return the layout of image observations; None for observations that become a vector."""
     if image == "vector":
         return None
     if not isinstance(space, spaces.Box) or len(space.shape) < 2:
@@ -69,7 +69,7 @@ def _layout(space: spaces.Space, image: str | None, hint: str | None) -> str | N
 
 
 def _by_shape(shape: tuple[int, ...]) -> str | None:
-    """Return the layout that has fewer channels than rows and columns, if one has."""
+    """Return the layout in which channels are fewer than rows and columns; None if neither is."""
     first, middle, last = shape
     if last < min(first, middle):
         return "channels_last"
@@ -79,8 +79,8 @@ def _by_shape(shape: tuple[int, ...]) -> str | None:
 def _is_frame(space: spaces.Box) -> bool:
     """Return whether a Box holds images.
 
-    In two dimensions these are uint8, bool, or large with bounds 0 and one other number; other
-    matrices are plain numbers.
+    A matrix is an image if it is uint8 or bool, or if it is large and all its numbers share the
+    bounds 0 and a finite high. Other matrices are plain numbers.
     """
     if len(space.shape) > 2 or space.dtype in (np.uint8, np.bool_):
         return len(space.shape) > 1
@@ -108,7 +108,7 @@ def _image(space: spaces.Box, layout: str) -> tuple[Encoder, spaces.Box]:
 
 
 def _reader(space: spaces.Box, dtype: np.dtype) -> Encoder:
-    """Return the function that checks an observation against its space and makes an array of it."""
+    """Return a function that checks an observation against its space and converts it."""
     declared, shape = space.dtype, space.shape
     ready = dtype if declared == dtype or declared.kind == "f" else None  # needs no check, no cast
 
@@ -191,7 +191,7 @@ def _one_hots(space: spaces.MultiDiscrete) -> _Part:
 
 
 def _joined(named: Mapping[Any, spaces.Space], path: str, scaled: bool) -> _Part:
-    """Return the encoder of a Dict or Tuple: its encoded parts, in the order of the space."""
+    """Return the encoder of a Dict or Tuple: its encoded parts joined, in the space's order."""
     if not named:
         raise ConfigError("env.id: observations have an empty Dict or Tuple, with nothing to see")
     made = {name: _part(x, f"{path}.{name}".lstrip("."), scaled) for name, x in named.items()}

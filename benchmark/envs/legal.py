@@ -1,8 +1,8 @@
-"""Masks of legal actions, from an environment's ``info`` to behind its observations.
+"""Masks of legal actions: taken from an environment's ``info`` and appended to its observations.
 
-Gymnasium's convention, as Taxi has it: ``info["action_mask"]`` is 1 for a legal action. For
-``MultiDiscrete`` it is a tuple of such masks, one for each number of an action, or all of them in a
-row; for ``MultiBinary``, 0 where only 0 is legal.
+As in Gymnasium's Taxi, ``info["action_mask"]`` is 1 for a legal action and 0 for an illegal one.
+For ``MultiDiscrete`` it is a tuple of such masks, one for each number of an action, or their
+concatenation. For ``MultiBinary`` it has one entry for each bit: 0 where the bit must be 0.
 """
 
 from typing import Any
@@ -18,13 +18,13 @@ KEY = "action_mask"  # of info
 
 
 def entries(space: spaces.Space) -> int:
-    """Return how many numbers a mask has.
+    """Return the size of a mask.
 
     Args:
-        space: of the actions as agents see them.
+        space: the action space that agents see.
 
     Raises:
-        ConfigError: actions are not discrete.
+        ConfigError: the actions are not discrete.
     """
     if isinstance(space, spaces.Discrete):
         return int(space.n)
@@ -41,20 +41,19 @@ def _flat(mask: Any) -> np.ndarray:
 
 
 class Masked(gymnasium.Wrapper):
-    """Put the mask behind the observation: as more numbers of a vector, as one plane of an image.
+    """Append the mask to the observation: as further numbers of a vector, or a plane of an image.
 
-    Behind a termination nothing is chosen any more; a mask without a legal action is then one of
-    ones.
+    After a termination no action is chosen. A mask that allows none is then replaced by ones.
 
     Args:
-        env: its observations are vectors or ``[C, H, W]``; ids of its actions count from 0.
-        declared: the space of the environment's own actions.
+        env: with observations that are vectors or ``[C, H, W]``, and actions that count from 0.
+        declared: the environment's own action space.
     """
 
     def __init__(self, env: gymnasium.Env, declared: spaces.Space) -> None:
         super().__init__(env)
         space = env.observation_space
-        assert isinstance(space, spaces.Box)  # Encode has seen to it
+        assert isinstance(space, spaces.Box)  # Encode makes it one
         self.entries = entries(env.action_space)
         self._bits = isinstance(declared, spaces.MultiBinary)
         counts = getattr(env.action_space, "nvec", np.array([self.entries]))
@@ -74,7 +73,7 @@ class Masked(gymnasium.Wrapper):
         return self._behind(obs, self._mask(info, terminated=False)), info
 
     def step(self, action: Any) -> Outcome:
-        """Step, and show what is legal next."""
+        """Step, and append the mask of the next actions."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         mask = self._mask(info, bool(terminated))
         return self._behind(obs, mask), reward, terminated, truncated, info

@@ -1,4 +1,4 @@
-"""The evaluations of a job in training: which of its seeds play, and by which agent."""
+"""Evaluations during training: which seeds of a job are evaluated, and with which agent."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,9 +17,10 @@ from .evaluate import EvaluationResult, Evaluator
 class Evaluations:
     """Evaluates those of K seeds that are due.
 
-    Seeds whose lanes never wait are due at the same tick and play together. Where lanes wait, each
-    seed is due at a tick of its own: it plays alone, by an agent that has its policy, so that an
-    evaluation costs nothing for the others. What a seed plays is the same, to the bit.
+    Where lanes never wait, all seeds are due at the same tick and are evaluated together. Where
+    lanes wait, each seed is due at its own tick. It is then evaluated alone, with a single-seed
+    agent that gets a copy of its policy, so that the other seeds cost nothing. Results are the same
+    to the bit either way.
 
     Args:
         spec: of the job. seeds: the K seeds. device: the agent's device.
@@ -51,13 +52,13 @@ class Evaluations:
         tick: Callable[[], None] = lambda: None,
         form: str | None = None,
     ) -> EvaluationResult:
-        """Evaluate the seeds that are ``due [K]``; what the result holds of others has no meaning.
+        """Evaluate the seeds that are ``due [K]``; the result's rows of others have no meaning.
 
         Args:
             prefix: "eval" or "final".
             agent: of the K seeds. due: bool.
             tick: called at every step; may raise to abort.
-            form: of the policy, greedy | sampled; None: as the spec says.
+            form: of the policy, greedy or sampled; None: the form that the spec names.
         """
         if not self._alone:
             (evaluator,) = self._evaluators[prefix]
@@ -82,7 +83,7 @@ class Evaluations:
 
 
 def _joined(parts: dict[int, EvaluationResult], k: int) -> EvaluationResult:
-    """Return the results of some seeds, each alone, as those of ``k`` seeds; NaN for the others."""
+    """Join the results of single seeds into one of ``k`` seeds; NaN for seeds without a result."""
     first = next(iter(parts.values()))
     whole = EvaluationResult(*(np.full((k, *x.shape[1:]), np.nan) for x in first))
     for seed, part in parts.items():

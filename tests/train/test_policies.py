@@ -28,10 +28,12 @@ CASES: dict[str, dict[str, Any]] = {
     "cem": {"env": "CartPole-v1", "algo__lanes": 4, "algo__sessions": 4, "algo__updates": 2},
     "cem_forest": {"env": "CartPole-v1", "algo__lanes": 4, "algo__sessions": 4, "algo__trees": 2},
     "ppo": {"env": "CartPole-v1", "algo__rollout": 16},
-    "sac": {"env": "Pendulum-v1", "env__horizon": 40, "algo__warmup": 40, "algo__train_every": 8},
-    "sac_discrete": {"env": "CartPole-v1", "algo__warmup": 40, "algo__train_every": 8},
+    "sac": {"env": "Pendulum-v1", "env__horizon": 40, "algo__warmup": 40, "algo__train_every": 16},
+    "sac_discrete": {"env": "CartPole-v1", "algo__warmup": 40, "algo__train_every": 16},
     "td": {"env": "random_walk"},
 }
+TWICE = {"cem", "sac_discrete"}  # another of their kind is there
+EACH = [pytest.param(x, marks=[pytest.mark.slow] if x in TWICE else []) for x in CASES]
 
 
 def work(folder: Path, algo: str, **changes: Any) -> Job:
@@ -48,13 +50,13 @@ def last(folder: Path) -> dict[str, Any]:
     return read_rows(folder / "metrics.jsonl")[-1]
 
 
-@pytest.mark.parametrize("algo", CASES)
+@pytest.mark.parametrize("algo", EACH)
 def test_a_sampled_evaluation_does_not_depend_on_the_other_seeds(algo: str, tmp_path: Path) -> None:
     alone = finished(work(tmp_path, algo, seeds=(11,), evaluation__policy=SAMPLED))
     assert metrics(alone) == metrics(whole(algo))[1:2]
 
 
-@pytest.mark.parametrize("algo", [algo for algo in CASES if algo != "td"])
+@pytest.mark.parametrize("algo", EACH[:-1])  # td has one form
 def test_the_form_of_the_policy_changes_the_scores_and_nothing_else(
     algo: str, tmp_path: Path
 ) -> None:

@@ -51,6 +51,18 @@ def test_the_noise_of_acting_has_this_deviation() -> None:
     torch.testing.assert_close(actions.std(0), log_std.exp(), atol=0, rtol=0.05)
 
 
+def test_the_density_is_that_of_wide_noise_too() -> None:
+    """Beyond ``log_std_max``, which cuts other policies."""
+    learner = agent(tiny("sac", gsde=True, gsde_log_std=3.0))
+    obs = World(VECTOR, SEEDS, 2).obs
+    held = HeldDraws(SEEDS, (2, 16, 2), 1, CPU)
+    with torch.no_grad():
+        mean, log_std = learner._policy(obs)
+        noisy = [learner.actor.online.noisy(obs, held()) - mean for _ in range(3000)]
+    assert (log_std > learner.config.log_std_max).any()
+    torch.testing.assert_close(torch.stack(noisy).std(0), log_std.exp(), atol=0, rtol=0.08)
+
+
 def test_the_deviation_does_not_shape_the_features() -> None:
     learner = agent(tiny("sac", gsde=True))
     learner.actor.optimizer.backward(learner._policy(World(VECTOR, SEEDS, 8).obs)[1].sum((1, 2)))
@@ -87,7 +99,16 @@ def test_a_network_without_hidden_layers_is_refused() -> None:
         tiny("sac", gsde=True, hidden=[])
 
 
-def test_it_learns_and_stays_finite() -> None:
-    learner = agent(tiny("sac", gsde=True, lanes=2, actor_lr=1e-2, alpha_lr=1e-2))
+def test_every_part_learns_and_stays_finite() -> None:
+    settings = tiny("sac", gsde=True, lanes=2, actor_lr=1e-2, alpha_lr=1e-2)
+    learner = agent(settings)
+    nets = {"actor": learner.actor, "critics": learner.critics}
+    before = {name: net.params.clone() for name, net in nets.items()}
+    deviation = learner.actor.online.log_std.detach().clone()
     log = drive(learner, World(VECTOR, SEEDS, 2), 40)
     assert all(torch.stack(x).isfinite().all() for n, x in log.items() if n != "index")
+    for name, net in nets.items():
+        moved = (net.params != before[name]).view(len(SEEDS), -1).any(1)
+        assert moved.all(), name
+    changed = (learner.actor.online.log_std != deviation).flatten(1).any(1)
+    assert changed.all()

@@ -227,12 +227,15 @@ def task(name: str) -> Spec:
     return make_spec(env, env.budget)
 
 
+PARTLY_SEEN = {"tmaze", "cartpole_positions"}  # toys without a table of transitions
+
+
 def test_these_are_all_tasks_with_a_model() -> None:
     with cfg.session():
         names = set(cfg.options("env"))
         ids = {
             n: cfg.composed("algo=value_iteration", f"env={n}").env.id
-            for n in names - {"gym", "atari"}
+            for n in names - {"gym", "atari"} - PARTLY_SEEN
         }
     toys = {
         n

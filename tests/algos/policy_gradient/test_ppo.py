@@ -305,6 +305,24 @@ def test_mistakes_name_their_key(name: str, key: str, value: Any, says: str) -> 
     assert key.split("_")[0] in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("surrogate", ["clip", "kl"])
+@pytest.mark.parametrize("part", [{"norm": "batch"}, {"dropout": 0.1}])
+def test_where_two_networks_make_the_kl_positive_it_bounds_nothing(
+    part: dict[str, Any], surrogate: str
+) -> None:
+    """Batch norm and dropout part who learns from who acted, before any step."""
+    for extra, apart in (({"norm": "layer"}, False), (part, True)):
+        learner = agent(small("ppo", **extra))
+        learner.actor_critic.net.net.head.weight.data.mul_(100)  # a policy far from uniform
+        samples = learner._samples(filled(learner, world_of(learner.config)))
+        first = next(iter(samples.minibatches(learner.config.batch_size)))
+        kl = learner._loss(first, 0.2)[1]
+        assert ((kl > 1e-4) == apart).all()
+    with pytest.raises(ValueError, match="target_kl needs dropout=0 and norm=none or layer"):
+        small("ppo", surrogate=surrogate, target_kl=0.01, **part)
+    small("ppo", surrogate=surrogate, target_kl=0.01, norm="layer")
+
+
 def test_batch_norm_and_dropout_learn_with_the_batch_and_act_without() -> None:
     """Acting and judging a rollout leave the running statistics and the dropout alone."""
     settings = small("ppo", norm="batch", dropout=0.3)
