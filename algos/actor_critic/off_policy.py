@@ -26,6 +26,7 @@ from ..core.checks import check_cadence
 from ..core.configs import AgentConfig, check_conv
 from ..core.experience import Experience, averaged
 from ..core.learner import Learner
+from ..core.legality import unheeded
 from ..core.nets import InitStream, Mode
 from ..core.noise import Warmup
 from ..core.normalize import ObservationNormalizer
@@ -35,7 +36,7 @@ from ..core.replay import Batch
 from ..core.rng import Draws
 from ..core.schedules import Schedule
 from ..core.settings import setting
-from ..core.torso import BARE, Around, Torso, obs_scale
+from ..core.torso import BARE, Around, Torso, obs_scale, too_small
 from ..formulas import td
 from .networks import Critics, Perceptron, Sizes
 
@@ -223,7 +224,8 @@ class OffPolicy(HasParts, ABC):
         if len(obs := spec.obs_space.shape) not in (1, 3):
             says = "it needs observations that are vectors or images"
             return f"{says}, the environment's have the shape {obs}"
-        return cls._impossible(spec.action_space)
+        reason = cls._impossible(spec.action_space) or unheeded(spec)
+        return reason or too_small(spec.obs_space, config.conv)
 
     @classmethod
     def _impossible(cls, space: spaces.Space) -> str | None:

@@ -39,7 +39,7 @@ class SACDiscreteConfig(SoftConfig):
     label: str = "SAC (discrete)"
 
     target_entropy_scale: float = setting(
-        0.98, "entropy that a learned temperature aims at, as a share of log A", ge=0, le=1
+        0.98, "entropy that a learned temperature aims at, as a share of log A", ge=0, lt=1
     )
 
 

@@ -57,6 +57,19 @@ class TD3Config(OffPolicyConfig):
     noise_theta: float = setting(0.15, "pull to zero (noise=ornstein_uhlenbeck)", ge=0)
     noise_dt: float = setting(0.01, "time between two ticks (noise=ornstein_uhlenbeck)", gt=0)
 
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ValueError: one line that names the field, its bounds and the value.
+        """
+        super().__post_init__()
+        if self.noise == "ornstein_uhlenbeck" and self.noise_theta * self.noise_dt >= 2:
+            raise ValueError(
+                f"noise_theta must be below 2 / noise_dt = {2 / self.noise_dt:g}, or the noise "
+                f"grows without bound; got {self.noise_theta}"
+            )
+
 
 COMPONENTS = (
     Component(

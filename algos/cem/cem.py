@@ -17,6 +17,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.agent import GREEDY, SAMPLED, Component, Preset, Spec, Step
+from ..core.legality import unheeded
 from ..core.parts import HasParts
 from ..core.rng import Draws
 from ..core.rollout import Episodes
@@ -69,8 +70,8 @@ class CEM(HasParts):
         space = spec.action_space
         if config.model == "forest" and find_spec("sklearn") is None:
             return "model=forest needs scikit-learn, which is not installed"
-        if spec.legal:
-            return "it does not know which actions are legal: leave env.masks at false"
+        if reason := unheeded(spec):
+            return reason
         if config.model == "table":
             if not isinstance(space, spaces.Discrete):
                 return f"model=table needs discrete actions, the environment has {space}"

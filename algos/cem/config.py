@@ -13,7 +13,7 @@ MODELS = ("table", "linear", "neural", "forest")
 class CEMConfig(AgentConfig):
     """Over sessions: sample with the policy, imitate the best (elite) sessions.
 
-    An iteration is ``lanes x rounds`` sessions.
+    An iteration is ``lanes x rounds`` sessions, as few as hold the ``sessions`` that are set.
     """
 
     agent: str = "cem"
@@ -22,7 +22,9 @@ class CEMConfig(AgentConfig):
     lanes: int = setting(
         20, "parallel environments per seed (`num_envs` elsewhere): sessions at once", ge=1
     )
-    rounds: int = setting(1, "sessions of each lane before the policy is fitted", ge=1)
+    sessions: int = setting(
+        20, "sessions before the policy is fitted, rounded up to as many of each lane", ge=1
+    )
     reset: str = setting(
         "wait", "a lane waits until the sessions of all have ended", choices=("wait",)
     )
@@ -68,11 +70,16 @@ class CEMConfig(AgentConfig):
         0.7, "share of the budget after which `noise_end` is reached", ge=0, le=1
     )
 
+    @property
+    def rounds(self) -> int:
+        """Sessions of each lane in an iteration."""
+        return -(-self.sessions // self.lanes)
+
 
 COMPONENTS = (
     Component(
         "session memory",
-        "Rubinstein 1999; sample reuse over iterations",
+        "Prism's own; the papers fit an iteration's own sessions",
         on={"memory": 4},
         off={"memory": 1},  # the sessions of the last iteration alone
     ),
@@ -93,8 +100,8 @@ COMPONENTS = (
     Component(
         "parallel lanes",
         "Espeholt et al. 2018; sampling in parallel",
-        on={"lanes": 20, "rounds": 1},
-        off={"lanes": 1, "rounds": 20},  # as many sessions, one after another
+        on={"lanes": 10},  # divides the sessions of every preset
+        off={"lanes": 1},  # as many sessions, one after another
         foundation=True,
     ),
 )
@@ -127,7 +134,7 @@ class CEMParamsConfig(AgentConfig):
         gt=0,
         le=1,
     )
-    std: float = setting(1.0, "deviation of every parameter at the start", ge=0)
+    std: float = setting(1.0, "deviation of every parameter at the start", gt=0)
     # variance added at iteration t: max(noise - t * noise_decay, 0); that it decreases is Szita and
     # Lorincz's (2006), the numbers are not
     noise: float = setting(0.5, "variance added at the first iteration", ge=0)

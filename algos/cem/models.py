@@ -208,7 +208,7 @@ class Forest(HasParts):
                 room = torch.zeros_like(x[:, :, old.shape[2] :])
                 old = torch.cat([old, room], 2)
             self.sessions[name] = torch.where(due.view(-1, *[1] * (x.ndim - 1)), x, old)
-        for i in np.flatnonzero(due):
+        for i in np.flatnonzero(due.numpy(force=True)):
             self._grow(int(i))
 
     def _grow(self, i: int) -> None:

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.agent import Component, Family, Preset, Spec, Step
+from ..core.legality import unheeded
 from ..core.parts import HasParts
 from ..core.torso import obs_scale
 from . import streams
@@ -69,7 +70,7 @@ class CEMParams(HasParts):
     @classmethod
     def unsupported(cls, config: CEMParamsConfig, spec: Spec) -> str | None:
         """Say why the task is impossible."""
-        return refused(spec.action_space)
+        return unheeded(spec) or refused(spec.action_space)
 
     def _candidates(self, due: Tensor) -> Tensor:
         """Draw parameters ``[K, N, D]`` of the seeds that are due."""

@@ -21,7 +21,7 @@ def greedy(q: Tensor) -> Tensor:
 def _one_of(legal: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Return actions ``[...]``, uniform over ``legal [..., A]``, from ``u [...]`` in [0, 1)."""
     count = legal.sum(-1)
-    rank = np.minimum((u * count).astype(np.int64), count - 1)
+    rank = (u * count).astype(np.int64)
     action: np.ndarray = (legal.cumsum(-1) > rank[..., None]).argmax(-1)
     return action
 
@@ -43,8 +43,7 @@ class EpsilonGreedy(HasParts):
         self, seeds: Sequence[int], lanes: int, actions: int, masked: bool = False
     ) -> None:
         def action(u: np.ndarray) -> np.ndarray:
-            # float32 rounds the largest draw times A up to A itself
-            choice: np.ndarray = np.minimum(u * actions, actions - 1).astype(np.int64)
+            choice: np.ndarray = (u * actions).astype(np.int64)
             return choice
 
         self.coin = RandomStream(seeds, "act/coin", (lanes,))

@@ -92,6 +92,13 @@ class Legality:
 NO_MASKS = Legality()
 
 
+def unheeded(spec: Spec) -> str | None:
+    """Say why a task is impossible for an agent that knows of no masks, or None if it has none."""
+    if not spec.legal:
+        return None
+    return "it does not know which actions are legal: leave env.masks at false"
+
+
 def barred(values: Tensor, legal: Tensor | None) -> Tensor:
     """Return ``values [..., A]`` with the lowest finite number for actions that are illegal."""
     if legal is None:

@@ -25,8 +25,8 @@ class MDP:
     """Every outcome of every state and action; padding branches have probability zero.
 
     Raises:
-        ValueError: shapes that disagree, an invalid distribution, a successor that is no state;
-            one line that names the state and the action.
+        ValueError: shapes that disagree, an invalid distribution, a successor that is no state, a
+            state to act from without a legal action; one line that names the state and the action.
     """
 
     probability: np.ndarray  # [S, A, B] float64
@@ -37,13 +37,17 @@ class MDP:
     reward_std: np.ndarray | None = None  # [S, A, B]; None = every branch pays its mean
     factors: tuple[int, ...] = ()  # sizes of an observation's one-hot blocks; () = (S,)
     observation: np.ndarray | None = None  # [S], which observation a state shows; None = its own
-    legal: np.ndarray | None = None  # [S, A] bool, actions that a policy may choose; None = all
+    # [S, A] bool, actions that a policy may choose; None = all. A state where no episode acts needs
+    # none: nothing is chosen there, and all count as legal.
+    legal: np.ndarray | None = None
     grid: tuple[int, int] | None = None  # rows, columns, where states are cells in reading order
     moves: tuple[tuple[int, int], ...] = ()  # (rows, columns) that an action moves on the grid
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", tuple(self.factors) or (self.states,))
         _check(self)
+        if self.legal is not None:
+            object.__setattr__(self, "legal", _filled(self))
 
     @property
     def states(self) -> int:
@@ -105,6 +109,19 @@ def _check(model: MDP) -> None:
         raise ValueError(f"state {s}, action {a}: the probabilities sum to {total[s, a]:g}, not 1")
     if (model.start < 0).any() or abs(model.start.sum() - 1) > _TOLERANCE:
         raise ValueError(f"the start distribution sums to {model.start.sum():g}, not 1")
+    if model.legal is None:
+        return
+    if model.legal.shape != shape[:2]:
+        raise ValueError(f"legal has the shape {model.legal.shape}, not {shape[:2]}")
+    if (wrong := model.reachable() & ~(model.legal > 0).any(1)).any():
+        raise ValueError(f"state {int(wrong.argmax())} has no legal action")
+
+
+def _filled(model: MDP) -> np.ndarray:
+    """Return which actions are legal, all of them where none is."""
+    assert model.legal is not None
+    legal = model.legal > 0
+    return legal | ~legal.any(1, keepdims=True)
 
 
 def from_table(table: Mapping[int, Any] | Sequence[Any], start: np.ndarray, **facts: Any) -> MDP:

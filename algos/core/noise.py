@@ -68,7 +68,7 @@ class OrnsteinUhlenbeck(HasParts):
 
     Args:
         seeds: the K seeds. shape: ``(N, A)``. std, theta: volatility and pull to zero, per unit of
-            time. dt: time between two ticks.
+            time. dt: time between two ticks; from ``theta dt = 2`` on, the noise would grow.
     """
 
     PARTS = ("draws", "x")
@@ -93,7 +93,7 @@ class OrnsteinUhlenbeck(HasParts):
 
     def restart(self, ended: Tensor) -> None:
         """Begin at zero again where an episode has ended."""
-        self.x = self.x * ~ended.unsqueeze(-1)
+        self.x = torch.where(ended.unsqueeze(-1), 0.0, self.x)
 
 
 class Warmup(HasParts):

@@ -30,6 +30,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.agent import (
+    GREEDY,
     Component,
     Family,
     Preset,
@@ -103,6 +104,11 @@ class DQN(HasParts):
         if not isinstance(spec.action_space, spaces.Discrete):
             return f"it needs discrete actions, the environment has {spec.action_space}"
         return too_small(spec.obs_space, config.conv)
+
+    @classmethod
+    def valued(cls, config: DQNConfig) -> str | None:
+        """Several steps of reward are uncorrected: their values are of no policy."""
+        return GREEDY if config.n_step == 1 else None
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = True) -> tuple[Tensor, dict[str, Tensor]]:

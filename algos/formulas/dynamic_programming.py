@@ -88,7 +88,8 @@ def optimal(
     """Return the action values ``[..., S, A]`` of the best epsilon-soft policy, by value iteration.
 
     Raises:
-        ArithmeticError: no convergence, as where a loop pays and nothing is discounted.
+        ArithmeticError: no convergence, as where a loop pays and nothing is discounted, or values
+            that are not finite.
     """
     v = torch.zeros_like(model.p[..., 0, 0])
     for _ in range(sweeps):
@@ -97,6 +98,8 @@ def optimal(
         change, v = (following - v).abs().max(), following
         if change <= tolerance * max(1.0, float(v.abs().max())):
             return backup(v, model)
+        if not change.isfinite():
+            raise ArithmeticError("the values of value iteration are not finite")
     raise ArithmeticError(f"value iteration has not converged in {sweeps} sweeps")
 
 

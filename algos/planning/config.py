@@ -11,7 +11,10 @@ METHODS = ("value_iteration", "q_iteration", "policy_iteration", "policy_evaluat
 
 @dataclass
 class PlanningConfig(AgentConfig):
-    """Every setting; a sweep backs up each state once, and a step of the budget is one backup.
+    """Every setting; a sweep takes as many steps of the budget as there are states.
+
+    That is one backup of each state. A sweep of policy iteration solves for the values of a policy,
+    which costs more: up to the cube of the number of states.
 
     If the values have not converged at the end of the budget, the run's status says so.
     """
@@ -27,7 +30,7 @@ class PlanningConfig(AgentConfig):
     tolerance: float = setting(
         1e-10,
         "values have converged once none moves by more in a sweep, as a share of the largest (of 1 "
-        "where all are smaller)",
+        "where all are smaller); policy iteration has once its policy is stable",
         ge=0,
     )
     horizon: int | None = setting(

@@ -59,6 +59,8 @@ class Planner(HasParts):
             return reason
         if MODEL not in spec.extras:
             return "it needs a model, the environment has no table P of transitions"
+        if spec.legal and spec.extras[MODEL].legal is None:
+            return "the model does not say which actions are legal: leave env.masks at false"
         return None
 
     @classmethod
@@ -109,18 +111,25 @@ class Planner(HasParts):
 
     @property
     def converged(self) -> Tensor:
-        """Whether the last sweep changed no value, or was the last of the horizon, ``[K]``."""
+        """Whether the last sweep left the values where they were, or was the horizon's, ``[K]``.
+
+        Of policy iteration, whether it left the policy as it was.
+        """
         if self.config.horizon is not None:
             whole = len(self.residuals) >= self.config.horizon
             return torch.full_like(self.residuals[-1], whole, dtype=torch.bool)
+        if isinstance(self.method, PolicyIteration):
+            return self.method.stable
         largest = self.method.value(self.q).abs().amax(-1).clamp(min=1)
         return self.residuals[-1] <= self.config.tolerance * largest
 
     def remarks(self) -> list[str | None]:
-        """Say, for each seed that has not converged, how far the last sweep moved a value."""
+        """Say of each seed that has not converged what the last sweep did."""
         ends = zip(self.converged.tolist(), self.residuals[-1].tolist(), strict=True)
-        says = "not converged: the last sweep of the budget moved a value by"
-        return [None if done else f"{says} {moved:.3g}" for done, moved in ends]
+        says = "not converged: the last sweep of the budget"
+        if isinstance(self.method, PolicyIteration):
+            return [None if done else f"{says} improved the policy" for done, _ in ends]
+        return [None if done else f"{says} moved a value by {moved:.3g}" for done, moved in ends]
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the action values ``[K, S, A]`` and the residual of each sweep ``[K, sweeps]``."""

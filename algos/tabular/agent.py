@@ -13,6 +13,7 @@ Deviations from the textbook:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -69,8 +70,8 @@ class Tabular(HasParts):
         self.seen = np.zeros((len(seeds), counted), np.int64)  # visits of each state
         masked = self.legality.used
         self.rule = build_rule(config, self.seeds, self.base, self._target, masked)
-        plain = self.model is not None and self.model.observation is None  # each state is its own
-        self.oracle = Oracle(self.model if plain else None, config.gamma, config.predict)
+        known = _comparable(self.model, config.masks == "use", self.legality.used)
+        self.oracle = Oracle(known, config.gamma, config.predict)
         self.draws = {name: RandomStream(seeds, name, (config.lanes,)) for name in ("act", "next")}
         shape = (len(self.seeds), config.lanes)
         self.plan, self.chance = np.zeros(shape, np.int64), np.ones(shape)
@@ -99,9 +100,11 @@ class Tabular(HasParts):
     def valued(cls, config: TabularConfig) -> str | None:
         """Say whose values the rule learns; those of an exploring policy are never evaluated.
 
-        Dyna-Q+'s values include its bonus.
+        Dyna-Q+'s values include its bonus. Several steps of reward are the greedy policy's only
+        where they are corrected, by importance sampling or a tree.
         """
         c, targets = config, config.target == "greedy"
+        corrected = c.n_step == 1 or c.backup in ("importance_sampling", "tree")
         if c.predict:
             return SAMPLED
         greedy = {
@@ -110,7 +113,7 @@ class Tabular(HasParts):
             "dyna": c.planning_bonus == 0,
             "traces": c.watkins,
             "expected_sarsa": targets,
-            "n_step": c.backup == "q_learning" or (c.backup != "sarsa" and targets),
+            "n_step": corrected and (c.backup == "q_learning" or (c.backup != "sarsa" and targets)),
         }
         return GREEDY if greedy.get(c.rule, False) else None
 
@@ -246,6 +249,19 @@ class Tabular(HasParts):
     def arrays(self) -> dict[str, Tensor]:
         """Return the final values, and what a picture of them needs."""
         return {"q": self.q()} | picture(self.model, len(self.seeds))
+
+
+def _comparable(model: MDP | None, told: bool, by_mask: bool) -> MDP | None:
+    """Return the model whose values the table's are compared with; None if there is none.
+
+    Args:
+        model: the environment's.
+        told: whether the agent heeds what is legal; if not, it may take any action.
+        by_mask: whether observations alone say what is legal, of which the model knows nothing.
+    """
+    if model is None or model.observation is not None or by_mask:  # not each state is its own
+        return None
+    return model if told else replace(model, legal=None)
 
 
 def _uniform_over_legal(model: MDP | None, states: int, actions: int) -> Array:

@@ -118,6 +118,10 @@ class TabularConfig(AgentConfig):
                 f"behaviour.schedule=glie is an epsilon, of behaviour.kind=epsilon_greedy, got "
                 f"{self.behaviour.kind!r}",
             ),
+            (
+                self.behaviour.schedule == GLIE and self.behaviour.start == 0,
+                "behaviour.start must be above 0 with behaviour.schedule=glie, got 0",
+            ),
         )
         for wrong, message in checks:
             if wrong:

@@ -1,5 +1,6 @@
 """The commands that work on the folder of a study or run."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -163,7 +164,7 @@ def _extend(words: list[str]) -> int:
     study = folder(args.study_dir)
     ledger.read_plan(study)
     added = studies.extend(study, int(count))
-    print(f"{plural(added, 'run')} planned. Run them with: prism resume {study}")
+    print(f"{plural(added, 'run')} planned. Run them with: prism resume {shlex.quote(str(study))}")
     return 0
 
 

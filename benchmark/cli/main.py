@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -186,7 +187,7 @@ def _submit(words: list[str]) -> int:
         )
     leases.hold(plan.study_dir, driver.pid)
     print(f"submitted as process {driver.pid}. You can close this terminal.")
-    print(f"how far   prism status {plan.study_dir}")
+    print(f"how far   prism status {shlex.quote(str(plan.study_dir))}")
     print(f"output    {log}")
     print(f"stop      prism stop {plan.study_dir}")
     return 0

@@ -65,7 +65,7 @@ def _legal(config: EnvConfig, env: Any) -> dict[str, Any]:
     """Return which actions are legal in each state, where agents are to know and it says so."""
     if not config.masks or not hasattr(env, "action_mask"):
         return {}
-    return {"legal": np.stack([env.action_mask(s) for s in range(len(env.P))]) > 0}
+    return {"legal": np.stack([env.action_mask(s) for s in range(len(env.P))])}
 
 
 def _grid(env: Any) -> dict[str, Any]:

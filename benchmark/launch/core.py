@@ -5,6 +5,7 @@ It is the same for every executor.
 
 import math
 import os
+import shlex
 import signal
 import time
 from collections import Counter, deque
@@ -48,9 +49,10 @@ def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
     complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
     print(f"results  {sweep.study_dir}")
-    print(f"report   prism report {sweep.study_dir}")
+    folder = shlex.quote(str(sweep.study_dir))
+    print(f"report   prism report {folder}")
     if not complete:
-        print(f"continue prism resume {sweep.study_dir}")
+        print(f"continue prism resume {folder}")
     return complete
 
 

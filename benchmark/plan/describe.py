@@ -208,7 +208,8 @@ def _algo_lines(doc: AlgoDoc) -> Iterator[str]:
         "evaluated": " by default, or ".join(doc.policies),
         "presets": ", ".join(doc.presets),
         "studies": ", ".join(f"{k} {v}" for k, v in (("base", doc.base), ("full", doc.full)) if v),
-        "tuned for": ", ".join(doc.tuned),
+        "tuned for": ", ".join(doc.tuned)
+        + "; these use their tuned file unless tuned=false" * bool(doc.tuned),
     }
     yield from _facts(facts)
     yield from ("", "Settings, algo.<key>=<value>; * differs from the agent's default", "")

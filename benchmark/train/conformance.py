@@ -274,7 +274,7 @@ def weights(subject: Subject) -> None:
     wide = torch.cat([whole.obs, whole.first], 1)
     expected = whole.greedy(wide)
     for k, seed in enumerate(subject.seeds):
-        fresh = build_agent(subject.spec, [0], _CPU)
+        fresh = build_agent(subject.spec, [seed], _CPU)
         fresh.load({"policy": whole.policy(k)})
         action = fresh.act(wide[k : k + 1], explore=False)[0]
         if not identical(expected[k : k + 1], action):

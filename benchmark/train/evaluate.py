@@ -262,7 +262,7 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
     spec = RunSpec.parse(record["config"])
     torch.set_num_threads(spec.threads)
-    agent = build_agent(spec, [0], _CPU)
+    agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)
     try:
         agent.load({"policy": weights})

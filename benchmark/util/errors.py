@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LISTS = {"algo": "algos", "env": "envs", "study": "studies"}  # key -> what lists its names
+
 
 class ConfigError(ValueError):
     """Bad input, found before the first step; the message is one line and names the key."""
@@ -27,6 +29,7 @@ def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:
     close = [folded[match] for match in get_close_matches(str(name).lower(), folded, cutoff=0.5)]
     if not close and len(names) <= 12:
         close = names
-    return ConfigError(
-        f"{key}: unknown {name!r}" + (f"; nearest: {', '.join(close)}" * bool(close))
-    )
+    hint = f"; nearest: {', '.join(close)}" if close else ""
+    if not close and key in _LISTS:
+        hint = f"; see prism list {_LISTS[key]}"
+    return ConfigError(f"{key}: unknown {name!r}{hint}")

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from prism.algos.core.agent import GREEDY, SAMPLED
+from prism.algos.tabular.agent import Tabular
+from prism.algos.tabular.config import TabularConfig
 from prism.benchmark.envs.episodes import FINAL
 from prism.benchmark.store import identity, records, schema
 from prism.benchmark.store.agents import policies, valued
@@ -22,8 +24,9 @@ from tests.helpers import equal
 from tests.runs import finished, folders, job, metrics, same_results, stop, weights
 
 CASES: dict[str, dict[str, Any]] = {
-    "cem_table": {"env": "frozenlake", "algo__lanes": 4, "budget": 400},
-    "cem": {"env": "CartPole-v1", "algo__lanes": 4, "algo__updates": 2},
+    "cem_table": {"env": "frozenlake", "algo__lanes": 4, "algo__sessions": 4, "budget": 600},
+    "cem": {"env": "CartPole-v1", "algo__lanes": 4, "algo__sessions": 4, "algo__updates": 2},
+    "cem_forest": {"env": "CartPole-v1", "algo__lanes": 4, "algo__sessions": 4, "algo__trees": 2},
     "ppo": {"env": "CartPole-v1", "algo__rollout": 16},
     "sac": {"env": "Pendulum-v1", "env__horizon": 40, "algo__warmup": 40, "algo__train_every": 16},
     "sac_discrete": {"env": "CartPole-v1", "algo__warmup": 40, "algo__train_every": 16},
@@ -114,6 +117,15 @@ def test_a_second_form_is_a_second_column(tmp_path: Path) -> None:
             evaluate_run(folder, 3, policy="sampld")
 
 
+def test_a_finished_runs_policy_is_that_of_its_own_seed(tmp_path: Path) -> None:
+    """A forest grows again from the sessions and the seed; so does the score of any other agent."""
+    done = finished(work(tmp_path, "cem_forest", seeds=(3, 11), evaluation__episodes=9))
+    for folder in folders(done):
+        assert evaluate_run(folder, 9, purpose=FINAL)["mean"] == last(folder)[schema.FINAL_RETURN]
+        *_, agent = load_run(folder)
+        assert agent.model.forests[0] is not None  # type: ignore[attr-defined]
+
+
 def test_run_id_and_protocol_know_the_form(tmp_path: Path) -> None:
     jobs = {
         form: work(tmp_path, "ppo", evaluation__policy=form) for form in (None, GREEDY, SAMPLED)
@@ -141,6 +153,8 @@ VALUED = {
         "sac_discrete": None,
     },
     **{"td": SAMPLED, "td_lambda": SAMPLED, "a2c": SAMPLED, "dqn": GREEDY, "td3": GREEDY},
+    **{"n_step_q": None, "n_step_td": SAMPLED, "nstep_dqn": None, "rainbow": None},
+    **{"double_dqn": GREEDY},
 }
 
 
@@ -150,6 +164,27 @@ def test_agents_say_whose_values_they_learn(algo: str, tmp_path: Path) -> None:
     assert valued(spec.agent, spec.algo) == VALUED[algo]
     if VALUED[algo] is not None:
         assert VALUED[algo] in policies(spec.agent, spec.algo)
+
+
+@pytest.mark.parametrize(
+    ("backup", "target", "n", "form"),
+    [
+        ("q_learning", "behaviour", 1, GREEDY),
+        ("q_learning", "greedy", 2, None),
+        ("expected", "greedy", 1, GREEDY),
+        ("expected", "greedy", 2, None),
+        ("expected", "behaviour", 1, None),
+        ("importance_sampling", "greedy", 4, GREEDY),
+        ("tree", "greedy", 4, GREEDY),
+        ("tree", "behaviour", 4, None),
+        ("sarsa", "greedy", 1, None),
+    ],
+)
+def test_n_steps_are_the_greedy_policys_only_where_they_are_corrected(
+    backup: str, target: str, n: int, form: str | None
+) -> None:
+    config = TabularConfig(rule="n_step", backup=backup, target=target, n_step=n)
+    assert Tabular.valued(config) == form
 
 
 def test_a_critics_bias_is_told_of_the_sampled_policy_alone(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.runs import (
 WAITING: dict[str, tuple[str, dict[str, Any]]] = {
     "reinforce, annealed": ("reinforce", {"algo__lanes": 4, "algo__anneal": True}),
     "grpo": ("grpo", {"algo__lanes": 3, "algo__groups": 2, "algo__epochs": 2}),
-    "cem": ("cem", {"algo__lanes": 5, "algo__updates": 3}),
+    "cem": ("cem", {"algo__lanes": 5, "algo__sessions": 5, "algo__updates": 3}),
     "cem, parameters": ("cem_params", {"algo__lanes": 5}),
 }
 LANES = {"reinforce, annealed": 4, "grpo": 3, "cem": 5, "cem, parameters": 5}

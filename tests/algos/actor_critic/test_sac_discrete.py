@@ -131,6 +131,21 @@ def test_impossible_tasks_are_refused_in_one_clause(space: spaces.Space) -> None
     assert SACDiscrete.unsupported(config, Spec(VECTOR, spaces.Discrete(2), 100)) is None
 
 
+def test_masks_and_images_that_do_not_fit_are_refused() -> None:
+    masked = Spec(VECTOR, spaces.Discrete(2), 100, legal=2)
+    assert "which actions are legal" in str(SACDiscrete.unsupported(tiny("sac_discrete"), masked))
+    small = Spec(spaces.Box(0, 1, (1, 4, 4)), spaces.Discrete(2), 100)
+    config = tiny("sac_discrete", conv=[[4, 5, 1]])
+    assert "does not fit on images" in str(SACDiscrete.unsupported(config, small))
+    assert SACDiscrete.unsupported(tiny("sac_discrete", conv=[[4, 3, 1]]), small) is None
+
+
+def test_the_largest_entropy_is_no_goal() -> None:
+    """Only the uniform policy has it, so the temperature would grow without bound."""
+    with pytest.raises(ValueError, match="target_entropy_scale must be"):
+        tiny("sac_discrete", target_entropy_scale=1.0)
+
+
 @pytest.mark.parametrize("component", STUDIED)
 def test_each_switch_changes_what_the_agent_becomes(component: str) -> None:
     part = STUDIED[component]

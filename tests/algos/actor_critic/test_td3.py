@@ -272,6 +272,12 @@ def test_without_replay_only_the_newest_transitions_are_learned_from(name: str) 
     assert len(batches) == 12
 
 
+def test_noise_that_would_grow_is_refused() -> None:
+    with pytest.raises(ValueError, match="noise_theta must be below 2 / noise_dt = 20"):
+        tiny("td3", noise="ornstein_uhlenbeck", noise_theta=20.0, noise_dt=0.1)
+    tiny("td3", noise_theta=20.0, noise_dt=0.1)  # without that noise it means nothing
+
+
 SPACES: dict[str, tuple[spaces.Space, spaces.Space, str]] = {
     "discrete": (VECTOR, spaces.Discrete(3), "continuous actions, the environment has Discrete"),
     "multi-discrete": (VECTOR, spaces.MultiDiscrete([2, 3]), "continuous actions"),

@@ -76,14 +76,15 @@ def small(name: str, **changes: Any) -> Any:
     config = replace(presets()[name], lanes=4)
     if isinstance(config, CEMConfig):
         config = replace(config, updates=3, batch_size=16, trees=3, hidden=[8], elite=0.5)
+        config = replace(config, sessions=changes.get("lanes", config.lanes))
     return replace(config, **changes)
 
 
 CASES: dict[str, tuple[Any, EnvConfig]] = {
     "table": (small("cem_table"), CLIFF),
-    "table, rounds": (small("cem_table", lanes=2, rounds=2, memory=2), CLIFF),
+    "table, rounds": (small("cem_table", lanes=2, sessions=4, memory=2), CLIFF),
     "neural": (small("cem"), CARTPOLE),
-    "neural, one lane": (small("cem", lanes=1, rounds=3), CARTPOLE),
+    "neural, one lane": (small("cem", lanes=1, sessions=3), CARTPOLE),
     "linear": (small("cem_linear"), CLIFF),
     "forest": (small("cem_forest"), CLIFF),
     "neural, continuous": (small("cem"), PENDULUM),
@@ -314,6 +315,38 @@ def test_every_component_changes_something(component: Any) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(*policies, strict=True))
 
 
+@pytest.mark.parametrize("name", [n for n, c in presets().items() if isinstance(c, CEMConfig)])
+def test_parallel_lanes_change_no_iterations_sessions(name: str) -> None:
+    config = presets()[name]
+    (lanes,) = (c for c in COMPONENTS if c.name == "parallel lanes")
+    for side in (replace(config, **lanes.on), replace(config, **lanes.off)):
+        assert side.lanes != config.lanes
+        agent = CEM(side, make_spec(LAKE, 1000), (0,), CPU)
+        assert agent.sessions == side.lanes * side.rounds == config.lanes * config.rounds
+
+
+def test_a_forest_asks_its_device_for_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of another device are no arrays until they are copied."""
+
+    def refuse(self: torch.Tensor, dtype: Any = None) -> None:
+        raise TypeError("can't convert a tensor of another device to numpy")
+
+    monkeypatch.setattr(torch.Tensor, "__array__", refuse)
+    agent = CEM(small("cem_forest"), make_spec(LAKE, 1000), (0,), CPU)
+    agent.model.fit(
+        torch.eye(16)[None, :4, None],
+        torch.arange(4)[None, :, None],
+        torch.ones(1, 4, dtype=torch.int64),
+        torch.tensor([True]),
+    )
+    assert agent.model.forests[0] is not None
+
+
+def test_a_deviation_of_zero_searches_nothing() -> None:
+    with pytest.raises(ValueError, match="std must be above 0"):
+        CEMParamsConfig(std=0.0)
+
+
 def test_what_is_impossible_is_said_in_a_clause() -> None:
     box = spaces.Box(-1.0, 1.0, (4,))
     free = Spec(box, spaces.Box(-float("inf"), float("inf"), (1,)), 10)
@@ -322,6 +355,9 @@ def test_what_is_impossible_is_said_in_a_clause() -> None:
     plain = Spec(box, spaces.Discrete(2), 10)
     assert "discrete observations" in str(CEM.unsupported(CEMConfig(model="table"), plain))
     assert CEM.unsupported(CEMConfig(), plain) is None
+    masked = Spec(spaces.Box(-1.0, 1.0, (6,)), spaces.Discrete(2), 10, legal=2)
+    assert "which actions are legal" in str(CEM.unsupported(CEMConfig(), masked))
+    assert "which actions are legal" in str(CEMParams.unsupported(CEMParamsConfig(), masked))
 
 
 def test_noise_falls_by_the_steps_that_a_seed_took() -> None:

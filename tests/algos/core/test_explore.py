@@ -94,3 +94,12 @@ def test_exploration_does_not_depend_on_the_company(kind: str) -> None:
 
 def test_greedy_takes_the_first_of_equals() -> None:
     assert explore.greedy(torch.tensor([[0.0, 2.0, 2.0], [1.0, 0.0, 1.0]])).tolist() == [1, 0]
+
+
+def test_the_largest_draw_is_the_last_action() -> None:
+    """float32 rounds ``(1 - 2^-24) A`` to below A, so that no draw needs to be cut."""
+    u = np.float32(1 - 2**-24)
+    counts = np.append(np.arange(1, 100_001), 2 ** np.arange(17, 25))
+    products = u * counts.astype(np.float32)
+    assert products.dtype == np.float32
+    assert np.array_equal(products.astype(np.int64), counts - 1)

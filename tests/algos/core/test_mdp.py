@@ -101,3 +101,14 @@ def test_an_invalid_table_is_one_line(outcomes: Any, message: str) -> None:
 def test_a_start_must_be_a_distribution() -> None:
     with pytest.raises(ValueError, match=r"the start distribution sums to 0.5"):
         from_table({0: [[(1.0, 0, 0.0, True)]]}, np.array([0.5]))
+
+
+def test_a_state_to_act_from_has_a_legal_action() -> None:
+    ends = np.array([False, True])
+    facts = {"reward": np.zeros((2, 1)), "start": START}
+    closed = np.array([[True], [False]])
+    assert from_arrays(MOVES, **facts, terminal=ends, legal=closed).uniform.tolist() == [[1], [1]]
+    with pytest.raises(ValueError, match=r"^state 1 has no legal action$"):
+        from_arrays(MOVES, **facts, legal=closed)
+    with pytest.raises(ValueError, match=r"legal has the shape \(1, 2\), not \(2, 1\)"):
+        from_arrays(MOVES, **facts, legal=closed.T)

@@ -89,3 +89,11 @@ def test_the_warm_up_is_uniform_and_ends() -> None:
     counts = torch.histc(x, 10, 0, 1) / x.numel()
     assert (counts - 0.1).abs().max() < 0.005
     assert warmup(3000) is None
+
+
+def test_ornstein_uhlenbeck_forgets_what_is_not_finite() -> None:
+    noise = OrnsteinUhlenbeck(SEEDS, GRID, 0.2, 0.5, 0.1, CPU)
+    noise.x[0] = torch.inf
+    noise.x[1, 0] = torch.nan
+    noise.restart(~NOBODY)
+    assert torch.equal(noise.x, ORIGIN)

@@ -137,14 +137,52 @@ def test_the_end_says_whether_values_have_converged() -> None:
         agent = planner(method, (0, 1))
         assert agent.update()["plan/converged"].tolist() == [0, 0]
         moved = float(agent.residuals[-1][0])
-        assert (
-            agent.remarks()
-            == [f"not converged: the last sweep of the budget moved a value by {moved:.3g}"] * 2
-        )
+        what = f"moved a value by {moved:.3g}"
+        if method == "policy_iteration":
+            what = "improved the policy"
+        assert agent.remarks() == [f"not converged: the last sweep of the budget {what}"] * 2
         assert after(agent, 600).update()["plan/converged"].tolist() == [1, 1]
         assert agent.remarks() == [None, None]
     short, whole = (after(planner("value_iteration", horizon=5), n) for n in (4, 5))
     assert not short.converged.any() and whole.converged.all()
+
+
+def test_policy_iteration_has_converged_once_its_policy_is_stable() -> None:
+    """The uniform policy's values are the 0 that they were before; its actions are not alike."""
+    one = from_arrays(
+        np.array([[[0.0, 1.0]] * 2] * 2),
+        np.array([[1.0, -1.0], [0.0, 0.0]]),
+        np.array([1.0, 0.0]),
+        np.array([False, True]),
+    )
+    agent = planner("policy_iteration", task=spec_of(one, 100))
+    first = agent.update()
+    assert first["loss/residual"].tolist() == first["plan/converged"].tolist() == [0]
+    assert agent.remarks() == ["not converged: the last sweep of the budget improved the policy"]
+    assert agent.update()["plan/converged"].tolist() == [1]
+    assert agent.method.value(agent.q).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_terminal_state_needs_no_legal_action(method: str) -> None:
+    whole: MDP = spec().extras[MODEL]
+    legal = np.ones((S, A), bool)
+    legal[S - 1] = False
+    barred = replace(whole, start=np.append(np.full(S - 1, 1 / (S - 1)), 0.0), legal=legal)
+    open_ = replace(barred, legal=None)
+    ours, theirs = (
+        after(planner(method, task=replace(spec(), extras=extras(m))), 50) for m in (barred, open_)
+    )
+    assert ours.q.isfinite().all() and torch.equal(ours.q, theirs.q)
+    assert torch.equal(ours.oracle.v, theirs.oracle.v)
+    assert barred.legal is not None and barred.legal.all()
+
+
+def test_values_that_are_not_finite_end_value_iteration_at_once() -> None:
+    model = tensors(spec().extras[MODEL], GAMMA)
+    broken = model._replace(r=torch.full_like(model.r, torch.nan))
+    with pytest.raises(ArithmeticError, match="not finite"):
+        dp.optimal(broken)
 
 
 def test_a_horizon_of_policy_iteration_is_refused() -> None:
@@ -231,6 +269,8 @@ def test_what_is_missing_is_said_in_a_clause() -> None:
     assert "discrete observations" in str(Planner.unsupported(config, continuous))
     no_model = Spec(whole.obs_space, whole.action_space, 10, {FACTORS: (S,)})
     assert "needs a model" in str(Planner.unsupported(config, no_model))
+    masked = replace(whole, legal=A)
+    assert "does not say which actions are legal" in str(Planner.unsupported(config, masked))
 
 
 def test_a_run_that_has_not_converged_says_so_wherever_it_is_shown(

@@ -10,8 +10,9 @@ import torch
 from gymnasium import spaces
 
 from prism.algos.core.agent import Spec, Step
-from prism.algos.core.mdp import MODEL
+from prism.algos.core.mdp import MODEL, tensors
 from prism.algos.core.states import FACTORS
+from prism.algos.formulas import dynamic_programming as dp
 from prism.algos.tabular.agent import Tabular
 from prism.algos.tabular.config import Behaviour
 from prism.benchmark.envs.table import TableVecEnv
@@ -105,6 +106,20 @@ def test_ignored_masks_are_ignored(known: bool) -> None:
     legal = [(s.obs[..., 6:] > 0).gather(-1, s.action.unsqueeze(-1)) for s in steps]
     assert not torch.stack(legal).all()
     assert life.agent.q().isfinite().all()
+
+
+def test_errors_are_those_of_the_actions_that_the_agent_may_take() -> None:
+    used, ignored = (Life("q_learning", known=True, masks=m).agent for m in ("use", "ignore"))
+    for agent, model in ((used, MODEL_OF), (ignored, PLAIN)):
+        expected = dp.optimal(tensors(model, agent.config.gamma)).amax(-1)
+        assert torch.equal(agent.oracle.v, expected)
+    assert not torch.allclose(used.oracle.v, ignored.oracle.v)
+    task = Spec(
+        spaces.Box(0.0, 1.0, (6 + A,)), spaces.Discrete(A), 10, {FACTORS: (6,), MODEL: PLAIN}, A
+    )
+    for masks, known in (("use", False), ("ignore", True)):
+        agent = Tabular(replace(presets()["q_learning"], masks=masks), task, SEEDS, CPU)
+        assert (agent.oracle.v is not None) == known  # only observations know what is legal
 
 
 def test_linear_values_cannot_bar() -> None:

@@ -131,6 +131,8 @@ def test_glie_explores_in_every_state_by_its_own_visits(preset: str) -> None:
 def test_glie_is_an_epsilon() -> None:
     with pytest.raises(ValueError, match=r"behaviour\.schedule=glie is an epsilon"):
         TabularConfig(behaviour=Behaviour("boltzmann", schedule="glie"))
+    with pytest.raises(ValueError, match=r"behaviour\.start must be above 0 .*glie"):
+        TabularConfig(behaviour=Behaviour(start=0.0, schedule="glie"))
 
 
 def test_a_harmonic_schedule_reaches_greed() -> None:
