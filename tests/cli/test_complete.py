@@ -22,7 +22,7 @@ def cache(tmp_path, monkeypatch):
         ("prism al", ["algo.", "algo="]),
         ("prism algo=rain", ["algo=rainbow"]),
         ("prism algo=dqn,c5", ["algo=dqn,c51"]),
-        ("prism algo=dqn env=cart", ["env=cartpole"]),
+        ("prism algo=dqn env=acro", ["env=acrobot"]),
         ("prism stat", ["status"]),
         ("prism repo", ["report"]),
         ("prism study=quick", ["study=quickstart"]),
