@@ -313,8 +313,8 @@ class OffPolicy(HasParts, ABC):
         """Return actions ``[K, N, ...]`` that are to be learned from."""
 
     def _sampled(self, seen: Tensor, draws: Draws) -> Tensor:
-        """Return actions ``[K, N, ...]`` of a policy that is stochastic."""
-        raise NotImplementedError
+        """Return sampled actions ``[K, N, ...]``; agents whose ``policies`` name SAMPLED do."""
+        raise NotImplementedError(f"{type(self).__name__} is deterministic")
 
     @abstractmethod
     def _greedy(self, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -369,7 +369,7 @@ def test_a_table_without_chance_is_the_environment_itself(
     env_id: str, kwargs: dict[str, Any]
 ) -> None:
     if env_id == "FrozenLake-v1" and not kwargs:
-        pytest.skip("slippery")
+        pytest.skip("its ice is slippery: the table draws otherwise than the environment")
     env = vector_env(EnvConfig(id=env_id, kwargs=kwargs, horizon=30), (3,), 2)
     theirs = gymnasium.make(env_id, **kwargs, disable_env_checker=True, max_episode_steps=30)
     for episode in lived(env, 70):

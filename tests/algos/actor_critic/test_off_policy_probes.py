@@ -96,7 +96,7 @@ def test_the_entropy_to_come_is_part_of_a_soft_value() -> None:
 def test_an_action_that_depends_on_the_observation_is_learned(name: str) -> None:
     base, changes = AGENTS[name]
     if base == "sac_discrete":
-        pytest.skip("its actions are no numbers")
+        pytest.skip("discrete actions cannot follow a number")
     config = probe_config(base, **(changes | {"gamma": 0.5, "warmup": 300}))
     learner = train(config, "Follow", 2500, T=10)
     action = learner.act(observations(0.1, 0.9), explore=False)[0][..., 0].numpy()
