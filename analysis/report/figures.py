@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
 
@@ -373,6 +373,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
             )
         if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
             axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
     for axis in edges(axes, most=2)[1]:
         axis.set_xlabel(key)

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ def library() -> str:
     return pack(get_plotlyjs())
 
 
-def curve_data(data: Data) -> dict[str, Any]:
-    """Return styles, choices and curves: ``cells[metric][env][number of the label]``."""
+def curve_data(data: Data, front: Sequence[str]) -> dict[str, Any]:
+    """Return styles, choices and curves: ``cells[metric][env][number of the label]``.
+
+    ``front`` are the labels that are drawn in colour at first.
+    """
     metrics = [name for name in (EVAL_RETURN, TRAIN_RETURN) if name in data.metrics]
     labels = {label: k for k, label in enumerate(data.labels)}
     points = int(np.clip(_POINTS / max(1, len(data.runs) * len(metrics)), _LEAST, _MOST))
@@ -63,6 +67,7 @@ def curve_data(data: Data) -> dict[str, Any]:
                 by_env[run["env"]][labels[run["label"]]]["runs"].append(one)
     return {
         "looks": [_look(label, look) for label, look in styles(data).items()],
+        "front": [labels[label] for label in front],
         "metrics": {name: curves.CURVE_NAMES[name] for name in cells if cells[name]},
         "envs": [env for env in data.envs if any(env in by_run for by_run in cells.values())],
         "clock": any("clock" in c for m in cells.values() for e in m.values() for c in e.values()),

@@ -32,12 +32,24 @@ function band(curve, look, floor) {
   };
 }
 
-function centre(curve, look, twin) {
+// Black stands for the ink of the page, which is light in the dark. A muted curve waits to be pointed at.
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function painted(data) {
+  const front = new Set(data.front), all = !document.getElementById("all") || value("all");
+  return data.looks.map((look, k) => {
+    const muted = !all && !front.has(k) && data.pointed !== look.label;
+    const color = muted ? ink("--line") : look.color === "#000000" ? ink("--ink") : look.color;
+    return { ...look, color, muted, width: muted ? 1 : look.width + (data.pointed === look.label ? 1 : 0) };
+  });
+}
+
+function centre(curve, look, twin, k) {
   const last = curve.n[curve.n.length - 1];
   return {
     x: curve.x, y: curve.mean, mode: "lines",
     name: `${plain(look.label)} (n = ${Math.max(...curve.n)})` + (twin ? ` = ${plain(twin)}` : ""),
-    line: { color: look.color, width: look.width * 1.2, dash: look.dash }, legendgroup: look.label,
+    line: { color: look.color, width: look.width * 1.2, dash: look.dash }, legendgroup: look.label, legendrank: k,
     customdata: curve.low.map((low, i) => [low, curve.high[i], curve.n[i]]), meta: last,
     hovertemplate: "%{y:.4~g} [%{customdata[0]:.4~g}, %{customdata[1]:.4~g}], n = %{customdata[2]}" +
       `<extra>${plain(look.label)}</extra>`,
@@ -57,15 +69,17 @@ function traces(data) {
   const [out, seen] = [[], new Map()];
   const shown = Object.values(data.cells[metric][env] || {}).map((cell) => cell[axis]).filter(Boolean);
   const floor = value("scale") === "log" ? Math.min(...shown.flatMap((curve) => curve.mean)) : -Infinity;
-  data.looks.forEach((look, k) => {
+  // Muted curves come first: what is drawn later lies on top.
+  const looks = painted(data).map((look, k) => [look, k]).sort((a, b) => b[0].muted - a[0].muted);
+  looks.forEach(([look, k]) => {
     const cell = (data.cells[metric][env] || {})[k];
     if (!cell) return;
     const curve = cell[axis];
     if (value("runs")) cell.runs.filter((run) => run[axis]).forEach((run) => out.push(single(run, look, axis)));
     if (!curve) return;
-    if (curve.low.some((v) => v !== null)) out.push(band(curve, look, floor));
+    if (!look.muted && curve.low.some((v) => v !== null)) out.push(band(curve, look, floor));
     const line = JSON.stringify([curve.x, curve.mean]); // an equal line is hidden by this one
-    out.push(centre(curve, look, seen.get(line)));
+    out.push(centre(curve, look, seen.get(line), k));
     if (!seen.has(line)) seen.set(line, look.label);
   });
   return out;
@@ -83,12 +97,16 @@ function allowScales(data) {
 
 function draw(data) {
   allowScales(data);
+  const narrow = document.getElementById("curves").clientWidth < 600;
+  const names = data.looks.filter((_, k) => (data.cells[value("metric")][value("env")] || {})[k]).length;
+  const grid = { gridcolor: ink("--line"), zeroline: false, automargin: true };
   const layout = {
-    height: 470, margin: { l: 64, r: 12, t: 34, b: 48 }, hovermode: "closest", hoverlabel: { namelength: -1 },
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: "#16191d" },
-    xaxis: { title: { text: value("axis") === "steps" ? "environment steps" : "wall-clock seconds of the job" }, gridcolor: "#e9ebee", zeroline: false },
-    yaxis: { title: { text: "return" }, type: value("scale"), gridcolor: "#e9ebee", zeroline: false },
-    legend: { groupclick: "togglegroup" },
+    height: narrow ? 380 + 20 * names : 470, margin: { l: narrow ? 48 : 64, r: 12, t: 34, b: 48 },
+    hovermode: "closest", hoverlabel: { namelength: -1 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink("--ink") },
+    xaxis: { title: { text: value("axis") === "steps" ? "environment steps" : "wall-clock seconds of the job" }, ...grid },
+    yaxis: { title: { text: "return" }, type: value("scale"), ...grid },
+    legend: { groupclick: "togglegroup", ...(narrow ? { orientation: "h", x: 0, y: -0.25, yanchor: "top" } : {}) },
   };
   const config = {
     responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
@@ -139,6 +157,17 @@ async function start() {
     const meta = event.points[0].data.meta;
     if (meta && meta.anchor) location.hash = meta.anchor;
   });
+  let leaving;
+  const point = (label) => {
+    if (data.pointed === label) return;
+    data.pointed = label;
+    draw(data);
+  };
+  if (document.getElementById("all")) {
+    plot.on("plotly_hover", (event) => { clearTimeout(leaving); point(event.points[0].data.legendgroup); });
+    plot.on("plotly_unhover", () => { leaving = setTimeout(() => point(undefined), 300); });
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(data));
   for (const control of document.querySelectorAll("#controls select, #controls input")) {
     control.addEventListener("change", () => draw(data));
   }

@@ -16,14 +16,22 @@ from markupsafe import Markup
 
 from .. import stats
 from ..errors import count
+from ..load.confounds import confounds
 from ..load.data import Data
 from ..questions import curves
 from ..questions.ablation import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
+from .headline import Headline
 from .sentences import MANY, Sentence
 from .table import Table
 
+_NAMED = 8  # environments in the line at the top
+_CONTENTS = (
+    *(("curves-section", "Curves"), ("in-words", "In words"), ("tables", "Tables")),
+    *(("figures", "Figures"), ("completeness", "Completeness"), ("runs-behind", "Runs")),
+    *(("methods", "Methods"), ("provenance", "Provenance")),
+)
 TEMPLATES = {"index.html": "page.html", "report.md": "report.md.txt"}
 
 
@@ -42,6 +50,7 @@ class Content:
         completeness: table of scored and planned runs.
         excluded: table of planned runs that are not scored; None if all are.
         figures: ``name`` and ``caption`` of every figure.
+        headline: the first screen.
         sentences: the sentences.
         command: the command line that repeats the report.
         linked: whether the report is in the folder of the study, so that it can link to runs.
@@ -57,6 +66,7 @@ class Content:
     completeness: Table
     excluded: Table | None
     figures: list[dict[str, str]]
+    headline: Headline
     sentences: list[Sentence]
     command: str
     linked: bool
@@ -71,10 +81,14 @@ def render(content: Content, folder: Path) -> None:
 
 def _facts(content: Content) -> dict[str, Any]:
     """Return the variables of the templates."""
-    data, choices = content.data, interactive.curve_data(content.data)
+    data, choices = content.data, interactive.curve_data(content.data, content.headline.front)
+    few = _few(content)
     return {
         "data": data,
+        "lead": _lead(content),
         "counts": data.counts(),
+        "headline": content.headline,
+        "contents": _CONTENTS,
         "sentences": content.sentences,
         "many": MANY,
         "main": content.main,
@@ -86,7 +100,7 @@ def _facts(content: Content) -> dict[str, Any]:
         "provenance": provenance(data),
         "command": content.command,
         "level": f"{stats.LEVEL:.0%}",
-        "warning": _few(content),
+        "warnings": [*([f"Few runs. {few}"] if few else []), *confounds(data)],
         "cells": list(runs.cells(data, content.scores)),
         "choices": choices,
         "packed": interactive.pack(interactive.as_json(choices)),
@@ -96,6 +110,24 @@ def _facts(content: Content) -> dict[str, Any]:
         "test": content.choice.test,
         "correction": content.choice.correction,
     }
+
+
+def _lead(content: Content) -> str:
+    """Return what the study is, in one line: agents, components, environments, runs."""
+    data = content.data
+    parts = content.ablation[content.ablation.component != ""].component.nunique()
+    names = ", ".join(data.envs[:_NAMED]) + (", ..." if len(data.envs) > _NAMED else "")
+    sizes = [data.size(label, env)[0] for label in data.labels for env in data.envs]
+    sizes = [n for n in sizes if n] or [0]
+    seeds = str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    facts = [
+        count(len(data.labels), "agent"),
+        *([count(parts, "component")] if parts else []),
+        f"{count(len(data.envs), 'environment')} ({names})",
+        f"{seeds} runs of each",
+    ]
+    counts = data.counts()
+    return f"{', '.join(facts)} · {counts['scored']:,} of {counts['planned']:,} runs scored"
 
 
 def _few(content: Content) -> str:

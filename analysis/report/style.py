@@ -1,7 +1,8 @@
 """The style of all figures: sizes, colours, panels, legend and file formats.
 
 A label has the same colour and the same place in the order in all figures of a report: the full
-agent is black, the base agent grey, and the others have colours from a colour-blind-safe palette.
+agent is black, the base agent grey. A component has one colour, and so have the agents that lack it
+or have it alone; the latter are dashed.
 """
 
 import math
@@ -19,6 +20,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
+
 from ..load.data import Data
 
 FORMATS = ("svg", "png", "pdf")
@@ -26,7 +29,13 @@ WIDTHS = {"text": 7.0, "column": 3.4}  # inches
 _NARROW = 5.0  # inches; below this, panels are in one column
 _SIDE = 0.4  # largest share of the width for a legend at the side
 _SPARE = 0.5  # inches of the height that are kept for a legend
-_ORDER = (0, 1, 2, 4, 9, 3, 5, 8, 6)  # of seaborn's "colorblind"; without grey, which is base
+# Every colour has a contrast of 3 or more with white and with the dark page (WCAG 2.2, 1.4.11). Any
+# two differ by 21 or more in CIELAB for deuteranopes and protanopes (Machado et al. 2009).
+PALETTE = (
+    *("#5d7fff", "#df765d", "#3a7c00", "#bb26a7"),
+    *("#109be2", "#c80050", "#8420ff", "#bf699a"),
+)
+FULL, BASE = "#000000", "#808080"
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 RC: dict[Any, Any] = {
     "font.size": 9,
@@ -42,6 +51,7 @@ RC: dict[Any, Any] = {
     "ytick.major.size": 3,
     "grid.linewidth": 0.5,
     "grid.color": "#e4e4e4",
+    "text.parse_math": False,  # names of agents may have dollar signs and backslashes
     "svg.hashsalt": "prism",  # equal input, equal bytes
     "pdf.fonttype": 42,
     "figure.dpi": 100,
@@ -86,17 +96,21 @@ class Plot:
 def styles(data: Data) -> dict[str, Style]:
     """Return the style of every label, in the order of the report."""
     full, base = ({pair[i] for pair in data.ablations} for i in (1, 0))
-    palette = [sns.color_palette("colorblind")[i] for i in _ORDER]
-    out, k = {}, 0
+    about = data.runs.drop_duplicates("label").set_index("label")
+    parts = {x: about.component[x] for x in data.labels if isinstance(about.component[x], str)}
+    keys = [parts.get(x, x) for x in data.labels if x not in full | base]
+    numbers = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    both = {LEAVE_ONE_OUT, ADD_ONE_IN} <= {about.kind[x] for x in parts}
+    out = {}
     for label in data.labels:
         if label in full:
-            out[label] = Style("black", "-", 2.2)
+            out[label] = Style(FULL, "-", 2.2)
         elif label in base:
-            out[label] = Style("#8c8c8c", "-", 2.2)
+            out[label] = Style(BASE, "-", 2.2)
         else:
-            dash = _DASHES[k // len(palette) % len(_DASHES)]
-            out[label] = Style(palette[k % len(palette)], dash, 1.5)
-            k += 1
+            k = numbers[parts.get(label, label)]
+            turn = k // len(PALETTE) + (both and about.kind[label] == ADD_ONE_IN)
+            out[label] = Style(PALETTE[k % len(PALETTE)], _DASHES[turn % len(_DASHES)], 1.5)
     return out
 
 

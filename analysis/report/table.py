@@ -77,7 +77,7 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
 
     def latex(self) -> str:
-        """Render as a booktabs table."""
+        """Render as a booktabs table: a short caption, a label to refer to, notes below."""
 
         def entry(text: str, i: int, j: int) -> str:
             text = _latex(text.strip(), numeric=j not in self.words) + _latex(
@@ -86,13 +86,16 @@ class Table:
             return rf"\textbf{{{text}}}" if (i, j) in self.bold else text
 
         rows = [" & ".join(row) + r" \\" for row in self._entries(entry)]
-        notes = " ".join(_latex(note) for note in self.notes)
+        notes = " ".join(map(_latex, self.notes))
+        below = [rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {notes}\end{{minipage}}"]
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
         return "\n".join(
             [
                 r"% needs \usepackage{booktabs}",
                 r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}. {notes}}}",
+                r"\centering",
+                rf"\caption{{{_latex(self.title)}.}}",
+                rf"\label{{tab:{self.name}}}",
                 rf"\begin{{tabular}}{{{align}}}",
                 r"\toprule",
                 " & ".join(map(_latex, self.header)) + r" \\",
@@ -100,6 +103,7 @@ class Table:
                 *rows,
                 r"\bottomrule",
                 r"\end{tabular}",
+                *(below if notes else []),
                 r"\end{table}",
                 "",
             ]

@@ -1,6 +1,7 @@
 """Reads and writes the small files of a study's folder as a whole."""
 
 import json
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from .job import Job
 _LONGEST = 200  # bytes of a study's name: file systems allow 255, minus room for a suffix
 _NOT_RECORDED = ("tracking", "limits")  # parts of a job's config that change no result
 _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
+
+
+def _machine() -> str:
+    """Return the kind of machine, such as "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
@@ -110,7 +116,8 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         protocol_facts=facts,
         code=provenance.code_hash(job.spec),
         git=provenance.git_sha(),
-        versions={name: versions.version(name) for name in _VERSIONS},
+        versions={name: versions.version(name) for name in _VERSIONS}
+        | {"python": platform.python_version(), "machine": _machine()},
         tuned=job.tuned,
         irreproducible=irreproducible(job.spec.record["env"]),
         pack={
