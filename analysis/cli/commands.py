@@ -135,7 +135,7 @@ def report(options: argparse.Namespace) -> None:
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("report: several places need --out DIR")
     results = _load(options)
-    from ..questions.ablation import Choice
+    from ..questions.design import Choice
     from ..report.sentences import lines
     from ..report.write import write  # late: bad input is answered at once
 
@@ -145,7 +145,7 @@ def report(options: argparse.Namespace) -> None:
         results.data,
         out,
         f"prism report {' '.join(words)}",
-        Choice(options.test, options.correct),
+        Choice(options.test, options.correct, options.reference),
         options.width,
     )
     print(f"runs: {_counts(results)}\n")
@@ -169,6 +169,7 @@ def _words(options: argparse.Namespace) -> list[str]:
     words += ["--include", *options.include] if options.include else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
+    words += ["--reference", options.reference] if options.reference else []
     words += ["--width", options.width] if options.width != "text" else []
     words += ["--order", *options.order] if options.order else []
     return words + (["--rename", *options.rename] if options.rename else [])
@@ -176,16 +177,19 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 def ablation(options: argparse.Namespace) -> None:
     """Print what each component contributes, with tests."""
+    from ..report.headline import headline_table
     from ..report.sentences import lines, sentences
     from ..report.tables import ablation_tables, factorial_tables
 
     results = _load(options)
-    frame = results.ablation(options.test, options.correct)
+    frame = results.ablation(options.test, options.correct, options.reference)
+    found = results.headlines(options.test, options.correct, options.reference)
     effects = results.factorial(options.correct)
-    _print(options, [*ablation_tables(frame), *factorial_tables(effects)], runs=results)
+    tables = [*map(headline_table, found), *ablation_tables(frame), *factorial_tables(effects)]
+    _print(options, tables, runs=results)
     if options.format == "text":
         print()
-        for line in lines(sentences(frame)):
+        for line in lines(sentences(frame, found)):
             print(line)
 
 

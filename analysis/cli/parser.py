@@ -150,20 +150,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     if name in _OUT:
         add("--out", type=Path, metavar="DIR", help=f"folder to write to ({_OUT[name]})")
     if name in ("report", "ablation"):
-        add(
-            "--test",
-            default=stats.AUTO,
-            choices=stats.TESTS,
-            metavar="TEST",
-            help=f"test of each difference: {', '.join(stats.TESTS)} (default: auto, which is "
-            "paired by seed if an F-test finds a seed effect, else Welch's)",
-        )
-        add(
-            "--correct",
-            default=stats.HOLM,
-            choices=CORRECTIONS,
-            help=f"correction for multiple comparisons (default: {stats.HOLM})",
-        )
+        _add_test_options(parser)
     if name in ("table", "ablation", "compare", "power", "profile"):
         add(
             "--format", default="text", choices=FORMATS, help="format of the tables (default: text)"
@@ -202,6 +189,30 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
         )
     if name in ("curves", "report"):
         _add_figure_options(parser, name)
+
+
+def _add_test_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--test",
+        default=stats.AUTO,
+        choices=stats.TESTS,
+        metavar="TEST",
+        help=f"test of each difference: {', '.join(stats.TESTS)} (default: auto, which is "
+        "paired by seed if an F-test finds a seed effect, else Welch's)",
+    )
+    add(
+        "--correct",
+        default=stats.HOLM,
+        choices=CORRECTIONS,
+        help=f"correction for multiple comparisons (default: {stats.HOLM})",
+    )
+    add(
+        "--reference",
+        metavar="LABEL",
+        help="label that agents are compared with (default: the best, which is chosen from the "
+        "same runs and paid for by correcting over all pairs)",
+    )
 
 
 def _add_figure_options(parser: argparse.ArgumentParser, name: str) -> None:

@@ -18,7 +18,7 @@ from .. import stats
 from ..errors import count
 from ..load.data import Data
 from ..questions import curves
-from ..questions.ablation import Choice
+from ..questions.design import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
 from .sentences import MANY, Sentence

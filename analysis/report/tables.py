@@ -11,7 +11,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 from .. import stats
 from ..errors import count
 from ..load.data import Data
-from ..questions.ablation import COMPARISON
+from ..questions.design import COMPARISON
 from ..questions.scores import (
     AGGREGATES,
     BEST,
@@ -44,7 +44,7 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
     word, title = {
         LEAVE_ONE_OUT: ("drop", f"one component removed from {first.full}"),
         ADD_ONE_IN: ("gain", f"one component added to {first.base}"),
-        COMPARISON: ("behind best", "comparison with the best agent"),
+        COMPARISON: ("behind", f"comparison with {first.reference}"),
     }[first.section]
     columns = {
         "agent": list(rows.label),
@@ -102,7 +102,9 @@ def _test(rows: pd.DataFrame) -> str:
         )
         r = first.correlation
         test += "" if math.isnan(r) else f", correlation of seeds r = {r:.2f}"
-    return f"{test}; {first.correction} correction over {count(first.family, 'comparison')}"
+    where = f" on {first.environments} environments" if first.environments > 1 else ""
+    over = count(first.family, "comparison")
+    return f"{test}; {first.correction} correction over {over}{where}"
 
 
 def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
@@ -110,7 +112,7 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     sides = {
         "drop": f"{first.full} minus the agent",
         "gain": f"the agent minus {first.base}",
-        "behind best": "the best agent minus the agent",
+        "behind": f"{first.reference} minus the agent",
     }
     notes = [
         f"n: scored/planned runs. {NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
@@ -118,9 +120,10 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
         f"p: {_test(rows)}. Rank: by mean [ranks consistent with the data at {level}, by Welch's "
         "tests of all pairs, Holm correction]."
     ]
-    if word == "behind best":
+    if first.section == COMPARISON:
         notes.append(
-            "The best agent is chosen after seeing the results, so its lead is biased upwards."
+            "A reference that is the best agent is chosen after seeing the results: its lead is "
+            "biased upwards, and p is corrected over all pairs of agents."
         )
     else:
         notes.append(
