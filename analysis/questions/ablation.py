@@ -40,14 +40,15 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
         mean, low, high, rank, rank_low, rank_high, reference, effect, effect_low, effect_high,
         n_of, n_against, paired, test, interval, correlation, p, p_smallest, p_adjusted, correction,
         family, environments, hedges_g, a12, visible, share, share_low, share_high, share_note,
-        strongest, leads, place, place_low, place_high, note``. ``effect`` is the drop, the gain or
-        the distance to the reference; ``n_of`` and ``n_against`` are the runs on its two sides
-        (pairs, if ``paired``); ``visible`` is the effect that a t-test of them detects with 80%
-        power. ``family`` comparisons on ``environments`` environments are corrected for.
+        strongest, leads, place, place_low, place_high, note, flag``. ``effect`` is the drop, the
+        gain or the distance to the reference; ``n_of`` and ``n_against`` are the runs on its two
+        sides (pairs, if ``paired``); ``visible`` is the effect that a t-test of them detects with
+        80% power. ``family`` comparisons on ``environments`` environments are corrected for.
         ``rank_low`` to ``rank_high`` are the ranks by mean that are consistent with the data,
         ``place`` is the rank of the component by contribution. ``strongest`` marks the largest
         significant drop or gain, ``leads`` a highest mean that is significantly above all others.
-        ``p_smallest`` is the smallest p that the test can reach at this n.
+        ``flag`` says that a label never learned. ``p_smallest`` is the smallest p that the test can
+        reach at this n.
     """
     rows = []
     for metric in METRICS:
@@ -186,5 +187,6 @@ class _Rows:
             "share_low": share.low,
             "share_high": share.high,
             "share_note": share.note,
-            "note": score.note or effect.note,
+            "note": effect.note or score.note,
+            "flag": self.family.flags.get((label, section.env), ""),
         }

@@ -20,8 +20,9 @@ import pandas as pd
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from .. import stats
-from ..errors import AnalysisError, unknown
+from ..errors import AnalysisError, count, unknown
 from ..load.data import Data
+from .sameness import DIAGNOSTICS, IDENTICAL, NEVER_ACTED, Flags, Sameness, unlearned
 
 COMPARISON = "comparison"
 _ENOUGH = 0.8  # of the runs of the label with most: what the best must have to be a reference
@@ -78,8 +79,9 @@ def families(data: Data, scores: pd.DataFrame, metric: str, choice: Choice) -> I
                 "compared with the full or base agent"
             )
         raise unknown("reference", choice.reference, list(dict.fromkeys(compared)))
+    sameness, flags = Sameness(data), unlearned(data, scores)
     for group in groups.values():
-        yield Family([Cell(by_cell, section, metric) for section in group], choice)
+        yield Family([Cell(by_cell, section, metric) for section in group], choice, sameness, flags)
 
 
 def _sections(data: Data) -> Iterator[Section]:
@@ -118,17 +120,21 @@ class Cell:
     Attributes:
         section: the section.
         runs: label -> scores by seed.
+        ids: label -> run ids by seed.
         groups: label -> scores.
         means: label -> mean, of the labels with a run.
     """
 
     def __init__(self, scores: Mapping[Any, pd.DataFrame], section: Section, metric: str) -> None:
         self.section = section
-        runs = {}
+        runs, self.ids = {}, {}
         for label in section.labels:
             cell = scores.get((section.env, label))
-            empty = pd.Series(dtype=float)
-            runs[label] = empty if cell is None else cell.set_index("seed")[metric].dropna()
+            if cell is None:
+                runs[label], self.ids[label] = pd.Series(dtype=float), pd.Series(dtype=str)
+            else:
+                runs[label] = cell.set_index("seed")[metric].dropna()
+                self.ids[label] = cell.set_index("seed").run_id
         self.runs = {label: x[~x.index.duplicated()] for label, x in runs.items()}
         self.groups = {label: x.to_numpy(float) for label, x in runs.items()}
         self.means = {label: float(x.mean()) for label, x in self.groups.items() if len(x)}
@@ -178,10 +184,15 @@ class Family:
         paired: whether that test pairs by seed.
         correlation: of the seeds over labels that share all of them; NaN if there are none.
         correction: how the p-values are corrected.
+        flags: (label, environment) -> why it is said to have never learned.
         chosen: whether the reference is the best of the same runs.
     """
 
-    def __init__(self, cells: Sequence[Cell], choice: Choice) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], choice: Choice, sameness: Sameness, flags: Flags
+    ) -> None:
+        self.sameness, self.flags = sameness, flags
+        self._known: dict[tuple[str, str | None, str | None], stats.Difference] = {}
         self.cells, self.choice, self.correction = list(cells), choice, choice.correction
         first = self.cells[0].section
         self.kind, self.base, self.full = first.kind, first.base, first.full
@@ -210,12 +221,41 @@ class Family:
         return [label for label in cell.section.labels if label != self.reference(cell)]
 
     def difference(self, cell: Cell, one: str | None, other: str | None) -> stats.Difference:
-        """Return ``one - other`` with the test of the family."""
+        """Return ``one - other`` with the test of the family; without p if there is none to make.
+
+        Runs that are identical are not tested and not counted, nor is a component that never acted.
+        """
+        key = cell.section.env, one, other
+        if key not in self._known:
+            self._known[key] = self._difference(cell, one, other)
+        return self._known[key]
+
+    def _difference(self, cell: Cell, one: str | None, other: str | None) -> stats.Difference:
+        note = self._idle(cell, one, other)
+        if note:
+            n = len(cell.group(one)), len(cell.group(other))
+            gap = float(cell.group(one).mean() - cell.group(other).mean())
+            return stats.Difference(gap, np.nan, np.nan, n, "", note)
         groups = cell.sides(one, other, self.paired)
         name = self.test
         if self.choice.test == stats.AUTO and not stats.keeps_level(*map(len, groups)):
             name = {"welch": "permutation", "paired": "paired-permutation"}[name]
         return {**stats.UNPAIRED, **stats.PAIRED}[name](*groups)
+
+    def _idle(self, cell: Cell, one: str | None, other: str | None) -> str:
+        """Return why the difference of two labels is none; empty if it may be one."""
+        if not (one in cell.means and other in cell.means):
+            return ""
+        ids = cell.ids[one], cell.ids[other]
+        component = self.components.get(one) or self.components.get(other)
+        equal = cell.runs[one].equals(cell.runs[other]) and self.sameness.same(*ids)
+        if equal:
+            return f"{NEVER_ACTED}: {IDENTICAL}" if component else IDENTICAL
+        metric = DIAGNOSTICS.get(component or "")
+        acting = ids[0] if one == self.full or self.kind == ADD_ONE_IN else ids[1]
+        if metric and all(self.sameness.silent(run, metric) for run in acting):
+            return f"{NEVER_ACTED}: {metric} is 0 in all {count(len(acting), 'run')}"
+        return ""
 
     def effect(self, cell: Cell, label: str) -> stats.Difference:
         """Return reference - label (drop, behind), or label - reference (gain)."""

@@ -26,11 +26,13 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 from .. import stats
 from ..load.data import Data
 from .design import COMPARISON, Cell, Choice, Family, best, families
+from .sameness import IDENTICAL, NEVER_ACTED
 from .scores import FINAL
 
 GAP, REFERENCE, DEVIATION = UNITS = ("gap", "reference", "deviation")
-SHOWN, SUGGESTIVE, UNCLEAR = CLASSES = ("shown", "suggestive", "cannot tell")
+SHOWN, SUGGESTIVE, UNCLEAR, IDLE = CLASSES = ("shown", "suggestive", "cannot tell", "never acted")
 PERMUTATION = "permutation of Welch's t"
+SAME = (NEVER_ACTED, IDENTICAL)  # notes of effects that are none
 _ALPHA = 1 - stats.LEVEL
 
 
@@ -75,8 +77,8 @@ class Effect:
             interval. Above 0, removing the component costs score, adding it gains, or the agent is
             behind.
         p: of the uncorrected test; ``p_adjusted`` is corrected over the family.
-        verdict: "shown" (corrected p below 0.05), "suggestive" (only the uncorrected one is) or
-            "cannot tell".
+        verdict: "shown" (corrected p below 0.05), "suggestive" (only the uncorrected one is),
+            "cannot tell", or "never acted" (its runs are identical: no test, not in the family).
         n: fewest and most runs of the label on an environment; ``n_reference`` of the reference.
         spread, i2, p_spread, wide_low, wide_high: as in ``stats.Pooled``.
         environments: the effects on each.
@@ -213,8 +215,10 @@ def headlines(
     return [_Pool(family, scores, metric).headline() for family in found if len(family.labels) > 1]
 
 
-def verdict(p: float, p_adjusted: float) -> str:
-    """Return the class of an effect by its p before and after correction."""
+def verdict(p: float, p_adjusted: float, note: str = "") -> str:
+    """Return the class of an effect by its p before and after correction, and its note."""
+    if note.startswith(SAME):
+        return IDLE
     if p_adjusted < _ALPHA:
         return SHOWN
     return SUGGESTIVE if p < _ALPHA else UNCLEAR
@@ -324,15 +328,21 @@ class _Pool:
         strata: list[list[stats.Array]] = []
         for cell in self.cells:
             difference = self.family.difference(cell, one, other)
-            if np.isnan(difference.se):
-                continue
             scale = self.scales[cell.section.env]
-            parts.append(_scaled(difference, scale))
-            strata.append(cell.sides(one, other, self.family.paired))
-            scales.append(scale)
-            if self.unit == GAP:
+            if difference.note.startswith(SAME):  # known to be 0, without noise
+                parts.append(replace(difference, value=0.0, se=0.0, df=1.0))
+                shares.append((0.0, scale, 0.0, 0.0))
+            elif not np.isnan(difference.se):
+                parts.append(_scaled(difference, scale))
                 shares.append((difference.value, *self._shared(cell, one, other)))
-        shift = stats.ratio_shift(*np.array(shares).T) if shares else 0.0
+                strata.append(cell.sides(one, other, self.family.paired))
+                scales.append(scale)
+        gap = self.unit == GAP and shares
+        shift = stats.ratio_shift(*np.array(shares).T) if gap else 0.0
+        if parts and not strata:
+            note = self.family.difference(self.cells[0], one, other).note
+            n = parts[0].n
+            return stats.Pooled(0.0, np.nan, np.nan, n, "", note)
         pooled = stats.pool(parts, shift)
         if len(parts) < 2 or not self._permutes(strata):
             return pooled
@@ -349,6 +359,8 @@ class _Pool:
     def _shared(self, cell: Cell, one: str | None, other: str | None) -> tuple[float, float, float]:
         """Return the gap, its covariance with ``one - other``, and its variance."""
         family, scale = self.family, self.scales[cell.section.env]
+        if self.unit != GAP:
+            return scale, 0.0, 0.0
         if not family.paired:
             common = cell.group(family.full if family.kind == LEAVE_ONE_OUT else family.base)
             return scale, float(np.var(common, ddof=1)) / len(common), self._gap(cell).se ** 2
@@ -365,6 +377,13 @@ class _Pool:
         note = pooled.note
         if used and len(used) < len(self.cells):
             note = f"over {len(used)} of {len(self.cells)} environments"
+        flags = [
+            f"{x} on {c.section.env} {self.family.flags[x, c.section.env]}"
+            for c in self.family.cells
+            for x in (label, self.reference or "")
+            if (x, c.section.env) in self.family.flags
+        ]
+        note = "; ".join(filter(None, [note, *flags[:2], *(["..."] if len(flags) > 2 else [])]))
         return Effect(
             label=label,
             component=self.family.components.get(label, ""),
@@ -374,7 +393,7 @@ class _Pool:
             high=pooled.high,
             p=pooled.p,
             p_adjusted=p_adjusted,
-            verdict=verdict(pooled.p, p_adjusted),
+            verdict=verdict(pooled.p, p_adjusted, pooled.note),
             n=(min(of, default=0), max(of, default=0)),
             n_reference=(min(against, default=0), max(against, default=0)),
             spread=pooled.spread,
@@ -397,7 +416,7 @@ class _Pool:
         n = raw.n if family.kind == ADD_ONE_IN else raw.n[::-1]
         return OnEnvironment(
             env, raw.value, raw.low, raw.high, scaled.value, scaled.low, scaled.high,
-            raw.p, p_adjusted, verdict(raw.p, p_adjusted), n[0], n[1], raw.note,
+            raw.p, p_adjusted, verdict(raw.p, p_adjusted, raw.note), n[0], n[1], raw.note,
         )  # fmt: skip
 
 

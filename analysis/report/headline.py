@@ -9,7 +9,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 from .. import stats
 from ..errors import count
 from ..questions.design import COMPARISON
-from ..questions.pooled import GAP, REFERENCE, SHOWN, SUGGESTIVE, Effect, Headline
+from ..questions.pooled import GAP, IDLE, REFERENCE, SHOWN, SUGGESTIVE, Effect, Headline
 from ..questions.scores import NAMES
 from .table import Table, numbers, p_value, slug, spans
 
@@ -115,6 +115,10 @@ def effect_text(headline: Headline, effect: Effect) -> str:
         ADD_ONE_IN: f"Adding {effect.component} to {headline.base}",
     }.get(headline.section, effect.label)
     where = f"over {_environments(headline)}"
+    if effect.verdict == IDLE and headline.section == COMPARISON:
+        return f"{effect.label} and {effect.reference} are one agent {where}: {effect.note}"
+    if effect.verdict == IDLE:
+        return f"{what} changes nothing {where}: it {effect.note}"
     if np.isnan(effect.effect) or np.isnan(effect.p):
         return f"{what} cannot be tested {where}: {effect.note or 'too few runs'}"
     names = {

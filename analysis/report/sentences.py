@@ -11,6 +11,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 from .. import stats
 from ..questions.design import COMPARISON, sizes
 from ..questions.pooled import SHOWN, Headline
+from ..questions.sameness import IDENTICAL, NEVER_ACTED
 from ..questions.scores import AUC, FINAL, NAMES
 from .headline import effect_text
 
@@ -92,6 +93,9 @@ def sentences(ablation: pd.DataFrame, headlines: Iterable[Headline] = ()) -> lis
 def _of_component(row: Row, area: Row) -> Sentence:
     removed = row.section == LEAVE_ONE_OUT
     action = f"removing {row.component}" if removed else f"adding {row.component} to {row.base}"
+    if row.note.startswith(NEVER_ACTED):
+        text = f"{action} changes nothing: it {row.note}"
+        return Sentence(row.env, row.label, "none", f"{text}{_flag(row)}.")
     if outcome(row) == outcome(area) == "none":
         text = (
             f"makes no detectable difference to the {NAMES[FINAL]} ({_undetected(row)}) "
@@ -100,7 +104,12 @@ def _of_component(row: Row, area: Row) -> Sentence:
     else:
         text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
     kind = outcome(area) if outcome(row) == "none" else outcome(row)
-    return Sentence(row.env, row.label, kind, f"{action} {text}.")
+    return Sentence(row.env, row.label, kind, f"{action} {text}{_flag(row)}.")
+
+
+def _flag(row: Row) -> str:
+    """Return that a label never learned, if it did not."""
+    return f"; {row.label} {row.flag}" if row.flag else ""
 
 
 def _clause(row: Row, name: str) -> str:
@@ -124,7 +133,9 @@ def _clause(row: Row, name: str) -> str:
 
 def _undetected(row: Row) -> str:
     """Return the effect that was measured but not detected, and the detectable effect."""
-    word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
+    if row.visible == 0:
+        return f"all runs score the same, {_sizes(row)}"
+    word = {LEAVE_ONE_OUT: "drop", COMPARISON: "behind by"}.get(row.section, "gain")
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     if row.p < _ALPHA:
         text += (
@@ -155,6 +166,9 @@ def _p(row: Row) -> str:
 
 def _of_comparison(row: Row) -> Sentence:
     kind = outcome(row)
+    if row.note.startswith(IDENTICAL):
+        text = f"{row.label} and {row.reference} are one agent here: {row.note}."
+        return Sentence(row.env, row.label, "none", text)
     span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
     facts = f"{_p(row)}, {_sizes(row)}"
     text = {
@@ -162,12 +176,12 @@ def _of_comparison(row: Row) -> Sentence:
         # the reference has the best mean over all runs, but not necessarily over the pairs
         "better": f"{row.label} scores {span} above {row.reference} on the seeds that both ran "
         f"({facts}), although {row.reference} has the higher mean over all its runs.",
-        "none": f"{row.label} does not differ detectably from {row.reference} (behind by "
-        f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}; {_detectable(row)}).",
+        "none": f"{row.label} does not differ detectably from {row.reference} "
+        f"({_undetected(row)}).",
         "unknown": f"{row.label} cannot be compared with {row.reference}: "
         f"{row.note or 'too few runs'}.",
     }[kind]
-    return Sentence(row.env, row.label, kind, text)
+    return Sentence(row.env, row.label, kind, text[:-1] + _flag(row) + ".")
 
 
 def _leaders(ablation: pd.DataFrame) -> Iterator[Sentence]:

@@ -12,6 +12,7 @@ from .. import stats
 from ..errors import count
 from ..load.data import Data
 from ..questions.design import COMPARISON
+from ..questions.sameness import unlearned
 from ..questions.scores import (
     AGGREGATES,
     BEST,
@@ -135,8 +136,9 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     without_share = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
     for reason, group in without_share.groupby("share_note", sort=False):
         notes.append(f"{DASH} No % of gap for {', '.join(group.label)}: {reason}.")
-    for note, group in rows[rows.note != ""].groupby("note", sort=False):
-        notes.append(f"{', '.join(group.label)}: {note}.")
+    for column in ("note", "flag"):
+        for note, group in rows[rows[column] != ""].groupby(column, sort=False):
+            notes.append(f"{', '.join(group.label)}: {note}.")
     return notes
 
 
@@ -164,6 +166,10 @@ def score_table(
         for env in envs
     }
     estimates, notes = _estimates(cells, how, metric)
+    by_flag: dict[str, list[str]] = {}
+    for (label, env), flag in unlearned(data, scores).items():
+        by_flag.setdefault(flag, []).append(f"{label} on {env}")
+    notes += [f"{', '.join(places)}: {flag}." for flag, places in by_flag.items()]
     columns = {name: _with_runs(column) for name, column in estimates.items()}
     frame = pd.DataFrame(
         [

@@ -56,7 +56,7 @@ def test_ablation(capsys, rainbow):
     assert "permutation of Welch's t" in text
     assert "Benjamini-Hochberg correction over 6 comparisons" in unwrapped(text)
     assert "Removing multi-step costs 7" in text
-    assert "of the gap from DQN to Rainbow over 2 environments (Holm p < 0.001" in text
+    assert "gap from DQN to Rainbow over 2 environments (Benjamini-Hochberg p < 0.001" in text
 
 
 def test_power(capsys, rainbow):
