@@ -219,8 +219,9 @@ def compare(options: argparse.Namespace) -> None:
         raise AnalysisError("compare: give --against WHERE or --published CSV")
     results = _load(options)
     if options.published:
-        frame = with_published(results.data, read_published(options.published))
-        _print(options, [published_table(frame, options.published)], runs=results)
+        frame = with_published(results.data, read_published(options.published), options.margin)
+        found = published_table(frame, options.published, options.margin)
+        _print(options, [found], runs=results)
         return
     old = _scored(load(options.against, include=options.include))
     comparison = against_table(results.compare(old, options.margin), options.margin)
@@ -242,8 +243,18 @@ def power(options: argparse.Namespace) -> None:
         f"standard deviation at its upper {stats.POWER:.0%} confidence limit. power_<n>: power "
         "with n runs per label. now: what a sequential test says after the runs so far."
     )
+    notes = [note]
+    if options.effect is None:
+        notes.append(
+            "The effect is the one that these runs measured. One that is planned for because it "
+            "was large is larger than the truth, and a plan from it too small: with three runs "
+            "each of a true effect of 0.5 standard deviations, which needs 64, the median answer "
+            "is 23. Name the smallest effect that matters with --effect. needed_least, "
+            f"needed_most: the same at the ends of the {stats.LEVEL:.0%} interval of the effect; "
+            "no most where it contains 0, since no number of runs is sure to be enough."
+        )
     title = "Seeds needed, and power by number of seeds"
-    _print(options, [from_frame(frame, title, note)], runs=results)
+    _print(options, [from_frame(frame, title, *notes)], runs=results)
 
 
 def draw_curves(options: argparse.Namespace) -> None:

@@ -170,8 +170,9 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
             type=float,
             default=0.05,
             metavar="SHARE",
-            help="largest loss that does not matter, as a share of the old mean; or of the "
-            "distance from random to reference, if the environment has both (default: 0.05)",
+            help="largest difference that does not matter, as a share of the distance from random "
+            "to reference score, or of the old or published mean where there are none "
+            "(default: 0.05)",
         )
         add(
             "--published",

@@ -19,6 +19,7 @@ from .estimators import (
     tasks,
 )
 from .intervals import (
+    LEAST_N,
     LEVEL,
     SMALL_N,
     Difference,
@@ -66,6 +67,7 @@ __all__ = [
     "BH",
     "HOLM",
     "INTERVALS",
+    "LEAST_N",
     "LEVEL",
     "NONE",
     "PAIRED",

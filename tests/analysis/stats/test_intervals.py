@@ -153,9 +153,9 @@ def test_groups_without_spread_get_the_smallest_exact_p():
 
 
 def test_band_skips_missing_values():
-    values = np.array([[1.0, 3.0, np.nan], [np.nan, 2.0, np.nan], [np.nan] * 3])
+    values = np.array([[1.0, 3.0, 2.0], [np.nan, 2.0, 2.0], [np.nan] * 3])
     centre, low, high, n = stats.band(values)
-    assert list(n) == [2, 1, 0]
+    assert list(n) == [3, 2, 0]
     assert list(centre[:2]) == [2, 2]
     assert np.isnan(centre[2])
     assert list(np.isnan(low)) == list(np.isnan(high)) == [False, True, True]
