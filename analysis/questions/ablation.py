@@ -149,7 +149,7 @@ class _Rows:
         self, label: str, effect: stats.Difference, share: stats.Estimate
     ) -> dict[str, object]:
         section, groups, means = self.section, self.cell.groups, self.cell.means
-        score = stats.mean_interval(groups[label])
+        score = stats.mean_interval(groups[label], bounds=self.data.bounds[section.env])
         above = sum(mean > score.value for mean in means.values())
         pair = self.cell.group(self.reference), groups[label]
         if section.kind == ADD_ONE_IN:

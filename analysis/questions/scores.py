@@ -104,7 +104,11 @@ def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) 
     valid = np.isfinite(low) & np.isfinite(high) & (low != high)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = stats.normalise(scores[metric].to_numpy(float), low, high)
-    return scores.assign(**{metric: values})[valid]
+        ends = {
+            end: stats.normalise(scores[end].to_numpy(float), low, high)
+            for end in ("lowest", "highest")
+        }
+    return scores.assign(**{metric: values}, **ends)[valid]
 
 
 def matrices(

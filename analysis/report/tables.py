@@ -165,7 +165,9 @@ def score_table(
         ]
         for env in envs
     }
-    estimates, notes = _estimates(cells, how, metric)
+    ends = scores.drop_duplicates("env").set_index("env")
+    bounds = {env: (float(ends.lowest[env]), float(ends.highest[env])) for env in envs}
+    estimates, notes = _estimates(cells, bounds, how, metric)
     by_flag: dict[str, list[str]] = {}
     for (label, env), flag in unlearned(data, scores).items():
         by_flag.setdefault(flag, []).append(f"{label} on {env}")
@@ -273,11 +275,18 @@ def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
 
 
 def _estimates(
-    cells: dict[str, list[stats.Array]], how: str | None, metric: str
+    cells: dict[str, list[stats.Array]],
+    bounds: dict[str, tuple[float, float]],
+    how: str | None,
+    metric: str,
 ) -> tuple[dict[str, list[stats.Estimate]], list[str]]:
     """Return estimates per environment and, if normalised, over environments; and their notes."""
-    estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
-    notes = [f"Mean over runs [{stats.LEVEL:.0%} t-interval] (number of runs)."]
+    estimates = {
+        env: [stats.mean_interval(x, bounds=bounds[env]) for x in column]
+        for env, column in cells.items()
+    }
+    kept = ", kept to the bounds of the score" if np.isfinite(list(bounds.values())).any() else ""
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} t-interval{kept}] (number of runs)."]
     if how and len(cells) > 1:
         for name, statistic in AGGREGATES.items():
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]

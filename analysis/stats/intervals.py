@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from .estimators import Array
@@ -63,14 +63,25 @@ def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDAr
     return centre, centre - half, centre + half, n
 
 
-def mean_interval(x: Array, level: float = LEVEL) -> Estimate:
-    """Estimate the mean of one group of runs with a t-interval."""
+def mean_interval(
+    x: Array, level: float = LEVEL, bounds: tuple[float, float] = (np.nan, np.nan)
+) -> Estimate:
+    """Estimate the mean of one group of runs with a t-interval, cut at the bounds of the score."""
     centre, low, high = (float(part) for part in band(np.asarray(x, float), level)[:3])
+    low, high = (float(end) for end in cut(low, high, bounds))
     n = len(x)
     note = {0: "no run", 1: "one run: no interval", 2: "two runs: no interval"}.get(n, "")
     if n > 1 and np.ptp(x) == 0:
         note = "all runs are equal"
     return Estimate(centre, low, high, (n,), "Student t", note)
+
+
+def cut(low: ArrayLike, high: ArrayLike, bounds: tuple[float, float]) -> tuple[Array, Array]:
+    """Return the limits of intervals, kept inside known bounds (NaN: no bound)."""
+    least, most = bounds
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    inside = np.where(low < least, least, low), np.where(high > most, most, high)
+    return inside
 
 
 def welch(x: Array, y: Array, level: float = LEVEL) -> Difference:

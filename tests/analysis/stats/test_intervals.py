@@ -169,3 +169,11 @@ def test_share_is_refused_where_full_and_base_are_not_told_apart():
     found = stats.share(part, whole, 0.1)
     assert np.isnan([found.value, found.low, found.high]).all()
     assert "is not significant" in found.note
+
+
+def test_intervals_keep_to_the_bounds_of_a_score():
+    x = np.array([500.0, 480.0, 9.0, 500.0])
+    free, kept = stats.mean_interval(x), stats.mean_interval(x, bounds=(1.0, 500.0))
+    assert free.high > 500
+    assert (kept.low, kept.high) == (max(free.low, 1.0), 500.0)
+    assert stats.mean_interval(x, bounds=(np.nan, 500.0)).low == free.low
