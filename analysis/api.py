@@ -20,6 +20,7 @@ from .questions.ablation import ablate
 from .questions.design import Choice
 from .questions.pooled import Headline, headlines
 from .questions.scores import FINAL, REFERENCE, aggregates, profiles, score_runs
+from .questions.standing import standing
 from .report.sentences import Sentence, sentences
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
@@ -113,6 +114,12 @@ class Study:
         if effect is not None and not np.isfinite(effect):
             raise AnalysisError(f"effect: {effect} is not a finite number")
         return power.plan(self.data, self.scores, reference, family, effect, sizes)
+
+    def standing(self, reference: str | None = None) -> pd.DataFrame:
+        """Return mean ranks over environments and probabilities of improvement, with intervals."""
+        if reference is not None:
+            _check("reference", reference, self.data.labels)
+        return standing(self.data, self.scores, reference)
 
     def aggregate(self, normalise: str = REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""

@@ -293,6 +293,17 @@ def profile(options: argparse.Namespace) -> None:
     _print(options, [profiles], runs=results)
 
 
+def ranks(options: argparse.Namespace) -> None:
+    """Print ranks over environments, and probabilities of improvement."""
+    from ..report.tables import standing_table
+
+    results = _load(options)
+    found = results.standing(options.reference)
+    if found.empty:
+        raise AnalysisError("ranks: no two labels have scored runs on all environments")
+    _print(options, [standing_table(found)], runs=results)
+
+
 def export(options: argparse.Namespace) -> None:
     """Write all runs and their rows as runs.csv and metrics.parquet."""
     if not options.out:
@@ -329,6 +340,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "power": power,
     "curves": draw_curves,
     "profile": profile,
+    "ranks": ranks,
     "export": export,
     "tensorboard": tensorboard,
 }

@@ -58,6 +58,7 @@ _EXAMPLES = {
     "curves": "prism curves results/minatar --out figures\n"
     "prism curves results/minatar --axis wall-clock --out figures",
     "profile": "prism profile results/minatar --normalise reference",
+    "ranks": "prism ranks results/minatar\nprism ranks results/minatar --reference DQN",
     "export": "prism export results/minatar --out tidy",
     "tensorboard": "prism tensorboard results/minatar\n"
     "tensorboard --logdir results/minatar/tensorboard",
@@ -151,7 +152,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
         add("--out", type=Path, metavar="DIR", help=f"folder to write to ({_OUT[name]})")
     if name in ("report", "ablation"):
         _add_test_options(parser)
-    if name in ("table", "ablation", "compare", "power", "profile"):
+    if name in ("table", "ablation", "compare", "power", "profile", "ranks"):
         add(
             "--format", default="text", choices=FORMATS, help="format of the tables (default: text)"
         )
@@ -179,6 +180,8 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
             metavar="CSV",
             help="published numbers; columns label, env, score, source, and sd, n where known",
         )
+    if name == "ranks":
+        add("--reference", metavar="LABEL", help="label to improve on (default: the best rank)")
     if name == "power":
         add("--reference", metavar="LABEL", help="label to compare with (default: the full agent)")
         add("--effect", type=float, help="difference to detect (default: the difference measured)")

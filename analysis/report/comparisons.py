@@ -33,8 +33,8 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
         f"Verdict, the first that holds: {IDENTICAL}: equal to the bit, seed by seed, not tested; "
         "better: p of 0 < 0.05 and the difference is above 0; worse: p of margin < 0.05 and the "
         f"loss is beyond the margin; {NOT_WORSE}: p of margin < 0.05 and it is not. Margin: "
-        f"{margin:.0%} of the distance from random to reference score, or of the old mean where there "
-        "are none."
+        f"{margin:.0%} of the distance from random to reference score, or of the old mean where "
+        "there are none."
     )
     title = f"New minus old, margin {margin:.0%}"
     return _table("compare", title, columns, frame, (0, 1, 10, 11), note)

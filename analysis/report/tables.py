@@ -312,6 +312,35 @@ _SCALES = {
 }
 
 
+def standing_table(frame: pd.DataFrame) -> Table:
+    """Return the table of ``standing.standing``."""
+    reference, several = frame.reference.iloc[0], frame.environments.iloc[0] > 1
+    columns = {
+        "agent": list(frame.label),
+        "n": list(map(str, frame.n)),
+        "mean rank": spans(frame["rank"], frame.rank_low, frame.rank_high),
+        "first": [f"{x:.0%}" for x in frame["first"]],
+        f"P(better than {reference})": spans(
+            frame.improvement, frame.improvement_low, frame.improvement_high
+        ),
+    }
+    level = f"{stats.LEVEL:.0%}"
+    return Table(
+        name="ranks",
+        title=f"Ranks over {count(int(frame.environments.iloc[0]), 'environment')}",
+        header=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        frame=frame,
+        notes=[
+            f"n: fewest runs on {'an' if several else 'the'} environment. Mean rank: of the mean "
+            "score, over environments; 1 is the best. First: share of resamples with the best mean "
+            "rank. P: probability that a run scores more than one of the reference, averaged over "
+            f"environments, ties count half. [{level} interval: bootstrap over runs, stratified by "
+            f"agent and environment, {stats.REPETITIONS} repetitions.]"
+        ],
+    )
+
+
 def factorial_tables(frame: pd.DataFrame) -> list[Table]:
     """Return one table per environment and metric of ``factorial.effects``."""
     if frame.empty:
