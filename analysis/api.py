@@ -16,8 +16,11 @@ from .load.data import Data, Where
 from .load.data import load as load_data
 from .questions import compare as comparison
 from .questions import curves, factorial, power
-from .questions.ablation import Choice, ablate
-from .questions.scores import REFERENCE, aggregates, profiles, score_runs
+from .questions.ablation import ablate
+from .questions.design import Choice
+from .questions.pooled import Headline, headlines
+from .questions.scores import FINAL, REFERENCE, aggregates, profiles, score_runs
+from .questions.standing import standing
 from .report.sentences import Sentence, sentences
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
@@ -54,11 +57,32 @@ class Study:
         _check("axis", axis, curves.AXES.values())
         return curves.learning_curves(self.data, self.metric, axis)
 
-    def ablation(self, test: str = stats.AUTO, correction: str = stats.HOLM) -> pd.DataFrame:
+    def ablation(
+        self, test: str = stats.AUTO, correction: str = stats.HOLM, reference: str | None = None
+    ) -> pd.DataFrame:
         """Return the ablation: one row per environment, section, metric and label."""
+        return ablate(self.data, self.scores, self._choice(test, correction, reference))
+
+    def headlines(
+        self,
+        test: str = stats.AUTO,
+        correction: str = stats.HOLM,
+        reference: str | None = None,
+        metric: str = FINAL,
+    ) -> list[Headline]:
+        """Return one effect per component, or agent, over all environments, corrected once.
+
+        One ``Headline`` per section (components removed, components added, agents compared), each
+        with ``.effects``, ``.frame()`` and ``.cells()`` (label x environment).
+        """
+        return headlines(self.data, self.scores, self._choice(test, correction, reference), metric)
+
+    def _choice(self, test: str, correction: str, reference: str | None) -> Choice:
         _check("test", test, stats.TESTS)
         _check("correction", correction, CORRECTIONS)
-        return ablate(self.data, self.scores, Choice(test, correction))
+        if reference is not None:
+            _check("reference", reference, self.data.labels)
+        return Choice(test, correction, reference)
 
     def factorial(self, correction: str = stats.HOLM) -> pd.DataFrame:
         """Return main effects, interactions and Shapley values of every complete factorial."""
@@ -67,7 +91,7 @@ class Study:
 
     def sentences(self) -> list[Sentence]:
         """Return the ablation in sentences."""
-        return sentences(self.ablation())
+        return sentences(self.ablation(), self.headlines())
 
     def compare(self, old: "Study", margin: float = 0.05) -> pd.DataFrame:
         """Return the comparison with older runs: worse, not worse, better or undecided per cell."""
@@ -90,6 +114,12 @@ class Study:
         if effect is not None and not np.isfinite(effect):
             raise AnalysisError(f"effect: {effect} is not a finite number")
         return power.plan(self.data, self.scores, reference, family, effect, sizes)
+
+    def standing(self, reference: str | None = None) -> pd.DataFrame:
+        """Return mean ranks over environments and probabilities of improvement, with intervals."""
+        if reference is not None:
+            _check("reference", reference, self.data.labels)
+        return standing(self.data, self.scores, reference)
 
     def aggregate(self, normalise: str = REFERENCE) -> pd.DataFrame:
         """Return median, IQM, mean and optimality gap over environments, with intervals."""

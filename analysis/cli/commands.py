@@ -135,7 +135,7 @@ def report(options: argparse.Namespace) -> None:
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("report: several places need --out DIR")
     results = _load(options)
-    from ..questions.ablation import Choice
+    from ..questions.design import Choice
     from ..report.sentences import lines
     from ..report.write import write  # late: bad input is answered at once
 
@@ -145,7 +145,7 @@ def report(options: argparse.Namespace) -> None:
         results.data,
         out,
         f"prism report {' '.join(words)}",
-        Choice(options.test, options.correct),
+        Choice(options.test, options.correct, options.reference),
         options.width,
     )
     print(f"runs: {_counts(results)}\n")
@@ -169,6 +169,7 @@ def _words(options: argparse.Namespace) -> list[str]:
     words += ["--include", *options.include] if options.include else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
+    words += ["--reference", options.reference] if options.reference else []
     words += ["--width", options.width] if options.width != "text" else []
     words += ["--order", *options.order] if options.order else []
     return words + (["--rename", *options.rename] if options.rename else [])
@@ -176,16 +177,19 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 def ablation(options: argparse.Namespace) -> None:
     """Print what each component contributes, with tests."""
+    from ..report.headline import headline_table
     from ..report.sentences import lines, sentences
     from ..report.tables import ablation_tables, factorial_tables
 
     results = _load(options)
-    frame = results.ablation(options.test, options.correct)
+    frame = results.ablation(options.test, options.correct, options.reference)
+    found = results.headlines(options.test, options.correct, options.reference)
     effects = results.factorial(options.correct)
-    _print(options, [*ablation_tables(frame), *factorial_tables(effects)], runs=results)
+    tables = [*map(headline_table, found), *ablation_tables(frame), *factorial_tables(effects)]
+    _print(options, tables, runs=results)
     if options.format == "text":
         print()
-        for line in lines(sentences(frame)):
+        for line in lines(sentences(frame, found)):
             print(line)
 
 
@@ -215,8 +219,9 @@ def compare(options: argparse.Namespace) -> None:
         raise AnalysisError("compare: give --against WHERE or --published CSV")
     results = _load(options)
     if options.published:
-        frame = with_published(results.data, read_published(options.published))
-        _print(options, [published_table(frame, options.published)], runs=results)
+        frame = with_published(results.data, read_published(options.published), options.margin)
+        found = published_table(frame, options.published, options.margin)
+        _print(options, [found], runs=results)
         return
     old = _scored(load(options.against, include=options.include))
     comparison = against_table(results.compare(old, options.margin), options.margin)
@@ -238,8 +243,18 @@ def power(options: argparse.Namespace) -> None:
         f"standard deviation at its upper {stats.POWER:.0%} confidence limit. power_<n>: power "
         "with n runs per label. now: what a sequential test says after the runs so far."
     )
+    notes = [note]
+    if options.effect is None:
+        notes.append(
+            "The effect is the one that these runs measured. One that is planned for because it "
+            "was large is larger than the truth, and a plan from it too small: with three runs "
+            "each of a true effect of 0.5 standard deviations, which needs 64, the median answer "
+            "is 23. Name the smallest effect that matters with --effect. needed_least, "
+            f"needed_most: the same at the ends of the {stats.LEVEL:.0%} interval of the effect; "
+            "no most where it contains 0, since no number of runs is sure to be enough."
+        )
     title = "Seeds needed, and power by number of seeds"
-    _print(options, [from_frame(frame, title, note)], runs=results)
+    _print(options, [from_frame(frame, title, *notes)], runs=results)
 
 
 def draw_curves(options: argparse.Namespace) -> None:
@@ -278,6 +293,17 @@ def profile(options: argparse.Namespace) -> None:
     _print(options, [profiles], runs=results)
 
 
+def ranks(options: argparse.Namespace) -> None:
+    """Print ranks over environments, and probabilities of improvement."""
+    from ..report.tables import standing_table
+
+    results = _load(options)
+    found = results.standing(options.reference)
+    if found.empty:
+        raise AnalysisError("ranks: no two labels have scored runs on all environments")
+    _print(options, [standing_table(found)], runs=results)
+
+
 def export(options: argparse.Namespace) -> None:
     """Write all runs and their rows as runs.csv and metrics.parquet."""
     if not options.out:
@@ -314,6 +340,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "power": power,
     "curves": draw_curves,
     "profile": profile,
+    "ranks": ranks,
     "export": export,
     "tensorboard": tensorboard,
 }

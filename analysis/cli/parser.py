@@ -58,6 +58,7 @@ _EXAMPLES = {
     "curves": "prism curves results/minatar --out figures\n"
     "prism curves results/minatar --axis wall-clock --out figures",
     "profile": "prism profile results/minatar --normalise reference",
+    "ranks": "prism ranks results/minatar\nprism ranks results/minatar --reference DQN",
     "export": "prism export results/minatar --out tidy",
     "tensorboard": "prism tensorboard results/minatar\n"
     "tensorboard --logdir results/minatar/tensorboard",
@@ -150,21 +151,8 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     if name in _OUT:
         add("--out", type=Path, metavar="DIR", help=f"folder to write to ({_OUT[name]})")
     if name in ("report", "ablation"):
-        add(
-            "--test",
-            default=stats.AUTO,
-            choices=stats.TESTS,
-            metavar="TEST",
-            help=f"test of each difference: {', '.join(stats.TESTS)} (default: auto, which is "
-            "paired by seed if an F-test finds a seed effect, else Welch's)",
-        )
-        add(
-            "--correct",
-            default=stats.HOLM,
-            choices=CORRECTIONS,
-            help=f"correction for multiple comparisons (default: {stats.HOLM})",
-        )
-    if name in ("table", "ablation", "compare", "power", "profile"):
+        _add_test_options(parser)
+    if name in ("table", "ablation", "compare", "power", "profile", "ranks"):
         add(
             "--format", default="text", choices=FORMATS, help="format of the tables (default: text)"
         )
@@ -183,14 +171,17 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
             type=float,
             default=0.05,
             metavar="SHARE",
-            help="largest loss that does not matter, as a share of the old mean; or of the "
-            "distance from random to reference, if the environment has both (default: 0.05)",
+            help="largest difference that does not matter, as a share of the distance from random "
+            "to reference score, or of the old or published mean where there are none "
+            "(default: 0.05)",
         )
         add(
             "--published",
             metavar="CSV",
             help="published numbers; columns label, env, score, source, and sd, n where known",
         )
+    if name == "ranks":
+        add("--reference", metavar="LABEL", help="label to improve on (default: the best rank)")
     if name == "power":
         add("--reference", metavar="LABEL", help="label to compare with (default: the full agent)")
         add("--effect", type=float, help="difference to detect (default: the difference measured)")
@@ -202,6 +193,30 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
         )
     if name in ("curves", "report"):
         _add_figure_options(parser, name)
+
+
+def _add_test_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--test",
+        default=stats.AUTO,
+        choices=stats.TESTS,
+        metavar="TEST",
+        help=f"test of each difference: {', '.join(stats.TESTS)} (default: auto, which is "
+        "paired by seed if an F-test finds a seed effect, else Welch's)",
+    )
+    add(
+        "--correct",
+        default=stats.HOLM,
+        choices=CORRECTIONS,
+        help=f"correction for multiple comparisons (default: {stats.HOLM})",
+    )
+    add(
+        "--reference",
+        metavar="LABEL",
+        help="label that agents are compared with (default: the best, which is chosen from the "
+        "same runs and paid for by correcting over all pairs)",
+    )
 
 
 def _add_figure_options(parser: argparse.ArgumentParser, name: str) -> None:

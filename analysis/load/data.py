@@ -131,6 +131,15 @@ class Data:
         columns = {c: self.runs[c].replace(new) for c in ("label", "base", "full")}
         return replace(self, runs=self.runs.assign(**columns), order=tuple(dict.fromkeys(order)))
 
+    @cached_property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Environment -> least and largest mean score that are possible; NaN if not known."""
+        ends = self.runs.groupby("env", sort=False)[["lowest", "highest"]].agg(["min", "max"])
+        return {
+            str(env): (float(row["lowest", "min"]), float(row["highest", "max"]))
+            for env, row in ends.iterrows()
+        }
+
     def note(self, text: str) -> None:
         """Add a note, unless it is there already."""
         if text not in self.notes:

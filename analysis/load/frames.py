@@ -19,6 +19,7 @@ protocol, code,  hashes of evaluation protocol, code and configuration; empty if
 config
 random,          scores of the environment for normalisation; NaN if there are none
 reference
+lowest, highest  bounds of the mean score, which intervals keep to; NaN if there are none
 final            final score; NaN if the run has none
 scored_at        step of the final score if later ones are missing; NaN if none is missing
 ===============  =================================================================================
@@ -61,6 +62,8 @@ _BLANK: dict[str, Any] = {
     "config": "",
     "random": np.nan,
     "reference": np.nan,
+    "lowest": np.nan,
+    "highest": np.nan,
     "final": np.nan,
     "scored_at": np.nan,
 }

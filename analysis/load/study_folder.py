@@ -99,6 +99,8 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "fault": run.fault or _contradiction(entry, run),
         "random": _number(scores.get("random")),
         "reference": _number(scores.get("reference")),
+        "lowest": _number(scores.get("lowest")),
+        "highest": _number(scores.get("highest")),
         "final": float(finals[-1]) if len(finals) else np.nan,
     }
 

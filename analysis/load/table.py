@@ -11,8 +11,8 @@ final              final score; by default ``final/return``, or else the last ``
                    ``train/return`` of the run, with a note. A run is unfinished if its last value
                    comes so long before the budget that another one should have followed
 budget             steps to train for; by default the last step of the environment's longest run
-run_id, state, kind, base, full, component, on, overrides, random, reference, protocol, code
-                   as in ``prism.analysis.load.frames``; constant within a run
+run_id, state, kind, base, full, component, on, overrides, random, reference, lowest,
+highest, protocol, code  as in ``prism.analysis.load.frames``; constant within a run
 =================  ===============================================================================
 """
 
@@ -30,7 +30,8 @@ from .frames import Frames, names_of, unknown_path
 _ENDINGS = (".csv", ".parquet", ".csv.gz")
 _OF_RUN = [
     *("run_id", "study", "label", "algo", "env", "seed", "kind", "base", "full", "component", "on"),
-    *("overrides", "budget", "state", "reason", "protocol", "code", "random", "reference", "final"),
+    *("overrides", "budget", "state", "reason", "protocol", "code", "random", "reference"),
+    *("lowest", "highest", "final"),
 ]
 
 

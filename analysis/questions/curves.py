@@ -80,7 +80,7 @@ def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
     """Return mean, t-interval and n per environment, label and step.
 
     Columns ``env, label, step, mean, low, high, n``. The limits are NaN at steps with fewer than
-    three runs: the interval of two runs is too wide to draw. ``step`` is in seconds if ``axis`` is
+    three runs. ``step`` is in seconds if ``axis`` is
     "time/wall".
     """
     by_run, parts = points(data, metric, axis), []
@@ -90,8 +90,8 @@ def learning_curves(data: Data, metric: str, axis: str = STEP) -> pd.DataFrame:
             continue
         grid = _grid(curves)
         centre, low, high, n = stats.band(align(curves, grid).T)
-        low, high = (np.where(n >= 3, limit, np.nan) for limit in (low, high))
         env, label = cell
+        low, high = stats.cut(low, high, data.bounds[str(env)])
         columns = {"env": env, "label": label, "step": grid}
         columns |= {"mean": centre, "low": low, "high": high, "n": n}
         parts.append(pd.DataFrame(columns)[n > 0])

@@ -22,7 +22,8 @@ import pandas as pd
 
 from .. import stats
 from ..load.data import Data, switched_on
-from .ablation import METRICS, Choice
+from .ablation import METRICS
+from .design import Choice
 
 MAIN, INTERACTION, SHAPLEY = "main effect", "interaction", "Shapley value"
 Design = dict[frozenset[str], str]  # active components -> label

@@ -16,6 +16,7 @@ from .. import stats
 from ..errors import count, unknown
 from ..load.data import Data
 from .curves import points
+from .sameness import Sameness
 
 FINAL, AUC, BEST = "final", "auc", "best"
 NAMES = {FINAL: "final score", AUC: "area under the curve", BEST: "best snapshot"}
@@ -54,6 +55,8 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
         if len(runs):
             examples = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
             data.note(f"no AUC for {count(len(runs), 'run')} {what}: {examples}")
+    for note in Sameness(data).repeats():
+        data.note(note)
     return frame
 
 
@@ -101,7 +104,11 @@ def normalised(scores: pd.DataFrame, how: str = REFERENCE, metric: str = FINAL) 
     valid = np.isfinite(low) & np.isfinite(high) & (low != high)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = stats.normalise(scores[metric].to_numpy(float), low, high)
-    return scores.assign(**{metric: values})[valid]
+        ends = {
+            end: stats.normalise(scores[end].to_numpy(float), low, high)
+            for end in ("lowest", "highest")
+        }
+    return scores.assign(**{metric: values}, **ends)[valid]
 
 
 def matrices(

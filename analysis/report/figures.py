@@ -307,7 +307,8 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
             x = scores.loc[(scores.env == env) & (scores.label == label), FINAL]
             if x.empty:
                 continue
-            color, mean = look[label].color, stats.mean_interval(x.to_numpy(float))
+            color = look[label].color
+            mean = stats.mean_interval(x.to_numpy(float), bounds=data.bounds[env])
             spread = np.linspace(-0.22, 0.22, len(x)) if len(x) > 1 else np.zeros(1)
             axis.scatter(x, y + spread, s=11, color=color, alpha=0.55, lw=0)
             axis.plot([mean.low, mean.high], [y, y], color=color, lw=2.4)
@@ -357,7 +358,8 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
         for color, (algo, rest) in zip(palette, settings, strict=True):
             here = rows[(rows.env == env) & (rows.algo == algo) & (rows.rest == rest)]
             groups = here.dropna(subset=[metric]).groupby("x")[metric]
-            means = [stats.mean_interval(x.to_numpy(float)) for _, x in groups]
+            bounds = data.bounds[env]
+            means = [stats.mean_interval(x.to_numpy(float), bounds=bounds) for _, x in groups]
             if not means:
                 continue
             limits = np.abs([[m.value - m.low, m.high - m.value] for m in means]).T

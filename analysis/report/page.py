@@ -19,12 +19,12 @@ from ..errors import count
 from ..load.confounds import confounds
 from ..load.data import Data
 from ..questions import curves
-from ..questions.ablation import Choice
+from ..questions.design import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
-from .headline import Headline
 from .sentences import MANY, Sentence
 from .table import Table
+from .top import Top
 
 _NAMED = 8  # environments in the line at the top
 _CONTENTS = (
@@ -50,7 +50,7 @@ class Content:
         completeness: table of scored and planned runs.
         excluded: table of planned runs that are not scored; None if all are.
         figures: ``name`` and ``caption`` of every figure.
-        headline: the first screen.
+        top: the first screen.
         sentences: the sentences.
         command: the command line that repeats the report.
         linked: whether the report is in the folder of the study, so that it can link to runs.
@@ -66,7 +66,7 @@ class Content:
     completeness: Table
     excluded: Table | None
     figures: list[dict[str, str]]
-    headline: Headline
+    top: Top
     sentences: list[Sentence]
     command: str
     linked: bool
@@ -81,13 +81,13 @@ def render(content: Content, folder: Path) -> None:
 
 def _facts(content: Content) -> dict[str, Any]:
     """Return the variables of the templates."""
-    data, choices = content.data, interactive.curve_data(content.data, content.headline.front)
+    data, choices = content.data, interactive.curve_data(content.data, content.top.front)
     few = _few(content)
     return {
         "data": data,
         "lead": _lead(content),
         "counts": data.counts(),
-        "headline": content.headline,
+        "top": content.top,
         "contents": _CONTENTS,
         "sentences": content.sentences,
         "many": MANY,

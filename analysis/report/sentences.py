@@ -1,16 +1,19 @@
 """The ablation in sentences: one per component and environment, and one over environments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from prism.benchmark.store.schema import LEAVE_ONE_OUT
+from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from .. import stats
-from ..questions.ablation import COMPARISON, sizes
+from ..questions.design import COMPARISON, sizes
+from ..questions.pooled import SHOWN, Headline
+from ..questions.sameness import IDENTICAL, NEVER_ACTED
 from ..questions.scores import AUC, FINAL, NAMES
+from .headline import effect_text
 
 MANY = 12  # sentences that are shown at once
 _FEW = 3  # up to this number of comparisons, no sentence summarises them
@@ -64,11 +67,14 @@ def outcome(row: Row) -> str:
     return "worse" if drop > 0 else "better"
 
 
-def sentences(ablation: pd.DataFrame) -> list[Sentence]:
-    """Return the sentences of the frame of ``ablation.ablate``, largest effect first."""
+def sentences(ablation: pd.DataFrame, headlines: Iterable[Headline] = ()) -> list[Sentence]:
+    """Return the sentences of the frame of ``ablation.ablate``, largest effect first.
+
+    Those of ``headlines`` over several environments come first.
+    """
     if ablation.empty:
         return []
-    result = [*_over_environments(ablation), *_leaders(ablation)]
+    result = [*_over_environments(headlines), *_leaders(ablation)]
     keys = ["env", "section", "base", "full"]
     for (env, *_), section in ablation.groupby(keys, sort=False, dropna=False):
         if (section.section == COMPARISON).all() and section.reference.isna().all():
@@ -87,6 +93,9 @@ def sentences(ablation: pd.DataFrame) -> list[Sentence]:
 def _of_component(row: Row, area: Row) -> Sentence:
     removed = row.section == LEAVE_ONE_OUT
     action = f"removing {row.component}" if removed else f"adding {row.component} to {row.base}"
+    if row.note.startswith(NEVER_ACTED):
+        text = f"{action} changes nothing: it {row.note}"
+        return Sentence(row.env, row.label, "none", f"{text}{_flag(row)}.")
     if outcome(row) == outcome(area) == "none":
         text = (
             f"makes no detectable difference to the {NAMES[FINAL]} ({_undetected(row)}) "
@@ -95,7 +104,12 @@ def _of_component(row: Row, area: Row) -> Sentence:
     else:
         text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
     kind = outcome(area) if outcome(row) == "none" else outcome(row)
-    return Sentence(row.env, row.label, kind, f"{action} {text}.")
+    return Sentence(row.env, row.label, kind, f"{action} {text}{_flag(row)}.")
+
+
+def _flag(row: Row) -> str:
+    """Return that a label never learned, if it did not."""
+    return f"; {row.label} {row.flag}" if row.flag else ""
 
 
 def _clause(row: Row, name: str) -> str:
@@ -119,7 +133,9 @@ def _clause(row: Row, name: str) -> str:
 
 def _undetected(row: Row) -> str:
     """Return the effect that was measured but not detected, and the detectable effect."""
-    word = "drop" if row.section == LEAVE_ONE_OUT else "gain"
+    if row.visible == 0:
+        return f"all runs score the same, {_sizes(row)}"
+    word = {LEAVE_ONE_OUT: "drop", COMPARISON: "behind by"}.get(row.section, "gain")
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
     if row.p < _ALPHA:
         text += (
@@ -150,6 +166,9 @@ def _p(row: Row) -> str:
 
 def _of_comparison(row: Row) -> Sentence:
     kind = outcome(row)
+    if row.note.startswith(IDENTICAL):
+        text = f"{row.label} and {row.reference} are one agent here: {row.note}."
+        return Sentence(row.env, row.label, "none", text)
     span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
     facts = f"{_p(row)}, {_sizes(row)}"
     text = {
@@ -157,12 +176,12 @@ def _of_comparison(row: Row) -> Sentence:
         # the reference has the best mean over all runs, but not necessarily over the pairs
         "better": f"{row.label} scores {span} above {row.reference} on the seeds that both ran "
         f"({facts}), although {row.reference} has the higher mean over all its runs.",
-        "none": f"{row.label} does not differ detectably from {row.reference} (behind by "
-        f"{number(row.effect)} {interval(row.effect_low, row.effect_high)}; {_detectable(row)}).",
+        "none": f"{row.label} does not differ detectably from {row.reference} "
+        f"({_undetected(row)}).",
         "unknown": f"{row.label} cannot be compared with {row.reference}: "
         f"{row.note or 'too few runs'}.",
     }[kind]
-    return Sentence(row.env, row.label, kind, text)
+    return Sentence(row.env, row.label, kind, text[:-1] + _flag(row) + ".")
 
 
 def _leaders(ablation: pd.DataFrame) -> Iterator[Sentence]:
@@ -178,26 +197,14 @@ def _leaders(ablation: pd.DataFrame) -> Iterator[Sentence]:
             yield Sentence("", leader, "better" if count else "none", text)
 
 
-def _over_environments(ablation: pd.DataFrame) -> Iterator[Sentence]:
-    """Yield sentences such as "Removing multi-step hurts on 3 of 4 environments, ..."."""
-    rows = ablation[(ablation.metric == FINAL) & (ablation.component != "")]
-    for (section, label), group in rows.groupby(["section", "label"], sort=False):
-        if len(group) < 2:
-            continue
-        kinds = group.apply(outcome, axis=1)
-        worse, better = int((kinds == "worse").sum()), int((kinds == "better").sum())
-        name, base = group.component.iloc[0], group.base.iloc[0]
-        action = f"Removing {name}" if section == LEAVE_ONE_OUT else f"Adding {name} to {base}"
-        counts = {
-            "hurts": worse,
-            "helps": better,
-            "makes no detectable difference": int((kinds == "none").sum()),
-            "cannot be tested": int((kinds == "unknown").sum()),
-        }
-        first, *others = [f"{what} on {n}" for what, n in counts.items() if n]
-        summary = ", ".join([f"{first} of {len(group)} environments", *others])
-        wins = int((group.effect > 0).sum())  # "the full agent beats this ablation in 53 of 57"
-        winner = group.full.iloc[0] if section == LEAVE_ONE_OUT else group.label.iloc[0]
-        text = f"{action} {summary}; {winner} has the higher mean on {wins}."
-        kind = "worse" if worse > better else "better" if better > worse else "none"
-        yield Sentence("", str(label), kind, text)
+def _over_environments(headlines: Iterable[Headline]) -> Iterator[Sentence]:
+    """Yield what is told over several environments, largest effect first."""
+    for headline in headlines:
+        if len(headline.environments) < 2:
+            continue  # the sentence about the environment says it in points
+        for effect in headline.effects:
+            kind = "unknown" if pd.isna(effect.p) else "none"
+            if effect.verdict == SHOWN:
+                costs = effect.effect > 0 if headline.section != ADD_ONE_IN else effect.effect < 0
+                kind = "worse" if costs else "better"
+            yield Sentence("", effect.label, kind, effect_text(headline, effect) + ".")

@@ -87,7 +87,9 @@ class Table:
 
         rows = [" & ".join(row) + r" \\" for row in self._entries(entry)]
         notes = " ".join(map(_latex, self.notes))
-        below = [rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {notes}\end{{minipage}}"]
+        below = [
+            rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {notes}\end{{minipage}}"
+        ]
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
         return "\n".join(
             [

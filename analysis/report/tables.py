@@ -11,7 +11,8 @@ from prism.benchmark.store.schema import ADD_ONE_IN, FINISHED, LEAVE_ONE_OUT
 from .. import stats
 from ..errors import count
 from ..load.data import Data
-from ..questions.ablation import COMPARISON
+from ..questions.design import COMPARISON
+from ..questions.sameness import unlearned
 from ..questions.scores import (
     AGGREGATES,
     BEST,
@@ -44,7 +45,7 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
     word, title = {
         LEAVE_ONE_OUT: ("drop", f"one component removed from {first.full}"),
         ADD_ONE_IN: ("gain", f"one component added to {first.base}"),
-        COMPARISON: ("behind best", "comparison with the best agent"),
+        COMPARISON: ("behind", f"comparison with {first.reference}"),
     }[first.section]
     columns = {
         "agent": list(rows.label),
@@ -102,7 +103,9 @@ def _test(rows: pd.DataFrame) -> str:
         )
         r = first.correlation
         test += "" if math.isnan(r) else f", correlation of seeds r = {r:.2f}"
-    return f"{test}; {first.correction} correction over {count(first.family, 'comparison')}"
+    where = f" on {first.environments} environments" if first.environments > 1 else ""
+    over = count(first.family, "comparison")
+    return f"{test}; {first.correction} correction over {over}{where}"
 
 
 def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
@@ -110,7 +113,7 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     sides = {
         "drop": f"{first.full} minus the agent",
         "gain": f"the agent minus {first.base}",
-        "behind best": "the best agent minus the agent",
+        "behind": f"{first.reference} minus the agent",
     }
     notes = [
         f"n: scored/planned runs. {NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
@@ -118,9 +121,10 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
         f"p: {_test(rows)}. Rank: by mean [ranks consistent with the data at {level}, by Welch's "
         "tests of all pairs, Holm correction]."
     ]
-    if word == "behind best":
+    if first.section == COMPARISON:
         notes.append(
-            "The best agent is chosen after seeing the results, so its lead is biased upwards."
+            "A reference that is the best agent is chosen after seeing the results: its lead is "
+            "biased upwards, and p is corrected over all pairs of agents."
         )
     else:
         notes.append(
@@ -132,8 +136,9 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
     without_share = rows[(rows.component != "") & (rows.share_note != "") & rows["share"].isna()]
     for reason, group in without_share.groupby("share_note", sort=False):
         notes.append(f"{DASH} No % of gap for {', '.join(group.label)}: {reason}.")
-    for note, group in rows[rows.note != ""].groupby("note", sort=False):
-        notes.append(f"{', '.join(group.label)}: {note}.")
+    for column in ("note", "flag"):
+        for note, group in rows[rows[column] != ""].groupby(column, sort=False):
+            notes.append(f"{', '.join(group.label)}: {note}.")
     return notes
 
 
@@ -160,7 +165,13 @@ def score_table(
         ]
         for env in envs
     }
-    estimates, notes = _estimates(cells, how, metric)
+    ends = scores.drop_duplicates("env").set_index("env")
+    bounds = {env: (float(ends.lowest[env]), float(ends.highest[env])) for env in envs}
+    estimates, notes = _estimates(cells, bounds, how, metric)
+    by_flag: dict[str, list[str]] = {}
+    for (label, env), flag in unlearned(data, scores).items():
+        by_flag.setdefault(flag, []).append(f"{label} on {env}")
+    notes += [f"{', '.join(places)}: {flag}." for flag, places in by_flag.items()]
     columns = {name: _with_runs(column) for name, column in estimates.items()}
     frame = pd.DataFrame(
         [
@@ -264,11 +275,18 @@ def profile_table(data: Data, scores: pd.DataFrame, how: str) -> Table | None:
 
 
 def _estimates(
-    cells: dict[str, list[stats.Array]], how: str | None, metric: str
+    cells: dict[str, list[stats.Array]],
+    bounds: dict[str, tuple[float, float]],
+    how: str | None,
+    metric: str,
 ) -> tuple[dict[str, list[stats.Estimate]], list[str]]:
     """Return estimates per environment and, if normalised, over environments; and their notes."""
-    estimates = {env: [stats.mean_interval(x) for x in column] for env, column in cells.items()}
-    notes = [f"Mean over runs [{stats.LEVEL:.0%} t-interval] (number of runs)."]
+    estimates = {
+        env: [stats.mean_interval(x, bounds=bounds[env]) for x in column]
+        for env, column in cells.items()
+    }
+    kept = ", kept to the bounds of the score" if np.isfinite(list(bounds.values())).any() else ""
+    notes = [f"Mean over runs [{stats.LEVEL:.0%} t-interval{kept}] (number of runs)."]
     if how and len(cells) > 1:
         for name, statistic in AGGREGATES.items():
             estimates[name] = [_over(statistic, row) for row in zip(*cells.values(), strict=True)]
@@ -292,6 +310,35 @@ _SCALES = {
     MIN_MAX: "0 is the lowest, 1 the highest score of all runs on each environment, so the scale "
     "depends on the runs given.",
 }
+
+
+def standing_table(frame: pd.DataFrame) -> Table:
+    """Return the table of ``standing.standing``."""
+    reference, several = frame.reference.iloc[0], frame.environments.iloc[0] > 1
+    columns = {
+        "agent": list(frame.label),
+        "n": list(map(str, frame.n)),
+        "mean rank": spans(frame["rank"], frame.rank_low, frame.rank_high),
+        "first": [f"{x:.0%}" for x in frame["first"]],
+        f"P(better than {reference})": spans(
+            frame.improvement, frame.improvement_low, frame.improvement_high
+        ),
+    }
+    level = f"{stats.LEVEL:.0%}"
+    return Table(
+        name="ranks",
+        title=f"Ranks over {count(int(frame.environments.iloc[0]), 'environment')}",
+        header=list(columns),
+        rows=[list(row) for row in zip(*columns.values(), strict=True)],
+        frame=frame,
+        notes=[
+            f"n: fewest runs on {'an' if several else 'the'} environment. Mean rank: of the mean "
+            "score, over environments; 1 is the best. First: share of resamples with the best mean "
+            "rank. P: probability that a run scores more than one of the reference, averaged over "
+            f"environments, ties count half. [{level} interval: bootstrap over runs, stratified by "
+            f"agent and environment, {stats.REPETITIONS} repetitions.]"
+        ],
+    )
 
 
 def factorial_tables(frame: pd.DataFrame) -> list[Table]:

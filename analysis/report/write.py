@@ -11,12 +11,16 @@ from tempfile import TemporaryDirectory
 from ..errors import AnalysisError
 from ..load.data import Data
 from ..questions import factorial
-from ..questions.ablation import Choice, ablate
+from ..questions.ablation import ablate
 from ..questions.curves import curve_metric
+from ..questions.design import Choice
+from ..questions.pooled import headlines
 from ..questions.scores import BEST, FINAL, REFERENCE, score_runs
 from . import page, tables
+from .headline import headline_table
 from .sentences import Sentence, sentences
 from .table import Table
+from .top import top
 
 MANIFEST = "written.json"  # lists the files of a report, which the next report may replace
 _PARTS = ("index.html", "report.md", "tables", "figures")
@@ -85,7 +89,8 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
     metric = curve_metric(data)
     scores = score_runs(data, metric)
     ablation = ablate(data, scores, choice)
-    main = tables.ablation_tables(ablation)
+    found = headlines(data, scores, choice)
+    main = [*map(headline_table, found), *tables.ablation_tables(ablation)]
     choices = ((None, FINAL), (REFERENCE, FINAL), (None, BEST))
     per_env = [t for how, name in choices if (t := tables.score_table(data, scores, how, name))]
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
@@ -108,7 +113,8 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
         completeness=completeness,
         excluded=excluded,
         figures=figure_facts,
-        sentences=sentences(ablation),
+        top=top(data, found, ablation),
+        sentences=sentences(ablation, found),
         command=command,
         linked=out.parent == Path(data.folders[0]) and len(data.folders) == 1,
     )

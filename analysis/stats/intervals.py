@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from .estimators import Array
 
 LEVEL = 0.95
+LEAST_N = 3  # runs from which a mean has an interval
 SMALL_N = 10  # up to this n, intervals of skewed or bimodal scores cover clearly less than 95%
 
 
@@ -48,7 +49,8 @@ class Difference(Estimate):
 def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDArray[np.int64]]:
     """Return mean, limits of the t-interval and n along the last axis of ``[..., runs]``.
 
-    NaN marks a missing value. The limits are NaN with fewer than two values.
+    NaN marks a missing value. The limits are NaN with fewer than three values: with two, the
+    interval is 12.7 standard errors wide to either side, and shows nothing but that.
     """
     present = ~np.isnan(values)
     n = present.sum(-1)
@@ -57,18 +59,29 @@ def band(values: Array, level: float = LEVEL) -> tuple[Array, Array, Array, NDAr
     squares = np.where(present, (values - centre[..., None]) ** 2, 0.0).sum(-1)
     df = np.maximum(n - 1, 1)
     half = special.stdtrit(df, (1 + level) / 2) * np.sqrt(squares / df / some)
-    half = np.where(n > 1, half, np.nan)
+    half = np.where(n >= LEAST_N, half, np.nan)
     return centre, centre - half, centre + half, n
 
 
-def mean_interval(x: Array, level: float = LEVEL) -> Estimate:
-    """Estimate the mean of one group of runs with a t-interval."""
+def mean_interval(
+    x: Array, level: float = LEVEL, bounds: tuple[float, float] = (np.nan, np.nan)
+) -> Estimate:
+    """Estimate the mean of one group of runs with a t-interval, cut at the bounds of the score."""
     centre, low, high = (float(part) for part in band(np.asarray(x, float), level)[:3])
+    low, high = (float(end) for end in cut(low, high, bounds))
     n = len(x)
-    note = {0: "no run", 1: "one run: no interval"}.get(n, "")
-    if n > 1 and low == high:
+    note = {0: "no run", 1: "one run: no interval", 2: "two runs: no interval"}.get(n, "")
+    if n > 1 and np.ptp(x) == 0:
         note = "all runs are equal"
     return Estimate(centre, low, high, (n,), "Student t", note)
+
+
+def cut(low: ArrayLike, high: ArrayLike, bounds: tuple[float, float]) -> tuple[Array, Array]:
+    """Return the limits of intervals, kept inside known bounds (NaN: no bound)."""
+    least, most = bounds
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    inside = np.where(low < least, least, low), np.where(high > most, most, high)
+    return inside
 
 
 def welch(x: Array, y: Array, level: float = LEVEL) -> Difference:

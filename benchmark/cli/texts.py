@@ -2,7 +2,7 @@
 
 READERS = (  # the commands of analysis, which benchmark must not import
     *("ablation", "compare", "curves", "export", "power"),
-    *("profile", "report", "table", "tensorboard"),
+    *("profile", "ranks", "report", "table", "tensorboard"),
 )
 
 FIRST = """\

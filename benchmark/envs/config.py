@@ -96,6 +96,12 @@ class EnvConfig:
     )
     reference_score: float | None = setting(None, "return with a normalised score of 1", free=True)
     score_source: str = setting("", "source of both scores")
+    lowest_score: float | None = setting(
+        None, "least mean return that is possible; intervals do not go below", free=True
+    )
+    highest_score: float | None = setting(
+        None, "largest mean return that is possible; intervals do not go above", free=True
+    )
     wrappers: EnvWrappers = setting(EnvWrappers, "wrappers between the environment and the agent")
     masks: bool = setting(False, "tell agents which actions are legal, as info['action_mask'] says")
     record: list[str] = setting(
@@ -163,6 +169,10 @@ def validate(config: EnvConfig) -> None:
         raise ConfigError(
             "env.reference_score: equals env.random_score, so scores cannot be normalised"
         )
+    if None not in (lowest := config.lowest_score, highest := config.highest_score) and (
+        lowest >= highest  # type: ignore[operator]
+    ):
+        raise ConfigError("env.highest_score: must be above env.lowest_score")
     spec = registered(config)
     if config.horizon is None and spec.max_episode_steps is None and not config.ends:
         raise ConfigError(

@@ -111,7 +111,12 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         seed=job.seeds[k],
         budget=job.spec.budget,
         config={key: value for key, value in job.spec.record.items() if key not in _NOT_RECORDED},
-        scores={"random": env.random_score, "reference": env.reference_score},
+        scores={
+            "random": env.random_score,
+            "reference": env.reference_score,
+            "lowest": env.lowest_score,
+            "highest": env.highest_score,
+        },
         protocol=protocol_hash,
         protocol_facts=facts,
         code=provenance.code_hash(job.spec),

@@ -130,7 +130,8 @@ class RunRecord(TypedDict):
     seed: int
     budget: int
     config: dict[str, Any]  # resolved: {"algo", "env", "evaluation", "budget", ...}
-    scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
+    # of the environment: {"random", "reference"} for normalisation, {"lowest", "highest"} possible
+    scores: dict[str, float | None]
     protocol: str  # of the evaluation side: hash-policy; see ``identity.protocol``
     protocol_facts: dict[str, Any]  # what the hash covers
     code: str  # hash of algos/ and benchmark/, then of other packages that the config names

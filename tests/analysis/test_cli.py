@@ -55,7 +55,8 @@ def test_ablation(capsys, rainbow):
     )
     assert "permutation of Welch's t" in text
     assert "Benjamini-Hochberg correction over 6 comparisons" in unwrapped(text)
-    assert "Removing multi-step hurts on 2 of 2 environments" in text
+    assert "Removing multi-step costs 7" in text
+    assert "gap from DQN to Rainbow over 2 environments (Benjamini-Hochberg p < 0.001" in text
 
 
 def test_power(capsys, rainbow):

@@ -69,6 +69,9 @@ def test_facts(name):
         assert config.name == name
         assert config.score_source
         assert config.random_score < config.reference_score
+        lowest, highest = config.lowest_score, config.highest_score
+        assert lowest is None or lowest <= config.random_score
+        assert highest is None or highest >= config.reference_score
 
 
 def test_bipedal_walker_needs_its_cure():

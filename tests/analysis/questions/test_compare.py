@@ -9,14 +9,20 @@ import pytest
 from prism import analysis
 from prism.analysis.cli import main
 from prism.analysis.questions.compare import (
+    AGREES,
     BETTER,
+    DIFFERS,
+    IDENTICAL,
     MISSING_NEW,
     MISSING_OLD,
     NOT_COMPARED,
+    NOT_TOLD,
     NOT_WORSE,
     UNDECIDED,
     WORSE,
     against,
+    read_published,
+    with_published,
 )
 
 
@@ -69,7 +75,7 @@ def test_what_only_one_side_has_is_a_row(capsys, tmp_path):
     assert found.note["B", "pond"] == "new: 0 of 4 runs scored: failed"
     assert set(found.verdict["C"]) == {MISSING_NEW}
     assert found.note["C", "lake"].startswith("new has no label 'C'; valid: ")
-    assert found.p.notna().sum() == 3
+    assert (found.verdict == IDENTICAL).sum() == 3
     back = analysis.load(old).compare(analysis.load(new)).set_index(["label", "env"])
     assert back.verdict["C", "lake"] == MISSING_OLD
     text = out(capsys, "compare", tmp_path / "new.csv", "--against", tmp_path / "old.csv")
@@ -93,10 +99,88 @@ def test_other_protocols_and_budgets_are_not_compared_unless_asked_for(tmp_path,
     assert found.difference[lake].isna().all()
     said = f"{flag} {other} against {'p1' if flag == 'protocol' else 100}"
     assert set(found.note[lake]) == {f"{said} (--include {flag} allows it)"}
-    assert set(found.verdict[~lake]) == {UNDECIDED}
+    assert set(found.verdict[~lake]) == {IDENTICAL}
     asked = analysis.load(new, include=[flag]).compare(analysis.load(old, include=[flag]))
     assert NOT_COMPARED not in set(asked.verdict)
     assert set(asked.note[lake]) == {said}
+
+
+def test_a_study_against_itself():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"label": "A", "env": "e", "seed": range(6), "final": rng.normal(size=6)})
+    found = analysis.load(frame).compare(analysis.load(frame.sample(frac=1, random_state=1)))
+    assert list(found.verdict) == [IDENTICAL]
+    assert found.p.isna().all()
+    assert "an old mean near 0" in found.note[0]
+    other = frame.assign(final=[*frame.final[:5], np.nextafter(frame.final[5], np.inf)])
+    assert list(analysis.load(frame).compare(analysis.load(other)).verdict) != [IDENTICAL]
+
+
+def test_seeds_with_an_effect_are_paired():
+    rng = np.random.default_rng(0)
+    luck = 50 * rng.normal(size=10)
+    old, new = (
+        pd.DataFrame({"label": "A", "env": "e", "seed": range(10), "final": mean + luck})
+        for mean in (1000, 1010)
+    )
+    new.final += rng.normal(size=10)
+    found = analysis.load(new).compare(analysis.load(old))
+    assert list(found.test) == ["paired t"]
+    assert list(found.verdict) == [BETTER]
+
+
+def test_better_is_corrected_over_the_cells():
+    """A difference told by its own test alone is told no more among twenty cells."""
+    rng = np.random.default_rng(3)
+    old = {f"e{i}": rng.normal(size=10) for i in range(20)}
+    new = {env: rng.permutation(x) for env, x in old.items()}
+    new["e0"] = new["e0"] + 1.1 * old["e0"].std(ddof=1)
+
+    def study(scores):
+        return analysis.load(
+            pd.concat(
+                pd.DataFrame({"label": "A", "env": env, "seed": range(10), "final": x + 100})
+                for env, x in scores.items()
+            )
+        )
+
+    row = study(new).compare(study(old), margin=0.0).set_index("env").loc["e0"]
+    assert row.low > 0
+    assert row.p < 0.05 < row.p_adjusted
+    assert row.verdict == UNDECIDED
+
+
+def test_a_loss_within_the_margin_is_not_worse():
+    rng = np.random.default_rng(0)
+    old = pd.DataFrame({"label": "A", "env": "e", "seed": range(10)})
+    old["final"] = 100 + 0.2 * rng.normal(size=10)
+    new = old.assign(final=98 + 0.2 * rng.normal(size=10))
+    row = analysis.load(new).compare(analysis.load(old), margin=0.05).iloc[0]
+    assert row.high < 0
+    assert row.p_adjusted < 0.001
+    assert row.verdict == NOT_WORSE
+    assert analysis.load(new).compare(analysis.load(old), margin=0.01).verdict[0] == WORSE
+
+
+def test_published_numbers_agree_only_inside_the_margin(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    rows = [
+        {"label": "A", "env": env, "seed": s, "final": 100 + spread * rng.normal()}
+        for env, spread in (("tight", 1), ("wide", 300), ("off", 1))
+        for s in range(8)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "ours.csv", index=False)
+    (tmp_path / "theirs.csv").write_text(
+        "label,env,score,source\nA,tight,100,x\nA,wide,100,x\nA,off,90,x\n"
+    )
+    published = read_published(str(tmp_path / "theirs.csv"))
+    found = with_published(analysis.load(str(tmp_path / "ours.csv")).data, published)
+    assert list(found.verdict) == [AGREES, NOT_TOLD, DIFFERS]
+    text = out(
+        capsys, "compare", tmp_path / "ours.csv", "--published", tmp_path / "theirs.csv",
+        "--margin", "0.5",
+    )  # fmt: skip
+    assert text.count("agrees") >= 3
 
 
 @pytest.mark.slow

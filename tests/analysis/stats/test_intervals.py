@@ -153,9 +153,9 @@ def test_groups_without_spread_get_the_smallest_exact_p():
 
 
 def test_band_skips_missing_values():
-    values = np.array([[1.0, 3.0, np.nan], [np.nan, 2.0, np.nan], [np.nan] * 3])
+    values = np.array([[1.0, 3.0, 2.0], [np.nan, 2.0, 2.0], [np.nan] * 3])
     centre, low, high, n = stats.band(values)
-    assert list(n) == [2, 1, 0]
+    assert list(n) == [3, 2, 0]
     assert list(centre[:2]) == [2, 2]
     assert np.isnan(centre[2])
     assert list(np.isnan(low)) == list(np.isnan(high)) == [False, True, True]
@@ -169,3 +169,11 @@ def test_share_is_refused_where_full_and_base_are_not_told_apart():
     found = stats.share(part, whole, 0.1)
     assert np.isnan([found.value, found.low, found.high]).all()
     assert "is not significant" in found.note
+
+
+def test_intervals_keep_to_the_bounds_of_a_score():
+    x = np.array([500.0, 480.0, 9.0, 500.0])
+    free, kept = stats.mean_interval(x), stats.mean_interval(x, bounds=(1.0, 500.0))
+    assert free.high > 500
+    assert (kept.low, kept.high) == (max(free.low, 1.0), 500.0)
+    assert stats.mean_interval(x, bounds=(np.nan, 500.0)).low == free.low
