@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from math import comb, prod
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from .bootstrap import SEED
@@ -73,7 +75,7 @@ def pool(parts: Sequence[Difference], shift: float = 0.0, level: float = LEVEL) 
 
 
 def permuted(
-    strata: Sequence[Sequence[Array]], scales: Sequence[float], paired: bool, rng: int = SEED
+    strata: Sequence[Sequence[Array]], scales: Sequence[float], paired: bool
 ) -> tuple[float, float]:
     """Return the p of a stratified permutation test of ``pool``'s t, and the smallest it can reach.
 
@@ -84,14 +86,12 @@ def permuted(
         strata: the scores of both sides on every environment; of equal seeds if ``paired``.
         scales: the unit of every environment in points.
         paired: whether pairs are kept together.
-        rng: a seed.
     """
-    generator = np.random.default_rng(rng)
     ways = prod(2 ** len(x) if paired else comb(len(x) + len(y), len(x)) for x, y in strata)
     sums, variances = np.zeros(DRAWS + 1), np.zeros(DRAWS + 1)
-    for (x, y), scale in zip(strata, scales, strict=True):
+    for place, ((x, y), scale) in enumerate(zip(strata, scales, strict=True)):
         own = _flipped if paired else _relabelled
-        value, variance = own(x / scale, y / scale, generator)
+        value, variance = own(x / scale, y / scale, place)
         sums += value
         variances += variance
     tiny = 1e-12 * np.abs(sums).max()
@@ -102,19 +102,26 @@ def permuted(
     return p, max(1 / (DRAWS + 1), min(1.0, 2 / ways))
 
 
-def _relabelled(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+@lru_cache(maxsize=128)
+def _orders(place: int, runs: int) -> NDArray[np.uint16]:
+    """Return orders of runs, the first as they are; other places have other orders."""
+    order = np.random.default_rng([SEED, place, runs]).random((DRAWS + 1, runs)).argsort(1)
+    order[0] = np.arange(runs)
+    return order.astype(np.uint16)
+
+
+def _relabelled(x: Array, y: Array, place: int) -> tuple[Array, Array]:
     """Return difference of means and its variance as they are, and with runs dealt anew."""
     pooled, n, m = np.concatenate([x, y]), len(x), len(y)
     pooled = pooled - pooled.mean()
-    order = rng.random((DRAWS + 1, n + m)).argsort(1)
-    order[0] = np.arange(n + m)
-    dealt = pooled[order]
+    dealt = pooled[_orders(place, n + m)]
     a, b = dealt[:, :n], dealt[:, n:]
     return a.mean(1) - b.mean(1), a.var(1, ddof=1) / n + b.var(1, ddof=1) / m
 
 
-def _flipped(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _flipped(x: Array, y: Array, place: int) -> tuple[Array, Array]:
     """Return mean difference of pairs and its variance as they are, and with signs drawn anew."""
+    rng = np.random.default_rng([SEED, place])
     signs = 2 * rng.integers(0, 2, (DRAWS + 1, len(x))) - 1
     signs[0] = 1
     gaps = signs * (x - y)

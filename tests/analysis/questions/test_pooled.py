@@ -349,3 +349,39 @@ def test_agents_are_compared_with_the_best_over_all_environments(tmp_path):
         found.headlines(reference="D")
     with pytest.raises(AnalysisError, match=r"reference: DQN: no agents are compared"):
         analysis.load(frame({"lake": 1.0})).headlines(reference="DQN")
+
+
+def agents(scores, env="lake"):
+    """Return runs of agents on one environment: label -> scores."""
+    parts = [
+        pd.DataFrame({"label": label, "env": env, "seed": range(len(x)), "final": x})
+        for label, x in scores.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_a_label_of_two_runs_hides_no_difference():
+    """It has the highest mean by luck, and does not become what the others are compared with."""
+    rng = np.random.default_rng(0)
+    scores = {"DQN": rng.normal(9.4, 0.1, 10), "PPO": rng.normal(254, 100, 10)}
+    found = analysis.load(agents(scores | {"X": np.array([150.0, 500.0])}))
+    (headline,) = found.headlines()
+    by_label = {e.label: e for e in headline.effects}
+    assert by_label["DQN"].reference == "PPO"
+    assert by_label["DQN"].verdict == SHOWN
+    assert by_label["X"].verdict != SHOWN
+    rows = found.ablation()
+    assert set(rows.reference[rows.metric == "final"]) == {"PPO"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [6, 14, 20])
+def test_family_wise_error_of_comparisons_with_the_best(k):
+    rng, said, count = np.random.default_rng(k), 0, 400
+    for _ in range(count):
+        found = analysis.load(agents({f"a{i}": rng.normal(size=10) for i in range(k)}))
+        (headline,) = found.headlines()
+        assert headline.family == k * (k - 1) / 2
+        said += any(e.verdict == SHOWN for e in headline.effects)
+    print(f"{k} agents: {said / count:.4f}")
+    assert said / count <= 0.055

@@ -47,11 +47,11 @@ def test_ranks_and_improvement_by_brute_force():
 def test_the_interval_of_improvement_covers():
     """Of two normal scores one standard deviation apart, P = Phi(1 / sqrt 2) = 0.760."""
     held = 0
-    for rng in range(40):
+    for rng in range(15):
         found = analysis.load(study({"A": 0.0, "B": 1.0}, rng=rng)).standing("A")
         row = found.set_index("label").loc["B"]
         held += row.improvement_low <= 0.760 <= row.improvement_high
-    assert held >= 33
+    assert held >= 11
 
 
 def test_a_label_that_lacks_an_environment_has_no_rank():
