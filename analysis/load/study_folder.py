@@ -18,7 +18,6 @@ from .frames import Frames, stack
 from .run_folder import Run, read_json, read_run
 
 _FILES = (".csv", ".gz", ".npz", ".parquet", ".wandb")  # what the other sources read
-_PLANNED = ("run_id", "algo", "variant", "env", "seed", "budget", "protocol")
 
 
 def accepts(where: str) -> bool:
@@ -58,19 +57,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
                 "contains no plan.json" if folder.is_dir() else "is not a file that can be read"
             )
         raise AnalysisError(f"{folder}: {problem}{hint}")
-    plan = read_json(folder / "plan.json")
-    if plan.get("schema") != schema.SCHEMA_VERSION:
-        raise AnalysisError(
-            f"{folder}/plan.json has schema {plan.get('schema')!r}; "
-            f"this version reads schema {schema.SCHEMA_VERSION}"
-        )
-    if not plan.get("runs"):
-        raise AnalysisError(f"{folder}/plan.json contains no run")
-    for number, run in enumerate(plan["runs"], 1):
-        for key in _PLANNED:
-            if key not in run:
-                raise AnalysisError(f"{folder}/plan.json: run {number} has no key {key!r}")
-    return {"study": folder.name, "skipped": []} | plan
+    return read_json(folder / "plan.json")
 
 
 def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..util.files import regular
 from .schema import STEP
 
 Row = dict[str, Any]
@@ -106,7 +107,7 @@ def read_rows(path: Path) -> list[Row]:
 def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield each complete line's end offset and row, up to the first broken line."""
     end = 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return

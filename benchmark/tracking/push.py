@@ -5,7 +5,6 @@ step, so a second push sends nothing. W&B only appends: if a step has several ro
 counts, here and in ``analysis``.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -179,8 +178,8 @@ def line(error: Exception) -> str:
 
 
 def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
-    record: RunRecord = json.loads((folder / "run.json").read_text())
-    status: Status = json.loads((folder / "status.json").read_text())
+    record: RunRecord = records.read_json(folder / "run.json")
+    status: Status = records.read_json(folder / "status.json")
     tracking = _tracking(folder, where)
     rows = [compact(row) for row in timed_rows(folder)]
     facts = summary(status["state"], status["reason"], len(rows))

@@ -15,6 +15,11 @@ from prism.analysis.questions import curves
 from prism.analysis.questions.scores import score_runs
 from prism.benchmark.store import schema
 
+CONFIG = {
+    **{"algo": {}, "env": {}, "evaluation": {}, "budget": 10_000, "log_every": None},
+    **{"checkpoint_every": 60.0, "device": "cpu", "threads": 1},
+}
+
 
 def row_of(data, run_id):
     return data.runs.set_index("run_id").loc[run_id]
@@ -171,7 +176,7 @@ def test_a_finished_run_has_the_rows_that_it_ended_with(writer, damage, reason):
         ({"protocol": "p2"}, "protocol", "protocol p2, most runs of lake have p1"),
         ({"budget": 5_000}, "budget", "budget 5000, most runs of lake have 10000"),
         (
-            {"config": {"algo": {"lr": 1}, "env": {}}},
+            {"config": {**CONFIG, "algo": {"lr": 1}}},
             "configuration",
             "most runs of DQN on lake have",
         ),
@@ -440,9 +445,12 @@ def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_p
         load(empty)
     for content, message in (
         ("{", "cannot be read"),
-        ('{"schema": 9, "runs": [1]}', "has schema 9; this version reads schema 2"),
-        ('{"schema": 2, "runs": []}', "contains no run"),
-        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no key 'variant'"),
+        ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 2"),
+        ('{"schema": 2, "study": "s", "runs": [], "cells": {}, "skipped": []}', "contains no run"),
+        (
+            '{"schema": 2, "study": "s", "runs": [{"run_id": "x", "job_id": "j"}]}',
+            "runs.0 has no key 'variant'",
+        ),
     ):
         (empty / "plan.json").write_text(content)
         with pytest.raises(AnalysisError, match=message):
