@@ -3,6 +3,8 @@
 import sys
 
 from prism.analysis.cli import main
+from prism.benchmark.util.registry import leave_working_directory
 
 if __name__ == "__main__":
+    leave_working_directory()
     sys.exit(main())

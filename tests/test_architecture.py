@@ -23,7 +23,8 @@ ALLOWED = {
     ],
     "analysis*": [
         *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
-        *("benchmark.util.errors", "benchmark.util.files", "benchmark.util.text"),
+        *("benchmark.util.errors", "benchmark.util.files", "benchmark.util.registry"),
+        "benchmark.util.text",
     ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],

@@ -24,11 +24,12 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, records
+from ..store import checkpoint, records, trust
 from ..store.agents import policies, valued
 from ..store.schema import WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
+from ..util.files import check_inside
 from .build import build_agent
 
 _CPU = torch.device("cpu")
@@ -246,16 +247,18 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it has another schema, it has no weights, or they do not fit
-            the agent.
+        ConfigError: there is no run, it has another schema, it has no weights, they do not fit
+            the agent, or its folder is not trusted or holds a link that leads out of it.
     """
+    if run_dir.is_dir():
+        check_inside(run_dir)
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
         raise unknown("run", run_dir.name, siblings)
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
-    spec = RunSpec.parse(record["config"])
+    spec = trust.spec(record["config"], run_dir.resolve().parents[1])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)
