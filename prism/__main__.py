@@ -2,8 +2,8 @@
 
 import sys
 
-from prism.cli import main
 from prism.benchmark.util.registry import leave_working_directory
+from prism.cli import main
 
 if __name__ == "__main__":
     leave_working_directory()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import stats
 from ..api import Study, load
 from ..errors import AnalysisError, count
+from ..load.cells import to_csv
 from ..load.data import UNFINISHED
 from ..questions import curves
 from ..questions.scores import FINAL, MIN_MAX, REFERENCE
@@ -256,7 +257,7 @@ def draw_curves(options: argparse.Namespace) -> None:
             f"curves: no run has two values of {results.metric} over {options.axis}"
         )
     options.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.out / "curves.csv", index=False)
+    (options.out / "curves.csv").write_text(to_csv(frame))
     plot = figures.learning_curves(results.data, results.metric, axis, options.width)
     plot.save(options.out)
     print(f"runs: {_counts(results)}\n")
@@ -284,7 +285,7 @@ def export(options: argparse.Namespace) -> None:
         raise AnalysisError("export: --out DIR is required")
     results = _load(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    results.runs.to_csv(options.out / "runs.csv", index=False)
+    (options.out / "runs.csv").write_text(to_csv(results.runs))
     columns = ["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]
     rows = results.metrics.astype({"run_id": str}).merge(results.runs[columns], on="run_id")
     rows.to_parquet(options.out / "metrics.parquet", index=False)

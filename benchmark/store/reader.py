@@ -16,7 +16,7 @@ from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get
 
 from ..util.errors import ConfigError
 from ..util.files import read_bytes
-from ..util.text import CONTROL, one_line, shorten
+from ..util.text import CONTROL, shorten, shown
 from . import schema
 
 _DEEPEST = 32  # levels of lists and mappings
@@ -49,7 +49,7 @@ def read(path: Path) -> Any:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({one_line(str(error))})") from None
+        raise ConfigError(f"{path} cannot be read ({shown(str(error))})") from None
     kind = schema.FILES.get(path.name) or schema.FILES.get(path.parent.name, dict)
     try:
         _sound(value, _DEEPEST)
@@ -203,9 +203,9 @@ def _versioned(value: Any, path: Path) -> None:
     """
     version = value.get("schema") if isinstance(value, dict) else None
     if version != schema.SCHEMA_VERSION:
-        shown = shorten(repr(version), _SHOWN)
+        told = shorten(repr(version), _SHOWN)
         raise ConfigError(
-            f"{path} has schema {shown}, this version reads {schema.SCHEMA_VERSION}: set name=... "
+            f"{path} has schema {told}, this version reads {schema.SCHEMA_VERSION}: set name=... "
             "for a new study, or use the Prism that wrote it"
         )
 

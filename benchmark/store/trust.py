@@ -26,7 +26,7 @@ from ..util import atomic, registry
 from ..util.errors import ConfigError
 from ..util.files import read_bytes
 from ..util.secrets import references
-from ..util.text import one_line
+from ..util.text import shown
 from . import agents, trackers
 from .spec import RunSpec
 
@@ -89,7 +89,7 @@ def _check(names: Iterable[Name], study_dir: Path) -> None:
         if not {name.text, _entry(name)} & known:
             what = "load code" if name.module else "read your environment"
             raise ConfigError(
-                f"{name.key}={one_line(name.text)} would {what}, and you have not launched it in "
+                f"{name.key}={shown(name.text)} would {what}, and you have not launched it in "
                 f"{study_dir}: say --trust if you trust who made this folder"
             )
 
