@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prism.benchmark.util.errors import ConfigError
+from prism.benchmark.util.files import check_inside
+
 from .. import stats
 from ..api import Study, load
 from ..errors import AnalysisError, count
@@ -161,7 +164,16 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _beside(where: Path, name: str) -> Path:
-    return where / name if where.is_dir() else where.parent / f"{where.stem}-{name}"
+    """Return where to write what belongs to a place: in a study's own folder, never out of it."""
+    if not where.is_dir():
+        return where.parent / f"{where.stem}-{name}"
+    out = where / name
+    try:
+        if os.path.lexists(out):
+            check_inside(out)
+    except ConfigError as error:
+        raise AnalysisError(str(error)) from None
+    return out
 
 
 def _words(options: argparse.Namespace) -> list[str]:

@@ -3,6 +3,7 @@
 ``benchmark/store/schema.py`` describes the arrays that a run writes to ``arrays/result.npz``.
 """
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +38,12 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
     for run_id in runs:
         paths = [Path(folder) / "runs" / run_id / ARRAYS for folder in data.folders]
         for path in [path for path in paths if path.is_file()][:1]:
-            with np.load(path) as file:
-                if "grid" in file and "q" in file:
-                    out.append(dict(file))
+            try:
+                with np.load(path) as file:
+                    if "grid" in file and "q" in file:
+                        out.append(dict(file))
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+                data.note(f"{run_id}: {ARRAYS} cannot be read")
     return out
 
 

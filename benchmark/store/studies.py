@@ -17,8 +17,9 @@ def idle(study_dir: Path) -> schema.Plan:
     """Return the plan of a study, which must not be running.
 
     Raises:
-        ConfigError: the folder is no study, or the study is running.
+        ConfigError: the folder is a link or no study, or the study is running.
     """
+    check_no_link(study_dir)
     plan, watch = ledger.read_plan(study_dir), leases.Watch()
     for lease in leases.of(study_dir):
         if watch.alive(lease):
@@ -162,7 +163,6 @@ def rename(study_dir: Path, name: str) -> tuple[Path, int]:
 def delete(study_dir: Path) -> None:
     """Delete a study that is not running; other processes see it disappear at once."""
     study_dir = study_dir.absolute()
-    check_no_link(study_dir)
     idle(study_dir)
     trash = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
     study_dir.rename(trash)

@@ -152,7 +152,7 @@ def _keep(changes: Callable[[dict[str, list[str]]], dict[str, list[str]]]) -> No
 
 def _launched() -> dict[str, list[str]]:
     """Return what was launched, by study; nothing if the record is absent or broken."""
-    with suppress(OSError, ValueError, RuntimeError, ConfigError):
+    with suppress(OSError, ValueError, TypeError, AttributeError, RuntimeError):
         kept = json.loads(read_bytes(_folder() / _FILE))
         return {study: list(names) for study, names in kept.items()}
     return {}
