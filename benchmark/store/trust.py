@@ -21,17 +21,26 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prism.algos.core.settings import check
+
 from ..envs import outside
+from ..envs.config import EnvConfig
 from ..util import atomic, registry
 from ..util.errors import ConfigError
 from ..util.files import read_bytes
 from ..util.secrets import references
 from ..util.text import shown
-from . import agents, trackers
-from .spec import RunSpec
+from . import agents, reader, trackers
+from .spec import EvaluationConfig, Limits, RunSpec, TrackingConfig
 
 _OURS = ("ale_py",)  # what conf/env imports
 _FILE = "launched.json"
+_PARTS: dict[str, type] = {
+    "env": EnvConfig,
+    "evaluation": EvaluationConfig,
+    "tracking": TrackingConfig,
+    "limits": Limits,
+}
 
 
 class _Grant(NamedTuple):
@@ -80,7 +89,16 @@ def spec(config: Mapping[str, Any], study_dir: Path) -> RunSpec:
     names = list(foreign(config))
     if names and not everything():
         _check(names, study_dir)
-    return RunSpec.parse(config)
+    agent = agents.agent_class(config["algo"]["agent"]).Config
+    for part, kind in {**_PARTS, "algo": agent}.items():
+        reader.hold(config.get(part) or {}, kind, part)
+    spec = RunSpec.parse(config)
+    try:
+        for part in _PARTS:
+            check(getattr(spec, part), prefix=f"{part}.")
+    except ValueError as error:
+        raise ConfigError(f"{study_dir}: {error}") from None
+    return spec
 
 
 def _check(names: Iterable[Name], study_dir: Path) -> None:
