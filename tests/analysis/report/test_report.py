@@ -190,7 +190,7 @@ def test_odd_names_are_text_in_markdown_latex_figures_and_file_names(writer):
     folder = study.plan()
     assert main(["report", str(folder)]) == 0
     page = (folder / "report" / "report.md").read_text()
-    for text in ("(javascript:", "<e>", "`b`", "*c*"):
+    for text in ("](javascript:", "<e>", "`b`", "*c*"):
         assert re.search(rf"(?<!\\){re.escape(text)}", page) is None
     assert not re.search(r"^# a", page, re.M)
     names = [path.name for path in folder.glob("report/*/*")]
