@@ -345,6 +345,10 @@ ATTACKS = [
         REFUSED.format("metrics.jsonl is not a regular file"),
     ),
     Attack("pipe as weights", lambda s: s.pipe(s.run / "weights.pt"), EVALUATE, REGULAR),
+    Attack(
+        "pipe in a sibling, dry run", lambda s: s.pipe(s.run / "timing.jsonl"),
+        [*TINY, "seed=7", "dry_run=true"], "1 to do", 0,
+    ),
     Attack("pipe as stop", lambda s: s.pipe(s.study / "stop"), RESUME, REGULAR),
     Attack(
         "pipe as log", lambda s: s.pipe(s.study / "jobs" / "j" / "log.txt"), ["logs", "{study}"],
