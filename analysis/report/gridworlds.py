@@ -3,6 +3,7 @@
 ``benchmark/store/schema.py`` describes the arrays that a run writes to ``arrays/result.npz``.
 """
 
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +41,22 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
         for path in [path for path in paths if path.is_file()][:1]:
             try:
                 with np.load(path) as file:
-                    if "grid" in file and "q" in file:
-                        out.append(dict(file))
+                    arrays = dict(file)
+                if _is_grid(arrays):
+                    out.append(arrays)
             except (OSError, EOFError, ValueError, zipfile.BadZipFile):
                 data.note(f"{run_id}: {ARRAYS} cannot be read")
     return out
+
+
+def _is_grid(arrays: Arrays) -> bool:
+    """Return whether arrays are of a grid, in the shapes that ``schema.ARRAYS`` tells."""
+    names = ("q", "grid", "moves", "reachable")
+    if not all(name in arrays and arrays[name].dtype.kind in "biuf" for name in names):
+        return False
+    q, grid, moves, reachable = (arrays[name] for name in names)
+    flat = q.ndim == 2 and q.size > 0 and grid.shape == (2,) and moves.shape[1:] == (2,)
+    return flat and len(q) == math.prod(grid.tolist()) and reachable.shape == (len(q),)
 
 
 def _values(env: str, by_label: dict[str, list[Arrays]]) -> Plot:
