@@ -258,7 +258,7 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
         raise unknown("run", run_dir.name, siblings)
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
-    spec = trust.spec(record["config"], run_dir.resolve().parents[1])
+    spec = trust.spec(record["config"], run_dir.resolve().parent.parent)
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)
