@@ -24,9 +24,9 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, records
+from ..store import checkpoint, digests, records
 from ..store.agents import policies, valued
-from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
+from ..store.schema import FINISHED, SCHEMA_VERSION, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
 from .build import build_agent
@@ -246,8 +246,8 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it has another schema, it has no weights, or they do not fit
-            the agent.
+        ConfigError: there is no run, it has another schema, it has no weights, they do not fit the
+            agent, or a file has changed since the run finished.
     """
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
@@ -260,6 +260,12 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
         )
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
+    status = records.read_status(run_dir)
+    if status is None:
+        raise ConfigError(f"run {run_dir.name} has no status: it is not known to be finished")
+    if status["state"] == FINISHED:
+        if why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS)):
+            raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
     spec = RunSpec.parse(record["config"])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
