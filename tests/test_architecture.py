@@ -21,7 +21,11 @@ ALLOWED = {
         *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
         "algos.core.states",
     ],
-    "analysis*": ["benchmark.store.digests", "benchmark.store.schema", "benchmark.store.events"],
+    "analysis*": [
+        *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
+        *("benchmark.store.digests", "benchmark.util.errors", "benchmark.util.files"),
+        "benchmark.util.text",
+    ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],

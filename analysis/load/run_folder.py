@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from prism.benchmark.store import digests, schema
+from prism.benchmark.store import digests, reader, schema
+from prism.benchmark.util.errors import ConfigError
+from prism.benchmark.util.files import irregular
 
 from ..errors import AnalysisError
 from .frames import CPU, MISSING, WALL
@@ -38,26 +40,28 @@ class Run:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object; a plan or status must be what its digest says.
+    """Read one JSON object, held to its type in ``schema.py``.
 
     Raises:
-        AnalysisError: the file is missing, does not contain one JSON object, or has changed.
+        AnalysisError: the file is missing, or does not hold what it should.
     """
     try:
-        content = json.loads(path.read_bytes())
-        if isinstance(content, dict):
-            return digests.unsealed(content) if path.name in digests.SEALED else content
-    except FileNotFoundError:
-        raise AnalysisError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise AnalysisError(f"{path}: cannot be read ({error})") from None
-    raise AnalysisError(f"{path}: is not a JSON object")
+        content: dict[str, Any] | None = reader.read(path)
+    except ConfigError as error:
+        raise AnalysisError(str(error)) from None
+    except OSError as error:
+        raise AnalysisError(f"{path}: cannot be read ({error.strerror})") from None
+    if content is None:
+        raise AnalysisError(f"{path}: no such file")
+    return content
 
 
 def read_run(folder: Path) -> Run:
     """Read ``runs/<run_id>``; never raises. ``fault`` says what is broken, if anything is."""
     if not folder.is_dir():
         return Run(MISSING, "no run folder")
+    if name := irregular(folder):
+        return Run(MISSING, "", fault=f"{name} is not a regular file")
     try:
         status = read_json(folder / "status.json")
     except AnalysisError as error:

@@ -10,7 +10,7 @@ from ..envs.reproducible import irreproducible
 from ..util import atomic, versions
 from ..util.errors import ConfigError
 from ..util.secrets import clean, clean_text
-from . import digests, identity, provenance, schema
+from . import digests, identity, provenance, reader, schema
 from .job import Job
 
 _LONGEST = 200  # bytes of a study's name: file systems allow 255, minus room for a suffix
@@ -38,29 +38,23 @@ def study_name(key: str, name: str) -> str:
     """Return a study's name if it is valid as the name of a folder.
 
     Raises:
-        ConfigError: it is empty, contains a path, or is longer than file systems allow.
+        ConfigError: it is empty, contains a path or a control character, begins with a dot, or is
+            longer than file systems allow.
     """
-    plain = name == Path(name).name == name.strip() and name != ".." and "\0" not in name
-    if not name or not plain or len(name.encode()) > _LONGEST:
+    long = len(name.encode(errors="replace")) > _LONGEST
+    if not reader.is_name(name) or name != name.strip() or long:
         raise ConfigError(f"{key}={name!r} is not the name of a folder")
     return name
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None if there is none.
+    """Return the content of a JSON file, held to its type in ``schema.py``; None if there is none.
 
     Raises:
-        ConfigError: the file is broken, as after a power cut or on a full disk, or it is a plan or
-            status that has changed since it was written.
+        ConfigError: the file is broken, as after a power cut or on a full disk, or holds what no
+            Prism writes; see ``reader.read``.
     """
-    try:
-        value = json.loads(path.read_bytes())
-        sealed = path.name in digests.SEALED and isinstance(value, dict)
-        return digests.unsealed(value) if sealed else value
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({error})") from None
+    return reader.read(path)
 
 
 def read_passing(path: Path) -> Any:
@@ -117,7 +111,7 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         env=job.env,
         seed=job.seeds[k],
         budget=job.spec.budget,
-        config={key: value for key, value in job.spec.record.items() if key not in _NOT_RECORDED},
+        config={key: x for key, x in job.spec.record.items() if key not in _NOT_RECORDED},  # type: ignore[typeddict-item]
         scores={"random": env.random_score, "reference": env.reference_score},
         protocol=protocol_hash,
         protocol_facts=facts,

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..util.files import regular
 from .schema import STEP
 
 Row = dict[str, Any]
@@ -75,10 +76,9 @@ class Rows:
             ValueError: a line has been damaged since it was written.
         """
         self.close()
-        rows, end = read_rows(self.path), 0
-        for end, _ in _whole_rows(self.path):
-            pass
-        if end < self.path.stat().st_size:
+        whole = list(_whole_rows(self.path))
+        rows = [row for _, row in whole]
+        if (whole[-1][0] if whole else 0) < self.path.stat().st_size:
             raise ValueError(f"line {len(rows) + 1} of {self.path} is damaged")
         names = sorted({name for row in rows for name in row} - {STEP})
         columns = {STEP: pa.array([row[STEP] for row in rows], pa.int64())}
@@ -113,7 +113,7 @@ def read_rows(path: Path) -> list[Row]:
 def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield each complete line's end offset and row, up to the first broken line."""
     end = 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return

@@ -26,7 +26,7 @@ from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
 from ..store import checkpoint, digests, records
 from ..store.agents import policies, valued
-from ..store.schema import FINISHED, SCHEMA_VERSION, WEIGHTS, RunRecord
+from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
 from .build import build_agent
@@ -253,19 +253,14 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
         raise unknown("run", run_dir.name, siblings)
-    if record.get("schema") != SCHEMA_VERSION:
-        raise ConfigError(
-            f"run {run_dir.name} has schema {record.get('schema')}, this version reads "
-            f"{SCHEMA_VERSION}: use the Prism that wrote it"
-        )
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
     status = records.read_status(run_dir)
     if status is None:
         raise ConfigError(f"run {run_dir.name} has no status: it is not known to be finished")
-    if status["state"] == FINISHED:
-        if why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS)):
-            raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
+    finished = status["state"] == FINISHED
+    if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
+        raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
     spec = RunSpec.parse(record["config"])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)

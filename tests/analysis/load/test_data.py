@@ -15,9 +15,20 @@ from prism.analysis.questions import curves
 from prism.analysis.questions.scores import score_runs
 from prism.benchmark.store import schema
 
+CONFIG = {
+    **{"algo": {}, "env": {}, "evaluation": {}, "budget": 10_000, "log_every": None},
+    **{"checkpoint_every": 60.0, "device": "cpu", "threads": 1},
+}
+
 
 def row_of(data, run_id):
     return data.runs.set_index("run_id").loc[run_id]
+
+
+def old_status(path: Path) -> dict:
+    status: dict = json.loads((path / "status.json").read_text())
+    del status["digest"]
+    return status
 
 
 def edit(path: Path, **changes) -> None:
@@ -69,14 +80,22 @@ def test_lines_and_table_give_the_same_frame(writer):
     pd.testing.assert_frame_equal(*frames)
 
 
-def test_an_incomplete_table_is_not_believed(writer):
+def test_a_table_that_has_changed_is_not_believed(writer):
     study = writer("short")
     path = study.run(study.variant("DQN"), "lake", 0, 50)
     frame = pd.read_parquet(path / "metrics.parquet")
-    frame.iloc[:5].to_parquet(path / "metrics.parquet")
+    study.seal()
+    frame.assign(**{schema.FINAL_RETURN: 7.0}).to_parquet(path / "metrics.parquet")
     data = load(study.plan())
-    assert data.runs["rows"][0] == len(frame)
-    assert any("differ in length" in note for note in data.notes)
+    assert data.runs.final[0] == frame[schema.FINAL_RETURN].iloc[-1] != 7
+    note = r"dqn-lake-s0: metrics.parquet has .*: metrics.jsonl was read"
+    assert [bool(re.match(note, said)) for said in data.notes] == [True]
+    (path / "status.json").write_text(json.dumps({**old_status(path), "digests": None}))
+    data = load(study.folder)
+    assert data.runs.final[0] == frame[schema.FINAL_RETURN].iloc[-1]
+    assert data.notes == [
+        "no digests: 1 finished run; a change of their files would not be seen",
+    ]
 
 
 def drop_rows(path):
@@ -171,7 +190,7 @@ def test_a_finished_run_has_the_rows_that_it_ended_with(writer, damage, reason):
         ({"protocol": "p2"}, "protocol", "protocol p2, most runs of lake have p1"),
         ({"budget": 5_000}, "budget", "budget 5000, most runs of lake have 10000"),
         (
-            {"config": {"algo": {"lr": 1}, "env": {}}},
+            {"config": {**CONFIG, "algo": {"lr": 1}}},
             "configuration",
             "most runs of DQN on lake have",
         ),
@@ -440,9 +459,12 @@ def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_p
         load(empty)
     for content, message in (
         ("{", "cannot be read"),
-        ('{"schema": 9, "runs": [1]}', "has schema 9; this version reads schema 2"),
-        ('{"schema": 2, "runs": []}', "contains no run"),
-        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no key 'variant'"),
+        ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 2"),
+        ('{"schema": 2, "study": "s", "runs": [], "cells": {}, "skipped": []}', "contains no run"),
+        (
+            '{"schema": 2, "study": "s", "runs": [{"run_id": "x", "job_id": "j"}]}',
+            "runs.0 has no key 'variant'",
+        ),
     ):
         (empty / "plan.json").write_text(content)
         with pytest.raises(AnalysisError, match=message):
