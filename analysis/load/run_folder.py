@@ -1,6 +1,8 @@
 """Read one run folder, and report what is wrong with it."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from ..errors import AnalysisError
 from .frames import CPU, MISSING, WALL
 
 Columns = dict[str, NDArray[Any]]  # global_step as int64, every metric as float64, NaN: no value
+Arrays = dict[str, NDArray[Any]]
 _EMPTY: Columns = {schema.STEP: np.array([], np.int64)}
 # what a file that is not as Prism wrote it makes of reading it
 _BAD = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -86,6 +89,20 @@ def read_run(folder: Path) -> Run:
     else:
         run.columns |= _read_timing(folder, run.columns[schema.STEP], run.notes)
     return run
+
+
+def read_arrays(folder: Path) -> tuple[Arrays, str]:
+    """Return what a run offers for pictures, if anything; and why that cannot be used."""
+    try:
+        status = read_json(folder / "status.json")
+        if why := digests.fault(folder, status, (schema.ARRAYS,)):
+            return {}, why
+        if not (folder / schema.ARRAYS).exists():
+            return {}, ""
+        with np.load(folder / schema.ARRAYS, allow_pickle=False) as file:
+            return dict(file), ""
+    except (AnalysisError, zipfile.BadZipFile, zlib.error, EOFError, *_BAD) as error:
+        return {}, f"{schema.ARRAYS} cannot be read ({error})"
 
 
 def _read_timing(folder: Path, steps: NDArray[Any], notes: list[str]) -> Columns:

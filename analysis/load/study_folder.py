@@ -37,7 +37,7 @@ def read(where: str) -> Frames:
     finished = [run for run in runs.values() if run.state == schema.FINISHED]
     if unknown := sum(not digests.known(run.status) for run in finished):
         notes.append(
-            f"no digests: {count(unknown, 'finished run')}; a change of their files would not be seen"
+            f"no digests: {count(unknown, 'finished run')}; changes of their files are not seen"
         )
     if unplanned:
         notes.append(f"not in the plan and ignored: {count(len(unplanned), 'run folder')}")

@@ -94,7 +94,7 @@ def test_a_table_that_has_changed_is_not_believed(writer):
     data = load(study.folder)
     assert data.runs.final[0] == frame[schema.FINAL_RETURN].iloc[-1]
     assert data.notes == [
-        "no digests: 1 finished run; a change of their files would not be seen",
+        "no digests: 1 finished run; changes of their files are not seen",
     ]
 
 
