@@ -48,16 +48,18 @@ def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schem
     """
     watch = leases.Watch()
     leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
-    statuses = {}
+    statuses: dict[str, schema.Status | None] = {}
     for run in runs:
         name = run["run_id"]
         status = records.read_status(study_dir / "runs" / name)
         if status is not None and status["state"] == schema.RUNNING and name not in leased:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
-        if status is not None and status["state"] == schema.FINISHED:
-            if why := digests.fault(study_dir / "runs" / name, status, deep=False):
-                status["state"] = schema.FAILED
-                status["reason"] = f"{why}; {digests.REMEDY}"
+        elif (
+            status is not None
+            and status["state"] == schema.FINISHED
+            and (why := digests.fault(study_dir / "runs" / name, status, deep=False))
+        ):
+            status["state"], status["reason"] = schema.FAILED, f"{why}; {digests.REMEDY}"
         statuses[name] = status
     return statuses
 
