@@ -47,7 +47,7 @@ def make(results: Path) -> Path:
     training.run(lambda: bool(training.steps[0] >= 170))
     training.close()
     study = results / "s"
-    lease = {"mark": "0" * 16, "job_id": job.job_id, "runs": job.run_ids}
+    lease: dict[str, Any] = {"mark": "0" * 16, "job_id": job.job_id, "runs": job.run_ids}
     lease |= {"host": socket.gethostname(), "pid": 1, "born": "1", "beat": 3, "engine": None}
     records.write_json(study / "leases" / f"{job.job_id}.json", lease)
     (study / "jobs" / job.job_id / "log.txt").write_text("a line\n")
@@ -126,7 +126,10 @@ def _append(path: Path, rng: random.Random) -> None:
 
 
 def _write(text: str) -> Change:
-    return lambda path, rng: path.write_text(text) and None
+    def change(path: Path, rng: random.Random) -> None:
+        path.write_text(text)
+
+    return change
 
 
 def _missing(path: Path, rng: random.Random) -> None:
@@ -235,7 +238,8 @@ def _scores(study: Path) -> tuple[dict[str, pd.DataFrame], str]:
     for run in data.scored.itertuples():
         rows = data.metrics[data.metrics.run_id == run.run_id]
         rows = rows.drop(columns=["run_id", *(c for c in rows if str(c).startswith("time/"))])
-        frames[str(run.run_id)] = rows.reset_index(drop=True).assign(
+        rows = rows.dropna(axis="columns", how="all").reset_index(drop=True)
+        frames[str(run.run_id)] = rows.assign(
             final=run.final, random=run.random, reference=run.reference, label=run.label
         )
     remarks = [*data.notes, *data.runs.excluded[data.runs.excluded != ""]]
@@ -337,8 +341,7 @@ class Trial:
     def _compare(self, scores: dict[str, pd.DataFrame]) -> None:
         for run, frame in scores.items():
             true = self.truth.scores.get(run)
-            equal = true is not None and list(true) == list(frame) and len(true) == len(frame)
-            if not equal or not all(_equal(true[c], frame[c]) for c in true):
+            if true is None or not _equal(true, frame):
                 raise _Other(f"the analysis has other numbers of {run}:\n{frame}\nnot\n{true}")
 
     def _evaluate(self) -> None:
@@ -383,7 +386,12 @@ class _Other(Exception):
     """A number differs from the true one and nothing says so."""
 
 
-def _equal(one: pd.Series, other: pd.Series) -> bool:
-    if one.dtype.kind not in "fiu":
-        return list(one) == list(other)
-    return bool(np.array_equal(one.to_numpy(float), other.to_numpy(float), equal_nan=True))
+def _equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    if list(one) != list(other) or len(one) != len(other):
+        return False
+    return all(
+        list(one[name]) == list(other[name])
+        if one[name].dtype.kind not in "fiu"
+        else np.array_equal(one[name].astype(float), other[name].astype(float), equal_nan=True)
+        for name in one
+    )

@@ -9,6 +9,7 @@ size is right is read and hashed. This module imports nothing of Prism but the s
 import hashlib
 import json
 import stat
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ FILES = (RECORD, METRICS, COPY, TIMING, schema.WEIGHTS, schema.BEST, schema.ARRA
 
 REMEDY = "prism resume computes the run again"
 
+_TICK = 2.0  # seconds; two changes within a tick of a file system's clock look like one
 _OWN = "digest"  # the key of a file's digest of itself
 _GIVEN = "study"  # the key of run.json that a rename or merge changes
 
@@ -88,7 +90,7 @@ def fault(
         size = promised[name].get("size")
         if size is not None and at.st_size != size:
             return f"{name} has {at.st_size} bytes; it had {size} when the run finished"
-        seen.append((name, promised[name].get("sha256"), at.st_ino, at.st_mtime_ns, at.st_ctime_ns))
+        seen.append((name, promised[name].get("sha256"), at.st_ino, at.st_mtime, at.st_ctime))
     if not deep or _whole.get((folder, names)) == hash(tuple(seen)):
         return ""
     for name, digest, *_ in seen:
@@ -97,7 +99,8 @@ def fault(
                 return f"{name} has changed since the run finished"
         except (OSError, ValueError, RecursionError, AttributeError) as error:
             return f"{name} cannot be read ({error})"
-    _whole[folder, names] = hash(tuple(seen))
+    if all(time.time() - changed > _TICK for *_, changed in seen):
+        _whole[folder, names] = hash(tuple(seen))
     return ""
 
 

@@ -2,11 +2,10 @@
 
 import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from prism.benchmark.store import leases
+from prism.benchmark.store import digests, leases
 from prism.benchmark.util.text import table
 from tests import damage
 
@@ -23,6 +22,34 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> damage.Truth:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner on another machine is given up after less than a minute."""
     monkeypatch.setattr(leases, "EXPIRY", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "outcome"),
+    [
+        ("plan.json", "a type", damage.LINE),
+        ("run.json", "{}", damage.NAMED),
+        ("status.json", "a digit", damage.NAMED),
+        ("metrics.jsonl", "a digit", damage.NAMED),
+        ("metrics.parquet", "a bit", damage.NAMED),
+        ("timing.jsonl", "cut", damage.NAMED),
+        ("weights.pt", "swapped", damage.NAMED),
+        ("arrays/result.npz", "a bit", damage.NAMED),
+        ("run.json, unfinished", "deep", damage.NAMED),
+        ("checkpoint", "a bit", damage.NAMED),
+        ("tracking.json", "5", damage.SAME),
+    ],
+)
+def test_damage_is_named_and_mended(truth, tmp_path, kind, change, outcome):
+    trial = damage.Trial(truth, tmp_path, kind, change, 0)
+    assert trial.outcome() == outcome, trial.wrong
+    assert outcome != damage.NAMED or trial.said
+
+
+def test_without_digests_another_number_is_found(truth, tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "fault", lambda *_, **__: "")
+    trial = damage.Trial(truth, tmp_path, "metrics.jsonl", "a digit", 0)
+    assert trial.outcome() == damage.OTHER
 
 
 @pytest.mark.fuzz
