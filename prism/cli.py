@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from prism.benchmark.cli import texts
-from prism.benchmark.util.pipes import close_output, replace_unknown_characters
+from prism.benchmark.util.pipes import close_output, plain_output, replace_unknown_characters
 from prism.benchmark.util.versions import version
 
 
@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
     replace_unknown_characters()
     try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
+        with plain_output():
+            return _command(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         close_output()
         return 0

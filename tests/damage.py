@@ -239,7 +239,7 @@ def _scores(study: Path) -> tuple[dict[str, pd.DataFrame], str]:
         rows = data.metrics[data.metrics.run_id == run.run_id]
         rows = rows.drop(columns=["run_id", *(c for c in rows if str(c).startswith("time/"))])
         rows = rows.dropna(axis="columns", how="all").reset_index(drop=True)
-        frames[str(run.run_id)] = rows.assign(
+        frames[str(run.run_id)] = rows[sorted(rows)].assign(
             final=run.final, random=run.random, reference=run.reference, label=run.label
         )
     remarks = [*data.notes, *data.runs.excluded[data.runs.excluded != ""]]

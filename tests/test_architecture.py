@@ -24,7 +24,7 @@ ALLOWED = {
     "analysis*": [
         *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
         *("benchmark.store.digests", "benchmark.util.errors", "benchmark.util.files"),
-        "benchmark.util.text",
+        *("benchmark.util.registry", "benchmark.util.pipes", "benchmark.util.text"),
     ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],

@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 
 from prism.benchmark.store import schema
+from prism.benchmark.util.text import shown
 
 from ..errors import AnalysisError, nearest
 
@@ -107,6 +108,8 @@ def complete(frames: Frames, name: str) -> Frames:
     runs = runs.assign(**{key: value for key, value in defaults.items() if key not in runs})
     for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
+        if column != "run_id":  # it is a key
+            runs[column] = runs[column].map(shown)
     seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
     for run_id, seed in zip(runs.run_id[seeds % 1 != 0], runs.seed[seeds % 1 != 0], strict=True):
         raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is not an integer")

@@ -1,5 +1,6 @@
 """The commands that work on the folder of a study or run."""
 
+import re
 import shlex
 import sys
 from collections import Counter
@@ -120,8 +121,12 @@ def resumed(words: list[str]) -> list[str]:
         raise ConfigError("resume takes the folder of a study: prism resume results/<study>")
     path = folder(words[0]).absolute()
     ledger.read_plan(path)
-    text = str(path).replace("'", "\\'")
-    return ["-m", f"resume='{text}'", *words[1:]]
+    return ["-m", f"resume={_quoted(str(path))}", *words[1:]]
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a value of Hydra's grammar, where backslashes before a quote are doubled."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
 
 
 def _stop(words: list[str]) -> int:

@@ -11,8 +11,9 @@ from ..launch.core import launch
 from ..plan.executors import InlineOptions, Options
 from ..plan.grid import sweep
 from ..plan.launcher import is_launchers, launcher
+from ..plan.places import named
 from ..plan.root import Root
-from ..store import leases
+from ..store import leases, trust
 from ..store.job import Sweep
 from ..store.ledger import remaining, statuses, unfinished, write_plan
 from ..store.schema import FAILED, FINISHED
@@ -23,12 +24,16 @@ from . import check, inform, texts
 from .commands import COMMANDS, listing, resumed
 from .parser import OneLine, add_config_dir, parsed
 
+TRUST = "--trust"  # of every command: load what the folders that it is given name
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; exit codes: 0 complete, 1 incomplete, 2 bad input, 130 Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in given if word != TRUST]
     try:
-        return _command(words)
+        with trust.granted(words != given, named):
+            return _command(words)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -174,11 +179,12 @@ def _submit(words: list[str]) -> int:
     plan, _ = _planned(_flags(words))
     if plan.dry_run:
         raise ConfigError("dry_run: there is nothing to submit")
+    trusted = [TRUST] * trust.everything()
     write_plan(plan)
     log = plan.study_dir / "launch.log"
     with log.open("ab") as file:
         driver = subprocess.Popen(
-            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words],
+            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words, *trusted],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

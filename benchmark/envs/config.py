@@ -3,7 +3,6 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -12,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from prism.algos.core.settings import check, setting
 
 from ..util.errors import ConfigError, one_line, unknown
+from ..util.registry import load
 from ..util.secrets import reveal
 from . import facts, outside
 from .encoding import LAYOUTS
@@ -133,7 +133,7 @@ def registered(config: EnvConfig) -> EnvSpec:
     if config.imports is not None:
         try:
             with redirect_stdout(sys.stderr):  # stdout is for what the command says
-                import_module(config.imports)
+                load(config.imports)
         except (Exception, SystemExit) as error:
             raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..store import digests, leases, records, schema
 from ..store.ledger import read_plan
-from ..util.text import plural, table
+from ..util.text import plain, plural, table
 
 _SHOWN_FAILURES = 20
 
@@ -36,7 +36,7 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     lines += _remarks(runs, statuses)
     for pair in plan["skipped"]:
         lines.append(f"skipped: {pair['label']} on {pair['env']}: {pair['reason']}")
-    return "\n".join(lines)
+    return plain("\n".join(lines))
 
 
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:

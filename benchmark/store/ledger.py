@@ -12,9 +12,9 @@ from typing import Any
 
 from ..util import atomic
 from ..util.errors import ConfigError
-from . import digests, identity, provenance, records, schema
+from ..util.files import check_inside
+from . import digests, identity, provenance, records, schema, trust
 from .job import Job, Sweep
-from .spec import RunSpec
 
 ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
 
@@ -35,11 +35,13 @@ def write_plan(sweep: Sweep) -> None:
     """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
     Raises:
-        ConfigError: the folder cannot be written or holds a plan of another schema; or, with
-            ``stale=refuse``, a cell of the same id has other defaults now.
+        ConfigError: the folder cannot be written, holds a link that leads out of it, or a plan of
+            another schema; or, with ``stale=refuse``, a cell of the same id has other defaults now.
     """
     path = sweep.study_dir / "plan.json"
     try:
+        if sweep.study_dir.exists():
+            check_inside(sweep.study_dir)
         with atomic.mutex(sweep.study_dir):
             plan = (
                 read_plan(sweep.study_dir)
@@ -121,15 +123,17 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     seeds that the job has here.
 
     Raises:
-        ConfigError: a cell that cannot be read here, for instance since its agent is not installed.
+        ConfigError: a cell that cannot be read here, for instance since its agent is not installed
+            or its folder is not trusted.
     """
     packs: dict[str, list[schema.PlannedRun]] = {}
     for run in plan["runs"]:
         packs.setdefault(run["job_id"], []).append(run)
-    jobs, specs = [], {key: RunSpec.parse(cell["config"]) for key, cell in plan["cells"].items()}
+    jobs, cells = [], plan["cells"]
+    specs = {key: trust.spec(cell["config"], study_dir) for key, cell in cells.items()}
     for runs in packs.values():
         first = runs[0]
-        spec, tuned = specs[first["cell"]], plan["cells"][first["cell"]]["tuned"]
+        spec, tuned = specs[first["cell"]], cells[first["cell"]]["tuned"]
         seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
         job_id = identity.job_id(spec, first["algo"], first["env"], seeds)
         job = Job(

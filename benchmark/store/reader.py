@@ -10,13 +10,24 @@ import math
 import re
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ..util.errors import ConfigError
 from ..util.files import read_bytes
-from ..util.text import CONTROL, one_line, shorten
+from ..util.text import CONTROL, shorten, shown
 from . import digests, schema
 
 _DEEPEST = 32  # levels of lists and mappings
@@ -49,7 +60,7 @@ def read(path: Path) -> Any:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({one_line(str(error))})") from None
+        raise ConfigError(f"{path} cannot be read ({shown(str(error))})") from None
     kind = schema.FILES.get(path.name) or schema.FILES.get(path.parent.name, dict)
     try:
         _sound(value, _DEEPEST)
@@ -65,6 +76,18 @@ def read(path: Path) -> Any:
     return value
 
 
+def hold(value: Any, kind: type, key: str) -> None:
+    """Hold plain data to the types of a dataclass's fields; what it lacks is not looked at.
+
+    Raises:
+        ConfigError: one line that names the first key whose value is of another type.
+    """
+    try:
+        checker(kind)(value, key)
+    except _Wrong as wrong:
+        raise ConfigError(str(wrong)) from None
+
+
 def is_name(text: str) -> bool:
     """Return whether a text names a file or folder and nothing above or below it."""
     hidden, parts = text[:1] == ".", re.search(r"[/\\]", text)
@@ -76,11 +99,13 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     schema.NAME: (is_name, "the name of a file or folder"),
     schema.LINE: (lambda text: not CONTROL.search(text), "one line without control characters"),
     schema.COUNT: (lambda n: 0 <= n <= _LARGEST, "a count"),
+    schema.POSITIVE: (lambda n: 0 < n <= _LARGEST, "a whole number above 0"),
+    schema.FINITE: (lambda x: _finite(x), "a finite number"),
     schema.SEED: (lambda n: 0 <= n < 2**31, "a whole number from 0 to 2147483647"),
 }
 _WORDS: dict[type, str] = {
     int: "a whole number",
-    float: "a finite number",
+    float: "a number",
     bool: "true or false",
     str: "a text",
     list: "a list",
@@ -104,17 +129,26 @@ def checker(hint: Any) -> Check:
         return _items(checker(arguments[0]))
     if origin is dict:
         return _values(*map(checker, arguments))
-    if hasattr(hint, "__required_keys__"):
-        hints = get_type_hints(hint, include_extras=True)
-        return _entries({k: checker(v) for k, v in hints.items()}, hint.__required_keys__)
-    return _kind(hint)
+    if hasattr(hint, "__required_keys__") or is_dataclass(hint):
+        required: frozenset[str] = getattr(hint, "__required_keys__", frozenset())
+        return _entries({k: checker(v) for k, v in _hints(hint).items()}, required)
+    return _kind(hint) if hint in _WORDS else lambda value, key: None
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a class's fields; none if another package's cannot be told."""
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+    return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
 
 
 def _kind(kind: type) -> Check:
     def check(value: Any, key: str) -> None:
         accepted = (int, float) if kind is float else kind
         right = isinstance(value, accepted) and isinstance(value, bool) <= (kind is bool)
-        if not right or (kind is float and not _finite(value)):
+        if not right:
             raise _wrong(value, key, _WORDS[kind])
 
     return check
@@ -137,12 +171,17 @@ def _ruled(check: Check, rule: Callable[[Any], bool], what: str) -> Check:
 
 
 def _either(options: list[tuple[Check, Any]]) -> Check:
-    """Accept None where it is an option, else what the one other option accepts."""
-    (check,) = [check for check, kind in options if kind is not type(None)]
+    """Accept None where it is an option, and else what an option accepts."""
+    checks = [check for check, kind in options if kind is not type(None)]
+    optional = len(checks) < len(options)
 
     def either(value: Any, key: str) -> None:
-        if value is not None:
-            check(value, key)
+        if value is None and optional:
+            return
+        for check in checks[:-1]:
+            with suppress(_Wrong):
+                return check(value, key)
+        checks[-1](value, key)
 
     return either
 
@@ -212,9 +251,9 @@ def _versioned(value: Any, path: Path) -> None:
     """
     version = value.get("schema") if isinstance(value, dict) else None
     if version != schema.SCHEMA_VERSION:
-        shown = shorten(repr(version), _SHOWN)
+        told = shorten(repr(version), _SHOWN)
         raise ConfigError(
-            f"{path} has schema {shown}, this version reads {schema.SCHEMA_VERSION}: set name=... "
+            f"{path} has schema {told}, this version reads {schema.SCHEMA_VERSION}: set name=... "
             "for a new study, or use the Prism that wrote it"
         )
 

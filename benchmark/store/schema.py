@@ -34,11 +34,14 @@ from typing import Annotated, Any, NotRequired, TypedDict
 SCHEMA_VERSION = 2
 
 # What ``reader.py`` holds a value to, beside its type.
-NAME, LINE, COUNT, SEED = "name", "line", "count", "seed"
+NAME, LINE, COUNT, POSITIVE = "name", "line", "count", "positive"
+SEED, FINITE = "seed", "finite"
 Name = Annotated[str, NAME]  # of a file or folder: one component of a path
 Line = Annotated[str, LINE]  # what is shown to people: no control characters
 Count = Annotated[int, COUNT]  # from 0 on
+Positive = Annotated[int, POSITIVE]
 Seed = Annotated[int, SEED]  # 0 to 2147483647
+Finite = Annotated[float, FINITE]
 
 STEP = "global_step"
 TRAIN_RETURN = "train/return"  # mean raw return of the episodes that ended since the last row
@@ -93,11 +96,11 @@ class Config(TypedDict):
     algo: dict[str, Any]
     env: dict[str, Any]
     evaluation: dict[str, Any]
-    budget: Count
-    log_every: Count | None
-    checkpoint_every: float
-    device: str
-    threads: Count
+    budget: Positive
+    log_every: Positive | None
+    checkpoint_every: Finite
+    device: Line
+    threads: Positive
     tracking: NotRequired[dict[str, Any]]
     limits: NotRequired[dict[str, Any]]
 
@@ -155,7 +158,9 @@ class RunRecord(TypedDict):
     seed: Seed
     budget: Count
     config: Config  # without ``tracking`` and ``limits``
-    scores: dict[str, float | None]  # {"random", "reference"} of the environment, for normalisation
+    scores: dict[
+        str, Finite | None
+    ]  # {"random", "reference"} of the environment, for normalisation
     protocol: str  # of the evaluation side: hash-policy; see ``identity.protocol``
     protocol_facts: dict[str, Any]  # what the hash covers
     code: str  # hash of algos/ and benchmark/, then of other packages that the config names
@@ -196,7 +201,7 @@ class Status(TypedDict):
     trackers: dict[str, str]
     digests: NotRequired[Digests | None]  # of a finished run
     size: NotRequired[int | None]  # bytes of metrics.jsonl; written before there were digests
-    updated: float  # unix seconds
+    updated: Finite  # unix seconds
 
 
 class Lease(TypedDict):
@@ -217,7 +222,7 @@ class Heartbeat(TypedDict):
 
     global_step: Count  # mean over the seeds that have not failed
     budget: Count
-    wall: float
+    wall: Finite
     seeds: Count
     train_return: float | None
     eval_return: float | None

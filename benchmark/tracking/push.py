@@ -16,6 +16,7 @@ from ..store import digests, records
 from ..store.rows import Row, timed_rows
 from ..store.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
 from ..util.errors import ConfigError
+from ..util.files import check_inside
 from .artifacts import attached
 from .service import StartMode, logged_in, quiet_setup, service, teardown
 from .study import make_report, push_study
@@ -70,10 +71,12 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     """Return the folders of all ended runs among studies and run folders.
 
     Raises:
-        ConfigError: a path is neither, or is a run folder whose run has not ended.
+        ConfigError: a path is neither, holds a link that leads out of it, or is a run folder whose
+            run has not ended.
     """
     folders = []
     for path in paths:
+        check_inside(path)
         if (path / "plan.json").is_file() or (path / "runs").is_dir():
             folders += [x for x in sorted((path / "runs").glob("*")) if _state(x) in _ENDED]
         elif not (path / "run.json").is_file():

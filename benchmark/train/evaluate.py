@@ -24,11 +24,12 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, digests, records
+from ..store import checkpoint, digests, records, trust
 from ..store.agents import policies, valued
 from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
+from ..util.files import check_inside
 from .build import build_agent
 
 _CPU = torch.device("cpu")
@@ -247,8 +248,11 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
 
     Raises:
         ConfigError: there is no run, it has another schema, it has no weights, they do not fit the
-            agent, or a file has changed since the run finished.
+            agent, a file has changed since the run finished, or its folder is not trusted or holds
+            a link that leads out of it.
     """
+    if run_dir.is_dir():
+        check_inside(run_dir)
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
@@ -261,7 +265,7 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     finished = status["state"] == FINISHED
     if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
         raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
-    spec = RunSpec.parse(record["config"])
+    spec = trust.spec(record["config"], run_dir.resolve().parents[1])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from .errors import ConfigError
 
+_WANDB = "wandb"
+
 
 def regular(path: Path) -> BinaryIO:
     """Open a regular file to read; a pipe or a device is never waited for.
@@ -30,14 +32,21 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
+def check_no_link(folder: Path) -> None:
+    """Raise ConfigError if a folder is a link."""
+    if folder.is_symlink():
+        raise ConfigError(f"{folder} is a link: name the folder {os.path.realpath(folder)}")
+
+
 def check_inside(folder: Path) -> None:
     """Check that whatever is written or deleted below a folder stays below it.
+
+    W&B's own folders are full of links to what it sends; nothing else is written there.
 
     Raises:
         ConfigError: the folder is a link, or holds a link that leads out of it, a pipe or a device.
     """
-    if folder.is_symlink():
-        raise ConfigError(f"{folder} is a link: name the folder {os.path.realpath(folder)}")
+    check_no_link(folder)
     root = os.path.realpath(folder)
     for entry in _entries(folder):
         if entry.is_symlink():
@@ -55,12 +64,12 @@ def irregular(folder: Path) -> str:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield everything below a folder but folders; links are not followed."""
+    """Yield everything below a folder but folders and what is W&B's; links are not followed."""
     folders = [str(folder)]
     while folders:
         with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+                    folders += [entry.path] * (entry.name != _WANDB)
                 else:
                     yield entry

@@ -64,6 +64,18 @@ def is_reference(text: str, name: str) -> bool:
     return rest != text and "${" not in rest and not exposed
 
 
+def references(config: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and text of everything in plain data that ``reveal`` would resolve."""
+    if isinstance(config, Mapping):
+        for name, x in config.items():
+            yield from references(x, f"{key}.{name}")
+    elif isinstance(config, list):
+        for i, x in enumerate(config):
+            yield from references(x, f"{key}.{i}")
+    elif isinstance(config, str) and _REFERENCE.search(config):
+        yield key, config
+
+
 def reveal(config: Any, key: str) -> Any:
     """Return part of a job's config with its references resolved.
 

@@ -20,8 +20,8 @@ def plain(text: str) -> str:
     return _ORDER.sub(_written, text)
 
 
-def one_line(text: str) -> str:
-    """Return text as ``plain`` does, in one line."""
+def shown(text: str) -> str:
+    """Return text as ``plain`` does, and in one line."""
     return CONTROL.sub(_written, text)
 
 

@@ -1,6 +1,7 @@
 """Writes synthetic study folders in the run store's schema, with known effects."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class StudyWriter:
         **record: Any,
     ) -> Path:
         """Write one run that rises linearly to ``score`` (plus its seed's noise)."""
-        slug = one["label"].lower().replace(" ", "").replace(",", "-")
+        slug = re.sub(r"[^\w=.,-]", "", one["label"].lower()).replace(",", "-")
         run_id = f"{slug}-{env}-s{seed}"
         plan = {
             "run_id": run_id,

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from prism.benchmark.envs.config import EnvConfig
 from prism.benchmark.store import reader, records, schema
+from prism.benchmark.store.spec import Limits
 from prism.benchmark.util.errors import ConfigError
 from prism.benchmark.util.files import check_inside
 
@@ -102,16 +104,17 @@ WRONG = [
     ("plan.json", "cells.c.config.algo", "dqn", "cells.c.config.algo: 'dqn' is not a mapping"),
     ("plan.json", "skipped", [{}], "skipped.0 has no key 'algo'"),
     ("run.json", "job_id", "../other", "job_id: '../other' is not the name"),
-    ("run.json", "scores", {"random": "x"}, "scores.random: 'x' is not a finite number"),
+    ("run.json", "scores", {"random": "x"}, "scores.random: 'x' is not a number"),
     ("run.json", "schema", "2", "has schema '2', this version reads 2"),
     ("status.json", "updated", float("inf"), "updated: inf is not a finite number"),
     ("status.json", "updated", 10**400, "updated: 1"),
+    ("run.json", "config.threads", 0, "config.threads: 0 is not a whole number above 0"),
     ("status.json", "state", 3, "state: 3 is not a text"),
     ("status.json", "trackers", {"wandb": 1}, "trackers.wandb: 1 is not a text"),
     ("leases/j.json", "job_id", "../../x", "job_id: '../../x' is not the name"),
     ("leases/j.json", "runs", "r", "runs: 'r' is not a list"),
     ("leases/j.json", "runs", ["../r"], "runs.0: '../r' is not the name"),
-    ("heartbeat.json", "wall", "fast", "wall: 'fast' is not a finite number"),
+    ("heartbeat.json", "wall", "fast", "wall: 'fast' is not a number"),
 ]
 
 
@@ -194,3 +197,16 @@ def test_what_leads_out_of_a_folder_is_found(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "study")
     with pytest.raises(ConfigError, match="is a link: name the folder"):
         check_inside(tmp_path / "link")
+
+
+def test_a_config_is_held_to_the_types_of_its_class():
+    reader.hold({"memory": 4, "timeout": None, "hang": float("inf")}, Limits, "limits")
+    reader.hold({"wrappers": {"frame_stack": 4}, "kwargs": {"a": [1]}}, EnvConfig, "env")
+    for value, kind, key in (
+        ({"memory": "4"}, Limits, "c.memory: '4' is not a number"),
+        ({"wrappers": {"frame_stack": True}}, EnvConfig, "c.wrappers.frame_stack: True is not a"),
+        ({"kwargs": [1]}, EnvConfig, r"c.kwargs: \[1\] is not a mapping"),
+        (5, EnvConfig, "c: 5 is not a mapping"),
+    ):
+        with pytest.raises(ConfigError, match=key):
+            reader.hold(value, kind, "c")
