@@ -20,7 +20,10 @@ def to_csv(frame: pd.DataFrame) -> str:
     for column, values in zip(safe, frame, strict=True):
         if not pd.api.types.is_numeric_dtype(frame[values]):
             safe[column] = frame[values].map(_marked)
-    return str(safe.to_csv(index=False, lineterminator="\n"))
+    text = str(safe.to_csv(index=False, lineterminator="\n"))
+    if "\r" in text:  # only as a part of the lines' ends is it quoted
+        text = str(safe.to_csv(index=False, lineterminator="\r\n"))
+    return text
 
 
 def read_csv(path: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def load(path: Path) -> State:
     """
     data = io.BytesIO(read_bytes(path))
     try:
-        state: State = torch.load(data, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # the error says what matters
+            state: State = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a file that is not its own
         name = type(error).__name__
         raise ConfigError(f"{path} is damaged and cannot be read ({name})") from None

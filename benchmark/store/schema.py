@@ -158,9 +158,7 @@ class RunRecord(TypedDict):
     seed: Seed
     budget: Count
     config: Config  # without ``tracking`` and ``limits``
-    scores: dict[
-        str, Finite | None
-    ]  # {"random", "reference"} of the environment, for normalisation
+    scores: dict[str, Finite | None]  # {"random", "reference"} of the environment
     protocol: str  # of the evaluation side: hash-policy; see ``identity.protocol``
     protocol_facts: dict[str, Any]  # what the hash covers
     code: str  # hash of algos/ and benchmark/, then of other packages that the config names

@@ -62,17 +62,18 @@ class StudyWriter:
     ) -> Path:
         """Write one run that rises linearly to ``score`` (plus its seed's noise)."""
         slug = re.sub(r"[^\w=.,-]", "", one["label"].lower()).replace(",", "-")
-        run_id = f"{slug}-{env}-s{seed}"
+        place = re.sub(r"[^\w=.,+-]", "", env)
+        run_id = f"{slug}-{place}-s{seed}"
         plan = {
             "run_id": run_id,
-            "job_id": f"{slug}-{env}",
+            "job_id": f"{slug}-{place}",
             "variant": one,
             "algo": slug.split("-")[0],
             "env": env,
             "seed": seed,
             "budget": record.get("budget", BUDGET),
             "protocol": "p1",
-            "cell": f"{slug}-{env}",
+            "cell": f"{slug}-{place}",
         }
         self.planned.append(plan)
         path = self.folder / "runs" / run_id
