@@ -3,12 +3,12 @@
 import contextlib
 import io
 import json
-import random
 import shutil
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,47 +96,51 @@ KINDS: dict[str, Callable[[Path], list[Path]]] = {  # kind of file -> those of a
     "log.txt": _glob("jobs/*/log.txt"),
 }
 
-Change = Callable[[Path, random.Random], None]
+Change = Callable[[Path, np.random.Generator], None]
 
 
-def _flip(path: Path, rng: random.Random) -> None:
+def _pick(rng: np.random.Generator, values: Sequence[Any]) -> Any:
+    return values[int(rng.integers(len(values)))]
+
+
+def _flip(path: Path, rng: np.random.Generator) -> None:
     data = bytearray(path.read_bytes())
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
     path.write_bytes(data)
 
 
-def _digit(path: Path, rng: random.Random) -> None:
+def _digit(path: Path, rng: np.random.Generator) -> None:
     data = bytearray(path.read_bytes())
-    at = rng.choice([i for i, byte in enumerate(data) if chr(byte).isdigit()] or [0])
-    data[at] = ord(rng.choice([d for d in "0123456789" if ord(d) != data[at]]))
+    at = _pick(rng, [i for i, byte in enumerate(data) if chr(byte).isdigit()] or [0])
+    data[at] = ord(_pick(rng, [d for d in "0123456789" if ord(d) != data[at]]))
     path.write_bytes(data)
 
 
-def _truncate(path: Path, rng: random.Random) -> None:
+def _truncate(path: Path, rng: np.random.Generator) -> None:
     data = path.read_bytes()
-    path.write_bytes(data[: rng.randrange(len(data))])
+    path.write_bytes(data[: int(rng.integers(len(data)))])
 
 
-def _zeros(path: Path, rng: random.Random) -> None:
+def _zeros(path: Path, rng: np.random.Generator) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-def _append(path: Path, rng: random.Random) -> None:
-    path.write_bytes(path.read_bytes() + rng.choice([b"x", b"\n", b"{}\n", b"5\n", b"\0" * 9]))
+def _append(path: Path, rng: np.random.Generator) -> None:
+    path.write_bytes(path.read_bytes() + _pick(rng, [b"x", b"\n", b"{}\n", b"5\n", b"\0" * 9]))
 
 
 def _write(text: str) -> Change:
-    def change(path: Path, rng: random.Random) -> None:
+    def change(path: Path, rng: np.random.Generator) -> None:
         path.write_text(text)
 
     return change
 
 
-def _missing(path: Path, rng: random.Random) -> None:
+def _missing(path: Path, rng: np.random.Generator) -> None:
     path.unlink()
 
 
-def _swap(path: Path, rng: random.Random) -> None:
+def _swap(path: Path, rng: np.random.Generator) -> None:
     """Exchange a file with that of the same name in another folder of the study."""
     study = next(above for above in path.parents if (above / "plan.json").exists())
     inside = path.relative_to(study)
@@ -145,7 +149,7 @@ def _swap(path: Path, rng: random.Random) -> None:
     alike = [other for other in alike if len(other.relative_to(study).parts) == depth]
     if not alike:  # the only one of its name: nothing to exchange it with
         return _flip(path, rng)
-    other = rng.choice(sorted(alike))
+    other = _pick(rng, sorted(alike))
     mine, theirs = path.read_bytes(), other.read_bytes()
     path.write_bytes(theirs)
     other.write_bytes(mine)
@@ -157,14 +161,14 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
-def _type(path: Path, rng: random.Random) -> None:
+def _type(path: Path, rng: np.random.Generator) -> None:
     """Give one value of a JSON file, or of one line of it, another type."""
     lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-    at = rng.randrange(len(lines))
+    at = int(rng.integers(len(lines)))
     value = json.loads(lines[at])
     places = list(_places(value))
-    holder, key = rng.choice(places)
-    holder[key] = rng.choice(_VALUES)
+    holder, key = _pick(rng, places)
+    holder[key] = _pick(rng, _VALUES)
     lines[at] = json.dumps(value)
     path.write_text("\n".join(lines) + "\n")
 
@@ -269,8 +273,8 @@ class Trial:
         self.truth, self.kind, self.change, self.seed = truth, kind, change, seed
         self.study = folder / "s"
         shutil.copytree(truth.study, self.study)
-        rng = random.Random(f"{kind} {change} {seed}")
-        self.path = rng.choice(KINDS[kind](self.study))
+        rng = np.random.default_rng(zlib.crc32(f"{kind} {change} {seed}".encode()))
+        self.path = _pick(rng, KINDS[kind](self.study))
         self.before = _scores(self.study)[1]
         before = self.path.read_bytes()
         CHANGES[change](self.path, rng)
