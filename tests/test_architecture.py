@@ -23,8 +23,8 @@ ALLOWED = {
     ],
     "analysis*": [
         *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
-        *("benchmark.util.errors", "benchmark.util.files", "benchmark.util.registry"),
-        *("benchmark.util.pipes", "benchmark.util.text"),
+        *("benchmark.store.digests", "benchmark.util.errors", "benchmark.util.files"),
+        *("benchmark.util.registry", "benchmark.util.pipes", "benchmark.util.text"),
     ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism.benchmark.store import schema
+from prism.benchmark.store import digests, schema
 
 from ..errors import AnalysisError, count, nearest
 from .frames import Frames, stack
@@ -34,6 +34,11 @@ def read(where: str) -> Frames:
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
     unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
+    finished = [run for run in runs.values() if run.state == schema.FINISHED]
+    if unknown := sum(not digests.known(run.status) for run in finished):
+        notes.append(
+            f"no digests: {count(unknown, 'finished run')}; changes of their files are not seen"
+        )
     if unplanned:
         notes.append(f"not in the plan and ignored: {count(len(unplanned), 'run folder')}")
     return Frames(
@@ -65,8 +70,9 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
     variant, record = entry["variant"], run.record
     scores, config = record.get("scores") or {}, record.get("config") or {}
     parts = json.dumps([config.get("algo"), config.get("env")], sort_keys=True)
-    finals = run.columns.get(schema.FINAL_RETURN, np.array([]))
-    finals = finals[~np.isnan(finals)]
+    steps, lanes = run.columns[schema.STEP], (config.get("algo") or {}).get("lanes", 1)
+    finals = run.columns.get(schema.FINAL_RETURN, np.full(len(steps), np.nan))
+    steps, finals, end = steps[~np.isnan(finals)], finals[~np.isnan(finals)], steps[-1:]
     return {
         "run_id": entry["run_id"],
         "study": study,
@@ -77,7 +83,7 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "env": entry["env"],
         "seed": entry["seed"],
         "budget": entry["budget"],
-        "lanes": (config.get("algo") or {}).get("lanes", 1),
+        "lanes": lanes if isinstance(lanes, int) else 1,
         "protocol": record.get("protocol", entry["protocol"]),
         "code": record.get("code", ""),
         "config": hashlib.sha256(parts.encode()).hexdigest()[:10] if record else "",
@@ -87,6 +93,7 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "random": _number(scores.get("random")),
         "reference": _number(scores.get("reference")),
         "final": float(finals[-1]) if len(finals) else np.nan,
+        "scored_at": float(steps[-1]) if len(finals) and steps[-1] < end else np.nan,
     }
 
 

@@ -44,8 +44,14 @@ def listing(plan: Sweep, launcher: Options) -> str:
 
 def _state(job: Job) -> str:
     """Return the counts of a job's runs by state; runs that never started are "to do"."""
-    count = Counter(status["state"] for status in ledger.statuses(job))
-    words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
+    rest = ledger.unfinished_part(job)
+    todo = rest.run_ids if rest is not None else []
+    count = Counter(
+        "damaged" if status["state"] == schema.FINISHED and run in todo else status["state"]
+        for run, status in zip(job.run_ids, ledger.statuses(job), strict=True)
+    )
+    states = (*schema.STATES[1:], "damaged")
+    words = [f"{count[state]} {state}" for state in states if count[state]]
     planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
     return ", ".join([*words, *planned])
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..util import atomic
 from ..util.errors import ConfigError
 from ..util.files import check_inside
-from . import identity, provenance, records, schema, trust
+from . import digests, identity, provenance, records, schema, trust
 from .job import Job, Sweep
 
 ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
@@ -204,22 +204,28 @@ def is_finished(folder: Path) -> bool:
 
 
 def finished(folder: Path, status: schema.Status | None) -> bool:
-    """Return whether a run is finished and its row file still has the size that it ended with."""
+    """Return whether a run is finished and its files are those that it ended with.
+
+    One that is damaged is reported once per process.
+    """
     if status is None or status["state"] != schema.FINISHED:
         return False
-    size = status.get("size")
-    return size is None or _size(folder / "metrics.jsonl") == size
+    why = damage(folder, status)
+    if why:
+        records.say_once(f"{folder}: {why}: it does not count as finished")
+    return not why
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
+def damage(folder: Path, status: schema.Status) -> str:
+    """Return what is wrong with a finished run's files; "" if nothing is."""
+    why = digests.fault(folder, status)
+    if not why and not digests.known(status) and records.read_record(folder) is None:
+        why = "run.json is missing or broken"
+    return why
 
 
 def _made_by_other_code(job: Job, run: str) -> bool:
-    record = records.read_json(records.run_dir(job, run) / "run.json")
+    record = records.read_record(records.run_dir(job, run))
     return record is None or record["code"] != provenance.code_hash(job.spec)
 
 
@@ -239,9 +245,14 @@ def _saved_by_other_code(job: Job) -> bool:
 
 
 def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
-    """Return the id and code hash of the job that saved a run; (None, None) if none did."""
-    record = records.read_json(records.run_dir(job, run) / "run.json")
-    if record is not None:
+    """Return the id and code hash of the job that saved a run; (None, None) if none did.
+
+    A run that is finished and damaged begins anew: its rows are no longer those of a checkpoint.
+    """
+    folder = records.run_dir(job, run)
+    record, status = records.read_record(folder), records.read_status(folder)
+    damaged = status is not None and status["state"] == schema.FINISHED
+    if record is not None and not damaged:
         other = dataclasses.replace(job, job_id=record["job_id"])
         if any((records.job_dir(other) / "checkpoint").glob("*.pt")):
             return record["job_id"], record["code"]
@@ -273,15 +284,16 @@ def prepare(job: Job) -> None:
     for run in job.run_ids:
         folder = records.run_dir(job, run)
         status = records.read_status(folder)
-        if finished(folder, status):
-            _retire(folder)  # stale=rerun: the earlier generation is kept beside the runs
+        if status is not None and status["state"] == schema.FINISHED:
+            _retire(folder)  # of other code, or damaged: what was there is kept beside the runs
             status = None
         (folder / "error.txt").unlink(missing_ok=True)
         records.write_json(folder / "status.json", status_of(job, status))
 
 
 def _retire(folder: Path) -> None:
-    code = (records.read_json(folder / "run.json") or {}).get("code", "unknown")
+    record = records.read_record(folder)
+    code = record["code"] if record is not None else "unknown"
     old = folder.parent.parent / "old"
     old.mkdir(exist_ok=True)
     target, n = old / f"{folder.name}-{code}", 1
@@ -303,7 +315,7 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
         attempts=before["attempts"] if before else 0,
         exit_code=None,
         trackers=before["trackers"] if before else {},
-        size=None,
+        digests=None,
         updated=time.time(),
     )
 

@@ -28,7 +28,7 @@ from typing import (
 from ..util.errors import ConfigError
 from ..util.files import read_bytes
 from ..util.text import CONTROL, shorten, shown
-from . import schema
+from . import digests, schema
 
 _DEEPEST = 32  # levels of lists and mappings
 _LONGEST = 255  # bytes of a name; file systems allow no more
@@ -47,8 +47,8 @@ def read(path: Path) -> Any:
     """Return the content of a JSON file; None if there is none.
 
     Raises:
-        ConfigError: it is no regular file, no JSON, of another schema, or does not hold what
-            ``schema.FILES`` says of files of its name.
+        ConfigError: it is no regular file, no JSON, of another schema, does not hold what
+            ``schema.FILES`` says of files of its name, or not what its digest says.
         OSError: it cannot be read.
     """
     try:
@@ -64,6 +64,8 @@ def read(path: Path) -> Any:
     kind = schema.FILES.get(path.name) or schema.FILES.get(path.parent.name, dict)
     try:
         _sound(value, _DEEPEST)
+        if path.name in digests.SEALED and isinstance(value, dict):
+            value = _unsealed(value)
         if "schema" in getattr(kind, "__annotations__", ()):
             _versioned(value, path)
         checker(kind)(value, "")
@@ -232,6 +234,13 @@ def _sound(value: Any, levels: int) -> None:
             raise _Wrong(f"it is nested deeper than {_DEEPEST} levels")
         for each in [*value, *value.values()] if isinstance(value, dict) else value:
             _sound(each, levels - 1)
+
+
+def _unsealed(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return digests.unsealed(value)
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
 
 
 def _versioned(value: Any, path: Path) -> None:

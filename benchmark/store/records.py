@@ -10,7 +10,7 @@ from ..envs.reproducible import irreproducible
 from ..util import atomic, versions
 from ..util.errors import ConfigError
 from ..util.secrets import clean, clean_text
-from . import identity, provenance, reader, schema
+from . import digests, identity, provenance, reader, schema
 from .job import Job
 
 _LONGEST = 200  # bytes of a study's name: file systems allow 255, minus room for a suffix
@@ -21,9 +21,12 @@ _VERSIONS = ("torch", "gymnasium", "numpy", "hydra-core", "wandb")
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """Write JSON without secrets; a reader sees the whole old file or the whole new one.
 
-    With ``sync`` this holds even after a power cut.
+    With ``sync`` this holds even after a power cut. A plan or status gets a digest of itself.
     """
-    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode(), sync)
+    value = clean(value)
+    if path.name in digests.SEALED:
+        value = digests.sealed(value)
+    atomic.write(path, (json.dumps(value, indent=1) + "\n").encode(), sync)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,12 +65,13 @@ def read_passing(path: Path) -> Any:
     try:
         return read_json(path)
     except ConfigError as error:
-        _say_once(f"{error}: treated as missing")
+        say_once(f"{error}: treated as missing")
         return None
 
 
 @cache
-def _say_once(line: str) -> None:
+def say_once(line: str) -> None:
+    """Print a line to stderr, unless this process has said it already."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -75,6 +79,12 @@ def read_status(run_dir: Path) -> schema.Status | None:
     """Return a run's status; None if it never started or its status.json is broken."""
     status: schema.Status | None = read_passing(run_dir / "status.json")
     return status
+
+
+def read_record(run_dir: Path) -> schema.RunRecord | None:
+    """Return what a run was; None if it never started or its run.json is broken."""
+    record: schema.RunRecord | None = read_passing(run_dir / "run.json")
+    return record
 
 
 def run_dir(job: Job, run: str) -> Path:

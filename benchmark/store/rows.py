@@ -71,9 +71,15 @@ class Rows:
         """Close the file and write its rows as ``.parquet`` beside it, atomically.
 
         Columns: int64 ``global_step``, then float64 columns in alphabetical order.
+
+        Raises:
+            ValueError: a line has been damaged since it was written.
         """
         self.close()
-        rows = read_rows(self.path)
+        whole = list(_whole_rows(self.path))
+        rows = [row for _, row in whole]
+        if (whole[-1][0] if whole else 0) < self.path.stat().st_size:
+            raise ValueError(f"line {len(rows) + 1} of {self.path} is damaged")
         names = sorted({name for row in rows for name in row} - {STEP})
         columns = {STEP: pa.array([row[STEP] for row in rows], pa.int64())}
         for name in names:
@@ -98,7 +104,7 @@ def timed(times: Mapping[str, float]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the complete rows of a ``.jsonl`` file; a torn last line is dropped."""
+    """Return the rows of a ``.jsonl`` file up to the first that is torn or broken."""
     if not path.exists():
         return []
     return [row for _, row in _whole_rows(path)]
@@ -113,7 +119,9 @@ def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
                 return
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(row, dict) or not isinstance(row.get(STEP), int):
                 return
             end += len(line)
             yield end, row

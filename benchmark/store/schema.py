@@ -21,6 +21,9 @@ This module imports nothing of Prism. Layout::
                                   arrays/result.npz  what an agent offers for pictures; see ARRAYS
                                   error.txt     why the run failed, if it did
 
+plan.json and status.json also have the key ``digest``, of their other values.
+``plan.json`` and ``status.json`` also have the key ``digest``, of their other values.
+
 Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what
 was known at that step; a missing value is null or absent, never zero. A name in ``env.record`` adds
 ``train/<name>``, ``eval/<name>`` and ``final/<name>``: means over the same episodes as the returns.
@@ -166,6 +169,20 @@ class RunRecord(TypedDict):
     pack: dict[str, Any]  # {"seeds", "device", "threads"} of the job
 
 
+class FileDigest(TypedDict):
+    """What a file was when its run finished."""
+
+    size: Count | None  # bytes; None for run.json, whose values count and not how they are written
+    sha256: str
+
+
+class Digests(TypedDict):
+    """What a finished run's result is made of; see ``digests.py``."""
+
+    run_id: Name
+    files: dict[str, FileDigest]  # by path in the run's folder
+
+
 class Status(TypedDict):
     """``status.json``."""
 
@@ -180,7 +197,8 @@ class Status(TypedDict):
     # by sink: "lost: <why>" or the tracker's own status; for W&B "starting", "offline", "online",
     # "uploading", "pushed" or "disabled"
     trackers: dict[str, str]
-    size: NotRequired[int | None]  # bytes of metrics.jsonl when the run finished
+    digests: NotRequired[Digests | None]  # of a finished run
+    size: NotRequired[int | None]  # bytes of metrics.jsonl; written before there were digests
     updated: Finite  # unix seconds
 
 

@@ -78,7 +78,7 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
             )
     ours, theirs = target / "runs", source / "runs"
     names = [run["run_id"] for run in other["runs"]]
-    finished = [name for name in names if ledger.is_finished(theirs / name)]
+    finished = [name for name in names if ledger.is_finished(theirs / name)]  # names damaged ones
     both = [name for name in finished if ledger.is_finished(ours / name)]
     unequal = [n for n in both if _rows(ours / n) != _rows(theirs / n)]
     if unequal:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..store import records
+from ..store import digests, records
 from ..store.rows import Row, timed_rows
 from ..store.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
 from ..util.errors import ConfigError
@@ -115,8 +115,8 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
         except Exception as error:  # continue with the other runs
             outcome = Outcome(folder.name, 0, len(timed_rows(folder)), line(error))
             teardown()  # a failed start keeps the id "in use"
-        if not outcome.problem:
-            status = records.read_json(folder / "status.json")
+        status = records.read_status(folder)
+        if not outcome.problem and status is not None:
             status["trackers"]["wandb"] = PUSHED
             records.write_json(folder / "status.json", status)
         yield outcome
@@ -183,6 +183,8 @@ def line(error: Exception) -> str:
 def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
     record: RunRecord = records.read_json(folder / "run.json")
     status: Status = records.read_json(folder / "status.json")
+    if status["state"] == FINISHED and (why := digests.fault(folder, status)):
+        raise ConfigError(f"{why}; {digests.REMEDY}")
     tracking = _tracking(folder, where)
     rows = [compact(row) for row in timed_rows(folder)]
     facts = summary(status["state"], status["reason"], len(rows))

@@ -24,9 +24,9 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, records, trust
+from ..store import checkpoint, digests, records, trust
 from ..store.agents import policies, valued
-from ..store.schema import WEIGHTS, RunRecord
+from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
 from ..util.files import check_inside
@@ -247,8 +247,9 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it has another schema, it has no weights, they do not fit
-            the agent, or its folder is not trusted or holds a link that leads out of it.
+        ConfigError: there is no run, it has another schema, it has no weights, they do not fit the
+            agent, a file has changed since the run finished, or its folder is not trusted or holds
+            a link that leads out of it.
     """
     if run_dir.is_dir():
         check_inside(run_dir)
@@ -258,6 +259,12 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
         raise unknown("run", run_dir.name, siblings)
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
+    status = records.read_status(run_dir)
+    if status is None:
+        raise ConfigError(f"run {run_dir.name} has no status: it is not known to be finished")
+    finished = status["state"] == FINISHED
+    if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
+        raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
     spec = trust.spec(record["config"], run_dir.resolve().parent.parent)
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)

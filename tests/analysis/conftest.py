@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prism.benchmark.store import schema
+from prism.benchmark.store import digests, schema
 
 BUDGET, ROWS = 10_000, 20
 COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")
@@ -146,6 +146,14 @@ class StudyWriter:
         content |= {"skipped": skipped, "cells": cells}
         (self.folder / "plan.json").write_text(json.dumps(content))
         return self.folder
+
+    def seal(self) -> None:
+        """Give finished runs the digests of their files, as Prism does."""
+        for path in self.folder.glob("runs/*/status.json"):
+            status = json.loads(path.read_text())
+            if status["state"] == schema.FINISHED:
+                status["digests"] = digests.take(path.parent, path.parent.name)
+                path.write_text(json.dumps(digests.sealed(status)))
 
 
 @pytest.fixture
