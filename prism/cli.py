@@ -7,18 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from prism.benchmark.cli import texts
-from prism.benchmark.util.pipes import close_output, replace_unknown_characters
+from prism.benchmark.util.boundary import answered
+from prism.benchmark.util.pipes import replace_unknown_characters
 from prism.benchmark.util.versions import version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
     replace_unknown_characters()
-    try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
-    except BrokenPipeError:  # the reader of our output, such as head, has closed it
-        close_output()
-        return 0
+    words = list(sys.argv[1:] if argv is None else argv)
+    return answered(lambda: _command(words))
 
 
 def _command(words: list[str]) -> int:

@@ -21,7 +21,9 @@ ALLOWED = {
         *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
         "algos.core.states",
     ],
-    "analysis*": ["benchmark.store.schema", "benchmark.store.events"],
+    "analysis*": [
+        *("benchmark.store.schema", "benchmark.store.events", "benchmark.util.boundary"),
+    ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],

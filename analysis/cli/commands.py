@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prism.benchmark.util.boundary import answered
+
 from .. import stats
 from ..api import Study, load
 from ..errors import AnalysisError, count
@@ -23,26 +25,18 @@ _GROUPS = 12  # groups of excluded runs that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 after one line about bad input."""
+    """Run one command; return 0, or 2 after one line that says what is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words:
         print(FIRST, end="")
         return 0
-    try:
-        options = parsed(
-            words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()}
-        )
-        _check_out(getattr(options, "out", None))
-        COMMANDS[options.command](options)
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads our output has seen enough
-        raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _command(words), AnalysisError)
+
+
+def _command(words: list[str]) -> int:
+    options = parsed(words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()})
+    _check_out(getattr(options, "out", None))
+    COMMANDS[options.command](options)
     return 0
 
 

@@ -16,6 +16,7 @@ from ..store import leases
 from ..store.job import Sweep
 from ..store.ledger import remaining, statuses, unfinished, write_plan
 from ..store.schema import FAILED, FINISHED
+from ..util.boundary import answered
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
@@ -25,16 +26,9 @@ from .parser import OneLine, add_config_dir, parsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; exit codes: 0 complete, 1 incomplete, 2 bad input, 130 Ctrl-C."""
+    """Run the command line; exit codes: 0 complete, 1 incomplete, 2 refused, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _command(words)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before anything ran: the launcher has its own handler
-        print("interrupted", file=sys.stderr)
-        return 130
+    return answered(lambda: _command(words))
 
 
 def _command(words: list[str]) -> int:
@@ -48,6 +42,8 @@ def _command(words: list[str]) -> int:
         raise ConfigError(
             f"{first} reads results: prism {' '.join(words)}, or python -m analysis ..."
         )
+    if first in Root.__dataclass_fields__:
+        raise ConfigError(f"{first}: write {first}=<value>, without spaces around =")
     if first.replace("-", "").isalpha() and not first.startswith("-"):
         raise unknown("command", first, [*_COMMANDS, *texts.READERS])
     return _sweep(words)

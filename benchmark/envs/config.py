@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from prism.algos.core.settings import check, setting
 
-from ..util.errors import ConfigError, one_line, unknown
+from ..util.errors import ConfigError, check_recorded, one_line, unknown
 from ..util.secrets import reveal
 from . import facts, outside
 from .encoding import LAYOUTS
@@ -106,6 +106,8 @@ class EnvConfig:
 def from_dict(values: dict[str, Any]) -> EnvConfig:
     """Return the config from resolved plain data, with references to secrets replaced by values."""
     values = reveal(values, "env")
+    check_recorded("env", values, EnvConfig)
+    check_recorded("env.wrappers", values["wrappers"], EnvWrappers)
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 

@@ -40,26 +40,24 @@ def write_plan(sweep: Sweep) -> None:
     """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
     Raises:
-        ConfigError: the folder cannot be written or holds a plan of another schema; or, with
-            ``stale=refuse``, a cell of the same id has other defaults now.
+        ConfigError: the folder holds a plan of another schema; or, with ``stale=refuse``, a cell
+            of the same id has other defaults now.
+        OSError: the folder cannot be written.
     """
     path = sweep.study_dir / "plan.json"
-    try:
-        with atomic.mutex(sweep.study_dir):
-            plan = (
-                read_plan(sweep.study_dir)
-                if path.exists()
-                else schema.Plan(
-                    schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
-                )
+    with atomic.mutex(sweep.study_dir):
+        plan = (
+            read_plan(sweep.study_dir)
+            if path.exists()
+            else schema.Plan(
+                schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
             )
-            if sweep.stale == "refuse":
-                _refuse_changed(sweep, plan)
-            add(plan, sweep.jobs)
-            plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
-            records.write_json(path, plan)
-    except OSError as error:
-        raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
+        )
+        if sweep.stale == "refuse":
+            _refuse_changed(sweep, plan)
+        add(plan, sweep.jobs)
+        plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
+        records.write_json(path, plan)
 
 
 def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prism.algos.core.agent import POLICIES, Agent
 from prism.algos.core.settings import setting
 
 from ..envs.config import EnvConfig, from_dict
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, check_recorded
 from ..util.secrets import reveal
 from .agents import agent_class, policies
 
@@ -202,10 +202,7 @@ class RunSpec:
 
 def _build(config: type, values: Mapping[str, Any], key: str) -> Any:
     """Return a config dataclass made of plain values; errors name the key."""
-    names = {each.name for each in fields(config)}
-    for name in values:
-        if name not in names:
-            raise unknown(key, name, names)
+    check_recorded(key, values, config)
     try:
         return config(**values)
     except ConfigError:

@@ -88,7 +88,7 @@ BAD = [
     (["algo=q_learning", "env=gym", "env.id=CliffWalking-v1"], ["set env.horizon"]),
     ([*RUN, "results=/dev/null"], ["results=/dev/null", "/dev/null is not a folder"]),
     ([*RUN, "results=/dev/null/there"], ["/dev/null is not a folder"]),
-    ([*RUN, "results=/proc/foo"], ["results", "cannot write to /proc/foo/adhoc"]),
+    ([*RUN, "results=/proc/foo"], ["/proc/foo", "No such file"]),
     ([*RUN, "hydra/launcher=ray"], ["hydra/launcher=ray", "Ray is not installed"]),
     ([*RUN, "name=.."], ["name='..' is not the name of a folder"]),
     ([*RUN, "name=''"], ["name='' is not"]),
