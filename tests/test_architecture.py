@@ -17,6 +17,7 @@ ALLOWED = {
     "algos.formulas*": [],
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
+    "benchmark.cli.ending": ["analysis.report.brief"],
     "benchmark*": [
         *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
         "algos.core.states",

@@ -185,13 +185,13 @@ def ablation(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Print the final scores per environment, raw or normalised."""
-    from ..report.tables import score_table
+    from ..report.tables import score_tables
 
     results = _load(options)
-    scores = score_table(results.data, results.scores, options.normalise)
-    if scores is None:
+    tables = score_tables(results.data, results.scores, options.normalise)
+    if not tables:
         raise _not_normalised(options.normalise)
-    _print(options, [scores], runs=results)
+    _print(options, tables, runs=results)
 
 
 def _not_normalised(how: str) -> AnalysisError:

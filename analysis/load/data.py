@@ -33,7 +33,7 @@ import pandas as pd
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, count, unknown
-from . import sources
+from . import sources, study_folder
 from .arrays import from_arrays
 from .frames import MISSING, Frames, complete
 from .merge import join
@@ -195,17 +195,31 @@ def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **nam
     many = isinstance(paths, Sequence) and not isinstance(paths, str)
     places: list[Any] = list(paths) if many else [paths]  # type: ignore[arg-type]
     folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
-    frames = join([_read(place, names) for place in places], folders)
+    return _data([_read(place, names) for place in places], folders, tuple(include))
+
+
+def load_runs(folder: Path, only: Collection[str] | None) -> Data:
+    """Load some runs of a study folder, by their ids, or all; the others play no part.
+
+    Raises:
+        AnalysisError: it cannot be read, or it plans none of them.
+    """
+    frames = complete(study_folder.read(str(folder), only), str(folder))
+    return _data([frames], (str(folder),), ())
+
+
+def _data(parts: list[Frames], folders: tuple[str, ...], include: tuple[str, ...]) -> Data:
+    frames = join(parts, folders)
     data = Data(
         studies=tuple(dict.fromkeys(frames.runs.study)),
         folders=folders,
-        runs=_mark_excluded(frames.runs, tuple(include)),
+        runs=_mark_excluded(frames.runs, include),
         metrics=frames.metrics,
         records=frames.records,
         skipped=frames.skipped,
         unplanned=frames.unplanned,
         notes=frames.notes,
-        include=tuple(include),
+        include=include,
     )
     data.notes.extend(_remarks(data))
     return data

@@ -5,6 +5,7 @@ This source comes last: a place that no other source accepts is treated as a stu
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,17 @@ def accepts(where: str) -> bool:
     return True
 
 
-def read(where: str) -> Frames:
-    """Read ``plan.json`` and every run folder that it names."""
+def read(where: str, only: Collection[str] | None = None) -> Frames:
+    """Read ``plan.json`` and the run folders that it names: those in ``only``, or all."""
     folder = Path(where)
     plan = _read_plan(folder)
+    planned = {entry["run_id"] for entry in plan["runs"]}
+    if only is not None:
+        plan["runs"] = [entry for entry in plan["runs"] if entry["run_id"] in only]
     runs = {entry["run_id"]: read_run(folder / "runs" / entry["run_id"]) for entry in plan["runs"]}
     rows = [row(plan["study"], entry, runs[entry["run_id"]]) for entry in plan["runs"]]
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
-    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
+    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in planned]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
     if unplanned:
         notes.append(f"not in the plan and ignored: {count(len(unplanned), 'run folder')}")

@@ -15,10 +15,11 @@ from ..launch import price
 from ..launch.local import cores
 from ..launch.report import summary
 from ..plan.executors import Options
-from ..store import leases, ledger, schema, studies
+from ..store import leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
+from .ending import print_scores
 from .parser import OneLine, folder, run_folder
 
 
@@ -90,7 +91,13 @@ def _evaluate(words: list[str]) -> int:
 def _status(words: list[str]) -> int:
     parser = _parser("status", "Show how far the runs of a study are.")
     parser.add_argument("study_dir", type=str)
-    print(summary(folder(parser.parse_args(words).study_dir)))
+    study = folder(parser.parse_args(words).study_dir)
+    print(summary(study))
+    runs = (
+        records.read_status(study / "runs" / run["run_id"])
+        for run in ledger.read_plan(study)["runs"]
+    )
+    print_scores(study, sum(run is not None and run["state"] == schema.FINISHED for run in runs))
     return 0
 
 

@@ -14,13 +14,12 @@ from ..plan.launcher import is_launchers, launcher
 from ..plan.root import Root
 from ..store import leases
 from ..store.job import Sweep
-from ..store.ledger import remaining, statuses, unfinished, write_plan
-from ..store.schema import FAILED, FINISHED
+from ..store.ledger import remaining, write_plan
 from ..util.boundary import answered
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
-from . import check, inform, texts
+from . import check, ending, inform, texts
 from .commands import COMMANDS, listing, resumed
 from .parser import OneLine, add_config_dir, parsed
 
@@ -66,16 +65,9 @@ def _sweep(words: list[str]) -> int:
     if plan.dry_run:
         print(listing(plan, options))
         return 0
-    todo = remaining(plan)
     with lasting_output():
-        launch(plan, options)
-    ended = {status["state"] for job in plan.jobs for status in statuses(job)}
-    tracked = any("wandb" in job.spec.tracking.active for job in todo)
-    if tracked and plan.study != Root.name and ended <= {FINISHED, FAILED}:
-        from ..tracking.push import mirror_study
-
-        mirror_study(plan.study_dir)
-    return 1 if unfinished(plan) else 0
+        complete = launch(plan, options, then=ending.end)
+    return 0 if complete else 1
 
 
 def _flags(words: list[str]) -> argparse.Namespace:

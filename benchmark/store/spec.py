@@ -74,6 +74,9 @@ class TrackingConfig:
     job_type: str = setting("train", "W&B job type")
     tags: list[str] = setting([], "W&B tags beside the study, algorithm and environment")
     notes: str | None = setting(None, "W&B notes")
+    report: bool = setting(
+        False, "send the study's plan and report to W&B when its sweep ends; it takes a minute"
+    )
     artifacts: bool = setting(False, "the last and the best weights, as W&B artifacts")
     video: bool = setting(
         False, "a video of the first evaluation episode, in the run folder and on W&B"
