@@ -13,7 +13,7 @@ from prism.algos.core.agent import POLICIES
 from ..envs.episodes import EVALUATIONS
 from ..launch import price
 from ..launch.local import cores
-from ..launch.report import summary
+from ..launch.report import extent, summary
 from ..plan.executors import Options
 from ..store import leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
@@ -23,23 +23,27 @@ from .ending import print_scores
 from .parser import OneLine, folder, run_folder
 
 
-def listing(plan: Sweep, launcher: Options) -> str:
-    """Return the plan of a sweep as text: its jobs, their states, and the price of the rest."""
+def listing(plan: Sweep) -> str:
+    """Return the plan of a sweep as text: its jobs and their states."""
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
         budget = f"{job.spec.budget:,}"
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
-    runs = sum(len(job.seeds) for job in plan.jobs)
+    runs = [run for job in plan.jobs for run in job.run_ids]
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
     notes = [f"note: {note}" for note in plan.notes]
-    count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
+    count = f"{extent(runs, ledger.planned_ids(plan.study_dir))} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
+    return "\n".join([head, "", *table(rows), *skipped, *notes])
+
+
+def priced(plan: Sweep, launcher: Options) -> str:
+    """Return what the unfinished part of a sweep costs; measuring takes seconds per cell."""
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
-    cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
-    return "\n".join([head, "", *table(rows), *skipped, *notes, "", str(cost)])
+    return str(price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores())))
 
 
 def _state(job: Job) -> str:

@@ -20,7 +20,7 @@ from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
 from . import check, ending, inform, texts
-from .commands import COMMANDS, listing, resumed
+from .commands import COMMANDS, listing, priced, resumed
 from .parser import OneLine, add_config_dir, parsed
 
 
@@ -63,7 +63,9 @@ def _sweep(words: list[str]) -> int:
         print(inform.configs(plan, options, args.cfg, args.package))
         return 0
     if plan.dry_run:
-        print(listing(plan, options))
+        print(listing(plan), flush=True)
+        if plan.price:
+            print(f"\n{priced(plan, options)}")
         return 0
     with lasting_output():
         complete = launch(plan, options, then=ending.end)

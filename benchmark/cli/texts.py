@@ -29,6 +29,7 @@ Train
   prism algo=rainbow env=acrobot components=preset,leave_one_out,none     a component study
   prism study=quickstart seed='range(0,3)' budget=2000   a grid from a file, with changes
   prism study=quickstart dry_run=true                    print the plan and its price, and stop
+                                                         (price=false: without measuring)
   The same command again skips what is finished and resumes what is not.
 
 Look after a study

@@ -43,14 +43,15 @@ def launch(
         run: the job's function.
         then: is called with the sweep and the jobs that were to do, before the last lines.
     """
-    jobs = ledger.remaining(sweep)
+    jobs, before = ledger.remaining(sweep), ledger.planned_ids(sweep.study_dir)
     ledger.write_plan(sweep)
     if any(job.spec.tracking.git_diff for job in sweep.jobs):
         with suppress(OSError):  # a full disk is the jobs' concern
             provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
     with _held(sweep.study_dir):
-        _run(sweep, jobs, options.build(run, jobs))
+        runner = options.build(run, jobs)
+        _run(sweep, jobs, runner, Progress(sweep, jobs, runner.running, before))
     print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
     then(sweep, jobs)
     complete = not ledger.unfinished(sweep)
@@ -63,8 +64,8 @@ def launch(
     return complete
 
 
-def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
-    with Progress(sweep, jobs, runner.running) as progress:
+def _run(sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
+    with progress:
         drive = _Drive(sweep, jobs, runner, progress)
         with handled(drive.stop):
             try:

@@ -60,7 +60,7 @@ from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 _ONCE = (
     *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid", "resume"),
-    *("seeds_per_job", "on_failure", "zip", "exclude"),
+    *("seeds_per_job", "on_failure", "zip", "exclude", "price"),
 )
 _NOT_LABELLED = ("algo", "env", "env.id", "env.ends", "env.record", "seed", "components")
 
@@ -111,6 +111,7 @@ def _planned(axes: Axes) -> Sweep:
         study_dir=folder,
         stale=root.stale,
         dry_run=root.dry_run,
+        price=root.price,
         retry=cfg.to_dict(root.retry),
         stop_after=cfg.stop_after(root.on_failure),
     )

@@ -36,6 +36,13 @@ def read_plan(study_dir: Path) -> schema.Plan:
     return plan
 
 
+def planned_ids(study_dir: Path) -> set[str]:
+    """Return the ids of the runs that a study's plan holds; none without a plan."""
+    if not (study_dir / "plan.json").exists():
+        return set()
+    return {run["run_id"] for run in read_plan(study_dir)["runs"]}
+
+
 def write_plan(sweep: Sweep) -> None:
     """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
