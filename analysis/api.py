@@ -114,6 +114,12 @@ def _check(key: str, name: str, names: Iterable[str]) -> None:
         raise unknown(key, name, names)
 
 
-def load(where: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Study:
+def load(
+    where: Where | Sequence[Where],
+    *,
+    include: Collection[str] = (),
+    scores: str | None = None,
+    **names: Any,
+) -> Study:
     """Load runs; arguments as in ``prism.analysis.load.data.load``."""
-    return Study(load_data(where, include=include, **names))
+    return Study(load_data(where, include=include, scores=scores, **names))

@@ -53,7 +53,7 @@ def _check_out(out: Path | None) -> None:
 def _load(options: argparse.Namespace) -> Study:
     if sys.stderr.isatty():
         print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
-    results = load(options.where, include=options.include)
+    results = load(options.where, include=options.include, scores=options.scores)
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = dict(map(_pair, options.rename))
         results = Study(results.data.presented(pairs, options.order or []))
@@ -161,6 +161,7 @@ def _words(options: argparse.Namespace) -> list[str]:
     words = [*map(str, options.where)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--include", *options.include] if options.include else []
+    words += ["--scores", options.scores] if options.scores else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
     words += ["--width", options.width] if options.width != "text" else []
@@ -212,7 +213,7 @@ def compare(options: argparse.Namespace) -> None:
         frame = with_published(results.data, read_published(options.published))
         _print(options, [published_table(frame, options.published)], runs=results)
         return
-    old = _scored(load(options.against, include=options.include))
+    old = _scored(load(options.against, include=options.include, scores=options.scores))
     comparison = against_table(results.compare(old, options.margin), options.margin)
     _print(options, [comparison], new=results, old=old)
 

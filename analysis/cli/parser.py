@@ -141,6 +141,11 @@ def _parsers(
             help="use runs that are excluded by default, by the flag shown beside them: "
             + ", ".join(FLAGS),
         )
+        command.add_argument(
+            "--scores",
+            metavar="evaluations/NAME",
+            help="score by a later evaluation of prism evaluate, not by the final one",
+        )
         _add_options(command, name)
     return parser, dict(commands.choices)
 

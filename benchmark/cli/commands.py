@@ -6,11 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from prism.algos.core.agent import POLICIES
-
-from ..envs.episodes import EVALUATIONS
 from ..launch import price
 from ..launch.local import cores
 from ..launch.report import extent, summary
@@ -20,7 +16,7 @@ from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
 from .ending import print_scores
-from .parser import OneLine, folder, run_folder
+from .parser import OneLine, folder
 
 
 def listing(plan: Sweep) -> str:
@@ -56,40 +52,6 @@ def _state(job: Job) -> str:
 
 def _parser(command: str, about: str) -> OneLine:
     return OneLine(prog=f"prism {command}", description=about)
-
-
-def _evaluate(words: list[str]) -> int:
-    streams = {purpose.removeprefix("eval/"): purpose for purpose in EVALUATIONS}
-    parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
-    parser.add_argument("run_dir", type=str)
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument(
-        "--policy", choices=POLICIES, help="default: as in the run's final evaluation"
-    )
-    parser.add_argument(
-        "--seed", type=int, help="of the episodes; default: the run's evaluation.seed"
-    )
-    parser.add_argument(
-        "--stream",
-        choices=streams,
-        default="new",
-        help="which episodes, none of them in two streams: new (the default), selection (to choose"
-        " among runs), final (those of the final score), periodic (those of the curve)",
-    )
-    args = parser.parse_args(words)
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed={args.seed} must be at least 0")
-    if args.episodes < 1:
-        raise ConfigError(f"--episodes={args.episodes} must be at least 1")
-    run = run_folder(args.run_dir)
-
-    from ..train.evaluate import evaluate_run
-
-    result: dict[str, Any] = evaluate_run(
-        run, args.episodes, args.policy, streams[args.stream], args.seed
-    )
-    print("\n".join(table([[key, str(value)] for key, value in result.items()])))
-    return 0
 
 
 def _status(words: list[str]) -> int:
@@ -249,19 +211,6 @@ def _delete(words: list[str]) -> int:
     return 0
 
 
-def _video(words: list[str]) -> int:
-    parser = _parser(
-        "video", "Record an evaluation episode of a finished run, from its saved weights."
-    )
-    parser.add_argument("run_dir", type=str)
-    run = run_folder(parser.parse_args(words).run_dir)
-
-    from ..train.video import record
-
-    print(record(run))
-    return 0
-
-
 def _wandb_push(words: list[str]) -> int:
     parser = _parser("wandb-push", "Send Weights & Biases the local rows that it lacks.")
     parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
@@ -316,7 +265,6 @@ def _wandb_report(words: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "delete": _delete,
-    "evaluate": _evaluate,
     "extend": _extend,
     "logs": _logs,
     "merge": _merge,
@@ -324,7 +272,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rename": _rename,
     "status": _status,
     "stop": _stop,
-    "video": _video,
     "wandb-push": _wandb_push,
     "wandb-report": _wandb_report,
 }

@@ -32,6 +32,7 @@ COMMANDS = (
         "check-env",
         "completion",
         "delete",
+        "enjoy",
         "evaluate",
         "extend",
         "help",

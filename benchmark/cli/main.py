@@ -19,7 +19,7 @@ from ..util.boundary import answered
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
-from . import check, ending, inform, texts
+from . import check, ending, inform, play, texts
 from .commands import COMMANDS, listing, priced, resumed
 from .parser import OneLine, add_config_dir, parsed
 
@@ -187,6 +187,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **COMMANDS,
     **inform.COMMANDS,
     **check.COMMANDS,
+    **play.COMMANDS,
     "help": _help,
     "resume": _resume,
     "run": _run,

@@ -43,8 +43,10 @@ Look after a study
   prism prune | rename | delete results/<study>    checkpoints; the name; everything
 
 Look at runs
-  prism evaluate results/<study>/runs/<run> --episodes 100     the saved weights, again
+  prism evaluate results/<study> --episodes 100 --seed 7       the saved weights, again
+  prism enjoy results/<study>/runs/<run>           watch it play, in a window or the terminal
   prism video results/<study>/runs/<run>           an evaluation episode, as a GIF
+  (each takes runs, a pattern or a whole study)
   prism wandb-push results/<study>                 send W&B what it lacks
   prism wandb-report results/<study>               a W&B Report of the study
 

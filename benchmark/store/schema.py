@@ -19,6 +19,7 @@ This module imports nothing of Prism. Layout::
                                   best.pt       those of the best periodic evaluation, if asked for
                                   media/episode.gif  the first evaluation episode, if asked for
                                   arrays/result.npz  what an agent offers for pictures; see ARRAYS
+                                  evaluations/<name>.json  Evaluation: what was evaluated later
                                   error.txt     why the run failed, if it did
 
 Every metrics row has ``global_step`` (environment steps of this seed, int). A row holds only what
@@ -45,6 +46,7 @@ ERROR = "error/rms"  # of tabular values against the exact ones, where the model
 
 # of a run folder; q [S, A]; where states form a grid: grid [2], moves [A, 2], reachable [S]
 ARRAYS = "arrays/result.npz"
+EVALUATIONS = "evaluations"  # folder of what was evaluated after the run
 WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
@@ -157,3 +159,28 @@ class Status(TypedDict):
     trackers: dict[str, str]
     size: int | None  # bytes of metrics.jsonl when the run finished
     updated: float  # unix seconds
+
+
+class Evaluation(TypedDict):
+    """``evaluations/<name>.json``: episodes played with the weights of a finished run."""
+
+    name: str
+    weights: str  # SHA-256 of weights.pt
+    run_id: str
+    policy: str
+    stream: str  # purpose of the episodes; see envs/episodes.py
+    seed: int  # of the episodes
+    protocol: str  # as in RunRecord, of these episodes
+    episodes: int
+    mean: float  # of the raw returns
+    std: float | None
+    min: float
+    max: float
+    length: float
+    facts: dict[str, float | None]  # means of env.record
+    returns: list[float]  # of every episode
+
+
+def evaluation_file(name: str) -> str:
+    """Return the file of an evaluation in its run folder."""
+    return f"{EVALUATIONS}/{name}.json"
