@@ -2,8 +2,7 @@
 
 The agent, the environment and their random streams are new, so that training and its evaluations
 are not affected. The first episode is the first one of the evaluation with that seed and purpose;
-where chance has a part in an environment that evaluation steps by its tabular model (``env.table``),
-it begins alike and its chances are others.
+in an environment that evaluation steps by its tabular model (``env.table``), chance may differ.
 """
 
 from collections.abc import Iterator, Mapping

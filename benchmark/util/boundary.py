@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import ConfigError, one_line
 from .pipes import close_output
-from .secrets import clean_text
+from .secrets import clean_output
 
 REFUSED, INTERRUPTED = 2, 130  # exit codes
 TRACEBACK_VARIABLE = "PRISM_TRACEBACK"  # if set, the traceback follows the line
@@ -29,12 +29,18 @@ def answered(command: Callable[[], int], *mistakes: type[Exception]) -> int:
     """Run a command and return its exit code; whatever it raises is one line on stderr.
 
     A mistake of the user, a failure of the machine and a fault of Prism all end with ``REFUSED``.
-    A reader of our output that has exited, such as head, is no failure.
+    A reader of our output that has exited, such as head, is no failure. Nothing that is printed
+    meanwhile shows a secret.
 
     Args:
         command: returns an exit code.
         mistakes: exceptions whose message is for the user, beside ``ConfigError``.
     """
+    with clean_output():
+        return _answered(command, mistakes)
+
+
+def _answered(command: Callable[[], int], mistakes: tuple[type[Exception], ...]) -> int:
     try:
         return command()
     except KeyboardInterrupt:  # before anything ran: the launcher has its own handler
@@ -45,9 +51,9 @@ def answered(command: Callable[[], int], *mistakes: type[Exception]) -> int:
         return 0
     except Exception as error:
         told = isinstance(error, (ConfigError, *mistakes))
-        print(f"error: {clean_text(str(error) if told else line(error))}", file=sys.stderr)
+        print(f"error: {error if told else line(error)}", file=sys.stderr)
         if os.environ.get(TRACEBACK_VARIABLE):
-            print(clean_text(traceback.format_exc()), end="", file=sys.stderr)
+            traceback.print_exc()
         return REFUSED
 
 
