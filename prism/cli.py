@@ -31,10 +31,10 @@ def _command(words: list[str]) -> int:
 
         return complete.main(words)
     command = [*words[1:], "--help"] if words[0] == "help" else words
-    if command[0] in texts.READERS:
+    if command[0] in texts.READERS or command[:2] == ["list", "results"]:
         from prism.analysis.cli import main as read
 
-        return read(command)
+        return read([command[0], *command[2:]] if command[0] == "list" else command)
     from prism.benchmark.cli.main import main as train
 
     return train(words)

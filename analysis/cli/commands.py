@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from prism.benchmark.util.boundary import answered
 
 from .. import stats
@@ -211,11 +213,32 @@ def compare(options: argparse.Namespace) -> None:
     results = _load(options)
     if options.published:
         frame = with_published(results.data, read_published(options.published))
+        _check_compared(frame)
         _print(options, [published_table(frame, options.published)], runs=results)
         return
     old = _scored(load(options.against, include=options.include, scores=options.scores))
-    comparison = against_table(results.compare(old, options.margin), options.margin)
+    frame = results.compare(old, options.margin)
+    _check_compared(frame)
+    comparison = against_table(frame, options.margin)
     _print(options, [comparison], new=results, old=old)
+
+
+def _check_compared(frame: pd.DataFrame) -> None:
+    """Check that a comparison compares something."""
+    from ..questions.compare import MISSING_NEW, MISSING_OLD, NOT_COMPARED
+
+    if frame.verdict.isin([MISSING_NEW, MISSING_OLD, NOT_COMPARED]).all():
+        first = frame.iloc[0]
+        raise AnalysisError(
+            f"compare: nothing to compare; {first.label} on {first.env}: {first.note}"
+        )
+
+
+def list_studies(options: argparse.Namespace) -> None:
+    """List the studies of a results folder: agents, n and the best score."""
+    from ..report.listing import listing
+
+    print("\n\n".join(getattr(listing(Path(x)), options.format)() for x in options.where))
 
 
 def power(options: argparse.Namespace) -> None:
@@ -310,5 +333,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "curves": draw_curves,
     "profile": profile,
     "export": export,
+    "list": list_studies,
     "tensorboard": tensorboard,
 }

@@ -56,7 +56,7 @@ Read results
   prism <command> --help tells what a command takes.
 
 Find out
-  prism list algos | envs | studies | executors    one line each
+  prism list algos | envs | studies | executors | results      one line each
   prism help algo=dqn | env=cartpole | study=quickstart
   prism check-env CartPole-v1 | module:id | env=<name>     is this environment sound?
   prism check-agent algo=dqn env=cartpole          does this agent keep the protocol?
@@ -84,6 +84,14 @@ Keys
   --config-dir DIR          a folder of your own with algo/, env/, study/ files
 
 Hydra composes the configuration: its override grammar and its groups work here.
+"""
+
+LISTS = """\
+prism list algos        the algorithms: presets of every agent
+prism list envs         the environments, with their budgets
+prism list studies      the studies that come with Prism, and yours
+prism list executors    where jobs can run
+prism list results      the studies that have run here: agents, n, best score
 """
 
 SUBMIT = """\
