@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from prism.benchmark.cli import texts
 from prism.benchmark.util.boundary import answered
-from prism.benchmark.util.pipes import replace_unknown_characters
+from prism.benchmark.util.pipes import plain_output, replace_unknown_characters
 from prism.benchmark.util.versions import version
 
 
@@ -16,7 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
     replace_unknown_characters()
     words = list(sys.argv[1:] if argv is None else argv)
-    return answered(lambda: _command(words))
+    with plain_output():
+        return answered(lambda: _command(words))
 
 
 def _command(words: list[str]) -> int:

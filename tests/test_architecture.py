@@ -23,7 +23,10 @@ ALLOWED = {
         "algos.core.states",
     ],
     "analysis*": [
-        *("benchmark.store.schema", "benchmark.store.events", "benchmark.util.boundary"),
+        *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
+        *("benchmark.store.digests", "benchmark.util.boundary", "benchmark.util.errors"),
+        *("benchmark.util.files", "benchmark.util.registry", "benchmark.util.pipes"),
+        "benchmark.util.text",
     ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from prism.benchmark.util.boundary import answered
+from prism.benchmark.util.errors import ConfigError
+from prism.benchmark.util.files import check_inside
 
 from .. import stats
 from ..api import Study, load
 from ..errors import AnalysisError, count
+from ..load.cells import to_csv
 from ..load.data import UNFINISHED
 from ..questions import curves
 from ..questions.scores import FINAL, MIN_MAX, REFERENCE
@@ -156,7 +159,16 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _beside(where: Path, name: str) -> Path:
-    return where / name if where.is_dir() else where.parent / f"{where.stem}-{name}"
+    """Return where to write what belongs to a place: in a study's own folder, never out of it."""
+    if not where.is_dir():
+        return where.parent / f"{where.stem}-{name}"
+    out = where / name
+    try:
+        if os.path.lexists(out):
+            check_inside(out)
+    except ConfigError as error:
+        raise AnalysisError(str(error)) from None
+    return out
 
 
 def _words(options: argparse.Namespace) -> list[str]:
@@ -274,7 +286,7 @@ def draw_curves(options: argparse.Namespace) -> None:
             f"curves: no run has two values of {results.metric} over {options.axis}"
         )
     options.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.out / "curves.csv", index=False)
+    (options.out / "curves.csv").write_text(to_csv(frame))
     plot = figures.learning_curves(results.data, results.metric, axis, options.width)
     plot.save(options.out)
     print(f"runs: {_counts(results)}\n")
@@ -302,7 +314,7 @@ def export(options: argparse.Namespace) -> None:
         raise AnalysisError("export: --out DIR is required")
     results = _load(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    results.runs.to_csv(options.out / "runs.csv", index=False)
+    (options.out / "runs.csv").write_text(to_csv(results.runs))
     columns = ["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]
     rows = results.metrics.astype({"run_id": str}).merge(results.runs[columns], on="run_id")
     rows.to_parquet(options.out / "metrics.parquet", index=False)

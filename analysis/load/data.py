@@ -49,6 +49,7 @@ MAJORITY = (
     ("configuration", "config", ["label", "env"]),
 )
 FLAGS = (UNFINISHED, OVER_LONG, *dict.fromkeys(flag for flag, *_ in MAJORITY), DUPLICATE)
+_THIN = 0.5  # share of the usual number of values below which a curve is called thin
 STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
 Where = str | Path | Mapping[str, Any] | pd.DataFrame
 
@@ -362,6 +363,7 @@ def _remarks(data: Data) -> Iterator[str]:
     for _, runs in remarks.groupby(["label", "env"], sort=False):
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
+    yield from _thin_curves(data)
     for (label, place), idle in data.never_learned().items():
         yield f"{label} on {place}: {idle}/{data.size(label, place)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
@@ -384,6 +386,24 @@ def _remarks(data: Data) -> Iterator[str]:
     references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
     for env in references.index[references > 1]:
         yield f"{env}: the random or reference scores differ between runs"
+
+
+def _thin_curves(data: Data) -> Iterator[str]:
+    """Yield which runs have much fewer values in their curves than others of their cell."""
+    runs = data.scored[["run_id", "label", "env"]]
+    for name in (schema.EVAL_RETURN, schema.TRAIN_RETURN):
+        if name not in data.metrics:
+            continue
+        values = data.metrics.groupby("run_id", observed=False)[name].count()
+        counts = values.reindex(runs.run_id).fillna(0).set_axis(runs.index)
+        usual = counts.groupby([runs.label, runs.env]).transform("median")
+        thin = runs.assign(n=counts, usual=usual)[counts < _THIN * usual]
+        for (label, env), group in thin.groupby(["label", "env"], sort=False):
+            first = group.iloc[0]
+            yield (
+                f"{label} on {env}, {count(len(group), 'run')}: thin curve, {first.run_id} has "
+                f"{first.n:.0f} values of {name}, others have {first.usual:.0f}"
+            )
 
 
 def switched_on(runs: pd.DataFrame) -> list[frozenset[str]]:

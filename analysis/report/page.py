@@ -14,6 +14,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from prism.benchmark.util.text import shown
+
 from .. import stats
 from ..errors import count
 from ..load.data import Data
@@ -22,7 +24,7 @@ from ..questions.ablation import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
 from .sentences import MANY, Sentence
-from .table import Table
+from .table import Table, markdown
 
 TEMPLATES = {"index.html": "page.html", "report.md": "report.md.txt"}
 
@@ -64,9 +66,10 @@ class Content:
 
 def render(content: Content, folder: Path) -> None:
     """Write the page, and the same in Markdown, into a folder that contains ``figures/``."""
-    facts, templates = _facts(content), _templates(folder)
+    facts = _facts(content)
     for name, template in TEMPLATES.items():
-        (folder / name).write_text(templates.get_template(template).render(facts))
+        page = _templates(folder, template).get_template(template)
+        (folder / name).write_text(page.render(facts))
 
 
 def _facts(content: Content) -> dict[str, Any]:
@@ -109,11 +112,13 @@ def _few(content: Content) -> str:
     return warning(means, differences, any("IQM" in table.header for table in content.per_env))
 
 
-def _templates(folder: Path) -> jinja2.Environment:
-    """Return the templates; HTML is escaped, Markdown is not."""
+def _templates(folder: Path, template: str) -> jinja2.Environment:
+    """Return the templates that escape texts for one of them: as HTML or as Markdown."""
+    as_html = template.endswith(".html")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(files(__package__))),
-        autoescape=lambda name: (name or "").endswith(".html"),
+        autoescape=as_html,
+        finalize=None if as_html else _in_markdown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -125,8 +130,16 @@ def _templates(folder: Path) -> jinja2.Environment:
 
     environment.globals["picture"] = picture
     environment.filters["counts"] = lambda kinds: sorted(Counter(kinds).items(), reverse=True)
-    environment.filters["table"] = lambda table: Markup(table.html(links=True))
+    environment.filters["table"] = lambda table: Markup(
+        table.html(links=True) if as_html else table.markdown()
+    )
+    environment.filters["code"] = lambda text: Markup(f"`{shown(text).replace('`', ' ')}`")
     return environment
+
+
+def _in_markdown(value: Any) -> Any:
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return markdown(value) if plain else value
 
 
 def _short(git: str | None) -> str:

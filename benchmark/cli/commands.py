@@ -1,5 +1,6 @@
 """The commands that work on the folder of a study or run."""
 
+import re
 import shlex
 import sys
 from collections import Counter
@@ -44,8 +45,14 @@ def priced(plan: Sweep, launcher: Options) -> str:
 
 def _state(job: Job) -> str:
     """Return the counts of a job's runs by state; runs that never started are "to do"."""
-    count = Counter(status["state"] for status in ledger.statuses(job))
-    words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
+    rest = ledger.unfinished_part(job)
+    todo = rest.run_ids if rest is not None else []
+    count = Counter(
+        "damaged" if status["state"] == schema.FINISHED and run in todo else status["state"]
+        for run, status in zip(job.run_ids, ledger.statuses(job), strict=True)
+    )
+    states = (*schema.STATES[1:], "damaged")
+    words = [f"{count[state]} {state}" for state in states if count[state]]
     planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
     return ", ".join([*words, *planned])
 
@@ -87,8 +94,12 @@ def resumed(words: list[str]) -> list[str]:
         raise ConfigError("resume takes the folder of a study: prism resume results/<study>")
     path = folder(words[0]).absolute()
     ledger.read_plan(path)
-    text = str(path).replace("'", "\\'")
-    return ["-m", f"resume='{text}'", *words[1:]]
+    return ["-m", f"resume={_quoted(str(path))}", *words[1:]]
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a value of Hydra's grammar, where backslashes before a quote are doubled."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
 
 
 def _stop(words: list[str]) -> int:

@@ -11,8 +11,9 @@ from ..launch.core import launch
 from ..plan.executors import InlineOptions, Options
 from ..plan.grid import sweep
 from ..plan.launcher import is_launchers, launcher
+from ..plan.places import named
 from ..plan.root import Root
-from ..store import leases
+from ..store import leases, trust
 from ..store.job import Sweep
 from ..store.ledger import remaining, write_plan
 from ..util.boundary import answered
@@ -23,11 +24,19 @@ from . import check, ending, inform, play, texts
 from .commands import COMMANDS, listing, priced, resumed
 from .parser import OneLine, add_config_dir, parsed
 
+TRUST = "--trust"  # of every command: load what the folders that it is given name
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; exit codes: 0 complete, 1 incomplete, 2 refused, 130 Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    return answered(lambda: _command(words))
+    given = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in given if word != TRUST]
+
+    def command() -> int:
+        with trust.granted(words != given, named):
+            return _command(words)
+
+    return answered(command)
 
 
 def _command(words: list[str]) -> int:
@@ -164,11 +173,12 @@ def _submit(words: list[str]) -> int:
     plan, _ = _planned(_flags(words))
     if plan.dry_run:
         raise ConfigError("dry_run: there is nothing to submit")
+    trusted = [TRUST] * trust.everything()
     write_plan(plan)
     log = plan.study_dir / "launch.log"
     with log.open("ab") as file:
         driver = subprocess.Popen(
-            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words],
+            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words, *trusted],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

@@ -18,6 +18,7 @@ from ..store.schema import EVALUATIONS as FOLDER
 from ..store.schema import WEIGHTS
 from ..util import boundary
 from ..util.errors import ConfigError
+from ..util.pipes import lasting_output
 from ..util.text import plural, rounded, table
 from .parser import OneLine, folder
 
@@ -173,6 +174,11 @@ def _display() -> str | None:
 
 def _show(frames: Iterator[Any], mode: str, rate: float) -> None:
     """Show frames: a window shows its own; texts replace each other on a terminal."""
+    with lasting_output():  # a frame may hold colours
+        _draw(frames, mode, rate)
+
+
+def _draw(frames: Iterator[Any], mode: str, rate: float) -> None:
     live = mode == "ansi" and sys.stdout.isatty()
     for frame in frames:
         if mode == "ansi":

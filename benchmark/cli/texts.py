@@ -82,6 +82,7 @@ Keys
   tracking=auto | online | offline | disabled      W&B; also tracking.artifacts=, tracking.video=
   hydra/launcher=local | inline | slurm | ray      with hydra.launcher.n_jobs= and others
   --config-dir DIR          a folder of your own with algo/, env/, study/ files
+  --trust                   load the code that a results folder names, whoever made it
 
 Hydra composes the configuration: its override grammar and its groups work here.
 """

@@ -3,7 +3,6 @@
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -12,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from prism.algos.core.settings import check, setting
 
 from ..util.errors import ConfigError, check_recorded, one_line, unknown
+from ..util.registry import load
 from ..util.secrets import CleanStream, reveal
 from . import facts, outside
 from .encoding import LAYOUTS
@@ -136,7 +136,7 @@ def registered(config: EnvConfig) -> EnvSpec:
         try:
             output: Any = CleanStream(sys.stderr)  # stdout is for what the command says
             with redirect_stdout(output), redirect_stderr(output):
-                import_module(config.imports)
+                load(config.imports)
         except (Exception, SystemExit) as error:
             raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..plan.executors import Options
-from ..store import leases, ledger, provenance, records, schema
+from ..store import leases, ledger, provenance, records, schema, trust
 from ..store.job import Job, Sweep
 from ..train.runner import run_job
 from ..util.signals import handled
@@ -45,6 +45,7 @@ def launch(
     """
     jobs, before = ledger.remaining(sweep), ledger.planned_ids(sweep.study_dir)
     ledger.write_plan(sweep)
+    trust.remember(sweep.study_dir, (job.spec.record for job in sweep.jobs))
     if any(job.spec.tracking.git_diff for job in sweep.jobs):
         with suppress(OSError):  # a full disk is the jobs' concern
             provenance.keep_diff(sweep.study_dir)

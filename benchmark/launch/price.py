@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from ..store import identity, ledger, records
+from ..store import digests, identity, ledger, records, schema
 from ..store.job import Job
 from ..util.text import plural
 from . import cost
@@ -160,7 +160,10 @@ class _Past:
         record = records.read_passing(folder / "run.json")
         if record is None or "pack" not in record or record["job_id"] in self._jobs:
             return
-        if not ledger.is_finished(folder):
+        status = records.read_status(folder)
+        if status is None or status["state"] != schema.FINISHED:
+            return
+        if digests.fault(folder, status, deep=False):
             return
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
         if len(self._costs[cell][k]) < _RUNS and (fit := cost.fitted(folder)) is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..store import records, schema
 from ..store.job import Job, Sweep
-from ..util.text import clock, plural
+from ..util.text import clock, plural, shown
 from .report import extent
 
 _LOG_PERIOD = 10.0  # seconds between lines when stdout is no terminal
@@ -67,6 +67,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line above the live table."""
+        line = shown(line)
         if self.live:
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

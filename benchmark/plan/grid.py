@@ -104,8 +104,8 @@ def sweep_of(axes: Axes) -> Sweep:
 
 def _planned(axes: Axes) -> Sweep:
     choices = _choices(axes)
-    root = _root(axes, choices)
-    folder = _folder(root)
+    root, resume = _root(axes, choices), _resumed(axes)
+    folder = _folder(root, resume)
     plan = Sweep(
         study=folder.name,
         study_dir=folder,
@@ -115,7 +115,7 @@ def _planned(axes: Axes) -> Sweep:
         retry=cfg.to_dict(root.retry),
         stop_after=cfg.stop_after(root.on_failure),
     )
-    if root.resume is not None:
+    if resume is not None:
         if grid_words := [key for key in axes if not _once(key)]:
             raise ConfigError(f"{grid_words[0]}: resume cannot change the grid")
         plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
@@ -145,10 +145,16 @@ def _irreproducible(jobs: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(filter(None, reasons)))
 
 
-def _folder(root: DictConfig) -> Path:
+def _resumed(axes: Axes) -> str | None:
+    """Return the folder to resume as it is written: a folder's name refers to nothing."""
+    (value,) = axes.get("resume", [None])
+    return None if value is None else str(value)
+
+
+def _folder(root: DictConfig, resume: str | None) -> Path:
     """Return the study's folder, which need not exist."""
-    if root.resume is not None:
-        return Path(root.resume).absolute()
+    if resume is not None:
+        return Path(resume).absolute()
     results = Path(root.results).absolute()
     for path in (results, *results.parents):
         if path.exists() and not path.is_dir():
@@ -175,7 +181,7 @@ def _root(axes: Axes, choices: tuple[str, ...]) -> DictConfig:
             continue
         if not cfg.is_key(key):
             raise cfg.unknown_key(key, _example(root, axes, choices))
-        if _once(key):
+        if _once(key) and key != "resume":
             cfg.assign(root, key, values[0])
     checked = {key: root[key] for key in ("stale", "seeds_per_job")}
     cfg.hold({**checked, "retry": cfg.to_dict(root.retry)})

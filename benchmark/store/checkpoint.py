@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from ..util import atomic
 from ..util.errors import ConfigError
+from ..util.files import read_bytes
 
 State = dict[str, Any]
 
@@ -43,9 +45,10 @@ def load(path: Path) -> State:
     Raises:
         ConfigError: the file is broken.
     """
-    data = io.BytesIO(path.read_bytes())
+    data = io.BytesIO(read_bytes(path))
     try:
-        state: State = torch.load(data, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # the error says what matters
+            state: State = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a file that is not its own
         name = type(error).__name__
         raise ConfigError(f"{path} is damaged and cannot be read ({name})") from None
@@ -125,7 +128,7 @@ class Checkpoints:
 
     def _block(self, name: str) -> bytes:
         try:
-            data = (self._blocks / name).read_bytes()
+            data = read_bytes(self._blocks / name)
         except FileNotFoundError:
             raise Damaged(f"block {name} is missing") from None
         if _digest(data) != name:
@@ -162,7 +165,7 @@ def _payload(path: Path) -> State:
     Raises:
         Damaged: the checksum differs.
     """
-    expected, _, payload = path.read_bytes().partition(b"\n")
+    expected, _, payload = read_bytes(path).partition(b"\n")
     if _digest(payload).encode() != expected:
         raise Damaged("its checksum differs")
     state: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -12,28 +12,16 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from ..util import atomic, squeue
 from . import records
 from .job import Job
+from .schema import Lease
 
 _QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
 TOKEN_VARIABLE = "PRISM_STOP_TOKEN"  # what stop_token was when a launch was submitted
 EXPIRY = 60.0  # seconds without a beat after which an owner on another machine is dead
-
-
-class Lease(TypedDict):
-    """The content of ``leases/<job_id>.json``."""
-
-    mark: str
-    job_id: str  # or the name of a launch
-    runs: list[str]  # empty for a launch
-    host: str
-    pid: int
-    born: str  # when the process began, since process ids are reused
-    beat: int
-    engine: str | None  # a job's name in a cluster's queue, until it starts
 
 
 def path_of(job: Job) -> Path:

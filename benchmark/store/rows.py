@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..util.files import regular
 from .schema import STEP
 
 Row = dict[str, Any]
@@ -70,9 +71,15 @@ class Rows:
         """Close the file and write its rows as ``.parquet`` beside it, atomically.
 
         Columns: int64 ``global_step``, then float64 columns in alphabetical order.
+
+        Raises:
+            ValueError: a line has been damaged since it was written.
         """
         self.close()
-        rows = read_rows(self.path)
+        whole = list(_whole_rows(self.path))
+        rows = [row for _, row in whole]
+        if (whole[-1][0] if whole else 0) < self.path.stat().st_size:
+            raise ValueError(f"line {len(rows) + 1} of {self.path} is damaged")
         names = sorted({name for row in rows for name in row} - {STEP})
         columns = {STEP: pa.array([row[STEP] for row in rows], pa.int64())}
         for name in names:
@@ -97,7 +104,7 @@ def timed(times: Mapping[str, float]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the complete rows of a ``.jsonl`` file; a torn last line is dropped."""
+    """Return the rows of a ``.jsonl`` file up to the first that is torn or broken."""
     if not path.exists():
         return []
     return [row for _, row in _whole_rows(path)]
@@ -106,13 +113,15 @@ def read_rows(path: Path) -> list[Row]:
 def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield each complete line's end offset and row, up to the first broken line."""
     end = 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(row, dict) or not isinstance(row.get(STEP), int):
                 return
             end += len(line)
             yield end, row

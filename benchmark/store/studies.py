@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..util import atomic
 from ..util.errors import ConfigError
-from . import identity, leases, ledger, records, schema
+from ..util.files import check_inside, check_no_link
+from . import identity, leases, ledger, records, schema, trust
 from .checkpoint import Checkpoints
 
 
@@ -16,8 +17,9 @@ def idle(study_dir: Path) -> schema.Plan:
     """Return the plan of a study, which must not be running.
 
     Raises:
-        ConfigError: the folder is no study, or the study is running.
+        ConfigError: the folder is a link or no study, or the study is running.
     """
+    check_no_link(study_dir)
     plan, watch = ledger.read_plan(study_dir), leases.Watch()
     for lease in leases.of(study_dir):
         if watch.alive(lease):
@@ -30,8 +32,9 @@ def extend(study_dir: Path, count: int) -> int:
     """Plan ``count`` more seeds, the same for every cell; return the number of new runs.
 
     Raises:
-        ConfigError: the folder is no study.
+        ConfigError: the folder is no study, is not trusted, or holds a link that leads out of it.
     """
+    check_inside(study_dir)
     with atomic.mutex(study_dir):
         plan = ledger.read_plan(study_dir)
         before = len(plan["runs"])
@@ -61,8 +64,11 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
         W&B may have under the old name.
 
     Raises:
-        ConfigError: a folder is no study or is running, or the two differ in a run.
+        ConfigError: a folder is no study, is running or holds a link that leads out of it; or the
+            two differ in a run.
     """
+    for study in (target, source):
+        check_inside(study)
     plan, other = idle(target), idle(source)
     for cell in sorted(plan["cells"].keys() & other["cells"].keys()):
         configs = (plan["cells"][cell]["config"], other["cells"][cell]["config"])
@@ -72,7 +78,7 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
             )
     ours, theirs = target / "runs", source / "runs"
     names = [run["run_id"] for run in other["runs"]]
-    finished = [name for name in names if ledger.is_finished(theirs / name)]
+    finished = [name for name in names if ledger.is_finished(theirs / name)]  # names damaged ones
     both = [name for name in finished if ledger.is_finished(ours / name)]
     unequal = [n for n in both if _rows(ours / n) != _rows(theirs / n)]
     if unequal:
@@ -84,7 +90,7 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
     for name in copied:
         partial = ours / f".{name}"
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(theirs / name, partial)
+        shutil.copytree(theirs / name, partial, ignore=_links)
         mirrored += _give_to(partial, plan["study"])
         shutil.rmtree(ours / name, ignore_errors=True)
         partial.rename(ours / name)
@@ -95,6 +101,11 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
     plan["skipped"] += [pair for pair in other["skipped"] if pair not in plan["skipped"]]
     records.write_json(target / "plan.json", plan)
     return len(copied), len(new), mirrored
+
+
+def _links(folder: str, names: list[str]) -> set[str]:
+    """Return what a copy leaves out: links, such as those of W&B."""
+    return {name for name in names if (Path(folder) / name).is_symlink()}
 
 
 def _give_to(folder: Path, study: str) -> bool:
@@ -119,6 +130,7 @@ def checkpoints(study_dir: Path) -> list[Path]:
 
 def prune(study_dir: Path) -> int:
     """Delete the checkpoints of a study that is not running; return the bytes freed."""
+    check_inside(study_dir)
     idle(study_dir)
     freed = 0
     for folder in checkpoints(study_dir):
@@ -136,17 +148,21 @@ def rename(study_dir: Path, name: str) -> tuple[Path, int]:
     Raises:
         ConfigError: the name is taken or not valid for a folder, or the study is running.
     """
+    study_dir = study_dir.absolute()
+    check_inside(study_dir)
     plan, target = idle(study_dir), study_dir.parent / records.study_name("name", name)
     if target.exists():
         raise ConfigError(f"{target} exists: merge the two, or choose another name")
     study_dir.rename(target)
     mirrored = sum(_give_to(path.parent, name) for path in target.glob("runs/*/run.json"))
     records.write_json(target / "plan.json", {**plan, "study": name})
+    trust.moved(study_dir, target)
     return target, mirrored
 
 
 def delete(study_dir: Path) -> None:
     """Delete a study that is not running; other processes see it disappear at once."""
+    study_dir = study_dir.absolute()
     idle(study_dir)
     trash = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
     study_dir.rename(trash)

@@ -24,11 +24,12 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, identity, records
+from ..store import checkpoint, digests, identity, records, trust
 from ..store.agents import policies, valued
-from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
+from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, unknown
+from ..util.files import check_inside
 from .build import build_agent
 
 _CPU = torch.device("cpu")
@@ -251,21 +252,25 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it has another schema, it has no weights, or they do not fit
-            the agent.
+        ConfigError: there is no run, it has another schema, it has no weights, they do not fit the
+            agent, a file has changed since the run finished, or its folder is not trusted or holds
+            a link that leads out of it.
     """
+    if run_dir.is_dir():
+        check_inside(run_dir)
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
         raise unknown("run", run_dir.name, siblings)
-    if record.get("schema") != SCHEMA_VERSION:
-        raise ConfigError(
-            f"run {run_dir.name} has schema {record.get('schema')}, this version reads "
-            f"{SCHEMA_VERSION}: use the Prism that wrote it"
-        )
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
-    spec = RunSpec.parse(record["config"])
+    status = records.read_status(run_dir)
+    if status is None:
+        raise ConfigError(f"run {run_dir.name} has no status: it is not known to be finished")
+    finished = status["state"] == FINISHED
+    if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
+        raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
+    spec = trust.spec(record["config"], run_dir.resolve().parents[1])
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)

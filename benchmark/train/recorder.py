@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import checkpoint, records, schema
+from ..store import checkpoint, digests, records, schema, trust
 from ..store.job import Job
 from ..store.rows import Rows, read_rows, timed
 from ..tracking.tracker import Trackers, settle
@@ -55,7 +55,9 @@ class RunWriter:
         self.best = max((x for x in returns if x is not None), default=-np.inf)
         self._updates = max((int(row.get(schema.UPDATES, 0)) for row in seen), default=0)
         clock = read_rows(self._timing.path)
-        self._wall: float = clock[-1]["wall"] if clock else 0.0  # of the last row
+        wall = clock[-1].get("wall") if clock else None  # of the last row
+        self._wall = wall if isinstance(wall, int | float) else 0.0
+        self._digests: schema.Digests | None = None
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
@@ -91,6 +93,8 @@ class RunWriter:
         self._metrics.close()
         self._timing.close()
         self.trackers.finish(state, reason)
+        if state == schema.FINISHED:
+            self._digests = digests.take(self.folder, self.folder.name)
         self._write_status(reason, exit_code, failure)
 
     def note_trackers(self) -> None:
@@ -105,7 +109,6 @@ class RunWriter:
         sync: bool = False,
     ) -> None:
         self._outcome = reason, exit_code, failure
-        finished = self.state == schema.FINISHED
         status = schema.Status(
             state=self.state,
             reason=reason,
@@ -116,7 +119,7 @@ class RunWriter:
             attempts=self._attempts,
             exit_code=exit_code,
             trackers=self.trackers.status,
-            size=self._metrics.path.stat().st_size if finished else None,
+            digests=self._digests,
             updated=time.time(),
         )
         records.write_json(self.folder / "status.json", status, sync)
@@ -202,7 +205,8 @@ class Recorder:
     def save_video(self, k: int) -> None:
         """Write a video of one seed; print a line if that fails."""
         try:
-            video.record(self.runs[k].folder, watchdog.tick)
+            with trust.granted(everything=True):  # the launch has named what this job runs
+                video.record(self.runs[k].folder, watchdog.tick)
         except Exception as error:
             print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
 

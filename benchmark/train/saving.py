@@ -72,7 +72,7 @@ class Saver:
         The previous job may have trained more or other seeds.
         """
         own = self.checkpoints.folder
-        record = records.read_json(records.run_dir(self.job, self.job.run_ids[0]) / "run.json")
+        record = records.read_record(records.run_dir(self.job, self.job.run_ids[0]))
         if record is None or record["job_id"] == self.job.job_id:
             return [own]
         return [own.parent.parent / record["job_id"] / own.name, own]

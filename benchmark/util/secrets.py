@@ -77,6 +77,18 @@ def is_reference(text: str, name: str) -> bool:
     return rest != text and "${" not in rest and not exposed
 
 
+def references(config: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and text of everything in plain data that ``reveal`` would resolve."""
+    if isinstance(config, Mapping):
+        for name, x in config.items():
+            yield from references(x, f"{key}.{name}")
+    elif isinstance(config, list):
+        for i, x in enumerate(config):
+            yield from references(x, f"{key}.{i}")
+    elif isinstance(config, str) and _REFERENCE.search(config):
+        yield key, config
+
+
 def reveal(config: Any, key: str) -> Any:
     """Return part of a job's config with its references resolved.
 
@@ -140,14 +152,14 @@ class CleanStream:
     """Wraps a text stream and hides secrets in what is written to it."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def write(self, text: str) -> int:
         """Write cleaned text."""
-        return self._stream.write(clean_text(text))
+        return self.stream.write(clean_text(text))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 def _secret_entries(value: Any) -> Iterator[str]:
