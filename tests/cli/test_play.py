@@ -94,7 +94,7 @@ CHANGES = {  # what somebody makes of an evaluation -> what is said of it
     "is of other weights": {"weights": "0"},
     "is of another run": {"run_id": "x"},
     "has a mean that is not that of its returns": {"mean": 3.0},
-    "holds a return that is not a finite number": {"returns": [None]},
+    "number": {"returns": [None]},
     "is not an evaluation": {"returns": []},
 }
 
