@@ -274,7 +274,7 @@ class Trial:
         self.study = folder / "s"
         shutil.copytree(truth.study, self.study)
         rng = np.random.default_rng(zlib.crc32(f"{kind} {change} {seed}".encode()))
-        self.path = _pick(rng, KINDS[kind](self.study))
+        self.path = _pick(rng, [path for path in KINDS[kind](self.study) if path.exists()])
         self.before = _scores(self.study)[1]
         before = self.path.read_bytes()
         CHANGES[change](self.path, rng)

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from prism.benchmark.store import trust
 from prism.cli import main
@@ -148,6 +150,16 @@ def pickled_arrays(scene: Scene) -> None:
     (scene.run / "arrays" / "result.npz").write_bytes(data.getvalue())
 
 
+def numbers_as_weights(scene: Scene) -> None:
+    torch.save(5, scene.run / "weights.pt")
+
+
+def odd_arrays(scene: Scene) -> None:
+    (scene.run / "arrays").mkdir(exist_ok=True)
+    arrays = {"q": np.zeros((2, 2)), "moves": [[0, 1], [1, 0]], "reachable": [1, 1]}
+    np.savez(scene.run / "arrays" / "result.npz", grid=[10**9, 10**9], **arrays)
+
+
 def pickled_checkpoint(scene: Scene) -> None:
     from prism.benchmark.store.checkpoint import _digest
 
@@ -245,6 +257,8 @@ ATTACKS = [
         "arrays/result.npz cannot be read",
         0,
     ),
+    Attack("weights are a number", numbers_as_weights, EVALUATE, REFUSED.format("not of this")),
+    Attack("arrays of other shapes", odd_arrays, ["report", "{study}"], "report: ", 0),
     Attack("pickle in a checkpoint", pickled_checkpoint, RESUME, "", 1),
     # the environment
     Attack(
@@ -345,6 +359,10 @@ ATTACKS = [
         REFUSED.format("metrics.jsonl is not a regular file"),
     ),
     Attack("pipe as weights", lambda s: s.pipe(s.run / "weights.pt"), EVALUATE, REGULAR),
+    Attack(
+        "pipe in a sibling, dry run", lambda s: s.pipe(s.run / "timing.jsonl"),
+        [*TINY, "seed=7", "dry_run=true"], "1 to do", 0,
+    ),
     Attack("pipe as stop", lambda s: s.pipe(s.study / "stop"), RESUME, REGULAR),
     Attack(
         "pipe as log", lambda s: s.pipe(s.study / "jobs" / "j" / "log.txt"), ["logs", "{study}"],

@@ -3,6 +3,7 @@
 ``benchmark/store/schema.py`` describes the arrays that a run writes to ``arrays/result.npz``.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,10 +46,13 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
 
 
 def _is_grid(arrays: Arrays) -> bool:
-    if not arrays.keys() >= {"grid", "moves", "reachable", "q"}:
+    """Return whether arrays are of a grid, in the shapes that ``schema.ARRAYS`` tells."""
+    names = ("q", "grid", "moves", "reachable")
+    if not all(name in arrays and arrays[name].dtype.kind in "biuf" for name in names):
         return False
-    states = int(np.prod(arrays["grid"]))
-    return arrays["q"].ndim == 2 and len(arrays["q"]) == len(arrays["reachable"]) == states
+    q, grid, moves, reachable = (arrays[name] for name in names)
+    flat = q.ndim == 2 and q.size > 0 and grid.shape == (2,) and moves.shape[1:] == (2,)
+    return flat and len(q) == math.prod(grid.tolist()) and reachable.shape == (len(q),)
 
 
 def _values(env: str, by_label: dict[str, list[Arrays]]) -> Plot:

@@ -5,6 +5,7 @@
 
 import base64
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from prism.benchmark.util.text import shown
+from prism.benchmark.util.text import plain, shown
 
 from .. import stats
 from ..errors import count
@@ -118,7 +119,7 @@ def _templates(folder: Path, template: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(files(__package__))),
         autoescape=as_html,
-        finalize=None if as_html else _in_markdown,
+        finalize=_finalized(plain if as_html else markdown),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -137,9 +138,14 @@ def _templates(folder: Path, template: str) -> jinja2.Environment:
     return environment
 
 
-def _in_markdown(value: Any) -> Any:
-    plain = isinstance(value, str) and not isinstance(value, Markup)
-    return markdown(value) if plain else value
+def _finalized(escaped: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Return what a template does to every value that it shows."""
+
+    def finalize(value: Any) -> Any:
+        text = isinstance(value, str) and not isinstance(value, Markup)
+        return escaped(value) if text else value
+
+    return finalize
 
 
 def _short(git: str | None) -> str:

@@ -18,6 +18,7 @@ from ..store import leases, ledger, provenance, records, schema, trust
 from ..store.job import Job, Sweep
 from ..train.runner import run_job
 from ..util.signals import handled
+from ..util.text import shown
 from . import faults
 from .executor import Executor, Exit
 from .progress import Progress
@@ -57,8 +58,8 @@ def launch(
     then(sweep, jobs)
     complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
-    print(f"results  {sweep.study_dir}")
-    folder = shlex.quote(str(sweep.study_dir))
+    print(f"results  {shown(str(sweep.study_dir))}")
+    folder = shown(shlex.quote(str(sweep.study_dir)))
     print(f"report   prism report {folder}")
     if not complete:
         print(f"continue prism resume {folder}")

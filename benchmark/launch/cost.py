@@ -17,6 +17,7 @@ from ..envs.config import registered
 from ..store import checkpoint, records, schema
 from ..store.job import Job
 from ..store.spec import RunSpec
+from ..util.files import read_bytes
 
 if TYPE_CHECKING:
     from ..train.runner import Training
@@ -90,13 +91,13 @@ def fitted(folder: Path) -> Cost | None:
 def _rows(path: Path) -> list[dict[str, float]]:
     try:
         return [json.loads(line) for line in _lines(path)]
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
 
 
 def _lines(path: Path) -> list[bytes]:
     with suppress(OSError):
-        return path.read_bytes().splitlines()
+        return read_bytes(path).splitlines()
     return []
 
 

@@ -28,7 +28,7 @@ from ..store import checkpoint, digests, identity, records, trust
 from ..store.agents import policies, valued
 from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
 from ..util.files import check_inside
 from .build import build_agent
 
@@ -270,12 +270,12 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     finished = status["state"] == FINISHED
     if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
         raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
-    spec = trust.spec(record["config"], run_dir.resolve().parents[1])
+    spec = trust.spec(record["config"], run_dir.resolve().parent.parent)
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)
     try:
         agent.load({"policy": weights})
-    except ValueError as error:  # e.g. weights of a version with other parameter names
-        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {error}") from None
+    except Exception as error:  # what a file that is not of this agent makes of loading it
+        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {one_line(error)}") from None
     return record, spec, agent
