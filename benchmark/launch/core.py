@@ -34,6 +34,7 @@ def launch(
     sweep: Sweep,
     options: Options,
     run: Run = run_job,
+    *,
     then: Callable[[Sweep, list[Job]], None] = lambda sweep, jobs: None,
 ) -> bool:
     """Run the unfinished jobs of a sweep; return whether the whole sweep is finished.

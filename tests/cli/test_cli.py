@@ -307,8 +307,7 @@ def test_a_grid_in_parallel(elsewhere, capfd):
 def test_the_exit_code_tells_that_a_run_is_missing(monkeypatch, capsys):
     from prism.benchmark.launch import core
 
-    _, then = core.launch.__defaults__
-    monkeypatch.setattr(core.launch, "__defaults__", (lambda job: sys.exit(9), then))
+    monkeypatch.setattr(core.launch, "__defaults__", (lambda job: sys.exit(9),))
     assert main([*RUN, *QUICK, "seed=4"]) == 1
     assert "exit code 9" in capsys.readouterr().out
 
