@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from prism.benchmark.util.boundary import answered
 from prism.benchmark.util.errors import ConfigError
 from prism.benchmark.util.files import check_inside
 
@@ -27,26 +30,18 @@ _GROUPS = 12  # groups of excluded runs that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 after one line about bad input."""
+    """Run one command; return 0, or 2 after one line that says what is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words:
         print(FIRST, end="")
         return 0
-    try:
-        options = parsed(
-            words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()}
-        )
-        _check_out(getattr(options, "out", None))
-        COMMANDS[options.command](options)
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads our output has seen enough
-        raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _command(words), AnalysisError)
+
+
+def _command(words: list[str]) -> int:
+    options = parsed(words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()})
+    _check_out(getattr(options, "out", None))
+    COMMANDS[options.command](options)
     return 0
 
 
@@ -63,7 +58,7 @@ def _check_out(out: Path | None) -> None:
 def _load(options: argparse.Namespace) -> Study:
     if sys.stderr.isatty():
         print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
-    results = load(options.where, include=options.include)
+    results = load(options.where, include=options.include, scores=options.scores)
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = dict(map(_pair, options.rename))
         results = Study(results.data.presented(pairs, options.order or []))
@@ -180,6 +175,7 @@ def _words(options: argparse.Namespace) -> list[str]:
     words = [*map(str, options.where)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--include", *options.include] if options.include else []
+    words += ["--scores", options.scores] if options.scores else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
     words += ["--width", options.width] if options.width != "text" else []
@@ -204,13 +200,13 @@ def ablation(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Print the final scores per environment, raw or normalised."""
-    from ..report.tables import score_table
+    from ..report.tables import score_tables
 
     results = _load(options)
-    scores = score_table(results.data, results.scores, options.normalise)
-    if scores is None:
+    tables = score_tables(results.data, results.scores, options.normalise)
+    if not tables:
         raise _not_normalised(options.normalise)
-    _print(options, [scores], runs=results)
+    _print(options, tables, runs=results)
 
 
 def _not_normalised(how: str) -> AnalysisError:
@@ -229,11 +225,32 @@ def compare(options: argparse.Namespace) -> None:
     results = _load(options)
     if options.published:
         frame = with_published(results.data, read_published(options.published))
+        _check_compared(frame)
         _print(options, [published_table(frame, options.published)], runs=results)
         return
-    old = _scored(load(options.against, include=options.include))
-    comparison = against_table(results.compare(old, options.margin), options.margin)
+    old = _scored(load(options.against, include=options.include, scores=options.scores))
+    frame = results.compare(old, options.margin)
+    _check_compared(frame)
+    comparison = against_table(frame, options.margin)
     _print(options, [comparison], new=results, old=old)
+
+
+def _check_compared(frame: pd.DataFrame) -> None:
+    """Check that a comparison compares something."""
+    from ..questions.compare import MISSING_NEW, MISSING_OLD, NOT_COMPARED
+
+    if frame.verdict.isin([MISSING_NEW, MISSING_OLD, NOT_COMPARED]).all():
+        first = frame.iloc[0]
+        raise AnalysisError(
+            f"compare: nothing to compare; {first.label} on {first.env}: {first.note}"
+        )
+
+
+def list_studies(options: argparse.Namespace) -> None:
+    """List the studies of a results folder: agents, n and the best score."""
+    from ..report.listing import listing
+
+    print("\n\n".join(getattr(listing(Path(x)), options.format)() for x in options.where))
 
 
 def power(options: argparse.Namespace) -> None:
@@ -328,5 +345,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "curves": draw_curves,
     "profile": profile,
     "export": export,
+    "list": list_studies,
     "tensorboard": tensorboard,
 }

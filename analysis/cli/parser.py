@@ -20,6 +20,7 @@ The analysis reads the results of runs. Start with one of these:
   prism ablation results/quickstart    what each component contributes, with tests
   prism compare results/new --against results/old      is the new code worse?
   prism power results/pilot            how many seeds does a study need?
+  prism list results                   which studies are there?
 
 prism --help lists every command.
 """
@@ -59,6 +60,7 @@ _EXAMPLES = {
     "prism curves results/minatar --axis wall-clock --out figures",
     "profile": "prism profile results/minatar --normalise reference",
     "export": "prism export results/minatar --out tidy",
+    "list": "prism list results\nprism list results other/results --format csv",
     "tensorboard": "prism tensorboard results/minatar\n"
     "tensorboard --logdir results/minatar/tensorboard",
 }
@@ -128,7 +130,8 @@ def _parsers(
         command = commands.add_parser(name, description=summary, epilog=epilog, formatter_class=raw)
         command.add_argument(
             "where",
-            nargs="+",
+            nargs="*" if name == "list" else "+",
+            default=["results"],
             metavar="WHERE",
             help="folders results/<study>, or .csv, .parquet, .npz or .wandb files, or wandb:...",
         )
@@ -140,6 +143,11 @@ def _parsers(
             metavar="FLAG",
             help="use runs that are excluded by default, by the flag shown beside them: "
             + ", ".join(FLAGS),
+        )
+        command.add_argument(
+            "--scores",
+            metavar="evaluations/NAME",
+            help="score by a later evaluation of prism evaluate, not by the final one",
         )
         _add_options(command, name)
     return parser, dict(commands.choices)
@@ -164,7 +172,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
             choices=CORRECTIONS,
             help=f"correction for multiple comparisons (default: {stats.HOLM})",
         )
-    if name in ("table", "ablation", "compare", "power", "profile"):
+    if name in ("table", "ablation", "compare", "power", "profile", "list"):
         add(
             "--format", default="text", choices=FORMATS, help="format of the tables (default: text)"
         )

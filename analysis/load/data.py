@@ -33,7 +33,7 @@ import pandas as pd
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, count, unknown
-from . import sources
+from . import sources, study_folder
 from .arrays import from_arrays
 from .frames import MISSING, Frames, complete
 from .merge import join
@@ -178,13 +178,20 @@ class Data:
         }
 
 
-def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Data:
+def load(
+    paths: Where | Sequence[Where],
+    *,
+    include: Collection[str] = (),
+    scores: str | None = None,
+    **names: Any,
+) -> Data:
     """Load runs from one or more places.
 
     Args:
         paths: a study folder, a CSV, Parquet or ``.npz`` file, anything else that a source accepts
             (``sources.py``), a frame, or ``{label: [runs, tasks]}``; or a sequence of these.
         include: flags of runs to allow although they are excluded by default.
+        scores: "evaluations/<name>", of a study's runs, in place of their final scores.
         names: ``tasks``, ``steps``, ``random`` and ``reference`` of arrays.
 
     Raises:
@@ -196,23 +203,45 @@ def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **nam
     many = isinstance(paths, Sequence) and not isinstance(paths, str)
     places: list[Any] = list(paths) if many else [paths]  # type: ignore[arg-type]
     folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
-    frames = join([_read(place, names) for place in places], folders)
+    return _data([_read(place, names, scores) for place in places], folders, tuple(include))
+
+
+def load_runs(folder: Path, only: Collection[str] | None) -> Data:
+    """Load some runs of a study folder, by their ids, or all; the others play no part.
+
+    Raises:
+        AnalysisError: it cannot be read, or it plans none of them.
+    """
+    frames = complete(study_folder.read(str(folder), only), str(folder))
+    return _data([frames], (str(folder),), ())
+
+
+def _data(parts: list[Frames], folders: tuple[str, ...], include: tuple[str, ...]) -> Data:
+    frames = join(parts, folders)
     data = Data(
         studies=tuple(dict.fromkeys(frames.runs.study)),
         folders=folders,
-        runs=_mark_excluded(frames.runs, tuple(include)),
+        runs=_mark_excluded(frames.runs, include),
         metrics=frames.metrics,
         records=frames.records,
         skipped=frames.skipped,
         unplanned=frames.unplanned,
         notes=frames.notes,
-        include=tuple(include),
+        include=include,
     )
     data.notes.extend(_remarks(data))
     return data
 
 
-def _read(place: Where, names: dict[str, Any]) -> Frames:
+def _read(place: Where, names: dict[str, Any], scores: str | None) -> Frames:
+    if scores is not None:
+        if not isinstance(place, str | Path) or not (Path(place) / "plan.json").is_file():
+            raise AnalysisError(f"scores: {scores} is for study folders; {place} is none")
+        frames = study_folder.read(str(place), scores=scores)
+        forms = [x for x in frames.metrics if str(x).startswith(f"{schema.FINAL_RETURN}_")]
+        frames.metrics = frames.metrics.drop(columns=forms)  # of the final evaluation
+        frames.notes.append(f"scored by {scores}, in place of the final evaluation")
+        return complete(frames, str(place))
     if isinstance(place, pd.DataFrame):
         return complete(from_frame(place, "the frame", "frame"), "the frame")
     if isinstance(place, Mapping):

@@ -5,6 +5,7 @@ This source comes last: a place that no other source accepts is treated as a stu
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from prism.benchmark.store import digests, schema
 
 from ..errors import AnalysisError, count, nearest
+from . import evaluation
 from .frames import Frames, stack
 from .run_folder import Run, read_json, read_run
 
@@ -25,14 +27,30 @@ def accepts(where: str) -> bool:
     return True
 
 
-def read(where: str) -> Frames:
-    """Read ``plan.json`` and every run folder that it names."""
+def read(where: str, only: Collection[str] | None = None, scores: str | None = None) -> Frames:
+    """Read ``plan.json`` and the run folders that it names.
+
+    Args:
+        where: the folder.
+        only: ids of the runs to read; None: all.
+        scores: "evaluations/<name>", a later evaluation whose scores take the place of the final
+            ones; a run without it is not scored.
+
+    Raises:
+        AnalysisError: it is no study.
+    """
     folder = Path(where)
     plan = _read_plan(folder)
+    planned = {entry["run_id"] for entry in plan["runs"]}
+    if only is not None:
+        plan["runs"] = [entry for entry in plan["runs"] if entry["run_id"] in only]
     runs = {entry["run_id"]: read_run(folder / "runs" / entry["run_id"]) for entry in plan["runs"]}
     rows = [row(plan["study"], entry, runs[entry["run_id"]]) for entry in plan["runs"]]
+    if scores is not None:
+        for found in rows:
+            found |= evaluation.score(folder / "runs" / found["run_id"], found, scores)
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
-    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
+    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in planned]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
     finished = [run for run in runs.values() if run.state == schema.FINISHED]
     if unknown := sum(not digests.known(run.status) for run in finished):

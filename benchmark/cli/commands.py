@@ -7,39 +7,40 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from prism.algos.core.agent import POLICIES
-
-from ..envs.episodes import EVALUATIONS
 from ..launch import price
 from ..launch.local import cores
-from ..launch.report import summary
+from ..launch.report import extent, summary
 from ..plan.executors import Options
-from ..store import leases, ledger, schema, studies
+from ..store import leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
-from .parser import OneLine, folder, run_folder
+from .ending import print_scores
+from .parser import OneLine, folder
 
 
-def listing(plan: Sweep, launcher: Options) -> str:
-    """Return the plan of a sweep as text: its jobs, their states, and the price of the rest."""
+def listing(plan: Sweep) -> str:
+    """Return the plan of a sweep as text: its jobs and their states."""
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
         budget = f"{job.spec.budget:,}"
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
-    runs = sum(len(job.seeds) for job in plan.jobs)
+    runs = [run for job in plan.jobs for run in job.run_ids]
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
     notes = [f"note: {note}" for note in plan.notes]
-    count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
+    count = f"{extent(runs, ledger.planned_ids(plan.study_dir))} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
+    return "\n".join([head, "", *table(rows), *skipped, *notes])
+
+
+def priced(plan: Sweep, launcher: Options) -> str:
+    """Return what the unfinished part of a sweep costs; measuring takes seconds per cell."""
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
-    cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
-    return "\n".join([head, "", *table(rows), *skipped, *notes, "", str(cost)])
+    return str(price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores())))
 
 
 def _state(job: Job) -> str:
@@ -60,44 +61,16 @@ def _parser(command: str, about: str) -> OneLine:
     return OneLine(prog=f"prism {command}", description=about)
 
 
-def _evaluate(words: list[str]) -> int:
-    streams = {purpose.removeprefix("eval/"): purpose for purpose in EVALUATIONS}
-    parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
-    parser.add_argument("run_dir", type=str)
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument(
-        "--policy", choices=POLICIES, help="default: as in the run's final evaluation"
-    )
-    parser.add_argument(
-        "--seed", type=int, help="of the episodes; default: the run's evaluation.seed"
-    )
-    parser.add_argument(
-        "--stream",
-        choices=streams,
-        default="new",
-        help="which episodes, none of them in two streams: new (the default), selection (to choose"
-        " among runs), final (those of the final score), periodic (those of the curve)",
-    )
-    args = parser.parse_args(words)
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed={args.seed} must be at least 0")
-    if args.episodes < 1:
-        raise ConfigError(f"--episodes={args.episodes} must be at least 1")
-    run = run_folder(args.run_dir)
-
-    from ..train.evaluate import evaluate_run
-
-    result: dict[str, Any] = evaluate_run(
-        run, args.episodes, args.policy, streams[args.stream], args.seed
-    )
-    print("\n".join(table([[key, str(value)] for key, value in result.items()])))
-    return 0
-
-
 def _status(words: list[str]) -> int:
     parser = _parser("status", "Show how far the runs of a study are.")
     parser.add_argument("study_dir", type=str)
-    print(summary(folder(parser.parse_args(words).study_dir)))
+    study = folder(parser.parse_args(words).study_dir)
+    print(summary(study))
+    runs = (
+        records.read_status(study / "runs" / run["run_id"])
+        for run in ledger.read_plan(study)["runs"]
+    )
+    print_scores(study, sum(run is not None and run["state"] == schema.FINISHED for run in runs))
     return 0
 
 
@@ -249,19 +222,6 @@ def _delete(words: list[str]) -> int:
     return 0
 
 
-def _video(words: list[str]) -> int:
-    parser = _parser(
-        "video", "Record an evaluation episode of a finished run, from its saved weights."
-    )
-    parser.add_argument("run_dir", type=str)
-    run = run_folder(parser.parse_args(words).run_dir)
-
-    from ..train.video import record
-
-    print(record(run))
-    return 0
-
-
 def _wandb_push(words: list[str]) -> int:
     parser = _parser("wandb-push", "Send Weights & Biases the local rows that it lacks.")
     parser.add_argument("paths", nargs="+", type=str, help="studies or run folders")
@@ -316,7 +276,6 @@ def _wandb_report(words: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "delete": _delete,
-    "evaluate": _evaluate,
     "extend": _extend,
     "logs": _logs,
     "merge": _merge,
@@ -324,7 +283,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rename": _rename,
     "status": _status,
     "stop": _stop,
-    "video": _video,
     "wandb-push": _wandb_push,
     "wandb-report": _wandb_report,
 }

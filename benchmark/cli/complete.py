@@ -32,6 +32,7 @@ COMMANDS = (
         "check-env",
         "completion",
         "delete",
+        "enjoy",
         "evaluate",
         "extend",
         "help",
@@ -84,7 +85,11 @@ def candidates(line: str) -> list[str]:
         return [f"{key}={chosen}{comma}{name}" for name in _values(key) if name.startswith(last)]
     before = [each for each in before if each and not each.startswith("-")]
     if before[:1] == ["list"]:
-        return [name for name in ("algos", "envs", "studies", "executors") if name.startswith(word)]
+        return [
+            name
+            for name in ("algos", "envs", "studies", "executors", "results")
+            if name.startswith(word)
+        ]
     if before[:1] == ["completion"]:
         return [name for name in SHELLS if name.startswith(word)]
     if before[:1] == ["study"] and len(before) == 1:

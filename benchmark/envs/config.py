@@ -1,7 +1,7 @@
 """The schema of ``conf/env/<name>.yaml`` and its validation."""
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from prism.algos.core.settings import check, setting
 
-from ..util.errors import ConfigError, one_line, unknown
+from ..util.errors import ConfigError, check_recorded, one_line, unknown
 from ..util.registry import load
-from ..util.secrets import reveal
+from ..util.secrets import CleanStream, reveal
 from . import facts, outside
 from .encoding import LAYOUTS
 from .shaping import POTENTIALS
@@ -106,6 +106,8 @@ class EnvConfig:
 def from_dict(values: dict[str, Any]) -> EnvConfig:
     """Return the config from resolved plain data, with references to secrets replaced by values."""
     values = reveal(values, "env")
+    check_recorded("env", values, EnvConfig)
+    check_recorded("env.wrappers", values["wrappers"], EnvWrappers)
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 
@@ -132,7 +134,8 @@ def registered(config: EnvConfig) -> EnvSpec:
     """
     if config.imports is not None:
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for what the command says
+            output: Any = CleanStream(sys.stderr)  # stdout is for what the command says
+            with redirect_stdout(output), redirect_stderr(output):
                 load(config.imports)
         except (Exception, SystemExit) as error:
             raise ConfigError(f"env.imports: {one_line(error)}") from error

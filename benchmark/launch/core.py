@@ -9,7 +9,7 @@ import shlex
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,15 +30,22 @@ _LOOK = 1.0  # seconds between checks of what other processes run
 _BLIND = 30.0  # seconds after limits.hang: by then a hung process should have ended itself
 
 
-def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
+def launch(
+    sweep: Sweep,
+    options: Options,
+    run: Run = run_job,
+    *,
+    then: Callable[[Sweep, list[Job]], None] = lambda sweep, jobs: None,
+) -> bool:
     """Run the unfinished jobs of a sweep; return whether the whole sweep is finished.
 
     Args:
         sweep: the planned jobs.
         options: the executor and its options.
         run: the job's function.
+        then: is called with the sweep and the jobs that were to do, before the last lines.
     """
-    jobs = ledger.remaining(sweep)
+    jobs, before = ledger.remaining(sweep), ledger.planned_ids(sweep.study_dir)
     ledger.write_plan(sweep)
     trust.remember(sweep.study_dir, (job.spec.record for job in sweep.jobs))
     if any(job.spec.tracking.git_diff for job in sweep.jobs):
@@ -46,8 +53,10 @@ def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
             provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
     with _held(sweep.study_dir):
-        _run(sweep, jobs, options.build(run, jobs))
+        runner = options.build(run, jobs)
+        _run(sweep, jobs, runner, Progress(sweep, jobs, runner.running, before))
     print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
+    then(sweep, jobs)
     complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
     print(f"results  {shown(str(sweep.study_dir))}")
@@ -58,8 +67,8 @@ def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
     return complete
 
 
-def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
-    with Progress(sweep, jobs, runner.running) as progress:
+def _run(sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
+    with progress:
         drive = _Drive(sweep, jobs, runner, progress)
         with handled(drive.stop):
             try:

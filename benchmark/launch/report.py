@@ -1,7 +1,7 @@
 """The summary of a study's runs, printed at the end of a sweep and by ``prism status``."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from ..store import digests, leases, records, schema
@@ -37,6 +37,23 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     for pair in plan["skipped"]:
         lines.append(f"skipped: {pair['label']} on {pair['env']}: {pair['reason']}")
     return plain("\n".join(lines))
+
+
+def extent(runs: Sequence[str], before: Collection[str], planned: str = "") -> str:
+    """Return how many runs a command plans, and how many its study has.
+
+    Args:
+        runs: ids of the runs of the command.
+        before: ids of the runs that the study's plan held before it.
+        planned: what follows the number, unless runs are added.
+    """
+    new = sum(run not in before for run in runs)
+    if before and new:
+        again = f" ({len(runs) - new} of the command there before)" if new < len(runs) else ""
+        return f"{plural(new, 'run')} added to {len(before)}{again}"
+    if new < len(runs) < len(before):
+        return f"{len(runs)} of {plural(len(before), 'run')}{planned}"
+    return f"{plural(len(runs), 'run')}{planned}"
 
 
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:

@@ -31,32 +31,37 @@ def read_plan(study_dir: Path) -> schema.Plan:
     return plan
 
 
+def planned_ids(study_dir: Path) -> set[str]:
+    """Return the ids of the runs that a study's plan holds; none without a plan."""
+    if not (study_dir / "plan.json").exists():
+        return set()
+    return {run["run_id"] for run in read_plan(study_dir)["runs"]}
+
+
 def write_plan(sweep: Sweep) -> None:
     """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
     Raises:
-        ConfigError: the folder cannot be written, holds a link that leads out of it, or a plan of
-            another schema; or, with ``stale=refuse``, a cell of the same id has other defaults now.
+        ConfigError: the folder holds a link that leads out of it, or a plan of another schema; or,
+            with ``stale=refuse``, a cell of the same id has other defaults now.
+        OSError: the folder cannot be written.
     """
     path = sweep.study_dir / "plan.json"
-    try:
-        if sweep.study_dir.exists():
-            check_inside(sweep.study_dir)
-        with atomic.mutex(sweep.study_dir):
-            plan = (
-                read_plan(sweep.study_dir)
-                if path.exists()
-                else schema.Plan(
-                    schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
-                )
+    if sweep.study_dir.exists():
+        check_inside(sweep.study_dir)
+    with atomic.mutex(sweep.study_dir):
+        plan = (
+            read_plan(sweep.study_dir)
+            if path.exists()
+            else schema.Plan(
+                schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
             )
-            if sweep.stale == "refuse":
-                _refuse_changed(sweep, plan)
-            add(plan, sweep.jobs)
-            plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
-            records.write_json(path, plan)
-    except OSError as error:
-        raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
+        )
+        if sweep.stale == "refuse":
+            _refuse_changed(sweep, plan)
+        add(plan, sweep.jobs)
+        plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
+        records.write_json(path, plan)
 
 
 def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:

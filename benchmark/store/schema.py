@@ -19,6 +19,7 @@ This module imports nothing of Prism. Layout::
                                   best.pt       those of the best periodic evaluation, if asked for
                                   media/episode.gif  the first evaluation episode, if asked for
                                   arrays/result.npz  what an agent offers for pictures; see ARRAYS
+                                  evaluations/<name>.json  Evaluation: what was evaluated later
                                   error.txt     why the run failed, if it did
 
 plan.json and status.json also have the key ``digest``, of their other values.
@@ -58,6 +59,7 @@ ERROR = "error/rms"  # of tabular values against the exact ones, where the model
 
 # of a run folder; q [S, A]; where states form a grid: grid [2], moves [A, 2], reachable [S]
 ARRAYS = "arrays/result.npz"
+EVALUATIONS = "evaluations"  # folder of what was evaluated after the run
 WEIGHTS, BEST, VIDEO = "weights.pt", "best.pt", "media/episode.gif"
 
 PLANNED, RUNNING, FINISHED = "planned", "running", "finished"
@@ -252,6 +254,31 @@ class WandbReport(TypedDict):
     entity: str
 
 
+class Evaluation(TypedDict):
+    """``evaluations/<name>.json``: episodes played with the weights of a finished run."""
+
+    name: Name
+    weights: Line  # SHA-256 of weights.pt
+    run_id: Name
+    policy: Line
+    stream: Line  # purpose of the episodes; see envs/episodes.py
+    seed: Count  # of the episodes
+    protocol: Line  # as in RunRecord, of these episodes
+    episodes: Positive
+    mean: Finite  # of the raw returns
+    std: Finite | None
+    min: Finite
+    max: Finite
+    length: Finite
+    facts: dict[str, Finite | None]  # means of env.record
+    returns: list[Finite]  # of every episode
+
+
+def evaluation_file(name: str) -> str:
+    """Return the file of an evaluation in its run folder."""
+    return f"{EVALUATIONS}/{name}.json"
+
+
 FILES: dict[str, Any] = {  # by name, or by folder where the names differ
     "plan.json": Plan,
     "run.json": RunRecord,
@@ -261,4 +288,5 @@ FILES: dict[str, Any] = {  # by name, or by folder where the names differ
     "exit.json": JobExit,
     "tracking.json": Tracking,
     "wandb_report.json": WandbReport,
+    "evaluations": Evaluation,
 }

@@ -24,7 +24,7 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, digests, records, trust
+from ..store import checkpoint, digests, identity, records, trust
 from ..store.agents import policies, valued
 from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
@@ -209,8 +209,8 @@ def evaluate_run(
         seed: of the episodes; None: evaluation.seed of the run.
 
     Returns:
-        ``{"run_id", "policy", "episodes", "mean", "std", "min", "max", "length"}``, returns raw,
-        and the mean of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
+        An ``Evaluation`` of schema.py without its name and weights; a fact that no episode had is
+        None.
 
     Raises:
         ConfigError: there is no run, it has no weights, the environment fails, or the policy has
@@ -220,26 +220,31 @@ def evaluate_run(
     forms = policies(spec.agent, spec.algo)
     if policy is not None and policy not in forms:
         raise unknown("--policy", policy, forms)
-    if seed is not None:
-        spec = spec.changed({"evaluation.seed": seed})
+    played = {"evaluation.policy": policy or spec.policy, "evaluation.episodes": episodes}
+    spec = spec.changed(played | ({} if seed is None else {"evaluation.seed": seed}))
     evaluator = Evaluator(spec, [record["seed"]], purpose, episodes, _CPU)
-    result = evaluator(agent, policy=policy)
+    result = evaluator(agent)
     evaluator.close()
     if evaluator.failed:
         raise ConfigError(f"run {run_dir.name}: its environment fails: {evaluator.failed[0]}")
     returns = result.returns[0]
     return {
         "run_id": record["run_id"],
-        "policy": policy or spec.policy,
+        "policy": spec.policy,
+        "stream": purpose,
+        "seed": spec.evaluation.seed,
+        "protocol": identity.protocol(spec, purpose)[0],
         "episodes": episodes,
         "mean": float(returns.mean()),
         "std": float(returns.std(ddof=1)) if episodes > 1 else None,
         "min": float(returns.min()),
         "max": float(returns.max()),
         "length": float(result.lengths[0].mean()),
-    } | {
-        f"eval/{name}": None if np.isnan(mean) else float(mean)
-        for name, mean in zip(spec.env.record, result.facts[0], strict=True)
+        "facts": {
+            name: None if np.isnan(mean) else float(mean)
+            for name, mean in zip(spec.env.record, result.facts[0], strict=True)
+        },
+        "returns": returns.tolist(),
     }
 
 

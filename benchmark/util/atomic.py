@@ -4,7 +4,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -25,8 +25,10 @@ def write(path: Path, data: bytes, sync: bool = False) -> None:
             if sync:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk, free what the partial file takes
+    except OSError as error:
+        with suppress(OSError):  # on a full disk, free what the partial file takes
+            temporary.unlink(missing_ok=True)
+        error.filename = str(path)
         raise
 
 
@@ -38,5 +40,9 @@ def mutex(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".mutex").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            error.filename = str(folder)
+            raise
         yield

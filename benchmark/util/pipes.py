@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
+from .secrets import CleanStream
 from .text import plain
 
 
@@ -79,6 +80,13 @@ class _Lasting:
         return getattr(self._stream, name)
 
 
+def _as_printed(stream: Any) -> TextIO:
+    """Return a stream that leaves control characters as they are, and hides secrets as before."""
+    if isinstance(stream, CleanStream):
+        return cast(TextIO, CleanStream(_as_printed(stream.stream)))
+    return cast(TextIO, stream.stream if isinstance(stream, _Plain) else stream)
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Keep working after the reader of the output exits; one line on stderr reports it.
@@ -86,7 +94,7 @@ def lasting_output() -> Iterator[None]:
     A job may run in this process, and prints what it likes.
     """
     before = sys.stdout, sys.stderr
-    out, err = (stream.stream if isinstance(stream, _Plain) else stream for stream in before)
+    out, err = map(_as_printed, before)
     sys.stdout, sys.stderr = cast(TextIO, _Lasting(out)), err
     try:
         yield

@@ -1,8 +1,10 @@
 """Formats words, durations and tables for people."""
 
+import math
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from . import files
 
@@ -47,6 +49,14 @@ def table(rows: list[list[str]]) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
         for row in rows
     ]
+
+
+def rounded(value: Any) -> str:
+    """Return a number with about four digits and no exponent, whole ones whole; others as text."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return "-" if value is None else str(value)
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.0f}" if value == round(value) else f"{value:.{max(0, digits)}f}"
 
 
 def tail(path: Path, size: int = 4000) -> str:

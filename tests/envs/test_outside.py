@@ -413,8 +413,9 @@ def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
         result = evaluate_run(folder, 3, purpose=FINAL)  # as many as the final evaluation had
     last = read_rows(folder / "metrics.jsonl")[-1]
     assert result["mean"] == pytest.approx(last[schema.FINAL_RETURN])
-    assert result["eval/success"] == last["final/success"]
-    assert result["eval/luck"] == last.get("final/luck") and result["eval/nothing"] is None
+    facts = result["facts"]
+    assert facts["success"] == last["final/success"]
+    assert facts["luck"] == last.get("final/luck") and facts["nothing"] is None
 
 
 def test_evaluate_of_an_environment_that_fails_is_one_line(whole, tmp_path) -> None:
