@@ -134,6 +134,9 @@ class _Drive:
                 if leased is None:
                     continue
                 ledger.prepare(leased)
+            except leases.Lost:
+                self.elsewhere.append(job)
+                continue
             except OSError as error:  # a full disk must not take the sweep with it
                 self.failed += 1
                 self.progress.ended(job, _unwritten(job, "cannot start", error), False)
@@ -165,9 +168,16 @@ class _Drive:
         return None
 
     def _settle(self, exit: Exit) -> None:
-        """Record how a job ended; requeue it if it may be retried."""
+        """Record how a job ended; requeue it if it may be retried.
+
+        A job that another process took over while this one slept is that process's.
+        """
         job = exit.job
         self.beats.pop(job.job_id, None)
+        if leases.taken(job):
+            self.kills.pop(job.job_id, None)
+            self.elsewhere.append(job)
+            return
         stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
         failure, reason = faults.classify(
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)

@@ -57,11 +57,10 @@ def test_truncate_drops_later_rows_and_the_next_row_follows_the_kept_ones(tmp_pa
     rows = Rows(tmp_path / "metrics.jsonl")
     for step in (10, 20, 30, 40):
         rows.write({"global_step": step})
-    rows.truncate_to(20)
+    rows = Rows(rows.path, 20)
     rows.write({"global_step": 25})
     assert [row["global_step"] for row in read_rows(rows.path)] == [10, 20, 25]
-    rows.truncate_to(-1)
-    assert rows.path.read_bytes() == b""
+    assert Rows(rows.path, -1).path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("torn", [b'{"global_step":2', b'{"global_step":2}', b"\xff\n"])

@@ -52,8 +52,7 @@ def ended_run(
     files = {"run": record(seed), "status": status, "tracking": tracking()}
     for name, content in files.items():
         (path / f"{name}.json").write_text(json.dumps(content))
-    written = Rows(path / "metrics.jsonl")
-    written.truncate_to(-1)
+    written = Rows(path / "metrics.jsonl", -1)
     for step in range(rows):
         written.write(row(step, seed))
     written.close()
