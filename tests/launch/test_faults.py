@@ -1,11 +1,13 @@
 """What can go wrong with a job costs that job only, and its folder says what it was."""
 
+import os
 import signal
 from dataclasses import replace
+from multiprocessing import forkserver
 
 import pytest
 
-from prism.benchmark.launch import core
+from prism.benchmark.launch import core, local
 from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.executor import Exit
 from prism.benchmark.launch.faults import classify
@@ -68,6 +70,34 @@ def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
     drive._look()
     ends = {(s["state"], s["failure"], s["reason"]) for s in ledger.statuses(job)}
     assert ends == {(schema.FAILED, schema.HANG, said or "hang: no sign of life")}
+
+
+def test_jobs_outlive_their_fork_server_and_the_next_get_another(tmp_path, capfd):
+    planned = plan(tmp_path, [0.1, 0.2, 0.3], "retry.lost=0")
+    assert launch(planned, LocalOptions(**{"n_jobs": 2}), fakes.orphaned)
+    assert "again" not in capfd.readouterr().out
+
+
+def test_a_job_that_dies_with_its_server_is_lost_and_tried_again(tmp_path, capfd):
+    planned = plan(tmp_path, [0.1], "retry.lost=1")
+    assert launch(planned, LocalOptions(), fakes.killed_with_its_server)
+    assert "1 of 1 seeds: lost: the server that it was forked from" in capfd.readouterr().out
+
+
+def test_a_job_whose_server_dies_at_its_start_is_tried_again(tmp_path, monkeypatch, capfd):
+    """The first attempt is forked, but nobody knows its process."""
+    read, tries = forkserver.read_signed, []
+
+    def torn(descriptor):
+        tries.append(read(descriptor))
+        if len(tries) == 1:
+            os.kill(local._known_server().pid, signal.SIGKILL)
+            raise EOFError("unexpected EOF")
+        return tries[-1]
+
+    monkeypatch.setattr(forkserver, "read_signed", torn)
+    assert launch(plan(tmp_path, [fakes.FINISH]), LocalOptions(), fakes.play)
+    assert "lost: no process could be made for it: unexpected EOF" in capfd.readouterr().out
 
 
 def test_a_job_ends_at_its_timeout(tmp_path, capfd):
