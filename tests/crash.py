@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.utime")
+_CALLS = ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.utime")
 _listeners: list[Callable[[str, tuple[object, ...]], None]] = []
 
 
@@ -19,20 +19,30 @@ sys.addaudithook(_hear)
 
 
 @contextmanager
-def points(folder: Path, reached: Callable[[int], None]) -> Iterator[None]:
+def points(
+    folder: Path, reached: Callable[[int], None], events: tuple[str, ...] = _CALLS
+) -> Iterator[None]:
     """Call ``reached(n)`` before the n-th call, from 1, that changes or opens something there."""
     count = 0
 
     def listen(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal count
-        if event in _CHANGES or event == "open":
-            path = arguments[0]
-            if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(str(folder)):
-                count += 1
-                reached(count)
+        if event in events and _path(event, arguments).startswith(str(folder)):
+            count += 1
+            reached(count)
 
     _listeners.append(listen)
     try:
         yield
     finally:
         _listeners.remove(listen)
+
+
+def _path(event: str, arguments: tuple[object, ...]) -> str:
+    """Return the path that an event is about; some calls name it from an open folder."""
+    path, *more = arguments
+    if not isinstance(path, str | os.PathLike):
+        return ""
+    beside = more[0] if event in ("os.remove", "os.rmdir") else -1
+    folder = "" if beside == -1 else os.readlink(f"/proc/self/fd/{beside}")
+    return os.path.join(folder, os.fspath(path))

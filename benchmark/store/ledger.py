@@ -12,7 +12,7 @@ from typing import Any
 
 from ..util import atomic
 from ..util.errors import ConfigError
-from . import identity, leases, provenance, records, schema
+from . import identity, intents, leases, provenance, records, schema
 from .job import Job, Sweep
 from .spec import RunSpec
 
@@ -46,6 +46,7 @@ def write_plan(sweep: Sweep) -> None:
     path = sweep.study_dir / "plan.json"
     try:
         with atomic.mutex(sweep.study_dir):
+            intents.complete(sweep.study_dir)
             plan = (
                 read_plan(sweep.study_dir)
                 if path.exists()
