@@ -1,6 +1,7 @@
 """Every filesystem call below a folder as a point at which something can happen to its process."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,3 +47,24 @@ def _path(event: str, arguments: tuple[object, ...]) -> str:
     beside = more[0] if event in ("os.remove", "os.rmdir") else -1
     folder = "" if beside == -1 else os.readlink(f"/proc/self/fd/{beside}")
     return os.path.join(folder, os.fspath(path))
+
+
+def killed(folder: Path, point: int, command: Callable[[], object]) -> bool:
+    """Run a command in a process that is killed before its n-th call; False if it has no such."""
+
+    def reached(n: int) -> None:
+        if n == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with points(folder, reached):
+                command()
+            code = 0
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code != 0

@@ -1,9 +1,9 @@
 """A command on a study that is killed at any point is completed by the next."""
 
 import fcntl
+import functools
 import os
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -21,27 +21,6 @@ RENAMED = 24  # a point of a rename at which the folder has its new name
 Command = Callable[[Path], object]
 
 
-def killed(folder: Path, point: int, command: Command) -> bool:
-    """Run a command in a process that is killed before its n-th filesystem call; False if none."""
-
-    def reached(n: int) -> None:
-        if n == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            with crash.points(folder, reached):
-                command(folder)
-            code = 0
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
-
-
 def every(
     folder: Path, begin: Path, command: Command, judge: Callable[[Path], None], at_least: int
 ) -> None:
@@ -50,7 +29,7 @@ def every(
     while True:
         work = folder / "work"
         shutil.copytree(begin, work)
-        if not killed(work, point, command):
+        if not crash.killed(work, point, functools.partial(command, work)):
             break
         judge(work)
         shutil.rmtree(work)
@@ -128,7 +107,7 @@ def test_status_tells_of_a_rename_that_was_cut_short_and_resume_completes_it(
     tmp_path, begin, capsys
 ):
     study, target = begin / "s", begin / "t"
-    assert killed(begin, RENAMED, rename)
+    assert crash.killed(begin, RENAMED, lambda: rename(begin))
     assert target.exists() and not study.exists()
     said = told(["status", str(target)], capsys)
     assert "half done: rename from s to t\n" in said and "the next command that changes" in said

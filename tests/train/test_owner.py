@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from prism.benchmark.store import leases, ledger, records, rows
+from prism.benchmark.store import leases, ledger, records, rows, schema
 from prism.benchmark.store.job import Job
 from prism.benchmark.train import saving
 from prism.benchmark.train.runner import Training, run_job
 from prism.benchmark.util import atomic
 from tests import crash
-from tests.runs import Killed, finished, job, kill, same_results
+from tests.runs import Killed, finished, job, kill, same_results, status
 
 STEP = 9  # the default test takes every ninth point, the slow one all of them
 
@@ -140,3 +140,19 @@ def every(folder: Path, other: Callable[[Job], None], step: int) -> None:
     while survives(folder / str(point), point, other, calm):
         point += step
     assert point > 80
+
+
+def test_rows_that_have_changed_end_a_run_as_lost_and_are_computed_again(tmp_path):
+    calm, work = finished(small(tmp_path / "calm")), small(tmp_path / "work")
+    path = records.run_dir(work, work.run_ids[0]) / "metrics.jsonl"
+
+    def change(training: Training) -> None:
+        if training.steps[0] == 60:
+            path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "_tick", change)
+        run_job(work)
+    assert (status(work, 0)["state"], status(work, 0)["failure"]) == (schema.FAILED, schema.LOST)
+    run_job(work)
+    same_results(work, calm)
