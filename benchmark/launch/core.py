@@ -101,7 +101,8 @@ class _Drive:
         while self.runner.running or (self.open and (self.queue or self.elsewhere)):
             if time.monotonic() - self.looked > _LOOK:
                 self.looked = time.monotonic()
-                self._look()
+                with suppress(OSError):  # a network disk that stalls is looked at again
+                    self._look()
             if self.open:
                 self._fill()
             elif self.requests <= 1:
@@ -174,15 +175,14 @@ class _Drive:
         """
         job = exit.job
         self.beats.pop(job.job_id, None)
-        if leases.taken(job):
-            self.kills.pop(job.job_id, None)
-            self.elsewhere.append(job)
-            return
         stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
         failure, reason = faults.classify(
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
         )
         try:
+            if leases.taken(job):
+                self.elsewhere.append(job)
+                return
             state = schema.INTERRUPTED if stopped else schema.FAILED
             ledger.end(job, state, reason, exit.error, None if stopped else failure, exit.code)
             leases.release(job)
@@ -212,12 +212,13 @@ class _Drive:
             self.token = token
             self.stop(signal.SIGTERM)
         for _ in range(len(self.elsewhere)):
-            job = self.elsewhere.popleft()
+            job = self.elsewhere[0]
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
             running = [
                 c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
             ]
+            self.elsewhere.popleft()
             if running:
                 self.elsewhere.append(job)
             elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):

@@ -52,13 +52,17 @@ class Rows:
     Args:
         path: the file; a torn last line is dropped.
         last: the rows after this ``global_step``, where a resumed run continues, are dropped too.
+
+    Attributes:
+        length: bytes of the rows that this writer has kept and written; crc: their checksum.
     """
 
     def __init__(self, path: Path, last: int = _ALL) -> None:
         self.path = path
         kept = _kept(path, last)
         atomic.write(path, kept)
-        self._file, self._crc = path.open("ab"), zlib.crc32(kept)
+        self._file = path.open("ab")
+        self.length, self.crc = len(kept), zlib.crc32(kept)
 
     def write(self, row: Mapping[str, Any]) -> Row:
         """Append one row and flush it; return the stored form."""
@@ -66,7 +70,7 @@ class Rows:
         line = (json.dumps(stored, allow_nan=False, separators=(",", ":")) + "\n").encode()
         self._file.write(line)
         self._file.flush()
-        self._crc = zlib.crc32(line, self._crc)
+        self.length, self.crc = self.length + len(line), zlib.crc32(line, self.crc)
         return stored
 
     def close(self) -> None:
@@ -87,7 +91,7 @@ class Rows:
         self.close()
         with self.path.open("rb") as file:
             crc = functools.reduce(lambda crc, line: zlib.crc32(line, crc), file, 0)
-        if crc != self._crc:
+        if crc != self.crc:
             raise Changed(f"{self.path} does not hold the rows that were written to it")
         rows = read_rows(self.path)
         names = sorted({name for row in rows for name in row} - {STEP})

@@ -63,6 +63,11 @@ class RunWriter:
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
 
+    @property
+    def written(self) -> tuple[int, int]:
+        """Return the length and the checksum of the rows written."""
+        return self._metrics.length, self._metrics.crc
+
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row, first to the local file, then to the trackers."""
         self.step = step
@@ -85,9 +90,9 @@ class RunWriter:
         """Close the folder with a final state; a failure also leaves ``error.txt``."""
         if self.state != schema.RUNNING:
             return
-        self.state = state
         if state == schema.FINISHED:
             self._metrics.finish(leases.held(self._job))
+        self.state = state
         exit_code = schema.EXIT_CODES.get(state, 1)
         if state == schema.FAILED:  # at once: a tracker may take its time, a full disk raises below
             self._write_status(reason, exit_code, failure, error=details or reason or "unknown")

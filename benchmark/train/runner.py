@@ -371,7 +371,7 @@ class Training:
             "wall": wall,
             "cpu": cpu,
         }
-        self.saver.save(state)
+        self.saver.save(state, [run.written for run in self.recorder.runs])
 
     def _load(self, state: checkpoint.State) -> None:
         """Continue from a saved state."""

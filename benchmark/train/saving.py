@@ -35,16 +35,19 @@ class Saver:
             return False
         return waited > (self._cost or checkpoint.size(state()) / _RATE) / _SHARE
 
-    def save(self, state: State) -> None:
+    def save(self, state: State, rows: list[tuple[int, int]]) -> None:
         """Write a checkpoint.
+
+        Args:
+            state: the state of the training.
+            rows: length and checksum of the rows that each run has written.
 
         Raises:
             leases.Lost: another process has taken the runs over.
         """
         leases.check(self.job)
         began = time.monotonic()
-        rows = [_rows(self.job, run) for run in self.job.run_ids]
-        length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
+        length, crc = torch.tensor(rows).T
         seeds = torch.tensor(self.job.seeds)
         code = provenance.code_hash(self.job.spec)
         own = {"code": code, "seeds": seeds, "rows": length, "rows_crc": crc}

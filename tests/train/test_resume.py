@@ -119,9 +119,9 @@ def test_a_stop_that_several_ask_for_leaves_time_to_save(
         signal.raise_signal(signal.SIGTERM)
         interact(self)
 
-    def asked_again(self: saving.Saver, state: Any) -> None:
+    def asked_again(*arguments: Any) -> None:
         signal.raise_signal(again.pop(0))
-        save(self, state)
+        save(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_interact", asked)
@@ -383,7 +383,7 @@ def test_the_interval_grows_with_the_cost_of_a_save(
 
     assert not due(59, 1) and due(2, 1)
     assert not due(0, 10**9 // 4)  # a large first save is guessed to take longer than 2 %
-    saver.save({})
+    saver.save({}, [(0, 0)] * 3)
     assert not due(190, 1) and due(11, 1)  # 4 s are 2 % of 200
 
 
