@@ -233,8 +233,8 @@ class _Drive:
             if lease is None or lease["beat"] != beat:
                 self.beats[job.job_id] = (lease["beat"] if lease else -1), now
             elif hang is not None and now - since > hang + _BLIND:
+                self.runner.kill(job.job_id)  # first: it may hang while it holds the study's lock
                 ledger.end(job, schema.FAILED, _why_it_hangs(job), "", schema.HANG, 1)
-                self.runner.kill(job.job_id)
 
 
 def _why_it_hangs(job: Job) -> str:

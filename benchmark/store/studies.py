@@ -183,10 +183,9 @@ def rename(study_dir: Path, name: str) -> tuple[Path, int]:
 
 
 def delete(study_dir: Path) -> None:
-    """Delete a study that is not running, or complete a deletion that was cut short."""
-    if study_dir.exists() or not intents.finish_deleting(study_dir):
-        with idle(study_dir):
-            intents.delete(study_dir)
+    """Delete a study that is not running."""
+    with idle(study_dir):
+        intents.delete(study_dir)
 
 
 def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:
