@@ -59,7 +59,8 @@ def test_any_damage(truth, tmp_path, kind):
     bad = []
     for seed in range(int(os.environ.get("PRISM_FUZZ", "1"))):
         for change in damage.changes_of(kind):
-            trial = damage.Trial(truth, tmp_path / "trial", kind, change, seed)
+            folder = tmp_path / f"{damage.changes_of(kind).index(change)}-{seed}"
+            trial = damage.Trial(truth, folder, kind, change, seed)
             outcome = trial.outcome()
             counts[outcome] += 1
             if outcome in BAD:
