@@ -12,7 +12,7 @@ from ..launch import price
 from ..launch.local import cores
 from ..launch.report import extent, summary
 from ..plan.executors import Options
-from ..store import leases, ledger, records, schema, studies
+from ..store import intents, leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
@@ -65,7 +65,7 @@ def _status(words: list[str]) -> int:
     parser = _parser("status", "Show how far the runs of a study are.")
     parser.add_argument("study_dir", type=str)
     study = folder(parser.parse_args(words).study_dir)
-    print(summary(study))
+    print("\n".join([summary(study), *intents.told(study)]))
     runs = (
         records.read_status(study / "runs" / run["run_id"])
         for run in ledger.read_plan(study)["runs"]
@@ -93,7 +93,8 @@ def resumed(words: list[str]) -> list[str]:
     if not words or "=" in words[0] or words[0].startswith("-"):
         raise ConfigError("resume takes the folder of a study: prism resume results/<study>")
     path = folder(words[0]).absolute()
-    ledger.read_plan(path)
+    with studies.locked(path):
+        pass  # a rename that was cut short has now given the study its name
     return ["-m", f"resume={_quoted(str(path))}", *words[1:]]
 
 
@@ -177,8 +178,8 @@ def _prune(words: list[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="confirm: these jobs start over")
     args = parser.parse_args(words)
     study = folder(args.study_dir)
-    studies.idle(study)
-    folders = studies.checkpoints(study)
+    with studies.idle(study):
+        folders = studies.checkpoints(study)
     if folders and not args.yes:
         jobs = plural(len(folders), "job")
         raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
@@ -192,7 +193,10 @@ def _rename(words: list[str]) -> int:
     parser.add_argument("study_dir", type=str)
     parser.add_argument("name", type=str)
     args = parser.parse_args(words)
-    study, mirrored = studies.rename(folder(args.study_dir), args.name)
+    old = Path(args.study_dir)
+    if intents.renamed(old, old.parent / args.name) is None:
+        old = folder(args.study_dir)
+    study, mirrored = studies.rename(old, args.name)
     print(f"the study is now {study}")
     _tell_of_mirrored(mirrored, study)
     return 0
@@ -211,13 +215,14 @@ def _delete(words: list[str]) -> int:
     parser.add_argument("study_dir", type=str)
     parser.add_argument("--yes", action="store_true", help="confirm: delete all of it")
     args = parser.parse_args(words)
-    study = folder(args.study_dir)
-    plan = studies.idle(study)
-    if not args.yes:
-        raise ConfigError(
-            f"delete {study} with its {plural(len(plan['runs']), 'run')}: confirm with --yes"
-        )
-    studies.delete(study)
+    study = Path(args.study_dir)
+    if study.exists() or not intents.finish_deleting(study):
+        study = folder(args.study_dir)
+        with studies.idle(study) as plan:
+            runs = plural(len(plan["runs"]), "run")
+        if not args.yes:
+            raise ConfigError(f"delete {study} with its {runs}: confirm with --yes")
+        studies.delete(study)
     print(f"deleted {study}")
     return 0
 

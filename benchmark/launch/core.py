@@ -112,7 +112,8 @@ class _Drive:
         while self.runner.running or (self.open and (self.queue or self.elsewhere)):
             if time.monotonic() - self.looked > _LOOK:
                 self.looked = time.monotonic()
-                self._look()
+                with suppress(OSError):  # a network disk that stalls is looked at again
+                    self._look()
             if self.open:
                 self._fill()
             elif self.requests <= 1:
@@ -145,6 +146,9 @@ class _Drive:
                 if leased is None:
                     continue
                 ledger.prepare(leased)
+            except leases.Lost:
+                self.elsewhere.append(job)
+                continue
             except OSError as error:  # a full disk must not take the sweep with it
                 self.failed += 1
                 self.progress.ended(job, _unwritten(job, "cannot start", error), False)
@@ -176,7 +180,10 @@ class _Drive:
         return None
 
     def _settle(self, exit: Exit) -> None:
-        """Record how a job ended; requeue it if it may be retried."""
+        """Record how a job ended; requeue it if it may be retried.
+
+        A job that another process took over while this one slept is that process's.
+        """
         job = exit.job
         self.beats.pop(job.job_id, None)
         stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
@@ -184,6 +191,9 @@ class _Drive:
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
         )
         try:
+            if leases.taken(job):
+                self.elsewhere.append(job)
+                return
             state = schema.INTERRUPTED if stopped else schema.FAILED
             ledger.end(job, state, reason, exit.error, None if stopped else failure, exit.code)
             leases.release(job)
@@ -213,12 +223,13 @@ class _Drive:
             self.token = token
             self.stop(signal.SIGTERM)
         for _ in range(len(self.elsewhere)):
-            job = self.elsewhere.popleft()
+            job = self.elsewhere[0]
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
             running = [
                 c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
             ]
+            self.elsewhere.popleft()
             if running:
                 self.elsewhere.append(job)
             elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):
@@ -233,8 +244,8 @@ class _Drive:
             if lease is None or lease["beat"] != beat:
                 self.beats[job.job_id] = (lease["beat"] if lease else -1), now
             elif hang is not None and now - since > hang + _BLIND:
+                self.runner.kill(job.job_id)  # first: it may hang while it holds the study's lock
                 ledger.end(job, schema.FAILED, _why_it_hangs(job), "", schema.HANG, 1)
-                self.runner.kill(job.job_id)
 
 
 def _why_it_hangs(job: Job) -> str:

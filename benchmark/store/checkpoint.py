@@ -12,6 +12,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,20 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder, self._blocks = folder, folder / "blocks"
 
-    def save(self, state: State) -> None:
-        """Add a checkpoint; keep only the last two."""
+    def save(self, state: State, lock: AbstractContextManager[None] | None = None) -> None:
+        """Add a checkpoint; keep only the last two.
+
+        Args:
+            state: what to save.
+            lock: held while the checkpoint takes its name and older ones lose theirs.
+        """
         self._blocks.mkdir(parents=True, exist_ok=True)
         payload = _bytes(self._cut(state, set(os.listdir(self._blocks))))
-        number = max((int(path.stem) for path in self._files()), default=0) + 1
         data = _digest(payload).encode() + b"\n" + payload
-        atomic.write(self.folder / f"{number:08d}.pt", data, sync=True)
-        self._forget()
+        with lock or nullcontext():
+            number = max((int(path.stem) for path in self._files()), default=0) + 1
+            atomic.write(self.folder / f"{number:08d}.pt", data, sync=True)
+            self._forget()
 
     def states(self) -> Iterator[State]:
         """Yield the intact checkpoints, newest first; report damaged ones on stderr."""

@@ -13,7 +13,7 @@ from typing import Any
 from ..util import atomic
 from ..util.errors import ConfigError
 from ..util.files import check_inside
-from . import digests, identity, provenance, records, schema, trust
+from . import digests, identity, intents, leases, provenance, records, schema, trust
 from .job import Job, Sweep
 
 ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
@@ -50,6 +50,7 @@ def write_plan(sweep: Sweep) -> None:
     if sweep.study_dir.exists():
         check_inside(sweep.study_dir)
     with atomic.mutex(sweep.study_dir):
+        intents.complete(sweep.study_dir)
         plan = (
             read_plan(sweep.study_dir)
             if path.exists()
@@ -284,16 +285,21 @@ def unfinished(sweep: Sweep) -> list[str]:
 
 
 def prepare(job: Job) -> None:
-    """Mark a job's runs as planned, so that a crash leaves no older state behind."""
-    (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
-    for run in job.run_ids:
-        folder = records.run_dir(job, run)
-        status = records.read_status(folder)
-        if status is not None and status["state"] == schema.FINISHED:
-            _retire(folder)  # of other code, or damaged: what was there is kept beside the runs
-            status = None
-        (folder / "error.txt").unlink(missing_ok=True)
-        records.write_json(folder / "status.json", status_of(job, status))
+    """Mark a job's runs as planned, so that a crash leaves no older state behind.
+
+    Raises:
+        leases.Lost: another process has taken the runs over.
+    """
+    with leases.held(job):
+        (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
+        for run in job.run_ids:
+            folder = records.run_dir(job, run)
+            status = records.read_status(folder)
+            if status is not None and status["state"] == schema.FINISHED:
+                _retire(folder)  # of other code, or damaged: what was there is kept beside the runs
+                status = None
+            (folder / "error.txt").unlink(missing_ok=True)
+            records.write_json(folder / "status.json", status_of(job, status))
 
 
 def _retire(folder: Path) -> None:
@@ -339,12 +345,17 @@ def end(
     failure: str | None = None,
     code: int | None = None,
 ) -> None:
-    """Write how the unended runs of a job ended: status.json, then error.txt."""
-    for run in job.run_ids:
-        folder = records.run_dir(job, run)
-        before = records.read_status(folder)
-        if before is None or before["state"] not in ENDED:
-            status = status_of(job, before)
-            status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
-            records.write_json(folder / "status.json", status)
-            records.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")
+    """Write how the unended runs of a job ended: status.json, then error.txt.
+
+    Nothing is written if another process has taken the runs over. A job that has released its
+    lease may still be ended: whoever took it since has ended its runs.
+    """
+    with atomic.mutex(Path(job.study_dir)):
+        for run in job.run_ids if not leases.taken(job) else ():
+            folder = records.run_dir(job, run)
+            before = records.read_status(folder)
+            if before is None or before["state"] not in ENDED:
+                status = status_of(job, before)
+                status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
+                records.write_json(folder / "status.json", status)
+                records.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")

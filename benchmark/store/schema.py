@@ -3,6 +3,7 @@
 This module imports nothing of Prism. Layout::
 
     results/<study>/plan.json                 Plan: every planned run
+    results/<study>/intent.json               what is being done to the study; see intents.py
     results/<study>/leases/<job_id>.json      the process that runs a job
     results/<study>/jobs/<job_id>/            log.txt, heartbeat.json, checkpoint/
     results/<study>/code/<hash>.diff          how the checkout differed from its commit

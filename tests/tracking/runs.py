@@ -78,8 +78,7 @@ def ended_run(
     files = {"run": record(seed), "status": how, "tracking": tracking()}
     for name, content in files.items():
         (path / f"{name}.json").write_text(json.dumps(content))
-    written = Rows(path / "metrics.jsonl")
-    written.truncate_to(-1)
+    written = Rows(path / "metrics.jsonl", -1)
     for step in range(rows):
         written.write(row(step, seed))
     written.close()
