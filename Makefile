@@ -49,7 +49,7 @@ properties: $(STAMP)  ## run the property tests with ten times the examples, dra
 slow: $(STAMP)  ## run the tests that take minutes
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m slow
 
-chaos: $(STAMP)  ## kill a real sweep a hundred times at random: no byte may change (@@ minutes)
+chaos: $(STAMP)  ## kill a real sweep a hundred times at random: no byte may change (allow an hour)
 	$(ONE_THREAD) $(PY) -m pytest -q -n 0 -s -m chaos tests/launch
 
 fuzz: $(STAMP)  ## damage every kind of file of a study in every way, SEEDS times (3): no other number, no traceback
