@@ -6,11 +6,12 @@ SHELL := bash
 PYTHON ?= python3
 WORKERS ?= auto
 STUDY ?= quickstart
+SEEDS ?= 3
 PY := .venv/bin/python
 STAMP := .venv/installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help .venv demo test coverage properties slow chaos test-cluster learn textbook bench lint format types check report dist \
+.PHONY: help .venv demo test coverage properties slow chaos fuzz test-cluster learn textbook bench lint format types check report dist \
   clean
 
 help:  ## list the commands
@@ -48,8 +49,11 @@ properties: $(STAMP)  ## run the property tests with ten times the examples, dra
 slow: $(STAMP)  ## run the tests that take minutes
 	$(ONE_THREAD) $(PY) -m pytest -q -n $(WORKERS) -m slow
 
-chaos: $(STAMP)  ## kill a real sweep twenty times at random: no byte may change (ten minutes)
+chaos: $(STAMP)  ## kill a real sweep a hundred times at random: no byte may change (allow an hour)
 	$(ONE_THREAD) $(PY) -m pytest -q -n 0 -s -m chaos tests/launch
+
+fuzz: $(STAMP)  ## damage every kind of file of a study in every way, SEEDS times (3): no other number, no traceback
+	PRISM_FUZZ=$(SEEDS) $(ONE_THREAD) $(PY) -m pytest -q -n 0 -s -m fuzz tests/store
 
 test-cluster: $(STAMP)  ## run sweeps on a real Slurm (Debian: slurm-wlm) and a real Ray; skip what is missing
 	@$(PY) -c 'import ray' 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check 'ray>=2.50' \

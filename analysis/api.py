@@ -1,5 +1,6 @@
 """The analysis in a notebook: ``analysis.load("results/rainbow").ablation()``."""
 
+import html
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ from .questions.pooled import Headline, headlines
 from .questions.scores import FINAL, REFERENCE, aggregates, profiles, score_runs
 from .questions.standing import standing
 from .report.sentences import Sentence, sentences
+from .report.table import Table
+from .report.tables import score_tables
 
 CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
@@ -31,6 +34,21 @@ class Study:
 
     def __init__(self, data: Data) -> None:
         self.data = data
+
+    def __repr__(self) -> str:
+        """Return what it holds, and the final scores as text."""
+        return "\n\n".join([self._head(), *(table.text() for table in self._tables())])
+
+    def _repr_html_(self) -> str:
+        """Return the same as HTML, for a notebook."""
+        return f"<p>{html.escape(self._head())}</p>" + "".join(t.html() for t in self._tables())
+
+    def _head(self) -> str:
+        counts = ", ".join(f"{n} {name}" for name, n in self.data.counts().items() if n)
+        return f"{', '.join(self.data.studies)}: {counts}"
+
+    def _tables(self) -> list[Table]:
+        return score_tables(self.data, self.data.scored)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -144,6 +162,12 @@ def _check(key: str, name: str, names: Iterable[str]) -> None:
         raise unknown(key, name, names)
 
 
-def load(where: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Study:
+def load(
+    where: Where | Sequence[Where],
+    *,
+    include: Collection[str] = (),
+    scores: str | None = None,
+    **names: Any,
+) -> Study:
     """Load runs; arguments as in ``prism.analysis.load.data.load``."""
-    return Study(load_data(where, include=include, **names))
+    return Study(load_data(where, include=include, scores=scores, **names))

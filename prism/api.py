@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prism.analysis import Study, load
+from prism.benchmark.cli.ending import end
 from prism.benchmark.launch.core import launch
 from prism.benchmark.plan.executors import InlineOptions, Options, options_class
 from prism.benchmark.plan.grid import sweep_of
@@ -70,7 +71,7 @@ def run(
     if plan.dry_run:
         raise ConfigError("dry_run: it is for the command line; sweep_of plans without running")
     options = _options(launcher, single=len(plan.jobs) == 1)
-    if not launch(plan, options):
+    if not launch(plan, options, then=end):
         message = f"{plan.study}: some runs did not finish; see prism status {plan.study_dir}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return load(plan.study_dir)

@@ -7,18 +7,17 @@ import sys
 from collections.abc import Sequence
 
 from prism.benchmark.cli import texts
-from prism.benchmark.util.pipes import close_output, replace_unknown_characters
+from prism.benchmark.util.boundary import answered
+from prism.benchmark.util.pipes import plain_output, replace_unknown_characters
 from prism.benchmark.util.versions import version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see ``prism --help``."""
     replace_unknown_characters()
-    try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
-    except BrokenPipeError:  # the reader of our output, such as head, has closed it
-        close_output()
-        return 0
+    words = list(sys.argv[1:] if argv is None else argv)
+    with plain_output():
+        return answered(lambda: _command(words))
 
 
 def _command(words: list[str]) -> int:
@@ -33,10 +32,10 @@ def _command(words: list[str]) -> int:
 
         return complete.main(words)
     command = [*words[1:], "--help"] if words[0] == "help" else words
-    if command[0] in texts.READERS:
+    if command[0] in texts.READERS or command[:2] == ["list", "results"]:
         from prism.analysis.cli import main as read
 
-        return read(command)
+        return read([command[0], *command[2:]] if command[0] == "list" else command)
     from prism.benchmark.cli.main import main as train
 
     return train(words)

@@ -1,6 +1,7 @@
 """One thread per process: the suite runs on as many workers as there are cores."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["WANDB_MODE"] = "offline"  # a developer's login must not receive test runs
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+# What a developer has launched must not be known to tests, nor what tests launch to him.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="prism-state-")
 
 import pytest
 import torch

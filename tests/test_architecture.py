@@ -17,11 +17,17 @@ ALLOWED = {
     "algos.formulas*": [],
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
+    "benchmark.cli.ending": ["analysis.report.brief"],
     "benchmark*": [
         *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
         "algos.core.states",
     ],
-    "analysis*": ["benchmark.store.schema", "benchmark.store.events"],
+    "analysis*": [
+        *("benchmark.store.schema", "benchmark.store.events", "benchmark.store.reader"),
+        *("benchmark.store.digests", "benchmark.util.boundary", "benchmark.util.errors"),
+        *("benchmark.util.files", "benchmark.util.registry", "benchmark.util.pipes"),
+        "benchmark.util.text",
+    ],
     "prism*": ["analysis", "benchmark"],
     "tools*": ["algos", "analysis", "benchmark"],
     "conf*": [],

@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from prism.benchmark.util.boundary import answered
+from prism.benchmark.util.errors import ConfigError
+from prism.benchmark.util.files import check_inside
+
 from .. import stats
 from ..api import Study, load
 from ..errors import AnalysisError, count
+from ..load.cells import to_csv
 from ..load.data import UNFINISHED
 from ..questions import curves
 from ..questions.scores import FINAL, MIN_MAX, REFERENCE
@@ -23,26 +30,18 @@ _GROUPS = 12  # groups of excluded runs that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 after one line about bad input."""
+    """Run one command; return 0, or 2 after one line that says what is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words:
         print(FIRST, end="")
         return 0
-    try:
-        options = parsed(
-            words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()}
-        )
-        _check_out(getattr(options, "out", None))
-        COMMANDS[options.command](options)
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads our output has seen enough
-        raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _command(words), AnalysisError)
+
+
+def _command(words: list[str]) -> int:
+    options = parsed(words, {name: (run.__doc__ or "").strip() for name, run in COMMANDS.items()})
+    _check_out(getattr(options, "out", None))
+    COMMANDS[options.command](options)
     return 0
 
 
@@ -59,7 +58,7 @@ def _check_out(out: Path | None) -> None:
 def _load(options: argparse.Namespace) -> Study:
     if sys.stderr.isatty():
         print(f"reading {', '.join(options.where)} ...", end="\r", file=sys.stderr)
-    results = load(options.where, include=options.include)
+    results = load(options.where, include=options.include, scores=options.scores)
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = dict(map(_pair, options.rename))
         results = Study(results.data.presented(pairs, options.order or []))
@@ -160,13 +159,23 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _beside(where: Path, name: str) -> Path:
-    return where / name if where.is_dir() else where.parent / f"{where.stem}-{name}"
+    """Return where to write what belongs to a place: in a study's own folder, never out of it."""
+    if not where.is_dir():
+        return where.parent / f"{where.stem}-{name}"
+    out = where / name
+    try:
+        if os.path.lexists(out):
+            check_inside(out)
+    except ConfigError as error:
+        raise AnalysisError(str(error)) from None
+    return out
 
 
 def _words(options: argparse.Namespace) -> list[str]:
     words = [*map(str, options.where)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--include", *options.include] if options.include else []
+    words += ["--scores", options.scores] if options.scores else []
     words += ["--test", options.test] if options.test != stats.AUTO else []
     words += ["--correct", options.correct] if options.correct != stats.HOLM else []
     words += ["--reference", options.reference] if options.reference else []
@@ -195,13 +204,13 @@ def ablation(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace) -> None:
     """Print the final scores per environment, raw or normalised."""
-    from ..report.tables import score_table
+    from ..report.tables import score_tables
 
     results = _load(options)
-    scores = score_table(results.data, results.scores, options.normalise)
-    if scores is None:
+    tables = score_tables(results.data, results.scores, options.normalise)
+    if not tables:
         raise _not_normalised(options.normalise)
-    _print(options, [scores], runs=results)
+    _print(options, tables, runs=results)
 
 
 def _not_normalised(how: str) -> AnalysisError:
@@ -220,12 +229,33 @@ def compare(options: argparse.Namespace) -> None:
     results = _load(options)
     if options.published:
         frame = with_published(results.data, read_published(options.published), options.margin)
+        _check_compared(frame)
         found = published_table(frame, options.published, options.margin)
         _print(options, [found], runs=results)
         return
-    old = _scored(load(options.against, include=options.include))
-    comparison = against_table(results.compare(old, options.margin), options.margin)
+    old = _scored(load(options.against, include=options.include, scores=options.scores))
+    frame = results.compare(old, options.margin)
+    _check_compared(frame)
+    comparison = against_table(frame, options.margin)
     _print(options, [comparison], new=results, old=old)
+
+
+def _check_compared(frame: pd.DataFrame) -> None:
+    """Check that a comparison compares something."""
+    from ..questions.compare import MISSING_NEW, MISSING_OLD, NOT_COMPARED
+
+    if frame.verdict.isin([MISSING_NEW, MISSING_OLD, NOT_COMPARED]).all():
+        first = frame.iloc[0]
+        raise AnalysisError(
+            f"compare: nothing to compare; {first.label} on {first.env}: {first.note}"
+        )
+
+
+def list_studies(options: argparse.Namespace) -> None:
+    """List the studies of a results folder: agents, n and the best score."""
+    from ..report.listing import listing
+
+    print("\n\n".join(getattr(listing(Path(x)), options.format)() for x in options.where))
 
 
 def power(options: argparse.Namespace) -> None:
@@ -271,7 +301,7 @@ def draw_curves(options: argparse.Namespace) -> None:
             f"curves: no run has two values of {results.metric} over {options.axis}"
         )
     options.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.out / "curves.csv", index=False)
+    (options.out / "curves.csv").write_text(to_csv(frame))
     plot = figures.learning_curves(results.data, results.metric, axis, options.width)
     plot.save(options.out)
     print(f"runs: {_counts(results)}\n")
@@ -310,7 +340,7 @@ def export(options: argparse.Namespace) -> None:
         raise AnalysisError("export: --out DIR is required")
     results = _load(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    results.runs.to_csv(options.out / "runs.csv", index=False)
+    (options.out / "runs.csv").write_text(to_csv(results.runs))
     columns = ["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]
     rows = results.metrics.astype({"run_id": str}).merge(results.runs[columns], on="run_id")
     rows.to_parquet(options.out / "metrics.parquet", index=False)
@@ -342,5 +372,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "profile": profile,
     "ranks": ranks,
     "export": export,
+    "list": list_studies,
     "tensorboard": tensorboard,
 }

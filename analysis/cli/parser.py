@@ -20,6 +20,7 @@ The analysis reads the results of runs. Start with one of these:
   prism ablation results/quickstart    what each component contributes, with tests
   prism compare results/new --against results/old      is the new code worse?
   prism power results/pilot            how many seeds does a study need?
+  prism list results                   which studies are there?
 
 prism --help lists every command.
 """
@@ -60,6 +61,7 @@ _EXAMPLES = {
     "profile": "prism profile results/minatar --normalise reference",
     "ranks": "prism ranks results/minatar\nprism ranks results/minatar --reference DQN",
     "export": "prism export results/minatar --out tidy",
+    "list": "prism list results\nprism list results other/results --format csv",
     "tensorboard": "prism tensorboard results/minatar\n"
     "tensorboard --logdir results/minatar/tensorboard",
 }
@@ -129,7 +131,8 @@ def _parsers(
         command = commands.add_parser(name, description=summary, epilog=epilog, formatter_class=raw)
         command.add_argument(
             "where",
-            nargs="+",
+            nargs="*" if name == "list" else "+",
+            default=["results"],
             metavar="WHERE",
             help="folders results/<study>, or .csv, .parquet, .npz or .wandb files, or wandb:...",
         )
@@ -142,6 +145,11 @@ def _parsers(
             help="use runs that are excluded by default, by the flag shown beside them: "
             + ", ".join(FLAGS),
         )
+        command.add_argument(
+            "--scores",
+            metavar="evaluations/NAME",
+            help="score by a later evaluation of prism evaluate, not by the final one",
+        )
         _add_options(command, name)
     return parser, dict(commands.choices)
 
@@ -152,7 +160,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
         add("--out", type=Path, metavar="DIR", help=f"folder to write to ({_OUT[name]})")
     if name in ("report", "ablation"):
         _add_test_options(parser)
-    if name in ("table", "ablation", "compare", "power", "profile", "ranks"):
+    if name in ("table", "ablation", "compare", "power", "profile", "ranks", "list"):
         add(
             "--format", default="text", choices=FORMATS, help="format of the tables (default: text)"
         )

@@ -15,7 +15,7 @@ def confounds(data: Data) -> Iterator[str]:
     """
     facts: dict[str, dict[str, dict[str, set[str]]]] = {}  # fact -> env -> label -> values
     for row in data.scored.itertuples():
-        record = data.records.get(row.run_id)
+        record = data.records.get(str(row.run_id))
         if record is None:
             continue
         versions = record.get("versions") or {}

@@ -33,7 +33,7 @@ import pandas as pd
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError, count, unknown
-from . import sources
+from . import sources, study_folder
 from .arrays import from_arrays
 from .frames import MISSING, Frames, complete
 from .merge import join
@@ -49,6 +49,7 @@ MAJORITY = (
     ("configuration", "config", ["label", "env"]),
 )
 FLAGS = (UNFINISHED, OVER_LONG, *dict.fromkeys(flag for flag, *_ in MAJORITY), DUPLICATE)
+_THIN = 0.5  # share of the usual number of values below which a curve is called thin
 STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
 Where = str | Path | Mapping[str, Any] | pd.DataFrame
 
@@ -186,13 +187,20 @@ class Data:
         }
 
 
-def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **names: Any) -> Data:
+def load(
+    paths: Where | Sequence[Where],
+    *,
+    include: Collection[str] = (),
+    scores: str | None = None,
+    **names: Any,
+) -> Data:
     """Load runs from one or more places.
 
     Args:
         paths: a study folder, a CSV, Parquet or ``.npz`` file, anything else that a source accepts
             (``sources.py``), a frame, or ``{label: [runs, tasks]}``; or a sequence of these.
         include: flags of runs to allow although they are excluded by default.
+        scores: "evaluations/<name>", of a study's runs, in place of their final scores.
         names: ``tasks``, ``steps``, ``random`` and ``reference`` of arrays.
 
     Raises:
@@ -204,23 +212,45 @@ def load(paths: Where | Sequence[Where], *, include: Collection[str] = (), **nam
     many = isinstance(paths, Sequence) and not isinstance(paths, str)
     places: list[Any] = list(paths) if many else [paths]  # type: ignore[arg-type]
     folders = tuple(str(p) if isinstance(p, str | Path) else "in memory" for p in places)
-    frames = join([_read(place, names) for place in places], folders)
+    return _data([_read(place, names, scores) for place in places], folders, tuple(include))
+
+
+def load_runs(folder: Path, only: Collection[str] | None) -> Data:
+    """Load some runs of a study folder, by their ids, or all; the others play no part.
+
+    Raises:
+        AnalysisError: it cannot be read, or it plans none of them.
+    """
+    frames = complete(study_folder.read(str(folder), only), str(folder))
+    return _data([frames], (str(folder),), ())
+
+
+def _data(parts: list[Frames], folders: tuple[str, ...], include: tuple[str, ...]) -> Data:
+    frames = join(parts, folders)
     data = Data(
         studies=tuple(dict.fromkeys(frames.runs.study)),
         folders=folders,
-        runs=_mark_excluded(frames.runs, tuple(include)),
+        runs=_mark_excluded(frames.runs, include),
         metrics=frames.metrics,
         records=frames.records,
         skipped=frames.skipped,
         unplanned=frames.unplanned,
         notes=frames.notes,
-        include=tuple(include),
+        include=include,
     )
     data.notes.extend(_remarks(data))
     return data
 
 
-def _read(place: Where, names: dict[str, Any]) -> Frames:
+def _read(place: Where, names: dict[str, Any], scores: str | None) -> Frames:
+    if scores is not None:
+        if not isinstance(place, str | Path) or not (Path(place) / "plan.json").is_file():
+            raise AnalysisError(f"scores: {scores} is for study folders; {place} is none")
+        frames = study_folder.read(str(place), scores=scores)
+        forms = [x for x in frames.metrics if str(x).startswith(f"{schema.FINAL_RETURN}_")]
+        frames.metrics = frames.metrics.drop(columns=forms)  # of the final evaluation
+        frames.notes.append(f"scored by {scores}, in place of the final evaluation")
+        return complete(frames, str(place))
     if isinstance(place, pd.DataFrame):
         return complete(from_frame(place, "the frame", "frame"), "the frame")
     if isinstance(place, Mapping):
@@ -342,6 +372,7 @@ def _remarks(data: Data) -> Iterator[str]:
     for _, runs in remarks.groupby(["label", "env"], sort=False):
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
+    yield from _thin_curves(data)
     for (label, place), idle in data.never_learned().items():
         yield f"{label} on {place}: {idle}/{data.size(label, place)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
@@ -364,6 +395,24 @@ def _remarks(data: Data) -> Iterator[str]:
     references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
     for env in references.index[references > 1]:
         yield f"{env}: the random or reference scores differ between runs"
+
+
+def _thin_curves(data: Data) -> Iterator[str]:
+    """Yield which runs have much fewer values in their curves than others of their cell."""
+    runs = data.scored[["run_id", "label", "env"]]
+    for name in (schema.EVAL_RETURN, schema.TRAIN_RETURN):
+        if name not in data.metrics:
+            continue
+        values = data.metrics.groupby("run_id", observed=False)[name].count()
+        counts = values.reindex(runs.run_id).fillna(0).set_axis(runs.index)
+        usual = counts.groupby([runs.label, runs.env]).transform("median")
+        thin = runs.assign(n=counts, usual=usual)[counts < _THIN * usual]
+        for (label, env), group in thin.groupby(["label", "env"], sort=False):
+            first = group.iloc[0]
+            yield (
+                f"{label} on {env}, {count(len(group), 'run')}: thin curve, {first.run_id} has "
+                f"{first.n:.0f} values of {name}, others have {first.usual:.0f}"
+            )
 
 
 def switched_on(runs: pd.DataFrame) -> list[frozenset[str]]:

@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from prism.benchmark.store import schema
+from prism.benchmark.util.text import shown
 
 from ..errors import AnalysisError, nearest
 
@@ -110,6 +111,8 @@ def complete(frames: Frames, name: str) -> Frames:
     runs = runs.assign(**{key: value for key, value in defaults.items() if key not in runs})
     for column in _TEXTS:
         runs[column] = runs[column].fillna("").astype(str)
+        if column != "run_id":  # it is a key
+            runs[column] = runs[column].map(shown)
     seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
     for run_id, seed in zip(runs.run_id[seeds % 1 != 0], runs.seed[seeds % 1 != 0], strict=True):
         raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is not an integer")
@@ -123,8 +126,22 @@ def complete(frames: Frames, name: str) -> Frames:
     runs["global_step"], runs["rows"] = ends["last"].to_numpy(), ends["size"].to_numpy()
     budget = runs.get("budget", pd.Series(np.nan, runs.index)).astype(float)
     runs["budget"] = budget.fillna(runs.global_step).astype(np.int64)
+    runs["fault"] = _not_finite(runs, metrics)
     frames.runs = runs.reset_index(drop=True)
     return frames
+
+
+def _not_finite(runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.Series:
+    """Return the faults of the runs, and of a return that is infinite: it would rank first."""
+    faults = runs.fault.copy()
+    for name in (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN):
+        if name not in metrics:
+            continue
+        odd = metrics.loc[np.isinf(metrics[name].astype(float)), ["run_id", schema.STEP]]
+        for run_id, step in odd.drop_duplicates("run_id").itertuples(index=False):
+            mine = (runs.run_id == str(run_id)) & (faults == "")
+            faults[mine] = f"{name} is not finite at step {step}"
+    return faults
 
 
 def stack(runs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -5,20 +5,21 @@ This source comes last: a place that no other source accepts is treated as a stu
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from prism.benchmark.store import schema
+from prism.benchmark.store import digests, schema
 
 from ..errors import AnalysisError, count, nearest
+from . import evaluation
 from .frames import Frames, stack
 from .run_folder import Run, read_json, read_run
 
 _FILES = (".csv", ".gz", ".npz", ".parquet", ".wandb")  # what the other sources read
-_PLANNED = ("run_id", "algo", "variant", "env", "seed", "budget", "protocol")
 
 
 def accepts(where: str) -> bool:
@@ -26,15 +27,36 @@ def accepts(where: str) -> bool:
     return True
 
 
-def read(where: str) -> Frames:
-    """Read ``plan.json`` and every run folder that it names."""
+def read(where: str, only: Collection[str] | None = None, scores: str | None = None) -> Frames:
+    """Read ``plan.json`` and the run folders that it names.
+
+    Args:
+        where: the folder.
+        only: ids of the runs to read; None: all.
+        scores: "evaluations/<name>", a later evaluation whose scores take the place of the final
+            ones; a run without it is not scored.
+
+    Raises:
+        AnalysisError: it is no study.
+    """
     folder = Path(where)
     plan = _read_plan(folder)
+    planned = {entry["run_id"] for entry in plan["runs"]}
+    if only is not None:
+        plan["runs"] = [entry for entry in plan["runs"] if entry["run_id"] in only]
     runs = {entry["run_id"]: read_run(folder / "runs" / entry["run_id"]) for entry in plan["runs"]}
     rows = [row(plan["study"], entry, runs[entry["run_id"]]) for entry in plan["runs"]]
+    if scores is not None:
+        for found in rows:
+            found |= evaluation.score(folder / "runs" / found["run_id"], found, scores)
     on_disk = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
-    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in runs]
+    unplanned = [f"{folder.name}/{name}" for name in on_disk if name not in planned]
     notes = [f"{run_id}: {note}" for run_id, run in runs.items() for note in run.notes]
+    finished = [run for run in runs.values() if run.state == schema.FINISHED]
+    if unknown := sum(not digests.known(run.status) for run in finished):
+        notes.append(
+            f"no digests: {count(unknown, 'finished run')}; changes of their files are not seen"
+        )
     if unplanned:
         notes.append(f"not in the plan and ignored: {count(len(unplanned), 'run folder')}")
     return Frames(
@@ -58,19 +80,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
                 "contains no plan.json" if folder.is_dir() else "is not a file that can be read"
             )
         raise AnalysisError(f"{folder}: {problem}{hint}")
-    plan = read_json(folder / "plan.json")
-    if plan.get("schema") != schema.SCHEMA_VERSION:
-        raise AnalysisError(
-            f"{folder}/plan.json has schema {plan.get('schema')!r}; "
-            f"this version reads schema {schema.SCHEMA_VERSION}"
-        )
-    if not plan.get("runs"):
-        raise AnalysisError(f"{folder}/plan.json contains no run")
-    for number, run in enumerate(plan["runs"], 1):
-        for key in _PLANNED:
-            if key not in run:
-                raise AnalysisError(f"{folder}/plan.json: run {number} has no key {key!r}")
-    return {"study": folder.name, "skipped": []} | plan
+    return read_json(folder / "plan.json")
 
 
 def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
@@ -78,8 +88,9 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
     variant, record = entry["variant"], run.record
     scores, config = record.get("scores") or {}, record.get("config") or {}
     parts = json.dumps([config.get("algo"), config.get("env")], sort_keys=True)
-    finals = run.columns.get(schema.FINAL_RETURN, np.array([]))
-    finals = finals[~np.isnan(finals)]
+    steps, lanes = run.columns[schema.STEP], (config.get("algo") or {}).get("lanes", 1)
+    finals = run.columns.get(schema.FINAL_RETURN, np.full(len(steps), np.nan))
+    steps, finals, end = steps[~np.isnan(finals)], finals[~np.isnan(finals)], steps[-1:]
     return {
         "run_id": entry["run_id"],
         "study": study,
@@ -90,7 +101,7 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "env": entry["env"],
         "seed": entry["seed"],
         "budget": entry["budget"],
-        "lanes": (config.get("algo") or {}).get("lanes", 1),
+        "lanes": lanes if isinstance(lanes, int) else 1,
         "protocol": record.get("protocol", entry["protocol"]),
         "code": record.get("code", ""),
         "config": hashlib.sha256(parts.encode()).hexdigest()[:10] if record else "",
@@ -102,6 +113,7 @@ def row(study: str, entry: dict[str, Any], run: Run) -> dict[str, Any]:
         "lowest": _number(scores.get("lowest")),
         "highest": _number(scores.get("highest")),
         "final": float(finals[-1]) if len(finals) else np.nan,
+        "scored_at": float(steps[-1]) if len(finals) and steps[-1] < end else np.nan,
     }
 
 

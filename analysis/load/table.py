@@ -25,6 +25,7 @@ import pyarrow as pa
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError
+from .cells import read_csv
 from .frames import Frames, names_of, unknown_path
 
 _ENDINGS = (".csv", ".parquet", ".csv.gz")
@@ -47,7 +48,7 @@ def read(where: str) -> Frames:
         candidates = [str(p) for p in path.parent.glob("*") if p.name.endswith(_ENDINGS)]
         raise unknown_path(where, candidates)
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise AnalysisError(f"{where}: cannot be read ({str(error).splitlines()[0]})") from None
     return from_frame(frame, where, path.stem)

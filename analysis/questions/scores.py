@@ -12,6 +12,8 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
+from prism.benchmark.store.schema import FINAL_RETURN
+
 from .. import stats
 from ..errors import count, unknown
 from ..load.data import Data
@@ -28,6 +30,7 @@ AGGREGATES = {
     "optimality gap": stats.optimality_gap,
 }
 PROFILE_REPETITIONS = 2_000
+_FORM = f"{FINAL_RETURN}_"  # before a form of the policy: the score of evaluation.also
 _COVERED = 0.9  # share of the budget that a curve must span for its area to count
 
 
@@ -65,6 +68,21 @@ def _area(curve: tuple[stats.Array, stats.Array] | None, budget: int) -> float:
         return float("nan")
     steps, values = curve
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
+
+
+def name_of(metric: str) -> str:
+    """Return the name of a score in tables."""
+    return NAMES.get(metric) or f"final score, {metric.removeprefix(_FORM)} policy"
+
+
+def with_forms(data: Data, scores: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return scores with those of ``evaluation.also``, and the names of these columns."""
+    names = [name for name in map(str, data.metrics) if name.startswith(_FORM)]
+    if not names:
+        return scores, []
+    last = data.metrics.groupby("run_id", observed=True)[names].last()
+    found = last.reindex(scores.run_id)
+    return scores.assign(**{name: found[name].to_numpy(float) for name in names}), names
 
 
 def _human(scores: pd.DataFrame) -> tuple[stats.Array, stats.Array]:

@@ -6,6 +6,7 @@ A caption states n, the interval and its method, and what is not drawn.
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..load.data import Data
 from ..questions import curves
 from ..questions.scores import AUC, FINAL, NAMES
 from . import gridworlds
-from .style import Plot, Style, edges, legend, panels, styles, theme
+from .style import DOLLAR, Plot, Style, edges, legend, panels, styles, theme
 
 
 def figures(
@@ -29,6 +30,7 @@ def figures(
 ) -> Iterator[Plot]:
     """Yield every figure for which there is data; note which are missing in ``data.notes``."""
     theme(width)
+    data, scores, ablation = _drawn(data), _plain(scores), _plain(ablation)
     look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.ablations for name in pair}
@@ -70,6 +72,7 @@ def figures(
 def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
     """Return the learning curves of all labels, over steps or over wall-clock seconds."""
     theme(width)
+    data = _drawn(data)
     frame = curves.learning_curves(data, metric, axis)
     plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
     if axis != STEP:
@@ -79,6 +82,18 @@ def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "tex
             " Seconds are wall-clock time of the job, which trains several seeds at once."
         )
     return plot
+
+
+def _drawn(data: Data) -> Data:
+    """Return data whose names are drawn as they are."""
+    order = tuple(label.replace("$", DOLLAR) for label in data.order)
+    return replace(data, runs=_plain(data.runs), order=order)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    names = [c for c in ("label", "base", "full", "algo", "env", "overrides") if c in frame]
+    columns = {name: frame[name].str.replace("$", DOLLAR, regex=False) for name in names}
+    return frame.assign(**columns) if len(frame) else frame
 
 
 def _line(axis: Axes, frame: pd.DataFrame, keys: Sequence[str], style: Style, name: str) -> None:

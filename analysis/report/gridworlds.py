@@ -3,6 +3,7 @@
 ``benchmark/store/schema.py`` describes the arrays that a run writes to ``arrays/result.npz``.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
-from prism.benchmark.store.schema import ARRAYS, ERROR
+from prism.benchmark.store.schema import ERROR
 
 from ..load.data import Data
+from ..load.run_folder import Arrays, read_arrays
 from ..questions.curves import learning_curves
 from .style import Plot, Style, legend, panels
-
-Arrays = dict[str, np.ndarray]
 
 
 def figures(data: Data, look: dict[str, Style]) -> Iterator[Plot]:
@@ -35,12 +35,24 @@ def _arrays(data: Data, env: str, label: str) -> list[Arrays]:
     runs = data.scored[(data.scored.env == env) & (data.scored.label == label)].run_id
     out = []
     for run_id in runs:
-        paths = [Path(folder) / "runs" / run_id / ARRAYS for folder in data.folders]
-        for path in [path for path in paths if path.is_file()][:1]:
-            with np.load(path) as file:
-                if "grid" in file and "q" in file:
-                    out.append(dict(file))
+        folders = [Path(folder) / "runs" / run_id for folder in data.folders]
+        for folder in [folder for folder in folders if folder.is_dir()][:1]:
+            arrays, why = read_arrays(folder)
+            if why:
+                data.note(f"{run_id}: {why}: it is in no figure of values")
+            elif _is_grid(arrays):
+                out.append(arrays)
     return out
+
+
+def _is_grid(arrays: Arrays) -> bool:
+    """Return whether arrays are of a grid, in the shapes that ``schema.ARRAYS`` tells."""
+    names = ("q", "grid", "moves", "reachable")
+    if not all(name in arrays and arrays[name].dtype.kind in "biuf" for name in names):
+        return False
+    q, grid, moves, reachable = (arrays[name] for name in names)
+    flat = q.ndim == 2 and q.size > 0 and grid.shape == (2,) and moves.shape[1:] == (2,)
+    return flat and len(q) == math.prod(grid.tolist()) and reachable.shape == (len(q),)
 
 
 def _values(env: str, by_label: dict[str, list[Arrays]]) -> Plot:

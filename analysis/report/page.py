@@ -5,6 +5,7 @@
 
 import base64
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+
+from prism.benchmark.util.text import plain, shown
 
 from .. import stats
 from ..errors import count
@@ -23,7 +26,7 @@ from ..questions.design import Choice
 from ..stats.coverage import warning
 from . import interactive, runs
 from .sentences import MANY, Sentence
-from .table import Table
+from .table import Table, markdown
 from .top import Top
 
 _NAMED = 8  # environments in the line at the top
@@ -74,15 +77,15 @@ class Content:
 
 def render(content: Content, folder: Path) -> None:
     """Write the page, and the same in Markdown, into a folder that contains ``figures/``."""
-    facts, templates = _facts(content), _templates(folder)
+    facts = _facts(content)
     for name, template in TEMPLATES.items():
-        (folder / name).write_text(templates.get_template(template).render(facts))
+        page = _templates(folder, template).get_template(template)
+        (folder / name).write_text(page.render(facts))
 
 
 def _facts(content: Content) -> dict[str, Any]:
     """Return the variables of the templates."""
     data, choices = content.data, interactive.curve_data(content.data, content.top.front)
-    few = _few(content)
     return {
         "data": data,
         "lead": _lead(content),
@@ -100,7 +103,8 @@ def _facts(content: Content) -> dict[str, Any]:
         "provenance": provenance(data),
         "command": content.command,
         "level": f"{stats.LEVEL:.0%}",
-        "warnings": [*([f"Few runs. {few}"] if few else []), *confounds(data)],
+        "warnings": list(confounds(data)),
+        "few": _few(content),
         "cells": list(runs.cells(data, content.scores)),
         "choices": choices,
         "packed": interactive.pack(interactive.as_json(choices)),
@@ -141,11 +145,13 @@ def _few(content: Content) -> str:
     return warning(means, differences, any("IQM" in table.header for table in content.per_env))
 
 
-def _templates(folder: Path) -> jinja2.Environment:
-    """Return the templates; HTML is escaped, Markdown is not."""
+def _templates(folder: Path, template: str) -> jinja2.Environment:
+    """Return the templates that escape texts for one of them: as HTML or as Markdown."""
+    as_html = template.endswith(".html")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(files(__package__))),
-        autoescape=lambda name: (name or "").endswith(".html"),
+        autoescape=as_html,
+        finalize=_finalized(plain if as_html else markdown),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -157,8 +163,21 @@ def _templates(folder: Path) -> jinja2.Environment:
 
     environment.globals["picture"] = picture
     environment.filters["counts"] = lambda kinds: sorted(Counter(kinds).items(), reverse=True)
-    environment.filters["table"] = lambda table: Markup(table.html(links=True))
+    environment.filters["table"] = lambda table: Markup(
+        table.html(links=True) if as_html else table.markdown()
+    )
+    environment.filters["code"] = lambda text: Markup(f"`{shown(text).replace('`', ' ')}`")
     return environment
+
+
+def _finalized(escaped: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Return what a template does to every value that it shows."""
+
+    def finalize(value: Any) -> Any:
+        text = isinstance(value, str) and not isinstance(value, Markup)
+        return escaped(value) if text else value
+
+    return finalize
 
 
 def _short(git: str | None) -> str:

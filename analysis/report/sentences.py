@@ -10,7 +10,7 @@ from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from .. import stats
 from ..questions.design import COMPARISON, sizes
-from ..questions.pooled import SHOWN, Headline
+from ..questions.pooled import SHOWN, SUGGESTIVE, Headline
 from ..questions.sameness import IDENTICAL, NEVER_ACTED
 from ..questions.scores import AUC, FINAL, NAMES
 from .headline import effect_text
@@ -27,9 +27,7 @@ class Sentence:
 
     env: str  # empty if it is about several environments
     label: str
-    # "worse" | "better" | "none" | "unknown": the effect on the final score; if that is "none", the
-    # effect on the area under the curve
-    kind: str
+    kind: str  # "worse" | "better" | "suggestive" | "none" | "unknown": the effect on final scores
     text: str
 
 
@@ -56,13 +54,13 @@ def interval(low: float, high: float) -> str:
 def outcome(row: Row) -> str:
     """Return how a label compares with its reference.
 
-    "worse" and "better" are significant differences, "none" is no significant difference, "unknown"
-    is no test.
+    "worse" and "better" are shown, "suggestive" is not shown after correction, "none" cannot be
+    told from no difference, "unknown" is no test.
     """
     if pd.isna(row.p_adjusted):
         return "unknown"
     if row.p_adjusted >= _ALPHA:
-        return "none"
+        return "suggestive" if row.p < _ALPHA else "none"
     drop = row.effect if row.section in (LEAVE_ONE_OUT, COMPARISON) else -row.effect
     return "worse" if drop > 0 else "better"
 
@@ -96,15 +94,10 @@ def _of_component(row: Row, area: Row) -> Sentence:
     if row.note.startswith(NEVER_ACTED):
         text = f"{action} changes nothing: it {row.note}"
         return Sentence(row.env, row.label, "none", f"{text}{_flag(row)}.")
-    if outcome(row) == outcome(area) == "none":
-        text = (
-            f"makes no detectable difference to the {NAMES[FINAL]} ({_undetected(row)}) "
-            f"or the {NAMES[AUC]} ({_undetected(area)})"
-        )
-    else:
-        text = f"{_clause(row, NAMES[FINAL])}; it {_clause(area, NAMES[AUC])}"
-    kind = outcome(area) if outcome(row) == "none" else outcome(row)
-    return Sentence(row.env, row.label, kind, f"{action} {text}{_flag(row)}.")
+    text = f"{action} {_clause(row, NAMES[FINAL])}"
+    if outcome(area) in ("worse", "better"):
+        text += f"; it {_clause(area, NAMES[AUC])}"
+    return Sentence(row.env, row.label, outcome(row), f"{text}{_flag(row)}.")
 
 
 def _flag(row: Row) -> str:
@@ -118,8 +111,12 @@ def _clause(row: Row, name: str) -> str:
     if kind == "unknown":
         return f"cannot be tested on the {name}: {row.note or 'too few runs'}"
     if kind == "none":
-        return f"makes no detectable difference to the {name} ({_undetected(row)})"
-    verb = "lowers" if kind == "worse" else "raises"
+        return f"cannot be told from no effect on the {name} ({_untold(row)})"
+    costs = (row.effect > 0) == (row.section == LEAVE_ONE_OUT)
+    span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
+    if kind == "suggestive":
+        verb = "lower" if costs else "raise"
+        return f"may {verb} the {name} by {span} ({_not_shown(row)}; {_sizes(row)})"
     facts = [_p(row), _sizes(row)]
     if not pd.isna(row.share):
         facts.append(f"{abs(row.share):.0%} of the gap from {row.base} to {row.full}")
@@ -127,21 +124,21 @@ def _clause(row: Row, name: str) -> str:
         word = "largest " + ("drop" if row.section == LEAVE_ONE_OUT else "gain")
         rank = f" (possible rank: 1 to {row.place_high:.0f})" if row.place_high > 1 else ""
         facts.append(word + rank)
-    span = f"{number(abs(row.effect))} {interval(*_size_interval(row))}"
-    return f"{verb} the {name} by {span} ({', '.join(facts)})"
+    return f"{'lowers' if costs else 'raises'} the {name} by {span} ({', '.join(facts)})"
 
 
-def _undetected(row: Row) -> str:
-    """Return the effect that was measured but not detected, and the detectable effect."""
+def _untold(row: Row) -> str:
+    """Return the effect that was measured but cannot be told from none, and one that could be."""
     if row.visible == 0:
         return f"all runs score the same, {_sizes(row)}"
     word = {LEAVE_ONE_OUT: "drop", COMPARISON: "behind by"}.get(row.section, "gain")
     text = f"{word} {number(row.effect)} {interval(row.effect_low, row.effect_high)}"
-    if row.p < _ALPHA:
-        text += (
-            f", p = {row.p:.3f} before and {row.p_adjusted:.3f} after {row.correction} correction"
-        )
     return f"{text}; {_detectable(row)}"
+
+
+def _not_shown(row: Row) -> str:
+    after = f"{row.p_adjusted:.3f} after {row.correction} correction"
+    return f"suggestive, not shown: p = {row.p:.3f} before and {after}"
 
 
 def _sizes(row: Row) -> str:
@@ -176,8 +173,9 @@ def _of_comparison(row: Row) -> Sentence:
         # the reference has the best mean over all runs, but not necessarily over the pairs
         "better": f"{row.label} scores {span} above {row.reference} on the seeds that both ran "
         f"({facts}), although {row.reference} has the higher mean over all its runs.",
-        "none": f"{row.label} does not differ detectably from {row.reference} "
-        f"({_undetected(row)}).",
+        "suggestive": f"{row.label} may be {span} {'below' if row.effect > 0 else 'above'} "
+        f"{row.reference} ({_not_shown(row)}; {_sizes(row)}).",
+        "none": f"{row.label} cannot be told from {row.reference} ({_untold(row)}).",
         "unknown": f"{row.label} cannot be compared with {row.reference}: "
         f"{row.note or 'too few runs'}.",
     }[kind]
@@ -193,7 +191,7 @@ def _leaders(ablation: pd.DataFrame) -> Iterator[Sentence]:
             count = int((group.apply(outcome, axis=1) == "worse").sum())
             leader = group.reference.iloc[0]
             others = f"{count} of {len(group)} others"
-            text = f"{leader} has the highest mean on {env}, significantly above {others}."
+            text = f"{leader} has the highest mean on {env}, shown above {others}."
             yield Sentence("", leader, "better" if count else "none", text)
 
 
@@ -204,7 +202,9 @@ def _over_environments(headlines: Iterable[Headline]) -> Iterator[Sentence]:
             continue  # the sentence about the environment says it in points
         for effect in headline.effects:
             kind = "unknown" if pd.isna(effect.p) else "none"
-            if effect.verdict == SHOWN:
+            if effect.verdict == SUGGESTIVE:
+                kind = SUGGESTIVE
+            elif effect.verdict == SHOWN:
                 costs = effect.effect > 0 if headline.section != ADD_ONE_IN else effect.effect < 0
                 kind = "worse" if costs else "better"
             yield Sentence("", effect.label, kind, effect_text(headline, effect) + ".")

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT
 
 from ..load.data import Data
+from .table import slug
 
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {"text": 7.0, "column": 3.4}  # inches
@@ -59,6 +60,9 @@ RC: dict[Any, Any] = {
 }
 
 
+DOLLAR = r"\$"  # in names that are drawn: a bare one would begin a formula
+
+
 @dataclass(frozen=True)
 class Style:
     """The line style of one label, in every figure."""
@@ -70,11 +74,14 @@ class Style:
 
 @dataclass
 class Plot:
-    """A figure with its file name and caption."""
+    """A figure with its file name, made a slug of, and caption."""
 
     name: str
     figure: Figure
     caption: str
+
+    def __post_init__(self) -> None:
+        self.name, self.caption = slug(self.name), self.caption.replace(DOLLAR, "$")
 
     def lay_out(self) -> None:
         """Compute the layout once for all formats."""

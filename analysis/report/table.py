@@ -1,5 +1,6 @@
 """The layout of tables: built once as strings and numbers, rendered in every format."""
 
+import hashlib
 import html
 import math
 import re
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from prism.benchmark.util.text import shown
+
+from ..load.cells import to_csv
 from .links import cell_anchor
 
 DASH = "–"  # noqa: RUF001 (an en dash is what tables print for a missing value)
@@ -69,12 +73,14 @@ class Table:
         """Render as a GitHub table."""
 
         def entry(text: str, i: int, j: int) -> str:
-            text = re.sub(r"([|<>*_`\\])", r"\\\1", text.strip()) + self._dagger(i, j).strip()
+            text = markdown(text.strip()) + self._dagger(i, j).strip()
             return f"**{text}**" if (i, j) in self.bold else text
 
         rule = ["---" if j in self.words else "---:" for j in range(len(self.header))]
-        lines = [f"| {' | '.join(row)} |" for row in [self.header, rule, *self._entries(entry)]]
-        return "\n".join([f"**{self.title}**", "", *lines, "", *(f"{n}  " for n in self.notes)])
+        header = list(map(markdown, self.header))
+        lines = [f"| {' | '.join(row)} |" for row in [header, rule, *self._entries(entry)]]
+        notes = [f"{markdown(note)}  " for note in self.notes]
+        return "\n".join([f"**{markdown(self.title)}**", "", *lines, "", *notes])
 
     def latex(self) -> str:
         """Render as a booktabs table: a short caption, a label to refer to, notes below."""
@@ -140,7 +146,7 @@ class Table:
 
     def csv(self) -> str:
         """Render the unrounded numbers."""
-        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+        return to_csv(self.frame)
 
     def _entries(self, render: Callable[[str, int, int], str]) -> list[list[str]]:
         return [
@@ -153,8 +159,14 @@ class Table:
         return MARK if (i, j) in self.marked else " "
 
 
+def markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is, in one line."""
+    escaped = re.sub(r"([\\`*_<>|]|\](?=[(\[:]))", r"\\\1", shown(text))
+    return re.sub(r"^(\d*)([#+\-=~:.)])(?=\s|[#=~]|$)", r"\1\\\2", escaped)
+
+
 def _latex(text: str, numeric: bool = False) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    escaped = "".join(_LATEX.get(letter, letter) for letter in shown(text))
     return re.sub(r"-(?=\d)", "$-$", escaped) if numeric else escaped
 
 
@@ -207,8 +219,12 @@ def p_value(p: float) -> str:
 
 
 def slug(*parts: str) -> str:
-    """Return the parts as a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
+    """Return the parts as a file name; letters beyond a-z are told apart by a hash."""
+    text = "-".join(filter(None, parts))
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if name and text.isascii():
+        return name
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".strip("-")
 
 
 def from_frame(frame: pd.DataFrame, title: str, *notes: str) -> Table:

@@ -23,8 +23,10 @@ from ..questions.scores import (
     PROFILE_REPETITIONS,
     REFERENCE,
     matrices,
+    name_of,
     normalised,
     profiles,
+    with_forms,
 )
 from .table import DASH, MARK, Table, p_value, slug, spans
 
@@ -193,8 +195,8 @@ def score_table(
     )
     stem = {FINAL: "scores", BEST: "best-snapshots"}.get(metric, metric)
     return Table(
-        name=f"{stem}-{how}" if how else stem,
-        title=f"{NAMES[metric].capitalize()}, "
+        name=slug(stem, how or ""),
+        title=f"{name_of(metric).capitalize()}, "
         + (f"normalised ({how})" if how else "not normalised"),
         header=["agent", *columns],
         rows=[list(row) for row in zip(data.labels, *columns.values(), strict=True)],
@@ -206,6 +208,13 @@ def score_table(
             for j, env in enumerate(envs, 1)
         },
     )
+
+
+def score_tables(data: Data, scores: pd.DataFrame, how: str | None = None) -> list[Table]:
+    """Return the table of final scores, and one for each form of ``evaluation.also``."""
+    scores, forms = with_forms(data, scores)
+    tables = [score_table(data, scores, how, metric) for metric in (FINAL, *forms)]
+    return [table for table in tables if table is not None]
 
 
 def _with_runs(column: list[stats.Estimate]) -> list[str]:

@@ -8,6 +8,7 @@ unit of the headline.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
@@ -262,7 +263,7 @@ def _best(data: Data, ablation: pd.DataFrame) -> str:
         return ""
     rows = ablation[(ablation.metric == FINAL) & ablation["mean"].notna()]
     order = rows.sort_values("mean", ascending=False)
-    winners = list(order.groupby("env", sort=False).head(1).itertuples())
+    winners: list[Any] = list(order.groupby("env", sort=False).head(1).itertuples())
     if len(winners) == 1:
         best = winners[0]
         span = "" if math.isnan(best.low) else f" {interval(best.low, best.high)}"

@@ -62,8 +62,8 @@ def _publish(scratch: Path, out: Path) -> None:
     new = [str(path.relative_to(scratch)) for path in sorted(scratch.rglob("*.*"))]
     previous: set[str] = set()
     if manifest.is_file():
-        with suppress(ValueError):  # a broken list counts as empty
-            previous = set(json.loads(manifest.read_text()))
+        with suppress(ValueError, TypeError, RecursionError):  # a broken list counts as empty
+            previous = set(map(str, json.loads(manifest.read_text())))
     if not previous and all((out / name).exists() for name in _PARTS):
         previous = set(new)  # a report from before manifests
     foreign = [name for name in new if name not in previous and (out / name).exists()]
@@ -74,7 +74,7 @@ def _publish(scratch: Path, out: Path) -> None:
             "part of a report; name another folder"
         )
     for name in previous:
-        if name in new or re.fullmatch(r"(tables|figures)/[^/]+", name):
+        if name in new or re.fullmatch(r"(tables|figures)/\w[^/]*", name):
             (out / name).unlink(missing_ok=True)
     for name in new:
         (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,50 +1,58 @@
 """The commands that work on the folder of a study or run."""
 
+import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from prism.algos.core.agent import POLICIES
-
-from ..envs.episodes import EVALUATIONS
 from ..launch import price
 from ..launch.local import cores
-from ..launch.report import summary
+from ..launch.report import extent, summary
 from ..plan.executors import Options
-from ..store import leases, ledger, schema, studies
+from ..store import intents, leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
-from .parser import OneLine, folder, run_folder
+from .ending import print_scores
+from .parser import OneLine, folder
 
 
-def listing(plan: Sweep, launcher: Options) -> str:
-    """Return the plan of a sweep as text: its jobs, their states, and the price of the rest."""
+def listing(plan: Sweep) -> str:
+    """Return the plan of a sweep as text: its jobs and their states."""
     rows = [["job", "environment", "seeds", "steps per seed", "tuned", "state"]]
     for job in plan.jobs:
         seeds = ",".join(map(str, job.seeds))
         budget = f"{job.spec.budget:,}"
         rows.append([job.variant["label"], job.env, seeds, budget, job.tuned or "-", _state(job)])
-    runs = sum(len(job.seeds) for job in plan.jobs)
+    runs = [run for job in plan.jobs for run in job.run_ids]
     skipped = [f"skipped: {s['label']} on {s['env']}: {s['reason']}" for s in plan.skipped]
     notes = [f"note: {note}" for note in plan.notes]
-    count = f"{plural(runs, 'run')} in {plural(len(plan.jobs), 'job')}"
+    count = f"{extent(runs, ledger.planned_ids(plan.study_dir))} in {plural(len(plan.jobs), 'job')}"
     again = f" ({plan.repeated} asked for more than once)" * bool(plan.repeated)
     head = f"{plan.study}: {count}{again}, to {plan.study_dir}"
+    return "\n".join([head, "", *table(rows), *skipped, *notes])
+
+
+def priced(plan: Sweep, launcher: Options) -> str:
+    """Return what the unfinished part of a sweep costs; measuring takes seconds per cell."""
     todo = [job for job in map(ledger.unfinished_part, plan.jobs) if job is not None]
     threads = max(job.spec.threads for job in plan.jobs)
-    cost = price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores()))
-    return "\n".join([head, "", *table(rows), *skipped, *notes, "", str(cost)])
+    return str(price.of(todo, plan.study_dir.parent, launcher.slots(threads, cores())))
 
 
 def _state(job: Job) -> str:
     """Return the counts of a job's runs by state; runs that never started are "to do"."""
-    count = Counter(status["state"] for status in ledger.statuses(job))
-    words = [f"{count[state]} {state}" for state in schema.STATES[1:] if count[state]]
+    rest = ledger.unfinished_part(job)
+    todo = rest.run_ids if rest is not None else []
+    count = Counter(
+        "damaged" if status["state"] == schema.FINISHED and run in todo else status["state"]
+        for run, status in zip(job.run_ids, ledger.statuses(job), strict=True)
+    )
+    states = (*schema.STATES[1:], "damaged")
+    words = [f"{count[state]} {state}" for state in states if count[state]]
     planned = [f"{count[schema.PLANNED]} to do"] if count[schema.PLANNED] else []
     return ", ".join([*words, *planned])
 
@@ -53,44 +61,16 @@ def _parser(command: str, about: str) -> OneLine:
     return OneLine(prog=f"prism {command}", description=about)
 
 
-def _evaluate(words: list[str]) -> int:
-    streams = {purpose.removeprefix("eval/"): purpose for purpose in EVALUATIONS}
-    parser = _parser("evaluate", "Evaluate the saved weights of a finished run on new episodes.")
-    parser.add_argument("run_dir", type=str)
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument(
-        "--policy", choices=POLICIES, help="default: as in the run's final evaluation"
-    )
-    parser.add_argument(
-        "--seed", type=int, help="of the episodes; default: the run's evaluation.seed"
-    )
-    parser.add_argument(
-        "--stream",
-        choices=streams,
-        default="new",
-        help="which episodes, none of them in two streams: new (the default), selection (to choose"
-        " among runs), final (those of the final score), periodic (those of the curve)",
-    )
-    args = parser.parse_args(words)
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed={args.seed} must be at least 0")
-    if args.episodes < 1:
-        raise ConfigError(f"--episodes={args.episodes} must be at least 1")
-    run = run_folder(args.run_dir)
-
-    from ..train.evaluate import evaluate_run
-
-    result: dict[str, Any] = evaluate_run(
-        run, args.episodes, args.policy, streams[args.stream], args.seed
-    )
-    print("\n".join(table([[key, str(value)] for key, value in result.items()])))
-    return 0
-
-
 def _status(words: list[str]) -> int:
     parser = _parser("status", "Show how far the runs of a study are.")
     parser.add_argument("study_dir", type=str)
-    print(summary(folder(parser.parse_args(words).study_dir)))
+    study = folder(parser.parse_args(words).study_dir)
+    print("\n".join([summary(study), *intents.told(study)]))
+    runs = (
+        records.read_status(study / "runs" / run["run_id"])
+        for run in ledger.read_plan(study)["runs"]
+    )
+    print_scores(study, sum(run is not None and run["state"] == schema.FINISHED for run in runs))
     return 0
 
 
@@ -113,9 +93,14 @@ def resumed(words: list[str]) -> list[str]:
     if not words or "=" in words[0] or words[0].startswith("-"):
         raise ConfigError("resume takes the folder of a study: prism resume results/<study>")
     path = folder(words[0]).absolute()
-    ledger.read_plan(path)
-    text = str(path).replace("'", "\\'")
-    return ["-m", f"resume='{text}'", *words[1:]]
+    with studies.locked(path):
+        pass  # a rename that was cut short has now given the study its name
+    return ["-m", f"resume={_quoted(str(path))}", *words[1:]]
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a value of Hydra's grammar, where backslashes before a quote are doubled."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
 
 
 def _stop(words: list[str]) -> int:
@@ -193,8 +178,8 @@ def _prune(words: list[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="confirm: these jobs start over")
     args = parser.parse_args(words)
     study = folder(args.study_dir)
-    studies.idle(study)
-    folders = studies.checkpoints(study)
+    with studies.idle(study):
+        folders = studies.checkpoints(study)
     if folders and not args.yes:
         jobs = plural(len(folders), "job")
         raise ConfigError(f"prune {study}: {jobs} would start over; confirm with --yes")
@@ -208,7 +193,10 @@ def _rename(words: list[str]) -> int:
     parser.add_argument("study_dir", type=str)
     parser.add_argument("name", type=str)
     args = parser.parse_args(words)
-    study, mirrored = studies.rename(folder(args.study_dir), args.name)
+    old = Path(args.study_dir)
+    if intents.renamed(old, old.parent / args.name) is None:
+        old = folder(args.study_dir)
+    study, mirrored = studies.rename(old, args.name)
     print(f"the study is now {study}")
     _tell_of_mirrored(mirrored, study)
     return 0
@@ -227,27 +215,15 @@ def _delete(words: list[str]) -> int:
     parser.add_argument("study_dir", type=str)
     parser.add_argument("--yes", action="store_true", help="confirm: delete all of it")
     args = parser.parse_args(words)
-    study = folder(args.study_dir)
-    plan = studies.idle(study)
-    if not args.yes:
-        raise ConfigError(
-            f"delete {study} with its {plural(len(plan['runs']), 'run')}: confirm with --yes"
-        )
-    studies.delete(study)
+    study = Path(args.study_dir)
+    if study.exists() or not intents.finish_deleting(study):
+        study = folder(args.study_dir)
+        with studies.idle(study) as plan:
+            runs = plural(len(plan["runs"]), "run")
+        if not args.yes:
+            raise ConfigError(f"delete {study} with its {runs}: confirm with --yes")
+        studies.delete(study)
     print(f"deleted {study}")
-    return 0
-
-
-def _video(words: list[str]) -> int:
-    parser = _parser(
-        "video", "Record an evaluation episode of a finished run, from its saved weights."
-    )
-    parser.add_argument("run_dir", type=str)
-    run = run_folder(parser.parse_args(words).run_dir)
-
-    from ..train.video import record
-
-    print(record(run))
     return 0
 
 
@@ -305,7 +281,6 @@ def _wandb_report(words: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "delete": _delete,
-    "evaluate": _evaluate,
     "extend": _extend,
     "logs": _logs,
     "merge": _merge,
@@ -313,7 +288,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rename": _rename,
     "status": _status,
     "stop": _stop,
-    "video": _video,
     "wandb-push": _wandb_push,
     "wandb-report": _wandb_report,
 }

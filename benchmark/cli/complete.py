@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from ..plan.places import CONF, config_folders, files
 from ..util import atomic
 from ..util.errors import ConfigError
+from ..util.registry import entry_points
 from .texts import READERS
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned", "hydra/launcher")
@@ -32,6 +32,7 @@ COMMANDS = (
         "check-env",
         "completion",
         "delete",
+        "enjoy",
         "evaluate",
         "extend",
         "help",
@@ -84,7 +85,11 @@ def candidates(line: str) -> list[str]:
         return [f"{key}={chosen}{comma}{name}" for name in _values(key) if name.startswith(last)]
     before = [each for each in before if each and not each.startswith("-")]
     if before[:1] == ["list"]:
-        return [name for name in ("algos", "envs", "studies", "executors") if name.startswith(word)]
+        return [
+            name
+            for name in ("algos", "envs", "studies", "executors", "results")
+            if name.startswith(word)
+        ]
     if before[:1] == ["completion"]:
         return [name for name in SHELLS if name.startswith(word)]
     if before[:1] == ["study"] and len(before) == 1:
@@ -103,7 +108,7 @@ def candidates(line: str) -> list[str]:
 
 def _values(key: str) -> Iterable[str]:
     if key == "hydra/launcher":
-        plugins = [each.name for each in entry_points(group="prism.executors")]
+        plugins = [each.name for each in entry_points("prism.executors")]
         return [*_LAUNCHERS, *plugins, *files(key)]
     if key in _GROUPS:
         return [*files(key), *(("true", "false") if key == "tuned" else ())]

@@ -18,7 +18,7 @@ from ..store.agents import agent_class
 from ..store.job import Sweep
 from ..util.errors import ConfigError, unknown
 from ..util.text import shorten
-from . import complete
+from . import complete, texts
 from .parser import OneLine, add_config_dir, parsed
 
 CONFIGS = ("job", "hydra", "all")
@@ -143,9 +143,12 @@ _LISTS: dict[str, Callable[[], list[list[str]]]] = {
 
 def _list(words: list[str]) -> int:
     parser = OneLine(prog="prism list", description="List what there is, one line each.")
-    parser.add_argument("what", choices=list(_LISTS), metavar=" | ".join(_LISTS))
+    parser.add_argument("what", nargs="?", choices=list(_LISTS), metavar=" | ".join(_LISTS))
     add_config_dir(parser)
     what = parsed(parser, words).what
+    if what is None:
+        print(texts.LISTS, end="")
+        return 0
     rows = _LISTS[what]()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

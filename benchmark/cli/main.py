@@ -11,30 +11,32 @@ from ..launch.core import launch
 from ..plan.executors import InlineOptions, Options
 from ..plan.grid import sweep
 from ..plan.launcher import is_launchers, launcher
+from ..plan.places import named
 from ..plan.root import Root
-from ..store import leases
+from ..store import leases, trust
 from ..store.job import Sweep
-from ..store.ledger import remaining, statuses, unfinished, write_plan
-from ..store.schema import FAILED, FINISHED
+from ..store.ledger import remaining, write_plan
+from ..util.boundary import answered
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
-from . import check, inform, texts
-from .commands import COMMANDS, listing, resumed
+from . import check, ending, inform, play, texts
+from .commands import COMMANDS, listing, priced, resumed
 from .parser import OneLine, add_config_dir, parsed
+
+TRUST = "--trust"  # of every command: load what the folders that it is given name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; exit codes: 0 complete, 1 incomplete, 2 bad input, 130 Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _command(words)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before anything ran: the launcher has its own handler
-        print("interrupted", file=sys.stderr)
-        return 130
+    """Run the command line; exit codes: 0 complete, 1 incomplete, 2 refused, 130 Ctrl-C."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in given if word != TRUST]
+
+    def command() -> int:
+        with trust.granted(words != given, named):
+            return _command(words)
+
+    return answered(command)
 
 
 def _command(words: list[str]) -> int:
@@ -48,6 +50,8 @@ def _command(words: list[str]) -> int:
         raise ConfigError(
             f"{first} reads results: prism {' '.join(words)}, or python -m analysis ..."
         )
+    if first in Root.__dataclass_fields__:
+        raise ConfigError(f"{first}: write {first}=<value>, without spaces around =")
     if first.replace("-", "").isalpha() and not first.startswith("-"):
         raise unknown("command", first, [*_COMMANDS, *texts.READERS])
     return _sweep(words)
@@ -68,18 +72,13 @@ def _sweep(words: list[str]) -> int:
         print(inform.configs(plan, options, args.cfg, args.package))
         return 0
     if plan.dry_run:
-        print(listing(plan, options))
+        print(listing(plan), flush=True)
+        if plan.price:
+            print(f"\n{priced(plan, options)}")
         return 0
-    todo = remaining(plan)
     with lasting_output():
-        launch(plan, options)
-    ended = {status["state"] for job in plan.jobs for status in statuses(job)}
-    tracked = any("wandb" in job.spec.tracking.active for job in todo)
-    if tracked and plan.study != Root.name and ended <= {FINISHED, FAILED}:
-        from ..tracking.push import mirror_study
-
-        mirror_study(plan.study_dir)
-    return 1 if unfinished(plan) else 0
+        complete = launch(plan, options, then=ending.end)
+    return 0 if complete else 1
 
 
 def _flags(words: list[str]) -> argparse.Namespace:
@@ -174,11 +173,12 @@ def _submit(words: list[str]) -> int:
     plan, _ = _planned(_flags(words))
     if plan.dry_run:
         raise ConfigError("dry_run: there is nothing to submit")
+    trusted = [TRUST] * trust.everything()
     write_plan(plan)
     log = plan.study_dir / "launch.log"
     with log.open("ab") as file:
         driver = subprocess.Popen(
-            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words],
+            [sys.executable, "-m", "prism.benchmark.cli.submitted", str(log), *words, *trusted],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -197,6 +197,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **COMMANDS,
     **inform.COMMANDS,
     **check.COMMANDS,
+    **play.COMMANDS,
     "help": _help,
     "resume": _resume,
     "run": _run,

@@ -38,18 +38,6 @@ def folder(text: str) -> Path:
     return path
 
 
-def run_folder(text: str) -> Path:
-    """Return the folder of a run.
-
-    Raises:
-        ConfigError: it does not exist or is not a run folder.
-    """
-    path = folder(text)
-    if not (path / "run.json").is_file():
-        raise ConfigError(f"{text} is not a run folder: it has no run.json")
-    return path
-
-
 def add_config_dir(parser: argparse.ArgumentParser) -> None:
     """Add the flag ``--config-dir``."""
     parser.add_argument("-cd", "--config-dir", help="a folder of your own with algo/, env/, study/")

@@ -29,6 +29,7 @@ Train
   prism algo=rainbow env=acrobot components=preset,leave_one_out,none     a component study
   prism study=quickstart seed='range(0,3)' budget=2000   a grid from a file, with changes
   prism study=quickstart dry_run=true                    print the plan and its price, and stop
+                                                         (price=false: without measuring)
   The same command again skips what is finished and resumes what is not.
 
 Look after a study
@@ -42,8 +43,10 @@ Look after a study
   prism prune | rename | delete results/<study>    checkpoints; the name; everything
 
 Look at runs
-  prism evaluate results/<study>/runs/<run> --episodes 100     the saved weights, again
+  prism evaluate results/<study> --episodes 100 --seed 7       the saved weights, again
+  prism enjoy results/<study>/runs/<run>           watch it play, in a window or the terminal
   prism video results/<study>/runs/<run>           an evaluation episode, as a GIF
+  (each takes runs, a pattern or a whole study)
   prism wandb-push results/<study>                 send W&B what it lacks
   prism wandb-report results/<study>               a W&B Report of the study
 
@@ -53,7 +56,7 @@ Read results
   prism <command> --help tells what a command takes.
 
 Find out
-  prism list algos | envs | studies | executors    one line each
+  prism list algos | envs | studies | executors | results      one line each
   prism help algo=dqn | env=cartpole | study=quickstart
   prism check-env CartPole-v1 | module:id | env=<name>     is this environment sound?
   prism check-agent algo=dqn env=cartpole          does this agent keep the protocol?
@@ -79,8 +82,17 @@ Keys
   tracking=auto | online | offline | disabled      W&B; also tracking.artifacts=, tracking.video=
   hydra/launcher=local | inline | slurm | ray      with hydra.launcher.n_jobs= and others
   --config-dir DIR          a folder of your own with algo/, env/, study/ files
+  --trust                   load the code that a results folder names, whoever made it
 
 Hydra composes the configuration: its override grammar and its groups work here.
+"""
+
+LISTS = """\
+prism list algos        the algorithms: presets of every agent
+prism list envs         the environments, with their budgets
+prism list studies      the studies that come with Prism, and yours
+prism list executors    where jobs can run
+prism list results      the studies that have run here: agents, n, best score
 """
 
 SUBMIT = """\

@@ -1,9 +1,8 @@
 """The schema of ``conf/env/<name>.yaml`` and its validation."""
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -11,8 +10,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from prism.algos.core.settings import check, setting
 
-from ..util.errors import ConfigError, one_line, unknown
-from ..util.secrets import reveal
+from ..util.errors import ConfigError, check_recorded, one_line, unknown
+from ..util.registry import load
+from ..util.secrets import CleanStream, reveal
 from . import facts, outside
 from .encoding import LAYOUTS
 from .shaping import POTENTIALS
@@ -112,6 +112,8 @@ class EnvConfig:
 def from_dict(values: dict[str, Any]) -> EnvConfig:
     """Return the config from resolved plain data, with references to secrets replaced by values."""
     values = reveal(values, "env")
+    check_recorded("env", values, EnvConfig)
+    check_recorded("env.wrappers", values["wrappers"], EnvWrappers)
     return EnvConfig(**(values | {"wrappers": EnvWrappers(**values["wrappers"])}))
 
 
@@ -138,8 +140,9 @@ def registered(config: EnvConfig) -> EnvSpec:
     """
     if config.imports is not None:
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for what the command says
-                import_module(config.imports)
+            output: Any = CleanStream(sys.stderr)  # stdout is for what the command says
+            with redirect_stdout(output), redirect_stderr(output):
+                load(config.imports)
         except (Exception, SystemExit) as error:
             raise ConfigError(f"env.imports: {one_line(error)}") from error
     spec = gymnasium.registry.get(config.id)

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from copy import copy
 from functools import cache, partial
 from importlib import import_module
@@ -20,6 +20,7 @@ from prism.algos.core.mdp import MODEL
 from prism.algos.core.states import FACTORS
 
 from ..util.errors import ConfigError, one_line
+from ..util.secrets import CleanStream
 from ..util.versions import version
 from . import legal, outside
 from .actions import adapt_actions
@@ -167,7 +168,8 @@ def _registered_env(spec: EnvSpec, config: EnvConfig) -> gymnasium.Env:
     if str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
         _log_mujoco_warnings()
     try:
-        with redirect_stdout(_output(config.id)):
+        output = _output(config.id)
+        with redirect_stdout(output), redirect_stderr(output):
             return gymnasium.make(
                 unchecked,
                 max_episode_steps=config.horizon,
@@ -194,13 +196,13 @@ _nowhere, _built = _Nowhere(), set[str]()
 
 
 def _output(env_id: str) -> Any:
-    """Return the stream for what a constructor prints: the first time stderr, then none.
+    """Return the stream for what a constructor prints: first stderr, without secrets, then none.
 
     stdout is for what the command says, and there are many lanes and rebuilds.
     """
     first = env_id not in _built
     _built.add(env_id)
-    return sys.stderr if first else _nowhere
+    return CleanStream(sys.stderr) if first else _nowhere
 
 
 class _Trusted(spaces.Discrete):

@@ -9,15 +9,16 @@ import shlex
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..plan.executors import Options
-from ..store import leases, ledger, provenance, records, schema
+from ..store import leases, ledger, provenance, records, schema, trust
 from ..store.job import Job, Sweep
 from ..train.runner import run_job
 from ..util.signals import handled
+from ..util.text import shown
 from . import faults
 from .executor import Executor, Exit
 from .progress import Progress
@@ -29,35 +30,45 @@ _LOOK = 1.0  # seconds between checks of what other processes run
 _BLIND = 30.0  # seconds after limits.hang: by then a hung process should have ended itself
 
 
-def launch(sweep: Sweep, options: Options, run: Run = run_job) -> bool:
+def launch(
+    sweep: Sweep,
+    options: Options,
+    run: Run = run_job,
+    *,
+    then: Callable[[Sweep, list[Job]], None] = lambda sweep, jobs: None,
+) -> bool:
     """Run the unfinished jobs of a sweep; return whether the whole sweep is finished.
 
     Args:
         sweep: the planned jobs.
         options: the executor and its options.
         run: the job's function.
+        then: is called with the sweep and the jobs that were to do, before the last lines.
     """
-    jobs = ledger.remaining(sweep)
+    jobs, before = ledger.remaining(sweep), ledger.planned_ids(sweep.study_dir)
     ledger.write_plan(sweep)
+    trust.remember(sweep.study_dir, (job.spec.record for job in sweep.jobs))
     if any(job.spec.tracking.git_diff for job in sweep.jobs):
         with suppress(OSError):  # a full disk is the jobs' concern
             provenance.keep_diff(sweep.study_dir)
     began = time.monotonic()
     with _held(sweep.study_dir):
-        _run(sweep, jobs, options.build(run, jobs))
+        runner = options.build(run, jobs)
+        _run(sweep, jobs, runner, Progress(sweep, jobs, runner.running, before))
     print(summary(sweep.study_dir, {run for job in sweep.jobs for run in job.run_ids}))
+    then(sweep, jobs)
     complete = not ledger.unfinished(sweep)
     print(f"\n{'complete' if complete else 'NOT complete'} after {time.monotonic() - began:.0f} s")
-    print(f"results  {sweep.study_dir}")
-    folder = shlex.quote(str(sweep.study_dir))
+    print(f"results  {shown(str(sweep.study_dir))}")
+    folder = shown(shlex.quote(str(sweep.study_dir)))
     print(f"report   prism report {folder}")
     if not complete:
         print(f"continue prism resume {folder}")
     return complete
 
 
-def _run(sweep: Sweep, jobs: list[Job], runner: Executor) -> None:
-    with Progress(sweep, jobs, runner.running) as progress:
+def _run(sweep: Sweep, jobs: list[Job], runner: Executor, progress: Progress) -> None:
+    with progress:
         drive = _Drive(sweep, jobs, runner, progress)
         with handled(drive.stop):
             try:
@@ -101,7 +112,8 @@ class _Drive:
         while self.runner.running or (self.open and (self.queue or self.elsewhere)):
             if time.monotonic() - self.looked > _LOOK:
                 self.looked = time.monotonic()
-                self._look()
+                with suppress(OSError):  # a network disk that stalls is looked at again
+                    self._look()
             if self.open:
                 self._fill()
             elif self.requests <= 1:
@@ -134,6 +146,9 @@ class _Drive:
                 if leased is None:
                     continue
                 ledger.prepare(leased)
+            except leases.Lost:
+                self.elsewhere.append(job)
+                continue
             except OSError as error:  # a full disk must not take the sweep with it
                 self.failed += 1
                 self.progress.ended(job, _unwritten(job, "cannot start", error), False)
@@ -165,7 +180,10 @@ class _Drive:
         return None
 
     def _settle(self, exit: Exit) -> None:
-        """Record how a job ended; requeue it if it may be retried."""
+        """Record how a job ended; requeue it if it may be retried.
+
+        A job that another process took over while this one slept is that process's.
+        """
         job = exit.job
         self.beats.pop(job.job_id, None)
         stopped = bool(exit.code) and (self.requests > 0 or exit.code == -signal.SIGINT)
@@ -173,6 +191,9 @@ class _Drive:
             exit, faults.oom_kills() > self.kills.pop(job.job_id, 2**63)
         )
         try:
+            if leases.taken(job):
+                self.elsewhere.append(job)
+                return
             state = schema.INTERRUPTED if stopped else schema.FAILED
             ledger.end(job, state, reason, exit.error, None if stopped else failure, exit.code)
             leases.release(job)
@@ -202,12 +223,13 @@ class _Drive:
             self.token = token
             self.stop(signal.SIGTERM)
         for _ in range(len(self.elsewhere)):
-            job = self.elsewhere.popleft()
+            job = self.elsewhere[0]
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
             running = [
                 c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
             ]
+            self.elsewhere.popleft()
             if running:
                 self.elsewhere.append(job)
             elif rest is None or all(s["state"] == schema.FAILED for s in ledger.statuses(rest)):
@@ -222,8 +244,8 @@ class _Drive:
             if lease is None or lease["beat"] != beat:
                 self.beats[job.job_id] = (lease["beat"] if lease else -1), now
             elif hang is not None and now - since > hang + _BLIND:
+                self.runner.kill(job.job_id)  # first: it may hang while it holds the study's lock
                 ledger.end(job, schema.FAILED, _why_it_hangs(job), "", schema.HANG, 1)
-                self.runner.kill(job.job_id)
 
 
 def _why_it_hangs(job: Job) -> str:

@@ -17,12 +17,15 @@ from ..envs.config import registered
 from ..store import checkpoint, records, schema
 from ..store.job import Job
 from ..store.spec import RunSpec
+from ..util.files import read_bytes
 
 if TYPE_CHECKING:
     from ..train.runner import Training
 
 START = 0.25  # CPU seconds of a process before its training is set up
-TRIAL = 3.0  # seconds of learning in a trial
+TRIAL = 3.0  # seconds of a trial, after its start
+_LEARNING, _EVALUATING = 0.7, 0.15  # shares of it: learning, and each of two evaluations
+_BEFORE = 200  # most steps of a trial before learning starts
 _BESIDE = 4e3  # bytes of a run's folder besides its weights and rows
 _ROW = 170.0  # default bytes of a row and its times, for a trial too short to write one
 _TABLE, _WANDB = 0.15, 3.8  # bytes of the Parquet file and of W&B's files per byte of rows
@@ -88,13 +91,13 @@ def fitted(folder: Path) -> Cost | None:
 def _rows(path: Path) -> list[dict[str, float]]:
     try:
         return [json.loads(line) for line in _lines(path)]
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
 
 
 def _lines(path: Path) -> list[bytes]:
     with suppress(OSError):
-        return path.read_bytes().splitlines()
+        return read_bytes(path).splitlines()
     return []
 
 
@@ -118,33 +121,42 @@ class _Enough(Exception):
 
 
 def tried(job: Job) -> Cost:
-    """Train a job for a few seconds in a temporary folder and return its cost."""
+    """Train a job for ``TRIAL`` seconds in a temporary folder and return its cost.
+
+    Learning starts after a few steps; what the steps before it save is reckoned from those few.
+    """
     from ..train.runner import Training
 
     clock, busy = _clock(job.spec.cpus, job.spec.threads, job.spec.device)
-    quiet = {"tracking.sinks": [], "checkpoint_every": 0, "evaluation.every": 0}
-    spec = job.spec.changed(quiet)
-    warm = min(getattr(spec.algo, "learning_starts", 0), spec.budget // 2)
-    marks: list[tuple[float, float]] = []  # steps and time, since learning began
+    starts = min(getattr(job.spec.algo, "learning_starts", 0), job.spec.budget // 2)
+    warm = min(starts, _BEFORE)
+    changes = {"tracking.sinks": [], "checkpoint_every": 0, "evaluation.every": 0}
+    changes |= {"algo.learning_starts": warm} if starts else {}
+    spec = job.spec.changed(changes)
+    before: list[tuple[float, float]] = []  # steps and time
+    learning: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(replace(job, study_dir=folder, spec=spec))
 
         def enough() -> bool:
-            if (steps := training.steps.mean()) >= warm:
-                marks.append((float(steps), clock()))
-                if marks[-1][1] - marks[0][1] > TRIAL:
-                    raise _Enough
+            marks = before if (steps := float(training.steps.mean())) < warm else learning
+            now = clock()
+            if not marks or steps > marks[-1][0]:  # it is also called during an evaluation
+                marks.append((steps, now))
+            if learning and now - learning[0][1] > _LEARNING * TRIAL:
+                raise _Enough
             return False
 
         try:
             began = clock()
             with suppress(_Enough):
                 training.run(enough)
-            if len(marks) < 2:  # its whole budget went at once
-                marks = [(0.0, began), (float(training.steps.mean()), clock())]
-            (first, learning), (last, end) = marks[0], marks[-1]
-            step = (end - learning) / max(last - first, 1)
-            start = learning - began - step * first
+            if len(learning) < 2:  # its whole budget went at once
+                learning = [(0.0, began), (float(training.steps.mean()), clock())]
+            first, at = learning[0]
+            step = _slope(learning)
+            idle = _slope(before) if len(before) > 1 else step
+            start = at - began - idle * first + starts * (idle - step)
             periodic, final = (_evaluation(training, prefix, clock) for prefix in ("eval", "final"))
             disk = _disk(training, Path(folder), "wandb" in job.spec.tracking.active)
         finally:
@@ -152,19 +164,34 @@ def tried(job: Job) -> Cost:
     return Cost(start, step, periodic, final, busy, disk)
 
 
-def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -> float:
-    """Return the seconds of an evaluation.
+def _slope(marks: list[tuple[float, float]]) -> float:
+    """Return the seconds per step between the first mark and the last."""
+    (first, began), (last, end) = marks[0], marks[-1]
+    return (end - began) / max(last - first, 1)
 
-    Episode lengths change as an agent learns. The estimate is midway between the current length and
+
+def _evaluation(training: "Training", prefix: str, clock: Callable[[], float]) -> float:
+    """Return the seconds of an evaluation, which is left when its share of the trial is over.
+
+    Episode lengths change as an agent learns. The estimate is midway between the length so far and
     the longest possible one.
     """
-    began = clock()
-    everyone = np.ones(len(training.job.seeds), bool)
-    lengths = training.evaluations(prefix, training.agent, everyone).lengths
-    spent, ticks = clock() - began, max(1, int(lengths.max()))
+    seeds, ticks, began = len(training.job.seeds), 0, clock()
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        if clock() - began > _EVALUATING * TRIAL:
+            raise _Enough
+
+    alone = training.spec.algo.reset != "each"  # its seeds are evaluated one by one: see one
+    due = np.arange(seeds) < (1 if alone else seeds)
+    with suppress(_Enough):
+        training.evaluations(prefix, training.agent, due, tick)
+    spent = (clock() - began) * (seeds if alone else 1)
     env = training.spec.env
-    longest = env.horizon or registered(env).max_episode_steps or ticks
-    return spent * (ticks + longest) / (2 * ticks)
+    longest = max(ticks, env.horizon or registered(env).max_episode_steps or ticks)
+    return spent * (ticks + longest) / (2 * max(ticks, 1))
 
 
 def _disk(training: "Training", folder: Path, wandb: bool) -> float:

@@ -1,4 +1,9 @@
-"""The local executor: a process per job, forked from a server that has imported everything."""
+"""The local executor: a process per job, forked from a server that has imported everything.
+
+If the server dies, its jobs work on as orphans, and this executor waits for them: how they end says
+their status. A job that was about to begin is lost, and the launcher tries it again under another
+lease, with which an orphan of the first attempt cannot begin.
+"""
 
 import os
 import signal
@@ -9,15 +14,36 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.process import BaseProcess
 from types import ModuleType
+from typing import NamedTuple
 
 from ..plan.executors import LocalOptions
+from ..store import leases
 from ..store.agents import agent_path
 from ..store.job import Job
 from ..store.records import job_dir
-from ..util.errors import ConfigError
+from ..util.errors import ConfigError, one_line
 from ..util.text import tail
 from . import worker
 from .executor import Exit
+
+_UNKNOWN = 255  # what multiprocessing returns for a process whose server has died
+_ENDING = 1.0  # seconds that a server may take to end after its pipes are closed
+
+
+class _Identity(NamedTuple):
+    """A process; its number alone may be another's one day."""
+
+    pid: int
+    born: str
+
+    def lives(self) -> bool:
+        return bool(self.born) and leases.born(self.pid) == self.born
+
+
+class _Child(NamedTuple):
+    process: BaseProcess
+    itself: _Identity
+    server: _Identity
 
 
 class Local:
@@ -44,21 +70,28 @@ class Local:
         self.run, self.slots = run, options.slots(threads, cores())
         self.devices = [str(device) for device in options.devices]
         self.running: dict[str, Job] = {}
-        self.processes: dict[str, BaseProcess] = {}
+        self.children: dict[str, _Child] = {}
+        self.unborn: dict[str, Exit] = {}  # jobs whose process could not be made
         self.device_of: dict[str, str] = {}  # job_id -> its GPU, if devices assigns them
         self.asked: set[str] = set()  # jobs that were asked to stop
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(_imports(run, jobs))
         os.environ.update(dict.fromkeys(worker.THREAD_VARIABLES, str(threads)))
-        # The server inherits this: a Ctrl-C during its imports would otherwise kill it.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        _server()
 
     def start(self, job: Job) -> None:
-        """Fork a process for a job; its output goes to ``jobs/<job_id>/log.txt``."""
+        """Fork a process for a job; its output goes to ``jobs/<job_id>/log.txt``.
+
+        If that fails, the next poll returns the job as lost.
+        """
+        self.running[job.job_id] = job
+        try:
+            self.children[job.job_id] = self._begin(job)
+        except (OSError, EOFError) as error:  # the server has died, or the system has run out
+            reason = f"no process could be made for it: {one_line(error)}"
+            self.unborn[job.job_id] = Exit(job, 1, reason, lost=True)
+
+    def _begin(self, job: Job) -> _Child:
         if self.devices:
             busy = list(self.device_of.values())
             self.device_of[job.job_id] = min(self.devices, key=busy.count)
@@ -70,37 +103,46 @@ class Local:
             daemon=False,
         )
         self.asked.discard(job.job_id)
+        server = _server()
         with _without_main():
             process.start()
-        self.running[job.job_id], self.processes[job.job_id] = job, process
+        assert process.pid is not None
+        return _Child(process, _Identity(process.pid, leases.born(process.pid)), server)
 
     def poll(self, seconds: float) -> list[Exit]:
         """Wait for processes to end."""
-        if not self.processes:
+        waiting = [c.process.sentinel for c in self.children.values() if c.process.exitcode is None]
+        if waiting:
+            connection.wait(waiting, seconds)
+        else:
             time.sleep(seconds)
-            return []
-        connection.wait([p.sentinel for p in self.processes.values()], seconds)
-        exits = []
-        for job_id, process in list(self.processes.items()):
-            if process.exitcode is None:
-                continue
-            process.join()
-            del self.processes[job_id]
-            self.device_of.pop(job_id, None)
-            job = self.running.pop(job_id)
-            exits.append(Exit(job, process.exitcode, tail(job_dir(job) / "log.txt")))
+        exits, self.unborn = list(self.unborn.values()), {}
+        exits += [self._exit(job_id, c) for job_id, c in self.children.items() if _has_ended(c)]
+        for exit in exits:
+            self.children.pop(exit.job.job_id, None)
+            self.device_of.pop(exit.job.job_id, None)
+            del self.running[exit.job.job_id]
         return exits
+
+    def _exit(self, job_id: str, child: _Child) -> Exit:
+        child.process.join()
+        job, code = self.running[job_id], child.process.exitcode
+        assert code is not None
+        if code == _UNKNOWN and _is_gone(child.server):
+            return Exit(job, 1, "the server that it was forked from has died", lost=True)
+        return Exit(job, code, tail(job_dir(job) / "log.txt"))
 
     def stop(self) -> None:
         """Send SIGTERM to every job; the runner then writes a checkpoint."""
-        for job_id, process in self.processes.items():
+        for job_id, child in self.children.items():
             if job_id not in self.asked:
                 self.asked.add(job_id)
-                _send(process, signal.SIGTERM)
+                _send(child.itself.pid, signal.SIGTERM)
 
     def kill(self, job_id: str) -> None:
         """Send SIGKILL to a job and what it started."""
-        _send(self.processes[job_id], signal.SIGKILL)
+        if job_id in self.children:
+            _send(self.children[job_id].itself.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Do nothing: the server ends with this process or serves the next executor."""
@@ -117,13 +159,43 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _send(process: BaseProcess, number: int) -> None:
-    assert process.pid is not None
+def _server() -> _Identity:
+    """Return the fork server, after starting it if it does not run."""
+    if not _known_server().lives():
+        # The server inherits this: a Ctrl-C during its imports would otherwise kill it.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+    return _known_server()
+
+
+def _known_server() -> _Identity:
+    pid: int = forkserver._forkserver._forkserver_pid or 0  # type: ignore[attr-defined]
+    return _Identity(pid, leases.born(pid) if pid else "")
+
+
+def _is_gone(server: _Identity) -> bool:
+    """Return whether a server has ended; one that is just ending first closes its pipes."""
+    end = time.monotonic() + _ENDING
+    while server.lives() and time.monotonic() < end:
+        time.sleep(0.01)
+    return not server.lives()
+
+
+def _has_ended(child: _Child) -> bool:
+    """Return whether a process has ended; an orphan that works on has not."""
+    code = child.process.exitcode
+    return code is not None and not (code == _UNKNOWN and child.itself.lives())
+
+
+def _send(pid: int, number: int) -> None:
     if number == signal.SIGKILL:
         with suppress(ProcessLookupError):  # it may not have created its process group yet
-            os.killpg(process.pid, number)
+            os.killpg(pid, number)
     with suppress(ProcessLookupError):
-        os.kill(process.pid, number)
+        os.kill(pid, number)
 
 
 def _imports(run: worker.Run, jobs: list[Job]) -> list[str]:

@@ -5,12 +5,12 @@ import heapq
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from ..store import identity, ledger, records
+from ..store import digests, identity, ledger, records, schema
 from ..store.job import Job
 from ..util.text import plural
 from . import cost
@@ -70,16 +70,21 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
     jobs = ledger.longest_first(jobs)
     past = _Past(results, {identity.slug(job.algo) for job in jobs})
     costs = {job.job_id: own for job in jobs if (own := past.cost(job)) is not None}
-    from_past, trials = len(costs), dict[tuple[str, int], Cost]()
+    from_past = len(costs)
+    firsts: dict[tuple[str, str], Job] = {}  # the longest job of a pair stands for its variants
     for job in jobs:
-        if job.job_id in costs:
-            continue
-        cell = _cell(job.spec.record, job.env), len(job.seeds)
-        if cell not in trials and len(trials) < _TRIALS:
-            print(f"measuring {job.variant['label']} on {job.env}", file=sys.stderr)
-            trials[cell] = cost.tried(job)
-        if cell in trials:
-            costs[job.job_id] = trials[cell]
+        if job.job_id not in costs:
+            firsts.setdefault((job.algo, job.env), job)
+    trials: dict[tuple[str, str], Cost] = {}
+    for pair, job in list(firsts.items())[:_TRIALS]:
+        count = f"{len(trials) + 1} of {min(len(firsts), _TRIALS)}"
+        print(
+            f"measuring {count}: {job.variant['label']} on {job.env}", file=sys.stderr, flush=True
+        )
+        trials[pair] = cost.tried(job)
+    for job in jobs:
+        if job.job_id not in costs and (pair := (job.algo, job.env)) in trials:
+            costs[job.job_id] = _for_seeds(trials[pair], len(firsts[pair].seeds), len(job.seeds))
     seconds = {j.job_id: costs[j.job_id].seconds(j.spec) for j in jobs if j.job_id in costs}
     rates = [seconds[job.job_id] / _work(job) for job in jobs if job.job_id in seconds]
     lengths = [seconds.get(job.job_id) or median(rates) * _work(job) for job in jobs]
@@ -97,6 +102,13 @@ def of(jobs: list[Job], results: Path, slots: int) -> Price:
         guessed=len(jobs) - len(costs),
         slots=slots,
     )
+
+
+def _for_seeds(of: Cost, seeds: int, wanted: int) -> Cost:
+    """Return the cost of a job with another number of seeds than the one that was tried."""
+    times = (1 + SEED_SHARE * (wanted - 1)) / (1 + SEED_SHARE * (seeds - 1))
+    parts = {name: times * getattr(of, name) for name in ("start", "step", "evaluation", "final")}
+    return replace(of, **parts)
 
 
 def _cell(config: Mapping[str, Any], env: str) -> str:
@@ -148,7 +160,10 @@ class _Past:
         record = records.read_passing(folder / "run.json")
         if record is None or "pack" not in record or record["job_id"] in self._jobs:
             return
-        if not ledger.is_finished(folder):
+        status = records.read_status(folder)
+        if status is None or status["state"] != schema.FINISHED:
+            return
+        if digests.fault(folder, status, deep=False):
             return
         cell, k = _cell(record["config"], record["env"]), len(record["pack"]["seeds"])
         if len(self._costs[cell][k]) < _RUNS and (fit := cost.fitted(folder)) is not None:

@@ -3,12 +3,13 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..store import records, schema
 from ..store.job import Job, Sweep
-from ..util.text import clock, plural
+from ..util.text import clock, plural, shown
+from .report import extent
 
 _LOG_PERIOD = 10.0  # seconds between lines when stdout is no terminal
 _RECENT = 4  # recently ended jobs to show
@@ -23,10 +24,17 @@ class Progress:
         sweep: the whole plan.
         jobs: the jobs that this command runs.
         running: the executor's running jobs, by job_id.
+        before: ids of the runs that the study's plan held before the sweep.
     """
 
-    def __init__(self, sweep: Sweep, jobs: list[Job], running: Mapping[str, Job]) -> None:
-        self.sweep, self.jobs, self.running = sweep, jobs, running
+    def __init__(
+        self,
+        sweep: Sweep,
+        jobs: list[Job],
+        running: Mapping[str, Job],
+        before: Collection[str] = (),
+    ) -> None:
+        self.sweep, self.jobs, self.running, self.before = sweep, jobs, running, before
         self.ends: dict[str, tuple[Job, str]] = {}  # job_id -> how it ended
         self.failed = 0
         self.began: dict[str, float] = {}
@@ -36,11 +44,11 @@ class Progress:
         self.thread = threading.Thread(target=self._lines, daemon=True)
 
     def __enter__(self) -> "Progress":
-        planned = sum(len(job.seeds) for job in self.sweep.jobs)
+        runs = [run for job in self.sweep.jobs for run in job.run_ids]
         todo = sum(len(job.seeds) for job in self.jobs)
         self.say(
-            f"{self.sweep.study}: {plural(planned, 'run')} planned, {planned - todo} finished "
-            f"before, {todo} to do in {plural(len(self.jobs), 'job')}"
+            f"{self.sweep.study}: {extent(runs, self.before, ' planned')}, "
+            f"{len(runs) - todo} finished before, {todo} to do in {plural(len(self.jobs), 'job')}"
         )
         for pair in self.sweep.skipped:
             self.say(f"skipped  {pair['label']} on {pair['env']}: {pair['reason']}")
@@ -59,6 +67,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line above the live table."""
+        line = shown(line)
         if self.live:
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -70,7 +70,8 @@ class Ray:
                 )
                 continue
             if files is not None:
-                _unpack(files, Path(job.study_dir))
+                with suppress(leases.Lost), leases.held(job):
+                    _unpack(files, Path(job.study_dir))
             missing = _NOT_SHARED if code is None else ""
             exits.append(Exit(job, code or int(code is None), missing or _last_words(job)))
         for reference in waiting:  # Ray reports dead nodes, so a waiting task is alive

@@ -1,12 +1,12 @@
 """The summary of a study's runs, printed at the end of a sweep and by ``prism status``."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from ..store import leases, records, schema
+from ..store import digests, leases, records, schema
 from ..store.ledger import read_plan
-from ..util.text import plural, table
+from ..util.text import plain, plural, table
 
 _SHOWN_FAILURES = 20
 
@@ -36,19 +36,47 @@ def summary(study_dir: Path, only: Collection[str] | None = None) -> str:
     lines += _remarks(runs, statuses)
     for pair in plan["skipped"]:
         lines.append(f"skipped: {pair['label']} on {pair['env']}: {pair['reason']}")
-    return "\n".join(lines)
+    return plain("\n".join(lines))
+
+
+def extent(runs: Sequence[str], before: Collection[str], planned: str = "") -> str:
+    """Return how many runs a command plans, and how many its study has.
+
+    Args:
+        runs: ids of the runs of the command.
+        before: ids of the runs that the study's plan held before it.
+        planned: what follows the number, unless runs are added.
+    """
+    new = sum(run not in before for run in runs)
+    if before and new:
+        again = f" ({len(runs) - new} of the command there before)" if new < len(runs) else ""
+        return f"{plural(new, 'run')} added to {len(before)}{again}"
+    if new < len(runs) < len(before):
+        return f"{len(runs)} of {plural(len(before), 'run')}{planned}"
+    return f"{plural(len(runs), 'run')}{planned}"
 
 
 def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schema.Status | None]:
-    """Return each run's status; a "running" run that no live process holds is "interrupted"."""
+    """Return each run's status, as it is now.
+
+    A "running" run that no live process holds is "interrupted". A "finished" one with a file of
+    another size than it ended with is "failed": what has changed within a file is found by whoever
+    reads it, and by ``prism resume``.
+    """
     watch = leases.Watch()
     leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
-    statuses = {}
+    statuses: dict[str, schema.Status | None] = {}
     for run in runs:
         name = run["run_id"]
         status = records.read_status(study_dir / "runs" / name)
         if status is not None and status["state"] == schema.RUNNING and name not in leased:
             status["state"], status["reason"] = schema.INTERRUPTED, "its process is gone"
+        elif (
+            status is not None
+            and status["state"] == schema.FINISHED
+            and (why := digests.fault(study_dir / "runs" / name, status, deep=False))
+        ):
+            status["state"], status["reason"] = schema.FAILED, f"{why}; {digests.REMEDY}"
         statuses[name] = status
     return statuses
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -35,6 +36,7 @@ from ..store.agents import agent_class, agent_name, registered
 from ..store.spec import RunSpec
 from ..util.errors import ConfigError, one_line, unknown
 from ..util.secrets import clean, is_reference, notice
+from . import study_file
 from .aliases import ours
 from .executors import executors, options_class
 from .places import CONF, config_folders, own_folders, packages
@@ -104,6 +106,9 @@ def one_line_errors() -> Iterator[None]:
         if group == "schema":
             raise _unknown_schema(name) from None
         raise unknown(group, name, error.options or ()) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        study_file.check_own(own_folders())
+        raise ConfigError(f"a config file cannot be read: {one_line(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         wrong = _WRONG_KEY.search(str(error))
         if wrong:
@@ -120,7 +125,8 @@ def one_line_errors() -> Iterator[None]:
                     "env.wrappers",
                     "is a mapping; put wrappers of other packages into its key extra",
                 )
-            raise ConfigError(": ".join(filter(None, (f"{file}.yaml", key, reason)))) from None
+            told = _in_words(key, reason) if key else reason
+            raise ConfigError(f"{file}.yaml: {told}") from None
         raise ConfigError(one_line(error.__cause__ or error)) from None
 
 
@@ -307,13 +313,19 @@ def check_agent(config: DictConfig) -> None:
 
 
 def update(config: DictConfig, key: str, value: Any) -> None:
-    """Set one dotted key of a config; an unknown key or a wrong type is a ConfigError."""
+    """Set one dotted key of a config; an unknown key or a wrong type is a ConfigError.
+
+    A float without a fraction is a whole number where one is wanted: budget=1e5.
+    """
     try:
         OmegaConf.update(config, key, value, merge=True)
         OmegaConf.select(config, key)
     except (ConfigKeyError, AttributeError):
         raise unknown_key(key, config) from None
     except OmegaConfBaseException as error:
+        if _wants_whole(error) and repr(whole := _as_int(value)) != repr(value):
+            update(config, key, whole)
+            return
         holds: Any = None
         with suppress(OmegaConfBaseException):  # a dangling reference
             holds = OmegaConf.select(config, key)
@@ -326,6 +338,17 @@ def update(config: DictConfig, key: str, value: Any) -> None:
         raise ConfigError(_in_words(key, one_line(error))) from None
     except TypeError:  # a name used as the index of a list
         raise unknown_key(key, config) from None
+
+
+def _wants_whole(error: Exception) -> bool:
+    return one_line(error).endswith("could not be converted to Integer")
+
+
+def _as_int(value: Any) -> Any:
+    """Return a float without a fraction, also in a list, as an int; anything else as it is."""
+    if isinstance(value, list):
+        return [_as_int(x) for x in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _TYPES = {"Integer": "a whole number", "Float": "a number"}

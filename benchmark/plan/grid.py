@@ -52,15 +52,15 @@ from ..store import identity, ledger, records, schema, trackers
 from ..store.agents import agent_class
 from ..store.job import Job, Sweep
 from ..store.spec import RunSpec
-from ..util.errors import ConfigError, one_line, unknown
-from . import alike, learning, variants
+from ..util.errors import ConfigError, unknown
+from . import alike, learning, study_file, variants
 from . import config as cfg
 from .axes import NAMES, Axes, Grid, check_excluded, check_excluded_labels, flat, listed, seeds
 
 _GROUPS = ("algo", "env", "study", "tracking", "tuned")
 _ONCE = (
     *("study", "tracking", "name", "results", "stale", "strict", "dry_run", "grid", "resume"),
-    *("seeds_per_job", "on_failure", "zip", "exclude"),
+    *("seeds_per_job", "on_failure", "zip", "exclude", "price"),
 )
 _NOT_LABELLED = ("algo", "env", "env.id", "env.ends", "env.record", "seed", "components")
 
@@ -104,17 +104,18 @@ def sweep_of(axes: Axes) -> Sweep:
 
 def _planned(axes: Axes) -> Sweep:
     choices = _choices(axes)
-    root = _root(axes, choices)
-    folder = _folder(root)
+    root, resume = _root(axes, choices), _resumed(axes)
+    folder = _folder(root, resume)
     plan = Sweep(
         study=folder.name,
         study_dir=folder,
         stale=root.stale,
         dry_run=root.dry_run,
+        price=root.price,
         retry=cfg.to_dict(root.retry),
         stop_after=cfg.stop_after(root.on_failure),
     )
-    if root.resume is not None:
+    if resume is not None:
         if grid_words := [key for key in axes if not _once(key)]:
             raise ConfigError(f"{grid_words[0]}: resume cannot change the grid")
         plan.jobs = ledger.planned_jobs(folder, ledger.read_plan(folder))
@@ -144,10 +145,16 @@ def _irreproducible(jobs: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(filter(None, reasons)))
 
 
-def _folder(root: DictConfig) -> Path:
+def _resumed(axes: Axes) -> str | None:
+    """Return the folder to resume as it is written: a folder's name refers to nothing."""
+    (value,) = axes.get("resume", [None])
+    return None if value is None else str(value)
+
+
+def _folder(root: DictConfig, resume: str | None) -> Path:
     """Return the study's folder, which need not exist."""
-    if root.resume is not None:
-        return Path(root.resume).absolute()
+    if resume is not None:
+        return Path(resume).absolute()
     results = Path(root.results).absolute()
     for path in (results, *results.parents):
         if path.exists() and not path.is_dir():
@@ -161,6 +168,8 @@ def _choices(axes: Axes) -> tuple[str, ...]:
         single = len(values) == 1 and not (key in _GROUPS and isinstance(values[0], list))
         if _once(key) and not single:
             raise ConfigError(f"{key} takes one value, got {flat(values)}")
+    if "study" in axes:
+        study_file.check(str(axes["study"][0]))
     return tuple(f"{key}={axes[key][0]}" for key in ("study", "tracking") if key in axes)
 
 
@@ -172,7 +181,7 @@ def _root(axes: Axes, choices: tuple[str, ...]) -> DictConfig:
             continue
         if not cfg.is_key(key):
             raise cfg.unknown_key(key, _example(root, axes, choices))
-        if _once(key):
+        if _once(key) and key != "resume":
             cfg.assign(root, key, values[0])
     checked = {key: root[key] for key in ("stale", "seeds_per_job")}
     cfg.hold({**checked, "retry": cfg.to_dict(root.retry)})
@@ -214,12 +223,24 @@ def _read(word: str) -> Override:
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     try:
         return parser.parse_overrides([word])[0]
-    except HydraException as error:
+    except HydraException:
         key, _, value = word.partition("=")
         quoted = ",".join(f"'{part}'" for part in value.split(","))
         if not word.isascii() and _PLAIN.fullmatch(value):  # its grammar has no such letters
             return parser.parse_overrides([f"{key}={quoted}"])[0]
-        raise ConfigError(f"cannot read {word!r}: {one_line(error)}") from None
+        raise ConfigError(f"cannot read {word!r}: {_mistake(word)}") from None
+
+
+def _mistake(word: str) -> str:
+    """Return what is wrong with a word that Hydra's grammar refuses."""
+    key, equals, value = word.partition("=")
+    if not equals or key != key.strip():
+        return "write <key>=<value>, without spaces around ="
+    for first, last in ("()", "[]", "{}"):
+        if value.count(first) != value.count(last):
+            return f"a {first} or {last} has no partner"
+    quote = '"' if "'" in value else "'"
+    return f"a value with such characters needs quotes of its own: {key}={quote}{value}{quote}"
 
 
 def _values(override: Override) -> list[Any]:

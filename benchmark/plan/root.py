@@ -51,4 +51,5 @@ class Root:
     stale: str = setting("refuse", "what to do with finished runs of other code", choices=STALE)
     strict: bool = setting(False, "refuse a grid with an impossible pair instead of skipping it")
     resume: str | None = setting(None, "a study's folder: run what is left of its plan")
-    dry_run: bool = setting(False, "print the plan and stop")
+    dry_run: bool = setting(False, "print the plan and its price, and stop")
+    price: bool = setting(True, "dry_run measures what the plan costs, in seconds per cell")

@@ -10,7 +10,9 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from ..util import atomic
 from ..util.errors import ConfigError
+from ..util.files import read_bytes
 
 State = dict[str, Any]
 
@@ -43,9 +46,10 @@ def load(path: Path) -> State:
     Raises:
         ConfigError: the file is broken.
     """
-    data = io.BytesIO(path.read_bytes())
+    data = io.BytesIO(read_bytes(path))
     try:
-        state: State = torch.load(data, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # the error says what matters
+            state: State = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a file that is not its own
         name = type(error).__name__
         raise ConfigError(f"{path} is damaged and cannot be read ({name})") from None
@@ -62,14 +66,20 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder, self._blocks = folder, folder / "blocks"
 
-    def save(self, state: State) -> None:
-        """Add a checkpoint; keep only the last two."""
+    def save(self, state: State, lock: AbstractContextManager[None] | None = None) -> None:
+        """Add a checkpoint; keep only the last two.
+
+        Args:
+            state: what to save.
+            lock: held while the checkpoint takes its name and older ones lose theirs.
+        """
         self._blocks.mkdir(parents=True, exist_ok=True)
         payload = _bytes(self._cut(state, set(os.listdir(self._blocks))))
-        number = max((int(path.stem) for path in self._files()), default=0) + 1
         data = _digest(payload).encode() + b"\n" + payload
-        atomic.write(self.folder / f"{number:08d}.pt", data, sync=True)
-        self._forget()
+        with lock or nullcontext():
+            number = max((int(path.stem) for path in self._files()), default=0) + 1
+            atomic.write(self.folder / f"{number:08d}.pt", data, sync=True)
+            self._forget()
 
     def states(self) -> Iterator[State]:
         """Yield the intact checkpoints, newest first; report damaged ones on stderr."""
@@ -125,7 +135,7 @@ class Checkpoints:
 
     def _block(self, name: str) -> bytes:
         try:
-            data = (self._blocks / name).read_bytes()
+            data = read_bytes(self._blocks / name)
         except FileNotFoundError:
             raise Damaged(f"block {name} is missing") from None
         if _digest(data) != name:
@@ -162,7 +172,7 @@ def _payload(path: Path) -> State:
     Raises:
         Damaged: the checksum differs.
     """
-    expected, _, payload = path.read_bytes().partition(b"\n")
+    expected, _, payload = read_bytes(path).partition(b"\n")
     if _digest(payload).encode() != expected:
         raise Damaged("its checksum differs")
     state: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -23,7 +23,7 @@ def path_of(out: Path, env: str, label: str, run_id: str) -> Path:
 
 
 def _name(text: str) -> str:
-    return re.sub(r"[^\w .=+-]", "-", text)
+    return re.sub(r"^\.|[^\w .=+-]", "-", text) or "-"
 
 
 def settings(run: Mapping[Any, Any], algo: Mapping[str, Any]) -> dict[str, Any]:

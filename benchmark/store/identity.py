@@ -93,12 +93,16 @@ def job_id(spec: RunSpec, algo: str, env: str, seeds: Sequence[int]) -> str:
     return f"{slug(algo)}-{slug(env)}-k{len(seeds)}-{digest([identity(spec), algo, *seeds])}"
 
 
-def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
+def protocol(spec: RunSpec, purpose: str = FINAL) -> tuple[str, dict[str, Any]]:
     """Return what identifies the evaluation side of a run, and the facts that it covers.
 
     It is a hash of how episodes come about, "-", and the form in which the policy is evaluated.
     Scores with different hashes are not comparable. Agents whose policies are evaluated in
     different forms are, where it is said. Training wrappers are not part of it.
+
+    Args:
+        spec: of the run.
+        purpose: of the evaluation that gives the score.
     """
     env, evaluation = spec.env, spec.evaluation
     facts: dict[str, Any] = {
@@ -108,7 +112,7 @@ def protocol(spec: RunSpec) -> tuple[str, dict[str, Any]]:
         "episodes": evaluation.episodes,
         "periodic_episodes": evaluation.periodic_episodes,
         "evaluation_seed": evaluation.seed,
-        "streams": [PERIODIC, FINAL],
+        "streams": [PERIODIC, purpose],
         "gymnasium": version("gymnasium"),
     }
     facts |= {name: version(name) for name in simulators(env.id)}

@@ -69,7 +69,7 @@ class Sweep:
     Attributes:
         study: name; study_dir: absolute path.
         stale: what to do with results of other code: "refuse", "rerun" or "keep".
-        dry_run: print the plan only.
+        dry_run: print the plan only; price: and what it costs.
         retry: retries by class of failure.
         stop_after: failed jobs after which no more are started; None = no limit.
         jobs: in the order of the grid; skipped: the impossible pairs, with reasons.
@@ -81,6 +81,7 @@ class Sweep:
     study_dir: Path
     stale: str = "refuse"
     dry_run: bool = False
+    price: bool = True
     retry: dict[str, int] = field(default_factory=lambda: asdict(Retry()))
     stop_after: int | None = None
     jobs: list[Job] = field(default_factory=list)

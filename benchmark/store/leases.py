@@ -3,6 +3,21 @@
 A lease is a file that its owner's watchdog renews. For an owner on this machine, the system knows
 whether its process is alive. An owner on another machine counts as alive while its beat changes,
 timed by our own clock because clocks differ between machines.
+
+A suspended machine or a stalled network disk can wake an owner whose runs another has taken over.
+Such an owner must change nothing any more. No clock tells it, as that may have stood still too, but
+the mark in its lease does, which ``take`` draws anew:
+
+- What it puts in place by name (statuses, weights, checkpoints, the copy of the rows) it writes
+  inside ``held``: it looks at the mark and writes under the study's lock, which a new owner needs.
+- Rows are appended without a lock. Each owner appends to a file of its own: it begins by replacing
+  the row file with a copy (``rows.Rows``, inside ``held``). A late row of an old owner goes to the
+  file that was replaced, which has no name. At the end a file must hold the rows of its writer.
+- It looks at the mark before each row (``check``), and its watchdog does every two seconds.
+
+What stays: an owner that sleeps inside ``held`` keeps the lock, and nobody takes its runs over
+until it wakes or dies. A file server that takes the lock of a silent machine away can let one such
+write through. A late row may still reach a tracker, and a late heartbeat a progress display.
 """
 
 import math
@@ -10,30 +25,24 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from ..util import atomic, squeue
 from . import records
 from .job import Job
+from .schema import Lease
 
 _QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
 TOKEN_VARIABLE = "PRISM_STOP_TOKEN"  # what stop_token was when a launch was submitted
 EXPIRY = 60.0  # seconds without a beat after which an owner on another machine is dead
 
 
-class Lease(TypedDict):
-    """The content of ``leases/<job_id>.json``."""
-
-    mark: str
-    job_id: str  # or the name of a launch
-    runs: list[str]  # empty for a launch
-    host: str
-    pid: int
-    born: str  # when the process began, since process ids are reused
-    beat: int
-    engine: str | None  # a job's name in a cluster's queue, until it starts
+class Lost(Exception):
+    """Another process has taken over the runs of this one, which must not write into them."""
 
 
 def path_of(job: Job) -> Path:
@@ -100,6 +109,42 @@ class Watch:
         return leased
 
 
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """Lock the study while its job's owner writes into the runs; not to be nested.
+
+    A job without a mark has no lease: it is the only one in its folder.
+
+    Raises:
+        Lost: another process has taken the runs over.
+    """
+    if not job.mark:
+        yield
+        return
+    with atomic.mutex(Path(job.study_dir)):
+        if not _is_ours(job):
+            raise Lost
+        yield
+
+
+def check(job: Job) -> None:
+    """Look without a lock whether a job still has its lease.
+
+    Raises:
+        Lost: another process has taken the runs over.
+    """
+    with suppress(OSError):  # the next beat, or ``held``, will tell
+        if job.mark and not _is_ours(job):
+            raise Lost
+
+
+def taken(job: Job) -> bool:
+    """Return whether a lease of another owner covers any of a job's runs."""
+    runs = set(job.run_ids)
+    others = of(Path(job.study_dir))
+    return any(runs & set(lease["runs"]) and lease["mark"] != job.mark for lease in others)
+
+
 def adopt(job: Job) -> bool:
     """Make this process the owner of a job's lease; False if the job has lost the lease."""
     return _renew(job, **_owner(), engine=None)
@@ -129,7 +174,8 @@ def hold(study_dir: Path, pid: int) -> Path:
         mark="", job_id=name, runs=[], host=here, pid=pid, born=born(pid), beat=0, engine=None
     )
     path = study_dir / "leases" / f"{name}.json"
-    records.write_json(path, lease)
+    with atomic.mutex(study_dir):
+        records.write_json(path, lease)
     return path
 
 
@@ -154,6 +200,11 @@ def release(job: Job) -> None:
         lease: Lease | None = records.read_passing(path_of(job))
         if lease is not None and lease["mark"] == job.mark:
             path_of(job).unlink(missing_ok=True)
+
+
+def _is_ours(job: Job) -> bool:
+    lease: Lease | None = records.read_passing(path_of(job))
+    return lease is not None and lease["mark"] == job.mark
 
 
 def _owner() -> dict[str, Any]:

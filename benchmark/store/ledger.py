@@ -12,9 +12,9 @@ from typing import Any
 
 from ..util import atomic
 from ..util.errors import ConfigError
-from . import identity, provenance, records, schema
+from ..util.files import check_inside
+from . import digests, identity, intents, leases, provenance, records, schema, trust
 from .job import Job, Sweep
-from .spec import RunSpec
 
 ENDED = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED)
 
@@ -28,38 +28,41 @@ def read_plan(study_dir: Path) -> schema.Plan:
     plan: schema.Plan | None = records.read_json(study_dir / "plan.json")
     if plan is None:
         raise ConfigError(f"{study_dir} is not a study: it has no plan.json")
-    if plan.get("schema") != schema.SCHEMA_VERSION:
-        raise ConfigError(
-            f"{study_dir}/plan.json has schema {plan.get('schema')}, this version reads "
-            f"{schema.SCHEMA_VERSION}: set name=... for a new study, or use the Prism that wrote it"
-        )
     return plan
+
+
+def planned_ids(study_dir: Path) -> set[str]:
+    """Return the ids of the runs that a study's plan holds; none without a plan."""
+    if not (study_dir / "plan.json").exists():
+        return set()
+    return {run["run_id"] for run in read_plan(study_dir)["runs"]}
 
 
 def write_plan(sweep: Sweep) -> None:
     """Add the sweep's cells to the study's plan.json; runs that are already there stay.
 
     Raises:
-        ConfigError: the folder cannot be written or holds a plan of another schema; or, with
-            ``stale=refuse``, a cell of the same id has other defaults now.
+        ConfigError: the folder holds a link that leads out of it, or a plan of another schema; or,
+            with ``stale=refuse``, a cell of the same id has other defaults now.
+        OSError: the folder cannot be written.
     """
     path = sweep.study_dir / "plan.json"
-    try:
-        with atomic.mutex(sweep.study_dir):
-            plan = (
-                read_plan(sweep.study_dir)
-                if path.exists()
-                else schema.Plan(
-                    schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
-                )
+    if sweep.study_dir.exists():
+        check_inside(sweep.study_dir)
+    with atomic.mutex(sweep.study_dir):
+        intents.complete(sweep.study_dir)
+        plan = (
+            read_plan(sweep.study_dir)
+            if path.exists()
+            else schema.Plan(
+                schema=schema.SCHEMA_VERSION, study=sweep.study, runs=[], cells={}, skipped=[]
             )
-            if sweep.stale == "refuse":
-                _refuse_changed(sweep, plan)
-            add(plan, sweep.jobs)
-            plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
-            records.write_json(path, plan)
-    except OSError as error:
-        raise ConfigError(f"results: cannot write to {sweep.study_dir}: {error.strerror}") from None
+        )
+        if sweep.stale == "refuse":
+            _refuse_changed(sweep, plan)
+        add(plan, sweep.jobs)
+        plan["skipped"] += [pair for pair in sweep.skipped if pair not in plan["skipped"]]
+        records.write_json(path, plan)
 
 
 def _refuse_changed(sweep: Sweep, plan: schema.Plan) -> None:
@@ -102,7 +105,7 @@ def add(plan: schema.Plan, jobs: Collection[Job]) -> None:
     for job in jobs:
         protocol, _ = identity.protocol(job.spec)
         cell = cell_id(job)
-        plan["cells"][cell] = schema.PlannedCell(config=job.spec.record, tuned=job.tuned)
+        plan["cells"][cell] = schema.PlannedCell(config=job.spec.record, tuned=job.tuned)  # type: ignore[typeddict-item]
         for seed, run in zip(job.seeds, job.run_ids, strict=True):
             planned = schema.PlannedRun(
                 run_id=run,
@@ -126,15 +129,17 @@ def planned_jobs(study_dir: Path, plan: schema.Plan) -> list[Job]:
     seeds that the job has here.
 
     Raises:
-        ConfigError: a cell that cannot be read here, for instance since its agent is not installed.
+        ConfigError: a cell that cannot be read here, for instance since its agent is not installed
+            or its folder is not trusted.
     """
     packs: dict[str, list[schema.PlannedRun]] = {}
     for run in plan["runs"]:
         packs.setdefault(run["job_id"], []).append(run)
-    jobs, specs = [], {key: RunSpec.parse(cell["config"]) for key, cell in plan["cells"].items()}
+    jobs, cells = [], plan["cells"]
+    specs = {key: trust.spec(cell["config"], study_dir) for key, cell in cells.items()}
     for runs in packs.values():
         first = runs[0]
-        spec, tuned = specs[first["cell"]], plan["cells"][first["cell"]]["tuned"]
+        spec, tuned = specs[first["cell"]], cells[first["cell"]]["tuned"]
         seeds, run_ids = [run["seed"] for run in runs], [run["run_id"] for run in runs]
         job_id = identity.job_id(spec, first["algo"], first["env"], seeds)
         job = Job(
@@ -205,22 +210,28 @@ def is_finished(folder: Path) -> bool:
 
 
 def finished(folder: Path, status: schema.Status | None) -> bool:
-    """Return whether a run is finished and its row file still has the size that it ended with."""
+    """Return whether a run is finished and its files are those that it ended with.
+
+    One that is damaged is reported once per process.
+    """
     if status is None or status["state"] != schema.FINISHED:
         return False
-    size = status.get("size")
-    return size is None or _size(folder / "metrics.jsonl") == size
+    why = damage(folder, status)
+    if why:
+        records.say_once(f"{folder}: {why}: it does not count as finished")
+    return not why
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
+def damage(folder: Path, status: schema.Status) -> str:
+    """Return what is wrong with a finished run's files; "" if nothing is."""
+    why = digests.fault(folder, status)
+    if not why and not digests.known(status) and records.read_record(folder) is None:
+        why = "run.json is missing or broken"
+    return why
 
 
 def _made_by_other_code(job: Job, run: str) -> bool:
-    record = records.read_json(records.run_dir(job, run) / "run.json")
+    record = records.read_record(records.run_dir(job, run))
     return record is None or record["code"] != provenance.code_hash(job.spec)
 
 
@@ -240,9 +251,14 @@ def _saved_by_other_code(job: Job) -> bool:
 
 
 def _saved(job: Job, run: str) -> tuple[str | None, str | None]:
-    """Return the id and code hash of the job that saved a run; (None, None) if none did."""
-    record = records.read_json(records.run_dir(job, run) / "run.json")
-    if record is not None:
+    """Return the id and code hash of the job that saved a run; (None, None) if none did.
+
+    A run that is finished and damaged begins anew: its rows are no longer those of a checkpoint.
+    """
+    folder = records.run_dir(job, run)
+    record, status = records.read_record(folder), records.read_status(folder)
+    damaged = status is not None and status["state"] == schema.FINISHED
+    if record is not None and not damaged:
         other = dataclasses.replace(job, job_id=record["job_id"])
         if any((records.job_dir(other) / "checkpoint").glob("*.pt")):
             return record["job_id"], record["code"]
@@ -269,20 +285,26 @@ def unfinished(sweep: Sweep) -> list[str]:
 
 
 def prepare(job: Job) -> None:
-    """Mark a job's runs as planned, so that a crash leaves no older state behind."""
-    (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
-    for run in job.run_ids:
-        folder = records.run_dir(job, run)
-        status = records.read_status(folder)
-        if finished(folder, status):
-            _retire(folder)  # stale=rerun: the earlier generation is kept beside the runs
-            status = None
-        (folder / "error.txt").unlink(missing_ok=True)
-        records.write_json(folder / "status.json", status_of(job, status))
+    """Mark a job's runs as planned, so that a crash leaves no older state behind.
+
+    Raises:
+        leases.Lost: another process has taken the runs over.
+    """
+    with leases.held(job):
+        (records.job_dir(job) / "heartbeat.json").unlink(missing_ok=True)
+        for run in job.run_ids:
+            folder = records.run_dir(job, run)
+            status = records.read_status(folder)
+            if status is not None and status["state"] == schema.FINISHED:
+                _retire(folder)  # of other code, or damaged: what was there is kept beside the runs
+                status = None
+            (folder / "error.txt").unlink(missing_ok=True)
+            records.write_json(folder / "status.json", status_of(job, status))
 
 
 def _retire(folder: Path) -> None:
-    code = (records.read_json(folder / "run.json") or {}).get("code", "unknown")
+    record = records.read_record(folder)
+    code = record["code"] if record is not None else "unknown"
     old = folder.parent.parent / "old"
     old.mkdir(exist_ok=True)
     target, n = old / f"{folder.name}-{code}", 1
@@ -304,7 +326,7 @@ def status_of(job: Job, before: schema.Status | None) -> schema.Status:
         attempts=before["attempts"] if before else 0,
         exit_code=None,
         trackers=before["trackers"] if before else {},
-        size=None,
+        digests=None,
         updated=time.time(),
     )
 
@@ -323,12 +345,17 @@ def end(
     failure: str | None = None,
     code: int | None = None,
 ) -> None:
-    """Write how the unended runs of a job ended: status.json, then error.txt."""
-    for run in job.run_ids:
-        folder = records.run_dir(job, run)
-        before = records.read_status(folder)
-        if before is None or before["state"] not in ENDED:
-            status = status_of(job, before)
-            status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
-            records.write_json(folder / "status.json", status)
-            records.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")
+    """Write how the unended runs of a job ended: status.json, then error.txt.
+
+    Nothing is written if another process has taken the runs over. A job that has released its
+    lease may still be ended: whoever took it since has ended its runs.
+    """
+    with atomic.mutex(Path(job.study_dir)):
+        for run in job.run_ids if not leases.taken(job) else ():
+            folder = records.run_dir(job, run)
+            before = records.read_status(folder)
+            if before is None or before["state"] not in ENDED:
+                status = status_of(job, before)
+                status |= {"state": state, "reason": reason, "failure": failure, "exit_code": code}
+                records.write_json(folder / "status.json", status)
+                records.write_text(folder / "error.txt", f"{reason}\n\n{details}".strip() + "\n")

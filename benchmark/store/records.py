@@ -11,7 +11,7 @@ from ..envs.reproducible import irreproducible
 from ..util import atomic, versions
 from ..util.errors import ConfigError
 from ..util.secrets import clean, clean_text
-from . import identity, provenance, schema
+from . import digests, identity, provenance, reader, schema
 from .job import Job
 
 _LONGEST = 200  # bytes of a study's name: file systems allow 255, minus room for a suffix
@@ -27,9 +27,12 @@ def _machine() -> str:
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """Write JSON without secrets; a reader sees the whole old file or the whole new one.
 
-    With ``sync`` this holds even after a power cut.
+    With ``sync`` this holds even after a power cut. A plan or status gets a digest of itself.
     """
-    atomic.write(path, (json.dumps(clean(value), indent=1) + "\n").encode(), sync)
+    value = clean(value)
+    if path.name in digests.SEALED:
+        value = digests.sealed(value)
+    atomic.write(path, (json.dumps(value, indent=1) + "\n").encode(), sync)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,26 +44,23 @@ def study_name(key: str, name: str) -> str:
     """Return a study's name if it is valid as the name of a folder.
 
     Raises:
-        ConfigError: it is empty, contains a path, or is longer than file systems allow.
+        ConfigError: it is empty, contains a path or a control character, begins with a dot, or is
+            longer than file systems allow.
     """
-    plain = name == Path(name).name == name.strip() and name != ".." and "\0" not in name
-    if not name or not plain or len(name.encode()) > _LONGEST:
+    long = len(name.encode(errors="replace")) > _LONGEST
+    if not reader.is_name(name) or name != name.strip() or long:
         raise ConfigError(f"{key}={name!r} is not the name of a folder")
     return name
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None if there is none.
+    """Return the content of a JSON file, held to its type in ``schema.py``; None if there is none.
 
     Raises:
-        ConfigError: the file is broken, as after a power cut or on a full disk.
+        ConfigError: the file is broken, as after a power cut or on a full disk, or holds what no
+            Prism writes; see ``reader.read``.
     """
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read ({error})") from None
+    return reader.read(path)
 
 
 def read_passing(path: Path) -> Any:
@@ -71,12 +71,13 @@ def read_passing(path: Path) -> Any:
     try:
         return read_json(path)
     except ConfigError as error:
-        _say_once(f"{error}: treated as missing")
+        say_once(f"{error}: treated as missing")
         return None
 
 
 @cache
-def _say_once(line: str) -> None:
+def say_once(line: str) -> None:
+    """Print a line to stderr, unless this process has said it already."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -84,6 +85,12 @@ def read_status(run_dir: Path) -> schema.Status | None:
     """Return a run's status; None if it never started or its status.json is broken."""
     status: schema.Status | None = read_passing(run_dir / "status.json")
     return status
+
+
+def read_record(run_dir: Path) -> schema.RunRecord | None:
+    """Return what a run was; None if it never started or its run.json is broken."""
+    record: schema.RunRecord | None = read_passing(run_dir / "run.json")
+    return record
 
 
 def run_dir(job: Job, run: str) -> Path:
@@ -110,7 +117,7 @@ def run_record(job: Job, k: int) -> schema.RunRecord:
         env=job.env,
         seed=job.seeds[k],
         budget=job.spec.budget,
-        config={key: value for key, value in job.spec.record.items() if key not in _NOT_RECORDED},
+        config={key: x for key, x in job.spec.record.items() if key not in _NOT_RECORDED},  # type: ignore[typeddict-item]
         scores={
             "random": env.random_score,
             "reference": env.reference_score,

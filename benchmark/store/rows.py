@@ -5,16 +5,20 @@ at most the last one. Equal rows give equal bytes: ``global_step`` comes first, 
 in alphabetical order, floats in Python's shortest exact form.
 """
 
+import functools
 import json
 import math
-import os
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..util import atomic
+from ..util.files import regular
 from .schema import STEP
 
 Row = dict[str, Any]
@@ -37,41 +41,59 @@ def _scalar(value: Any) -> float | int | None:
     return number if math.isfinite(number) else None
 
 
-class Rows:
-    """Append-only writer of one ``.jsonl`` file; opening one again drops a torn last line."""
+class Changed(Exception):
+    """A row file does not hold what its writer has written."""
 
-    def __init__(self, path: Path) -> None:
+
+class Rows:
+    """Append-only writer of one ``.jsonl`` file, which it replaces by a copy of its own.
+
+    A process that has the file open from before appends to what was replaced; see ``leases``.
+
+    Args:
+        path: the file; a torn last line is dropped.
+        last: the rows after this ``global_step``, where a resumed run continues, are dropped too.
+
+    Attributes:
+        length: bytes of the rows that this writer has kept and written; crc: their checksum.
+    """
+
+    def __init__(self, path: Path, last: int = _ALL) -> None:
         self.path = path
+        kept = _kept(path, last)
+        atomic.write(path, kept)
         self._file = path.open("ab")
-        self.truncate_to(_ALL)
+        self.length, self.crc = len(kept), zlib.crc32(kept)
 
     def write(self, row: Mapping[str, Any]) -> Row:
         """Append one row and flush it; return the stored form."""
         stored = plain(row)
-        line = json.dumps(stored, allow_nan=False, separators=(",", ":")) + "\n"
-        self._file.write(line.encode())
+        line = (json.dumps(stored, allow_nan=False, separators=(",", ":")) + "\n").encode()
+        self._file.write(line)
         self._file.flush()
+        self.length, self.crc = self.length + len(line), zlib.crc32(line, self.crc)
         return stored
-
-    def truncate_to(self, global_step: int) -> None:
-        """Drop the rows after ``global_step``, where a resumed run continues."""
-        keep = 0
-        for end, row in _whole_rows(self.path):
-            if row[STEP] > global_step:
-                break
-            keep = end
-        os.ftruncate(self._file.fileno(), keep)
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
         self._file.close()
 
-    def finish(self) -> Path:
-        """Close the file and write its rows as ``.parquet`` beside it, atomically.
+    def finish(self, lock: AbstractContextManager[None] | None = None) -> Path:
+        """Close the file, read it again and write its rows as ``.parquet`` beside it, atomically.
 
         Columns: int64 ``global_step``, then float64 columns in alphabetical order.
+
+        Args:
+            lock: held while the new file takes its name.
+
+        Raises:
+            Changed: the file does not hold the rows that were written.
         """
         self.close()
+        with self.path.open("rb") as file:
+            crc = functools.reduce(lambda crc, line: zlib.crc32(line, crc), file, 0)
+        if crc != self.crc:
+            raise Changed(f"{self.path} does not hold the rows that were written to it")
         rows = read_rows(self.path)
         names = sorted({name for row in rows for name in row} - {STEP})
         columns = {STEP: pa.array([row[STEP] for row in rows], pa.int64())}
@@ -79,9 +101,8 @@ class Rows:
             values = [row.get(name) for row in rows]
             columns[name] = pa.array([v if v is None else float(v) for v in values], pa.float64())
         target = self.path.with_suffix(".parquet")
-        partial = target.with_suffix(".parquet.tmp")
-        pq.write_table(pa.table(columns), partial, compression="zstd")
-        partial.replace(target)
+        with atomic.replacement(target, lock) as partial:
+            pq.write_table(pa.table(columns), partial, compression="zstd")
         return target
 
 
@@ -97,22 +118,34 @@ def timed(times: Mapping[str, float]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the complete rows of a ``.jsonl`` file; a torn last line is dropped."""
+    """Return the rows of a ``.jsonl`` file up to the first that is torn or broken."""
     if not path.exists():
         return []
     return [row for _, row in _whole_rows(path)]
 
 
+def _kept(path: Path, last: int) -> bytes:
+    """Return the whole rows of a file up to a step."""
+    keep = 0
+    for end, row in _whole_rows(path) if path.exists() else ():
+        if row[STEP] > last:
+            break
+        keep = end
+    return path.read_bytes()[:keep] if keep else b""
+
+
 def _whole_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield each complete line's end offset and row, up to the first broken line."""
     end = 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(row, dict) or not isinstance(row.get(STEP), int):
                 return
             end += len(line)
             yield end, row

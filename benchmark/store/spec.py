@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prism.algos.core.agent import POLICIES, Agent
 from prism.algos.core.settings import setting
 
 from ..envs.config import EnvConfig, from_dict
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, check_recorded
 from ..util.secrets import reveal
 from .agents import agent_class, policies
 
@@ -74,6 +74,9 @@ class TrackingConfig:
     job_type: str = setting("train", "W&B job type")
     tags: list[str] = setting([], "W&B tags beside the study, algorithm and environment")
     notes: str | None = setting(None, "W&B notes")
+    report: bool = setting(
+        False, "send the study's plan and report to W&B when its sweep ends; it takes a minute"
+    )
     artifacts: bool = setting(False, "the last and the best weights, as W&B artifacts")
     video: bool = setting(
         False, "a video of the first evaluation episode, in the run folder and on W&B"
@@ -202,10 +205,7 @@ class RunSpec:
 
 def _build(config: type, values: Mapping[str, Any], key: str) -> Any:
     """Return a config dataclass made of plain values; errors name the key."""
-    names = {each.name for each in fields(config)}
-    for name in values:
-        if name not in names:
-            raise unknown(key, name, names)
+    check_recorded(key, values, config)
     try:
         return config(**values)
     except ConfigError:

@@ -1,39 +1,65 @@
-"""Operations on a whole study: extend, merge, prune, rename, delete."""
+"""Operations on a whole study: extend, merge, prune, rename, delete.
 
-import secrets
+Each holds the study's lock while it works, so that no job begins in the meantime, and first
+completes what a killed one has left (``intents``).
+"""
+
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ..util import atomic
 from ..util.errors import ConfigError
-from . import identity, leases, ledger, records, schema
+from ..util.files import check_inside, check_no_link
+from . import identity, intents, leases, ledger, records, schema, trust
 from .checkpoint import Checkpoints
 
 
-def idle(study_dir: Path) -> schema.Plan:
-    """Return the plan of a study, which must not be running.
+@contextmanager
+def locked(study_dir: Path) -> Iterator[schema.Plan]:
+    """Hold a study's lock and yield its plan, after completing what was half done.
 
     Raises:
-        ConfigError: the folder is no study, or the study is running.
+        ConfigError: the folder is no study.
     """
-    plan, watch = ledger.read_plan(study_dir), leases.Watch()
+    ledger.read_plan(study_dir)  # a folder that is none gets no lock
+    with atomic.mutex(study_dir):
+        intents.complete(study_dir)
+        yield ledger.read_plan(study_dir)
+
+
+@contextmanager
+def idle(study_dir: Path) -> Iterator[schema.Plan]:
+    """Hold the lock of a study, which must not be running; yield its plan.
+
+    Raises:
+        ConfigError: the folder is a link or no study, or the study is running.
+    """
+    check_no_link(study_dir)
+    with locked(study_dir) as plan:
+        _refuse_running(study_dir)
+        yield plan
+
+
+def _refuse_running(study_dir: Path) -> None:
+    watch = leases.Watch()
     for lease in leases.of(study_dir):
         if watch.alive(lease):
             who = f"process {lease['pid']} on {lease['host']}"
             raise ConfigError(f"{study_dir} is running ({who}): stop it first")
-    return plan
 
 
 def extend(study_dir: Path, count: int) -> int:
     """Plan ``count`` more seeds, the same for every cell; return the number of new runs.
 
     Raises:
-        ConfigError: the folder is no study.
+        ConfigError: the folder is no study, is not trusted, or holds a link that leads out of it.
     """
-    with atomic.mutex(study_dir):
-        plan = ledger.read_plan(study_dir)
+    check_inside(study_dir)
+    with locked(study_dir) as plan:
         before = len(plan["runs"])
         first = 1 + max(run["seed"] for run in plan["runs"])
         seeds = list(range(first, first + count))
@@ -61,9 +87,25 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
         W&B may have under the old name.
 
     Raises:
-        ConfigError: a folder is no study or is running, or the two differ in a run.
+        ConfigError: a folder is no study, is running or holds a link that leads out of it; or the
+            two differ in a run.
     """
-    plan, other = idle(target), idle(source)
+    for study in (target, source):
+        check_inside(study)
+    with ExitStack() as locks:
+        plans = {}
+        for path in sorted({target.resolve(), source.resolve()}):  # two merges must not deadlock
+            if os.access(path, os.W_OK):
+                plans[path] = locks.enter_context(idle(path))
+            else:  # such as a disk that cannot be written, where nothing runs
+                _refuse_running(path)
+                plans[path] = ledger.read_plan(path)
+        return _merge(target, source, plans[target.resolve()], plans[source.resolve()])
+
+
+def _merge(
+    target: Path, source: Path, plan: schema.Plan, other: schema.Plan
+) -> tuple[int, int, int]:
     for cell in sorted(plan["cells"].keys() & other["cells"].keys()):
         configs = (plan["cells"][cell]["config"], other["cells"][cell]["config"])
         for what in ledger.changed(*configs):
@@ -72,7 +114,7 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
             )
     ours, theirs = target / "runs", source / "runs"
     names = [run["run_id"] for run in other["runs"]]
-    finished = [name for name in names if ledger.is_finished(theirs / name)]
+    finished = [name for name in names if ledger.is_finished(theirs / name)]  # names damaged ones
     both = [name for name in finished if ledger.is_finished(ours / name)]
     unequal = [n for n in both if _rows(ours / n) != _rows(theirs / n)]
     if unequal:
@@ -82,10 +124,10 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
         )
     copied, mirrored = [name for name in finished if name not in both], 0
     for name in copied:
-        partial = ours / f".{name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(theirs / name, partial)
-        mirrored += _give_to(partial, plan["study"])
+        partial = intents.copy_of(ours / name)
+        shutil.copytree(theirs / name, partial, ignore=_links)
+        mirrored += _has_mirror(partial, plan["study"])
+        intents.give_to(partial, plan["study"])
         shutil.rmtree(ours / name, ignore_errors=True)
         partial.rename(ours / name)
     planned = {run["run_id"] for run in plan["runs"]}
@@ -97,15 +139,17 @@ def merge(target: Path, source: Path) -> tuple[int, int, int]:
     return len(copied), len(new), mirrored
 
 
-def _give_to(folder: Path, study: str) -> bool:
-    """Write a study's name into a run's record; return whether W&B may have another."""
-    record = records.read_json(folder / "run.json")
-    if record["study"] == study:
-        return False
-    records.write_json(folder / "run.json", {**record, "study": study})
-    status = records.read_status(folder)
+def _links(folder: str, names: list[str]) -> set[str]:
+    """Return what a copy leaves out: links, such as those of W&B."""
+    return {name for name in names if (Path(folder) / name).is_symlink()}
+
+
+def _has_mirror(folder: Path, study: str) -> bool:
+    """Return whether W&B may have a run under another study's name than this."""
+    record, status = records.read_record(folder), records.read_status(folder)
     mirror = status["trackers"].get("wandb", "disabled") if status else "disabled"
-    return mirror not in ("disabled", "offline")
+    renamed = record is not None and record["study"] != study
+    return renamed and mirror not in ("disabled", "offline")
 
 
 def _rows(folder: Path) -> bytes:
@@ -119,16 +163,17 @@ def checkpoints(study_dir: Path) -> list[Path]:
 
 def prune(study_dir: Path) -> int:
     """Delete the checkpoints of a study that is not running; return the bytes freed."""
-    idle(study_dir)
+    check_inside(study_dir)
     freed = 0
-    for folder in checkpoints(study_dir):
-        freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        Checkpoints(folder).remove()
+    with idle(study_dir):
+        for folder in checkpoints(study_dir):
+            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            Checkpoints(folder).remove()
     return freed
 
 
 def rename(study_dir: Path, name: str) -> tuple[Path, int]:
-    """Rename a study, in its runs' records too.
+    """Rename a study, in its runs' records too; or complete a rename that was cut short.
 
     Returns:
         Its folder, and the number of runs that W&B may have under the old name; see ``merge``.
@@ -136,21 +181,28 @@ def rename(study_dir: Path, name: str) -> tuple[Path, int]:
     Raises:
         ConfigError: the name is taken or not valid for a folder, or the study is running.
     """
-    plan, target = idle(study_dir), study_dir.parent / records.study_name("name", name)
-    if target.exists():
-        raise ConfigError(f"{target} exists: merge the two, or choose another name")
-    study_dir.rename(target)
-    mirrored = sum(_give_to(path.parent, name) for path in target.glob("runs/*/run.json"))
-    records.write_json(target / "plan.json", {**plan, "study": name})
+    study_dir = study_dir.absolute()
+    target = study_dir.parent / records.study_name("name", name)
+    mirrored = intents.renamed(study_dir, target)
+    if mirrored is not None:
+        with locked(target):
+            return target, mirrored
+    check_inside(study_dir)
+    with idle(study_dir):
+        if target.exists():
+            raise ConfigError(f"{target} exists: merge the two, or choose another name")
+        folders = [path.parent for path in study_dir.glob("runs/*/run.json")]
+        mirrored = sum(_has_mirror(folder, name) for folder in folders)
+        intents.rename(study_dir, target, mirrored)
+    trust.moved(study_dir, target)
     return target, mirrored
 
 
 def delete(study_dir: Path) -> None:
-    """Delete a study that is not running; other processes see it disappear at once."""
-    idle(study_dir)
-    trash = study_dir.with_name(f".{study_dir.name}.{secrets.token_hex(4)}")
-    study_dir.rename(trash)
-    shutil.rmtree(trash)
+    """Delete a study that is not running."""
+    study_dir = study_dir.absolute()
+    with idle(study_dir):
+        intents.delete(study_dir)
 
 
 def logs(study_dir: Path, words: Sequence[str]) -> list[Path]:

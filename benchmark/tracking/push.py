@@ -5,7 +5,6 @@ step, so a second push sends nothing. W&B only appends: if a step has several ro
 counts, here and in ``analysis``.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..store import records
+from ..store import digests, records
 from ..store.rows import Row, timed_rows
 from ..store.schema import FAILED, FINISHED, INTERRUPTED, STEP, RunRecord, Status
 from ..util.errors import ConfigError
+from ..util.files import check_inside
 from .artifacts import attached
 from .service import StartMode, logged_in, quiet_setup, service, teardown
 from .study import make_report, push_study
@@ -71,10 +71,12 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     """Return the folders of all ended runs among studies and run folders.
 
     Raises:
-        ConfigError: a path is neither, or is a run folder whose run has not ended.
+        ConfigError: a path is neither, holds a link that leads out of it, or is a run folder whose
+            run has not ended.
     """
     folders = []
     for path in paths:
+        check_inside(path)
         if (path / "plan.json").is_file() or (path / "runs").is_dir():
             folders += [x for x in sorted((path / "runs").glob("*")) if _state(x) in _ENDED]
         elif not (path / "run.json").is_file():
@@ -113,8 +115,8 @@ def push(folders: Iterable[Path], where: Mapping[str, Any], pace: Pace) -> Itera
         except Exception as error:  # continue with the other runs
             outcome = Outcome(folder.name, 0, len(timed_rows(folder)), line(error))
             teardown()  # a failed start keeps the id "in use"
-        if not outcome.problem:
-            status = records.read_json(folder / "status.json")
+        status = records.read_status(folder)
+        if not outcome.problem and status is not None:
             status["trackers"]["wandb"] = PUSHED
             records.write_json(folder / "status.json", status)
         yield outcome
@@ -179,8 +181,10 @@ def line(error: Exception) -> str:
 
 
 def _push_run(folder: Path, where: Mapping[str, Any], pace: Pace) -> Outcome:
-    record: RunRecord = json.loads((folder / "run.json").read_text())
-    status: Status = json.loads((folder / "status.json").read_text())
+    record: RunRecord = records.read_json(folder / "run.json")
+    status: Status = records.read_json(folder / "status.json")
+    if status["state"] == FINISHED and (why := digests.fault(folder, status)):
+        raise ConfigError(f"{why}; {digests.REMEDY}")
     tracking = _tracking(folder, where)
     rows = [compact(row) for row in timed_rows(folder)]
     facts = summary(status["state"], status["reason"], len(rows))

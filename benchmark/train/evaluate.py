@@ -24,11 +24,12 @@ from ..envs import facts
 from ..envs.episodes import NEW
 from ..envs.table import vector_env
 from ..envs.wrappers import TrainingReward
-from ..store import checkpoint, records
+from ..store import checkpoint, digests, identity, records, trust
 from ..store.agents import policies, valued
-from ..store.schema import SCHEMA_VERSION, WEIGHTS, RunRecord
+from ..store.schema import FINISHED, WEIGHTS, RunRecord
 from ..store.spec import RunSpec
-from ..util.errors import ConfigError, unknown
+from ..util.errors import ConfigError, one_line, unknown
+from ..util.files import check_inside
 from .build import build_agent
 
 _CPU = torch.device("cpu")
@@ -208,8 +209,8 @@ def evaluate_run(
         seed: of the episodes; None: evaluation.seed of the run.
 
     Returns:
-        ``{"run_id", "policy", "episodes", "mean", "std", "min", "max", "length"}``, returns raw,
-        and the mean of each of ``env.record`` under ``eval/<name>``; None where no episode had it.
+        An ``Evaluation`` of schema.py without its name and weights; a fact that no episode had is
+        None.
 
     Raises:
         ConfigError: there is no run, it has no weights, the environment fails, or the policy has
@@ -219,26 +220,31 @@ def evaluate_run(
     forms = policies(spec.agent, spec.algo)
     if policy is not None and policy not in forms:
         raise unknown("--policy", policy, forms)
-    if seed is not None:
-        spec = spec.changed({"evaluation.seed": seed})
+    played = {"evaluation.policy": policy or spec.policy, "evaluation.episodes": episodes}
+    spec = spec.changed(played | ({} if seed is None else {"evaluation.seed": seed}))
     evaluator = Evaluator(spec, [record["seed"]], purpose, episodes, _CPU)
-    result = evaluator(agent, policy=policy)
+    result = evaluator(agent)
     evaluator.close()
     if evaluator.failed:
         raise ConfigError(f"run {run_dir.name}: its environment fails: {evaluator.failed[0]}")
     returns = result.returns[0]
     return {
         "run_id": record["run_id"],
-        "policy": policy or spec.policy,
+        "policy": spec.policy,
+        "stream": purpose,
+        "seed": spec.evaluation.seed,
+        "protocol": identity.protocol(spec, purpose)[0],
         "episodes": episodes,
         "mean": float(returns.mean()),
         "std": float(returns.std(ddof=1)) if episodes > 1 else None,
         "min": float(returns.min()),
         "max": float(returns.max()),
         "length": float(result.lengths[0].mean()),
-    } | {
-        f"eval/{name}": None if np.isnan(mean) else float(mean)
-        for name, mean in zip(spec.env.record, result.facts[0], strict=True)
+        "facts": {
+            name: None if np.isnan(mean) else float(mean)
+            for name, mean in zip(spec.env.record, result.facts[0], strict=True)
+        },
+        "returns": returns.tolist(),
     }
 
 
@@ -246,26 +252,30 @@ def load_run(run_dir: Path) -> tuple[RunRecord, RunSpec, Agent]:
     """Return a finished run's record, its spec, and its trained agent with K = 1.
 
     Raises:
-        ConfigError: there is no run, it has another schema, it has no weights, or they do not fit
-            the agent.
+        ConfigError: there is no run, it has another schema, it has no weights, they do not fit the
+            agent, a file has changed since the run finished, or its folder is not trusted or holds
+            a link that leads out of it.
     """
+    if run_dir.is_dir():
+        check_inside(run_dir)
     record: RunRecord | None = records.read_json(run_dir / "run.json")
     if record is None:
         siblings = [p.name for p in run_dir.parent.iterdir()] if run_dir.parent.is_dir() else []
         raise unknown("run", run_dir.name, siblings)
-    if record.get("schema") != SCHEMA_VERSION:
-        raise ConfigError(
-            f"run {run_dir.name} has schema {record.get('schema')}, this version reads "
-            f"{SCHEMA_VERSION}: use the Prism that wrote it"
-        )
     if not (run_dir / WEIGHTS).exists():
         raise ConfigError(f"run {run_dir.name} has no weights: it is not finished")
-    spec = RunSpec.parse(record["config"])
+    status = records.read_status(run_dir)
+    if status is None:
+        raise ConfigError(f"run {run_dir.name} has no status: it is not known to be finished")
+    finished = status["state"] == FINISHED
+    if finished and (why := digests.fault(run_dir, status, (digests.RECORD, WEIGHTS))):
+        raise ConfigError(f"run {run_dir.name}: {why}; {digests.REMEDY}")
+    spec = trust.spec(record["config"], run_dir.resolve().parent.parent)
     torch.set_num_threads(spec.threads)
     agent = build_agent(spec, [record["seed"]], _CPU)
     weights = checkpoint.load(run_dir / WEIGHTS)
     try:
         agent.load({"policy": weights})
-    except ValueError as error:  # e.g. weights of a version with other parameter names
-        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {error}") from None
+    except Exception as error:  # what a file that is not of this agent makes of loading it
+        raise ConfigError(f"{run_dir / WEIGHTS} is not of this agent: {one_line(error)}") from None
     return record, spec, agent

@@ -1,5 +1,6 @@
 """Writes the run folders of a job: rows during training, and each run's final status."""
 
+import io
 import os
 import sys
 import time
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import checkpoint, records, schema
+from ..store import checkpoint, digests, leases, records, schema, trust
 from ..store.job import Job
 from ..store.rows import Rows, read_rows, timed
 from ..tracking.tracker import Trackers, settle
+from ..util import atomic
 from . import video, watchdog
 
 Columns = dict[str, np.ndarray]  # metric -> [K], NaN where there is no value
@@ -28,36 +30,45 @@ class RunWriter:
         k: index of the run's seed in the job.
         resume_at: step of the checkpoint that the run resumes from, None for a new run. Later rows
             are dropped; they will be computed again.
+
+    Raises:
+        leases.Lost: another process has taken the run over.
     """
 
     def __init__(self, job: Job, k: int, resume_at: int | None) -> None:
-        self.folder = records.run_dir(job, job.run_ids[k])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        before = records.read_status(self.folder)
-        self._attempts = (before["attempts"] if before else 0) + 1
+        self._job, self.folder = job, records.run_dir(job, job.run_ids[k])
         self._budget, self.state = job.spec.budget, schema.RUNNING
+        record, last = records.run_record(job, k), -1 if resume_at is None else resume_at
+        with leases.held(job):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            before = records.read_status(self.folder)
+            records.write_json(self.folder / "run.json", record)
+            records.write_json(self.folder / "tracking.json", job.spec.record["tracking"])
+            (self.folder / "error.txt").unlink(missing_ok=True)
+            (self.folder / "metrics.parquet").unlink(missing_ok=True)
+            if resume_at is None:
+                for name in (schema.BEST, schema.VIDEO):  # left by a discarded attempt
+                    (self.folder / name).unlink(missing_ok=True)
+            self._metrics = Rows(self.folder / "metrics.jsonl", last)
+            self._timing = Rows(self.folder / "timing.jsonl", last)
+        self._attempts = (before["attempts"] if before else 0) + 1
         # of the last row; a seed that failed before the checkpoint has none behind it
         self.step = min(before["global_step"], resume_at) if before and resume_at else 0
-        record = records.run_record(job, k)
-        records.write_json(self.folder / "run.json", record)
-        records.write_json(self.folder / "tracking.json", job.spec.record["tracking"])
-        (self.folder / "error.txt").unlink(missing_ok=True)
-        (self.folder / "metrics.parquet").unlink(missing_ok=True)
-        if resume_at is None:
-            for name in (schema.BEST, schema.VIDEO):  # left by a discarded attempt
-                (self.folder / name).unlink(missing_ok=True)
-        self._metrics = Rows(self.folder / "metrics.jsonl")
-        self._timing = Rows(self.folder / "timing.jsonl")
-        for rows in (self._metrics, self._timing):
-            rows.truncate_to(-1 if resume_at is None else resume_at)
         seen = read_rows(self._metrics.path)
         returns = [row.get(schema.EVAL_RETURN) for row in seen]
         self.best = max((x for x in returns if x is not None), default=-np.inf)
         self._updates = max((int(row.get(schema.UPDATES, 0)) for row in seen), default=0)
         clock = read_rows(self._timing.path)
-        self._wall: float = clock[-1]["wall"] if clock else 0.0  # of the last row
+        wall = clock[-1].get("wall") if clock else None  # of the last row
+        self._wall = wall if isinstance(wall, int | float) else 0.0
+        self._digests: schema.Digests | None = None
         self.trackers = Trackers(self.folder, job.spec.tracking, record, resume_at)
         self._write_status()
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """Return the length and the checksum of the rows written."""
+        return self._metrics.length, self._metrics.crc
 
     def write(self, step: int, row: dict[str, float], timing: dict[str, float]) -> None:
         """Append one row, first to the local file, then to the trackers."""
@@ -81,15 +92,16 @@ class RunWriter:
         """Close the folder with a final state; a failure also leaves ``error.txt``."""
         if self.state != schema.RUNNING:
             return
-        self.state = state
         if state == schema.FINISHED:
-            self._metrics.finish()
+            self._metrics.finish(leases.held(self._job))
+        self.state = state
         exit_code = schema.EXIT_CODES.get(state, 1)
         if state == schema.FAILED:  # at once: a tracker may take its time, a full disk raises below
-            self._write_status(reason, exit_code, failure)
-            records.write_text(self.folder / "error.txt", (details or reason or "unknown") + "\n")
+            self._write_status(reason, exit_code, failure, error=details or reason or "unknown")
         self._metrics.close()
         self._timing.close()
+        if state == schema.FINISHED:
+            self._digests = digests.take(self.folder, self.folder.name)
         self.trackers.finish(state, reason)
         self._write_status(reason, exit_code, failure)
 
@@ -103,9 +115,9 @@ class RunWriter:
         exit_code: int | None = None,
         failure: str | None = None,
         sync: bool = False,
+        error: str | None = None,
     ) -> None:
         self._outcome = reason, exit_code, failure
-        finished = self.state == schema.FINISHED
         status = schema.Status(
             state=self.state,
             reason=reason,
@@ -116,10 +128,13 @@ class RunWriter:
             attempts=self._attempts,
             exit_code=exit_code,
             trackers=self.trackers.status,
-            size=self._metrics.path.stat().st_size if finished else None,
+            digests=self._digests,
             updated=time.time(),
         )
-        records.write_json(self.folder / "status.json", status, sync)
+        with leases.held(self._job):
+            records.write_json(self.folder / "status.json", status, sync)
+            if error is not None:
+                records.write_text(self.folder / "error.txt", error + "\n")
 
 
 _BEAT = 1.0  # minimum seconds between heartbeats while no row is due
@@ -143,7 +158,12 @@ class Recorder:
         return time.monotonic() - self._began[0], time.process_time() - self._began[1]
 
     def write(self, steps: np.ndarray, columns: Columns, due: np.ndarray) -> None:
-        """Append a row to every live run that is ``due [K]``; NaN entries are left out."""
+        """Append a row to every live run that is ``due [K]``; NaN entries are left out.
+
+        Raises:
+            leases.Lost: another process has taken the runs over.
+        """
+        leases.check(self._job)
         wall, cpu = self.spent()
         for k in self.live:
             if due[k]:
@@ -189,7 +209,8 @@ class Recorder:
 
     def save_weights(self, k: int, policy: dict[str, Any]) -> None:
         """Write the weights that one seed's greedy policy needs."""
-        checkpoint.save(self.runs[k].folder / schema.WEIGHTS, checkpoint.take_seed(policy, k))
+        with leases.held(self._job):
+            checkpoint.save(self.runs[k].folder / schema.WEIGHTS, checkpoint.take_seed(policy, k))
 
     def save_best(self, returns: np.ndarray, policy: dict[str, Any]) -> None:
         """Write the weights of the seeds whose periodic evaluation ``[K]`` is their best so far."""
@@ -197,21 +218,25 @@ class Recorder:
             if returns[k] > self.runs[k].best:
                 self.runs[k].best = float(returns[k])
                 path = self.runs[k].folder / schema.BEST
-                checkpoint.save(path, checkpoint.take_seed(policy, k))
+                with leases.held(self._job):
+                    checkpoint.save(path, checkpoint.take_seed(policy, k))
 
     def save_video(self, k: int) -> None:
         """Write a video of one seed; print a line if that fails."""
         try:
-            video.record(self.runs[k].folder, watchdog.tick)
+            with trust.granted(everything=True):  # the launch has named what this job runs
+                video.record(self.runs[k].folder, watchdog.tick)
         except Exception as error:
             print(f"no video of {self.runs[k].folder.name}: {error}", file=sys.stderr)
 
     def save_arrays(self, k: int, arrays: dict[str, Tensor]) -> None:
         """Write one seed's part of ``[K, ...]`` to ``arrays/result.npz``."""
         path = self.runs[k].folder / schema.ARRAYS
-        path.parent.mkdir(exist_ok=True)
         mine: dict[str, Any] = {name: x[k].cpu().numpy() for name, x in arrays.items()}
-        np.savez_compressed(path, **mine)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **mine)
+        with leases.held(self._job):
+            atomic.write(path, buffer.getvalue())
 
     def states(self) -> dict[str, str]:
         """Return the state of every run by its id."""

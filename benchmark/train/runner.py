@@ -9,8 +9,10 @@ one.
 import ctypes
 import errno
 import gc
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,8 +22,9 @@ from prism.algos.core.agent import HasArrays, HasRemarks, Step
 from ..envs import facts
 from ..envs.reproducible import irreproducible
 from ..envs.table import vector_env
-from ..store import checkpoint, ledger, schema
+from ..store import checkpoint, leases, ledger, schema
 from ..store.job import Job
+from ..store.rows import Changed
 from ..util.signals import Stopped, stop_asked
 from . import protocol, saving, watchdog
 from .build import build_agent
@@ -38,15 +41,18 @@ def run_job(job: Job) -> None:
     """Train a job's seeds to the end of their budget, from its checkpoint if it has one.
 
     A seed that fails does not stop the others. SIGINT and SIGTERM save a checkpoint and stop the
-    job. Each run's outcome is written to its ``status.json``.
+    job. Each run's outcome is written to its ``status.json``. A job whose runs another process has
+    taken over ends at once and writes nothing more.
     """
     torch.set_num_threads(job.spec.threads)
     keep_freed_memory()
     training: Training | None = None
-    with stop_asked() as stopped:
+    with stop_asked() as stopped, _while_ours():
         try:
             training = Training(job)
             training.run(stopped)
+        except leases.Lost:
+            raise
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if training:
@@ -57,8 +63,18 @@ def run_job(job: Job) -> None:
                 training.close()
 
 
+@contextmanager
+def _while_ours() -> Iterator[None]:
+    try:
+        yield
+    except leases.Lost:
+        print("another process has taken over the runs of this job, which ends", file=sys.stderr)
+
+
 def failure(error: BaseException) -> str:
     """Return the failure class of an exception."""
+    if isinstance(error, Changed):
+        return schema.LOST
     if isinstance(error, SystemExit):
         return schema.EXIT
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -355,7 +371,7 @@ class Training:
             "wall": wall,
             "cpu": cpu,
         }
-        self.saver.save(state)
+        self.saver.save(state, [run.written for run in self.recorder.runs])
 
     def _load(self, state: checkpoint.State) -> None:
         """Continue from a saved state."""

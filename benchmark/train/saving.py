@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..store import checkpoint, provenance, records
+from ..store import checkpoint, leases, provenance, records
 from ..store.checkpoint import Checkpoints, State
 from ..store.job import Job
 
@@ -35,15 +35,23 @@ class Saver:
             return False
         return waited > (self._cost or checkpoint.size(state()) / _RATE) / _SHARE
 
-    def save(self, state: State) -> None:
-        """Write a checkpoint."""
+    def save(self, state: State, rows: list[tuple[int, int]]) -> None:
+        """Write a checkpoint.
+
+        Args:
+            state: the state of the training.
+            rows: length and checksum of the rows that each run has written.
+
+        Raises:
+            leases.Lost: another process has taken the runs over.
+        """
+        leases.check(self.job)
         began = time.monotonic()
-        rows = [_rows(self.job, run) for run in self.job.run_ids]
-        length, crc = torch.tensor([[len(data), zlib.crc32(data)] for data in rows]).T
+        length, crc = torch.tensor(rows).T
         seeds = torch.tensor(self.job.seeds)
         code = provenance.code_hash(self.job.spec)
         own = {"code": code, "seeds": seeds, "rows": length, "rows_crc": crc}
-        self.checkpoints.save(state | own)
+        self.checkpoints.save(state | own, leases.held(self.job))
         self._last = time.monotonic()
         self._cost = self._last - began
 
@@ -58,13 +66,14 @@ class Saver:
                     print(f"checkpoint at step {step} is not used: {why}", file=sys.stderr)
                     continue
                 if folder != self.checkpoints.folder:  # run.json will soon name this job instead
-                    self.checkpoints.save(mine)
+                    self.checkpoints.save(mine, leases.held(self.job))
                 return mine
         return None
 
     def remove(self) -> None:
         """Delete the job's checkpoints."""
-        self.checkpoints.remove()
+        with leases.held(self.job):
+            self.checkpoints.remove()
 
     def _folders(self) -> list[Path]:
         """Return the checkpoint folders: of the seeds' previous job, if different, and of this job.
@@ -72,7 +81,7 @@ class Saver:
         The previous job may have trained more or other seeds.
         """
         own = self.checkpoints.folder
-        record = records.read_json(records.run_dir(self.job, self.job.run_ids[0]) / "run.json")
+        record = records.read_record(records.run_dir(self.job, self.job.run_ids[0]))
         if record is None or record["job_id"] == self.job.job_id:
             return [own]
         return [own.parent.parent / record["job_id"] / own.name, own]

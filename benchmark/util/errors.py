@@ -1,7 +1,9 @@
 """Errors in user input: one line that names the key and the nearest valid names."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from difflib import get_close_matches
+from typing import Any
 
 _LISTS = {"algo": "algos", "env": "envs", "study": "studies"}  # key -> what lists its names
 
@@ -14,6 +16,23 @@ def one_line(error: BaseException) -> str:
     """Return the first non-empty line of an error's message, else the name of its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def check_recorded(key: str, values: Iterable[str], config: Any) -> None:
+    """Check that a config dataclass has the names that a record holds below ``key``.
+
+    Raises:
+        ConfigError: it lacks one: the record is of another version.
+    """
+    names = {each.name for each in fields(config)}
+    for name in values:
+        if name not in names:
+            near = get_close_matches(name, names, n=3, cutoff=0.6)
+            hint = f" (nearest: {', '.join(near)})" if near else ""
+            raise ConfigError(
+                f"{key}.{name}: no such key here{hint}; the record that holds it is of another "
+                "version of Prism: use that one"
+            )
 
 
 def unknown(key: str, name: object, known: Iterable[str]) -> ConfigError:

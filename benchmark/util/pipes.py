@@ -1,4 +1,4 @@
-"""Output to a pipe whose reader may exit, as in ``prism ... | head``."""
+"""Output without control codes, also to a pipe whose reader may exit: ``prism ... | head``."""
 
 import os
 import sys
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, TextIO, cast
+
+from .secrets import CleanStream
+from .text import plain
 
 
 def close_output() -> None:
@@ -18,6 +21,32 @@ def replace_unknown_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+class _Plain:
+    """A text stream that writes control characters out, so that no name gives a terminal orders."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text as ``plain`` gives it; a carriage return that ends a text is our own."""
+        end = "\r" if text.endswith("\r") else ""
+        return self.stream.write(plain(text.removesuffix(end)) + end)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """Write the control characters in what is printed out."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, _Plain(stream)) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
 
 
 class _Lasting:
@@ -51,13 +80,24 @@ class _Lasting:
         return getattr(self._stream, name)
 
 
+def _as_printed(stream: Any) -> TextIO:
+    """Return a stream that leaves control characters as they are, and hides secrets as before."""
+    if isinstance(stream, CleanStream):
+        return cast(TextIO, CleanStream(_as_printed(stream.stream)))
+    return cast(TextIO, stream.stream if isinstance(stream, _Plain) else stream)
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Keep working after the reader of the output exits; one line on stderr reports it."""
-    before = sys.stdout
-    sys.stdout = cast(TextIO, _Lasting(before))
+    """Keep working after the reader of the output exits; one line on stderr reports it.
+
+    A job may run in this process, and prints what it likes.
+    """
+    before = sys.stdout, sys.stderr
+    out, err = map(_as_printed, before)
+    sys.stdout, sys.stderr = cast(TextIO, _Lasting(out)), err
     try:
         yield
     finally:
         sys.stdout.flush()
-        sys.stdout = before
+        sys.stdout, sys.stderr = before

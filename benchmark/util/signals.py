@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM: the first requests a clean stop, the second stops at once."""
+"""SIGINT and SIGTERM: the first requests a clean stop, and a second SIGINT stops at once.
+
+SIGINT is a person's key. SIGTERM comes from programs, which may each ask for the same stop: the
+launcher, the watchdog and a cluster, say. However often it comes, it leaves time to save.
+"""
 
 import signal
 import threading
@@ -28,11 +32,11 @@ def handled(by: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a stop was requested; a second signal interrupts."""
+    """Yield a function that returns whether a stop was requested; a SIGINT after it interrupts."""
     requested = threading.Event()
 
     def ask(number: int) -> None:
-        if requested.is_set():
+        if requested.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         requested.set()
 

@@ -1,7 +1,34 @@
 """Formats words, durations and tables for people."""
 
+import math
+import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from . import files
+
+# What moves a terminal's cursor, gives it orders or reorders its text, but tabs and line ends.
+_ORDERS = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
+CONTROL = re.compile(rf"[\t\n{_ORDERS}]")
+_ORDER = re.compile(f"[{_ORDERS}]")
+
+
+def plain(text: str) -> str:
+    """Return text in which control characters are written out, as ``\\x1b``."""
+    return _ORDER.sub(_written, text)
+
+
+def shown(text: str) -> str:
+    """Return text as ``plain`` does, and in one line."""
+    return CONTROL.sub(_written, text)
+
+
+def _written(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
 
 
 def plural(n: int, noun: str) -> str:
@@ -24,9 +51,17 @@ def table(rows: list[list[str]]) -> list[str]:
     ]
 
 
+def rounded(value: Any) -> str:
+    """Return a number with about four digits and no exponent, whole ones whole; others as text."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return "-" if value is None else str(value)
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.0f}" if value == round(value) else f"{value:.{max(0, digits)}f}"
+
+
 def tail(path: Path, size: int = 4000) -> str:
     """Return the end of a text file, or "" if there is none."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(FileNotFoundError), files.regular(path) as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read().decode(errors="replace")
     return ""

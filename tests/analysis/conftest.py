@@ -1,6 +1,7 @@
 """Writes synthetic study folders in the run store's schema, with known effects."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prism.benchmark.store import schema
+from prism.benchmark.store import digests, schema
 
 BUDGET, ROWS = 10_000, 20
 COMPONENTS = ("double", "prioritized", "dueling", "multi-step", "distributional", "noisy")
@@ -60,17 +61,19 @@ class StudyWriter:
         **record: Any,
     ) -> Path:
         """Write one run that rises linearly to ``score`` (plus its seed's noise)."""
-        slug = one["label"].lower().replace(" ", "").replace(",", "-")
-        run_id = f"{slug}-{env}-s{seed}"
+        slug = re.sub(r"[^\w=.,-]", "", one["label"].lower()).replace(",", "-")
+        place = re.sub(r"[^\w=.,+-]", "", env)
+        run_id = f"{slug}-{place}-s{seed}"
         plan = {
             "run_id": run_id,
-            "job_id": f"{slug}-{env}",
+            "job_id": f"{slug}-{place}",
             "variant": one,
             "algo": slug.split("-")[0],
             "env": env,
             "seed": seed,
             "budget": record.get("budget", BUDGET),
             "protocol": "p1",
+            "cell": f"{slug}-{place}",
         }
         self.planned.append(plan)
         path = self.folder / "runs" / run_id
@@ -82,7 +85,7 @@ class StudyWriter:
             "schema": schema.SCHEMA_VERSION,
             **plan,
             "study": self.folder.name,
-            "config": {"algo": {"lanes": 1, **one["overrides"]}, "env": {"id": env}},
+            "config": self.config(one, env),
             "scores": {"random": scores[0], "reference": scores[1]},
             "protocol_facts": {"env": env, "episodes": 10},
             "code": "c0de",
@@ -101,6 +104,7 @@ class StudyWriter:
         status = {
             "state": state,
             "reason": "ValueError: loss is NaN" if state == schema.FAILED else None,
+            "failure": schema.EXCEPTION if state == schema.FAILED else None,
             "global_step": rows[-1][schema.STEP],
             "budget": plan["budget"],
             "attempts": 1,
@@ -110,6 +114,14 @@ class StudyWriter:
         }
         (path / "status.json").write_text(json.dumps(status))
         return path
+
+    @staticmethod
+    def config(one: dict[str, Any], env: str) -> dict[str, Any]:
+        """Return the config of a run."""
+        algo = {"lanes": 1, **one["overrides"]}
+        blank = {"evaluation": {}, "log_every": None, "checkpoint_every": 60.0}
+        where = {"device": "cpu", "threads": 1}
+        return {"algo": algo, "env": {"id": env}, "budget": BUDGET, **blank, **where}
 
     def _rows(self, end: float, until: float, state: str, budget: int) -> list[dict[str, Any]]:
         rows = []
@@ -127,8 +139,21 @@ class StudyWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         skipped = [{"algo": "dqn", "env": "pendulum", "label": "DQN", "reason": "continuous"}]
         content = {"schema": schema.SCHEMA_VERSION, "study": self.folder.name, "runs": self.planned}
-        (self.folder / "plan.json").write_text(json.dumps(content | {"skipped": skipped}))
+        cells = {
+            run["cell"]: {"config": self.config(run["variant"], run["env"]), "tuned": None}
+            for run in self.planned
+        }
+        content |= {"skipped": skipped, "cells": cells}
+        (self.folder / "plan.json").write_text(json.dumps(content))
         return self.folder
+
+    def seal(self) -> None:
+        """Give finished runs the digests of their files, as Prism does."""
+        for path in self.folder.glob("runs/*/status.json"):
+            status = json.loads(path.read_text())
+            if status["state"] == schema.FINISHED:
+                status["digests"] = digests.take(path.parent, path.parent.name)
+                path.write_text(json.dumps(digests.sealed(status)))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from prism.benchmark.envs.make import make_env, make_spec
 from prism.benchmark.envs.table import TableVecEnv, vector_env
 from prism.benchmark.envs.vector import SeedVecEnv
 from prism.benchmark.plan.grid import sweep
-from prism.benchmark.store import identity, provenance, records, schema
+from prism.benchmark.store import identity, provenance, records, schema, trust
 from prism.benchmark.store.job import Job
 from prism.benchmark.store.rows import read_rows
 from prism.benchmark.train.evaluate import evaluate_run
@@ -409,11 +409,13 @@ def test_a_run_with_wrappers_and_facts_resumes_to_the_bit(whole, tmp_path) -> No
 
 def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
     folder = next(folders(whole()))
-    result = evaluate_run(folder, 3, purpose=FINAL)  # as many as the final evaluation had
+    with trust.granted(everything=True):
+        result = evaluate_run(folder, 3, purpose=FINAL)  # as many as the final evaluation had
     last = read_rows(folder / "metrics.jsonl")[-1]
     assert result["mean"] == pytest.approx(last[schema.FINAL_RETURN])
-    assert result["eval/success"] == last["final/success"]
-    assert result["eval/luck"] == last.get("final/luck") and result["eval/nothing"] is None
+    facts = result["facts"]
+    assert facts["success"] == last["final/success"]
+    assert facts["luck"] == last.get("final/luck") and facts["nothing"] is None
 
 
 def test_evaluate_of_an_environment_that_fails_is_one_line(whole, tmp_path) -> None:
@@ -421,7 +423,10 @@ def test_evaluate_of_an_environment_that_fails_is_one_line(whole, tmp_path) -> N
     record = records.read_json(folder / "run.json")
     record["config"]["env"]["kwargs"] = {"tells": "yes"}
     records.write_json(folder / "run.json", record)
-    with pytest.raises(ConfigError, match=r"^run run: its environment fails: .*env\.record: info"):
+    fails = pytest.raises(
+        ConfigError, match=r"^run run: its environment fails: .*env\.record: info"
+    )
+    with fails, trust.granted(everything=True):
         evaluate_run(folder, 10)
 
 

@@ -152,3 +152,20 @@ def rows(job: Job) -> None:
             f'{{"folder": "{job.study_dir}"}}\n'
         )
     _end(job, schema.FINISHED)
+
+
+def orphaned(job: Job) -> None:
+    """Kill the server that forked this process, and work on."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(1.0)
+    _end(job, schema.FINISHED)
+
+
+def killed_with_its_server(job: Job) -> None:
+    """Die together with the server that forked this process; the second attempt finishes."""
+    mark = records.job_dir(job) / "tried"
+    if not mark.exists():
+        mark.touch()
+        for pid in (os.getppid(), os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+    _end(job, schema.FINISHED)

@@ -275,7 +275,7 @@ def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
     path = records.run_dir(job, job.run_ids[1]) / "status.json"
     path.write_bytes(left)
     capfd.readouterr()
-    records._say_once.cache_clear()
+    records.say_once.cache_clear()
     assert [job.seeds for job in remaining(planned)] == [[1]]
     assert "3 runs, 1 planned, 2 finished" in summary(tmp_path / "adhoc")
     told = capfd.readouterr().err
@@ -286,11 +286,26 @@ def test_a_broken_status_counts_as_not_finished(tmp_path, capfd, left):
     assert remaining(planned) == []
 
 
-@pytest.mark.parametrize("name", ["plan.json", "run.json"])
-def test_another_broken_file_is_one_line_that_names_it(tmp_path, capsys, name):
+def test_a_broken_record_costs_its_run_alone(tmp_path, capsys):
+    planned = plan(tmp_path, [fakes.FINISH], "seed=0,1")
+    launch(planned, InlineOptions(), fakes.play)
+    (job,) = planned.jobs
+    path = records.run_dir(job, job.run_ids[1]) / "run.json"
+    path.write_bytes(path.read_bytes()[:100])
+    capsys.readouterr()
+    assert [job.seeds for job in remaining(planned)] == [[1]]
+    assert "does not count as finished" in capsys.readouterr().err
+    assert launch(planned, InlineOptions(), fakes.play)
+    assert remaining(planned) == []
+    assert [old.name for old in (tmp_path / "adhoc" / "old").iterdir()] == [
+        f"{job.run_ids[1]}-unknown"
+    ]
+
+
+def test_a_broken_plan_is_one_line_that_names_it(tmp_path, capsys):
     planned = plan(tmp_path, [fakes.FINISH])
     launch(planned, InlineOptions(), fakes.play)
-    (path,) = tmp_path.rglob(name)
+    (path,) = tmp_path.rglob("plan.json")
     path.write_bytes(path.read_bytes()[:100])
     capsys.readouterr()
     assert main(["resume", str(tmp_path / "adhoc")]) == 2
@@ -314,12 +329,12 @@ def test_a_study_of_an_older_schema_is_refused_and_left_alone(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that root cannot write")
 def test_a_results_folder_that_cannot_be_written_is_one_line(capsys):
-    with pytest.raises(ConfigError, match=r"results: cannot write to /proc/self/adhoc"):
+    with pytest.raises(OSError, match=r"/proc/self/adhoc"):
         launch(plan(Path("/proc/self"), [fakes.FINISH]), InlineOptions(), fakes.play)
     words = ["algo=dqn", "env=cartpole", "tracking=disabled", "results=/proc/self"]
     assert main(words) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("error: results: cannot write to") and err.count("\n") == 1
+    assert out == "" and err.startswith("error: /proc/self/adhoc: ") and err.count("\n") == 1
 
 
 def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, capsys):

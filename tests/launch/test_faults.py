@@ -1,11 +1,14 @@
 """What can go wrong with a job costs that job only, and its folder says what it was."""
 
+import errno
+import os
 import signal
 from dataclasses import replace
+from multiprocessing import forkserver
 
 import pytest
 
-from prism.benchmark.launch import core
+from prism.benchmark.launch import core, local
 from prism.benchmark.launch.core import launch
 from prism.benchmark.launch.executor import Exit
 from prism.benchmark.launch.faults import classify
@@ -55,11 +58,7 @@ def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
     """Its watching thread had time to speak of one run only, as where C code keeps the lock."""
     monkeypatch.setattr(core, "_BLIND", -1.0)
     planned = plan(tmp_path, [fakes.HANG], "seed=0,1,2", "limits.hang=0")
-    job = leases.Watch().take(planned.jobs[0])
-    ledger.prepare(job)
-    runner = fakes.Together(slots=1)
-    runner.start(job)
-    drive = core._Drive(planned, [], runner, Progress(planned, [job], runner.running))
+    drive, job = driving(planned)
     drive._look()
     assert {s["state"] for s in ledger.statuses(job)} == {schema.PLANNED}  # its first beat
     if said is not None:
@@ -68,6 +67,74 @@ def test_a_job_that_falls_silent_has_one_reason(tmp_path, monkeypatch, said):
     drive._look()
     ends = {(s["state"], s["failure"], s["reason"]) for s in ledger.statuses(job)}
     assert ends == {(schema.FAILED, schema.HANG, said or "hang: no sign of life")}
+
+
+def driving(planned):
+    """Return a driver of a sweep whose only job it has started, and the job."""
+    job = leases.Watch().take(planned.jobs[0])
+    ledger.prepare(job)
+    runner = fakes.Together(slots=1)
+    runner.start(job)
+    return core._Drive(planned, [], runner, Progress(planned, [job], runner.running)), job
+
+
+def test_a_launcher_that_wakes_settles_only_what_it_still_owns(tmp_path, capfd):
+    drive, job = driving(plan(tmp_path, [fakes.FINISH], "seed=0,1"))
+    records.write_json(leases.path_of(job), {**leases.of(tmp_path / "adhoc")[0], "born": "before"})
+    other = leases.Watch().take(replace(job, job_id="other", seeds=[1], run_ids=job.run_ids[1:]))
+    before = ledger.statuses(job)
+    drive._settle(Exit(job, 0, ""))
+    assert ledger.statuses(job) == before and list(drive.elsewhere) == [job]
+    assert drive.failed == 0 and capfd.readouterr().out == ""
+    ledger.end(job, schema.FAILED, "late", "", schema.HANG, 1)
+    assert ledger.statuses(job) == before
+    leases.release(other)
+    drive._look()
+    assert list(drive.queue) == [job]
+
+
+def test_a_disk_that_stalls_costs_no_job(tmp_path, monkeypatch):
+    drive, job = driving(plan(tmp_path, [fakes.FINISH]))
+    drive.elsewhere.append(job)
+
+    def stalls(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "of", stalls)
+        drive.looked = 0.0
+        patch.setattr(fakes.Together, "poll", lambda *_: drive.runner.running.clear() or [])
+        patch.setattr(core._Drive, "open", False)
+        drive()
+    assert list(drive.elsewhere) == [job]
+
+
+def test_jobs_outlive_their_fork_server_and_the_next_get_another(tmp_path, capfd):
+    planned = plan(tmp_path, [0.1, 0.2, 0.3], "retry.lost=0")
+    assert launch(planned, LocalOptions(**{"n_jobs": 2}), fakes.orphaned)
+    assert "again" not in capfd.readouterr().out
+
+
+def test_a_job_that_dies_with_its_server_is_lost_and_tried_again(tmp_path, capfd):
+    planned = plan(tmp_path, [0.1], "retry.lost=1")
+    assert launch(planned, LocalOptions(), fakes.killed_with_its_server)
+    assert "1 of 1 seeds: lost: the server that it was forked from" in capfd.readouterr().out
+
+
+def test_a_job_whose_server_dies_at_its_start_is_tried_again(tmp_path, monkeypatch, capfd):
+    """The first attempt is forked, but nobody knows its process."""
+    read, tries = forkserver.read_signed, []
+
+    def torn(descriptor):
+        tries.append(read(descriptor))
+        if len(tries) == 1:
+            os.kill(local._known_server().pid, signal.SIGKILL)
+            raise EOFError("unexpected EOF")
+        return tries[-1]
+
+    monkeypatch.setattr(forkserver, "read_signed", torn)
+    assert launch(plan(tmp_path, [fakes.FINISH]), LocalOptions(), fakes.play)
+    assert "lost: no process could be made for it: unexpected EOF" in capfd.readouterr().out
 
 
 def test_a_job_ends_at_its_timeout(tmp_path, capfd):

@@ -111,12 +111,58 @@ def test_what_never_ran_is_tried_or_guessed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(price, "_TRIALS", 1)
     small = ("algo.learning_starts=20", "algo.train_every=4", "algo.hidden=[8]")
     small += ("evaluation.episodes=1",)
-    jobs = [job(tmp_path, *small, f"algo.gamma={gamma}") for gamma in (0.9, 0.8)]
+    jobs = [job(tmp_path, *small), job(tmp_path, *small, "algo=c51")]
     found = price.of(jobs, tmp_path, slots=1)
     assert (found.past, found.trials, found.guessed) == (0, 1, 1)
+    told = "measuring 1 of 1: DQN, learning_starts=20, train_every=4, hidden=[8] on cartpole\n"
+    assert capsys.readouterr().err == told
     assert 0.01 < found.cpu < 60 and found.wall == pytest.approx(found.cpu + price.LAUNCH)
     assert list(tmp_path.iterdir()) == []
     assert price._clock(3661) == "1:01:01"
+
+
+def test_variants_of_an_algorithm_on_an_environment_are_measured_once(tmp_path, monkeypatch):
+    tried: list[Job] = []
+    monkeypatch.setattr(cost, "tried", lambda job: tried.append(job) or TEN)
+    words = ["algo=rainbow,dqn", "env=acrobot,cartpole", "components=preset,leave_one_out"]
+    jobs = sweep((*words, "seed=0,1", "seeds_per_job=2", f"results={tmp_path}")).jobs
+    alone = sweep(("algo=dqn", "env=acrobot", "seed=0", f"results={tmp_path}")).jobs
+    found = price.of([*jobs, *alone], tmp_path, slots=1)
+    assert len(tried) == len({(job.algo, job.env) for job in jobs}) == 4
+    assert (found.trials, found.guessed) == (len(jobs) + 1, 0)
+    scaled = price._for_seeds(TEN, 10, 1)
+    share = 1 + 9 * price.SEED_SHARE
+    assert scaled.step * share == pytest.approx(TEN.step) and scaled.busy == TEN.busy
+
+
+def test_a_trial_takes_its_time_and_no_more(tmp_path, monkeypatch):
+    """Neither the steps before learning nor evaluations, each of minutes, make it longer."""
+    monkeypatch.setattr(cost, "TRIAL", 0.6)
+    words = ("evaluation.episodes=300", "evaluation.periodic_episodes=300", "budget=1000000")
+    work = job(tmp_path, *words, "env=minatar_breakout", "algo.learning_starts=400000")
+    clock, ends = time.process_time, []
+    real = cost._evaluation
+
+    def timed(*args):
+        ends.append(clock())
+        return real(*args)
+
+    monkeypatch.setattr(cost, "_evaluation", timed)
+    began = clock()
+    found = cost.tried(work)
+    assert clock() - ends[0] < 1.0 and ends[0] - began < 4.0
+    assert found.seconds(work.spec) > 100 and found.final > 0.1
+
+
+def test_the_steps_before_learning_cost_less(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "TRIAL", 1.0)
+    words = ("algo.hidden=[256,256]", "budget=20000", "evaluation.episodes=1")
+    soon, late = (
+        cost.tried(job(tmp_path, *words, f"algo.learning_starts={starts}", "algo.train_every=1"))
+        for starts in (200, 9000)
+    )
+    assert late.step == pytest.approx(soon.step, rel=0.5)
+    assert late.start < -0.4 * 9000 * late.step
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import io
 
 from prism.benchmark.launch import progress
 from prism.benchmark.launch.progress import Progress, clock, line
+from prism.benchmark.launch.report import extent
 from prism.benchmark.store import records, schema
 from tests.launch import fakes
 from tests.launch.test_core import plan
@@ -60,3 +61,11 @@ def test_what_was_interrupted_is_not_done(tmp_path):
     interrupted = {"state": schema.INTERRUPTED, "reason": "asked to stop"}
     shown.ended(stopped, [interrupted], again=False)  # type: ignore[list-item]
     assert shown.head().startswith("1/2 jobs, 50%, 0 runs failed")
+
+
+def test_a_command_says_what_it_adds_to_a_study():
+    six = [f"r{n}" for n in range(6)]
+    assert extent(six, (), " planned") == extent(six, six, " planned") == "6 runs planned"
+    assert extent(["r6", "r7"], six, " planned") == "2 runs added to 6"
+    assert extent(["r5", "r6"], six) == "1 run added to 6 (1 of the command there before)"
+    assert extent(["r1"], six, " planned") == "1 of 6 runs planned"

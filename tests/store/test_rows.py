@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from prism.benchmark.store.rows import Rows, read_rows
+from prism.benchmark.store.rows import Changed, Rows, read_rows
 
 
 def test_a_row_is_on_disk_when_write_returns_and_survives_a_kill(tmp_path):
@@ -57,11 +57,10 @@ def test_truncate_drops_later_rows_and_the_next_row_follows_the_kept_ones(tmp_pa
     rows = Rows(tmp_path / "metrics.jsonl")
     for step in (10, 20, 30, 40):
         rows.write({"global_step": step})
-    rows.truncate_to(20)
+    rows = Rows(rows.path, 20)
     rows.write({"global_step": 25})
     assert [row["global_step"] for row in read_rows(rows.path)] == [10, 20, 25]
-    rows.truncate_to(-1)
-    assert rows.path.read_bytes() == b""
+    assert Rows(rows.path, -1).path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("torn", [b'{"global_step":2', b'{"global_step":2}', b"\xff\n"])
@@ -92,3 +91,26 @@ def test_finish_writes_the_same_rows_as_parquet(tmp_path):
 def test_a_run_without_rows_finishes_too(tmp_path):
     table = pq.read_table(Rows(tmp_path / "metrics.jsonl").finish())
     assert (table.num_rows, table.schema.names) == (0, ["global_step"])
+
+
+def test_an_old_writer_of_a_file_leaves_no_row_in_that_of_the_new(tmp_path):
+    old = Rows(tmp_path / "metrics.jsonl")
+    old.write({"global_step": 1})
+    new = Rows(tmp_path / "metrics.jsonl")
+    old.write({"global_step": 2})
+    new.write({"global_step": 3})
+    old.write({"global_step": 4})
+    assert [row["global_step"] for row in read_rows(new.path)] == [1, 3]
+    new.finish()
+    with pytest.raises(Changed, match=r"metrics.jsonl does not hold the rows that were written"):
+        old.finish()
+
+
+@pytest.mark.parametrize("data", [b"", b'{"global_step":1,"x":2.5}\n', b'{"global_step":1}\n'])
+def test_a_file_that_has_changed_is_found_at_the_end(tmp_path, data):
+    rows = Rows(tmp_path / "metrics.jsonl")
+    rows.write({"global_step": 1, "x": 1.5})
+    rows.path.write_bytes(data)
+    with pytest.raises(Changed):
+        rows.finish()
+    assert not (tmp_path / "metrics.parquet").exists()

@@ -19,13 +19,39 @@ def record(seed: int, study: str = "quick start") -> Any:
         "schema": schema.SCHEMA_VERSION,
         "run_id": f"dqn-cartpole-s{seed}-0123abcdef",
         "study": study,
-        "variant": {"label": "DQN + n-step", "component": "n-step"},
+        "job_id": "dqn-cartpole-k1-0123abcdef",
+        "variant": {
+            **{
+                "label": "DQN + n-step",
+                "kind": schema.ADD_ONE_IN,
+                "base": "DQN",
+                "full": "Rainbow",
+            },
+            **{"on": ["n-step"], "off": [], "component": "n-step", "overrides": {}},
+        },
         "algo": "dqn",
         "env": "cartpole",
         "seed": seed,
-        "config": {"algo": {"lr": 0.001, "hidden": [64, 64]}, "env": {"id": "CartPole-v1"}},
+        "budget": 100,
+        "config": {
+            **{"algo": {"lr": 0.001, "hidden": [64, 64]}, "env": {"id": "CartPole-v1"}},
+            **{"evaluation": {}, "budget": 100, "log_every": None, "checkpoint_every": 60.0},
+            **{"device": "cpu", "threads": 1},
+        },
+        "scores": {},
+        "protocol": "p1",
+        "protocol_facts": {},
         "code": "c0de",
+        "git": None,
+        "versions": {},
+        "tuned": None,
+        "pack": {},
     }
+
+
+def status(state: str, **changes: Any) -> dict[str, Any]:
+    blank = {"reason": None, "failure": None, "global_step": 0, "budget": 100, "attempts": 1}
+    return {"state": state, **blank, "exit_code": 0, "trackers": {}, "updated": 1.7e9, **changes}
 
 
 def tracking(mode: str = "online") -> dict[str, Any]:
@@ -48,12 +74,11 @@ def ended_run(
 ) -> Path:
     """Write a run folder with so many rows, and a study around it."""
     path = folder(root, seed)
-    status = {"state": state, "exit_code": 0, "reason": None, "trackers": {"wandb": wandb}}
-    files = {"run": record(seed), "status": status, "tracking": tracking()}
+    how = status(state, trackers={"wandb": wandb})
+    files = {"run": record(seed), "status": how, "tracking": tracking()}
     for name, content in files.items():
         (path / f"{name}.json").write_text(json.dumps(content))
-    written = Rows(path / "metrics.jsonl")
-    written.truncate_to(-1)
+    written = Rows(path / "metrics.jsonl", -1)
     for step in range(rows):
         written.write(row(step, seed))
     written.close()

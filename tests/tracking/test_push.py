@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from prism.benchmark.cli.main import main
+from prism.benchmark.store import digests
 from prism.benchmark.tracking.push import Pace, push, run_folders
 from prism.benchmark.tracking.wandb import wandb_id
 from prism.benchmark.util.errors import ConfigError
-from tests.tracking.runs import ended_run, posts, record, row
+from tests.tracking.runs import ended_run, posts, record, row, status
 from tests.wandb_server import Bucket, WandbServer
 
 NO_HURRY = Pace(1e9)
@@ -59,8 +60,8 @@ def test_what_is_lacking_is_sent_wherever_it_is(wandb_server, tmp_path):
 def test_a_state_that_changed_afterwards_is_told(wandb_server, tmp_path):
     path = ended_run(tmp_path)
     list(push([path], {}, NO_HURRY))
-    status = {"state": "failed", "exit_code": 1, "reason": "killed by SIGKILL", "trackers": {}}
-    (path / "status.json").write_text(json.dumps(status))
+    changed = status("failed", exit_code=1, reason="killed by SIGKILL")
+    (path / "status.json").write_text(json.dumps(changed))
     (again,) = push([path], {}, NO_HURRY)
     assert (again.sent, again.problem) == (0, "")
     summary = json.loads(held(wandb_server).summary)
@@ -101,6 +102,18 @@ def test_a_server_that_is_away_costs_no_traceback(wandb_server, tmp_path, capsys
     assert main(["wandb-push", str(tmp_path), "--project", "other", "--entity", "stub"]) == 0
     assert "1 of 1 runs are complete" in capsys.readouterr().out
     assert steps(wandb_server.run(wandb_id(record(4)), "other")) == list(range(30))
+
+
+def test_a_run_whose_files_have_changed_is_not_sent(wandb_server, tmp_path, capsys):
+    path = ended_run(tmp_path)
+    sealed = status("finished", digests=digests.take(path, path.name))
+    (path / "status.json").write_text(json.dumps(digests.sealed(sealed)))
+    rows = path / "metrics.jsonl"
+    rows.write_text(rows.read_text().replace('"global_step":7,', '"global_step":8,'))
+    assert main(["wandb-push", str(tmp_path)]) == 1
+    why = "metrics.jsonl has changed since the run finished; prism resume computes the run again"
+    assert f"4: 0 of 30 rows sent, ConfigError: {why}" in capsys.readouterr().out
+    assert posts(wandb_server) == []
 
 
 def test_without_a_login_there_is_one_line(tmp_path, monkeypatch, capsys):

@@ -112,7 +112,7 @@ def test_a_sweep_ends_with_its_report_on_wandb(wandb_server, tmp_path, capsys):
     words += ["evaluation.episodes=1", "evaluation.periodic_episodes=1", "algo.learning_starts=40"]
     words += ["tracking=online", f"results={tmp_path}", "hydra/launcher=inline"]
     with own_service():
-        assert main(words) == 0
+        assert main([*words, "tracking.report=true"]) == 0
     bucket = wandb_server.run("mini-study")
     (shown,) = bucket.rows
     assert {"report", "tables/scores", "figures/curves-sweep"} <= set(shown)

@@ -108,6 +108,32 @@ def test_a_signal_interrupts_and_the_next_attempt_finishes(
     same_results(whole("dqn"), parts)
 
 
+def test_a_stop_that_several_ask_for_leaves_time_to_save(
+    whole: Callable[[str], Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher, the watchdog and a cluster may each signal; a person may be impatient."""
+    parts, again = job(tmp_path), [signal.SIGTERM, signal.SIGINT]
+    interact, save = Training._interact, saving.Saver.save
+
+    def asked(self: Training) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        interact(self)
+
+    def asked_again(*arguments: Any) -> None:
+        signal.raise_signal(again.pop(0))
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_interact", asked)
+        patch.setattr(saving.Saver, "save", asked_again)
+        run_job(parts)
+        assert set(states(parts)) == {schema.INTERRUPTED} and any(saved(parts).states())
+        with pytest.raises(KeyboardInterrupt):
+            run_job(parts)
+    finished(parts)
+    same_results(whole("dqn"), parts)
+
+
 def test_a_seed_taken_out_of_a_checkpoint_goes_on_alone(
     whole: Callable[[str], Job], tmp_path: Path
 ) -> None:
@@ -349,7 +375,7 @@ def test_the_interval_grows_with_the_cost_of_a_save(
     now = [0.0]
     monkeypatch.setattr("prism.benchmark.train.saving.time.monotonic", lambda: now[0])
     saver = saving.Saver(job(tmp_path, checkpoint_every=60.0))
-    monkeypatch.setattr(saver.checkpoints, "save", lambda state: now.__setitem__(0, now[0] + 4.0))
+    monkeypatch.setattr(saver.checkpoints, "save", lambda *_: now.__setitem__(0, now[0] + 4.0))
 
     def due(after: float, size: int) -> bool:
         now[0] += after
@@ -357,7 +383,7 @@ def test_the_interval_grows_with_the_cost_of_a_save(
 
     assert not due(59, 1) and due(2, 1)
     assert not due(0, 10**9 // 4)  # a large first save is guessed to take longer than 2 %
-    saver.save({})
+    saver.save({}, [(0, 0)] * 3)
     assert not due(190, 1) and due(11, 1)  # 4 s are 2 % of 200
 
 

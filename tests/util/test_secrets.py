@@ -70,6 +70,62 @@ def test_no_planted_secret_is_in_any_file_of_the_store(tmp_path):
     }
 
 
+VARIABLES = {  # secrets of the environment, by the names that make them so
+    "DB_PASSWORD": "of-a-password-1",
+    "DB_PW": "of-a-pw-variable-2",
+    "DB_PWD": "of-a-pwd-variable-3",
+    "CACHE_DSN": "of-a-dsn-variable-4",
+    "PROXY_AUTH": "of-an-auth-variable-5",
+    "SIM_API_KEY": "of-a-key-variable-6",
+    "SERVICE_TOKEN": "of/a+token=variable-7",
+    "MY_SECRET": "of-a-secret-variable-8",
+    "CLOUD_CREDENTIALS": "of-credentials-9",
+    "SSH_PASSPHRASE": "of-a-passphrase-10",
+}
+ELSEWHERE = {  # what an environment prints -> the secret in it
+    "DATABASE_URL=postgres://user:of-a-url-11@host:5432/db": "of-a-url-11",
+    "redis://:of-a-url-12@host": "of-a-url-12",
+    "the password was of@a-url-13": "of@a-url-13",
+    "and quoted of%2Fa%2Btoken%3Dvariable-7": "of%2Fa%2Btoken%3Dvariable-7",
+    "Authorization: Bearer of-a-header-14": "of-a-header-14",
+    "{'Authorization': 'Basic b2YtYS1oZWFkZXI='}": "b2YtYS1oZWFkZXI=",
+    "GET /api?user=me&access_token=of-a-query-15": "of-a-query-15",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJl": "eyJzdWIiOiIxMjM0NTYifQ",
+    f"hf_{'a1' * 12}": "a1" * 12,
+    f"ghp_{'b2' * 15}": "b2" * 15,
+    f"AKIA{'ABCD' * 4}": "ABCD" * 4,
+    f"glpat-{'c3' * 10}": "c3" * 10,
+    "of-netrc-16-0123": "of-netrc-16-0123",
+}
+
+
+@pytest.mark.parametrize("launcher", ["local", "inline"])
+def test_many_kinds_of_secrets_are_in_no_file_and_on_no_screen(tmp_path, launcher):
+    """An environment prints them as it is built, in the launcher and in the job, and at its end."""
+    (tmp_path / "netrc").write_text("machine host login me password of-netrc-16-0123\n")
+    planted = {**VARIABLES, "LEAKY": IN_CONFIG, "DB": "amqp://me:of%40a-url-13@host"}
+    planted |= {"NETRC": str(tmp_path / "netrc")}
+    planted["LEAKS"] = " ".join([*VARIABLES.values(), *ELSEWHERE])
+    words = [*LEAKY, "env.kwargs.api_key=${oc.env:LEAKY}", f"results={tmp_path / 'results'}"]
+    words += ["tracking=offline", "budget=300", "evaluation.every=0", f"hydra/launcher={launcher}"]
+    words += ["tracking.git_diff=false"]  # it may hold this file
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *words],
+        env={**os.environ, **planted}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    texts = {"the screen": done.stdout + done.stderr}
+    for path in (tmp_path / "results").rglob("*"):
+        if path.is_file():
+            texts[str(path)] = path.read_bytes().decode("latin-1")
+    secrets_ = [*VARIABLES.values(), *ELSEWHERE.values(), IN_CONFIG]
+    assert len(secrets_) > 20
+    for name, text in texts.items():
+        assert [secret for secret in secrets_ if secret in text] == [], name
+    assert f"leaks {HIDDEN}" in done.stderr and f"{HIDDEN}@host:5432/db" in done.stderr
+    assert any("error.txt" in name and HIDDEN in text for name, text in texts.items())
+
+
 def test_what_a_submitted_run_prints_is_clean(tmp_path, monkeypatch, capsys):
     """A single run takes place in the process that was submitted, whose output is a file."""
     start = subprocess.Popen
@@ -172,22 +228,22 @@ def test_whatever_is_read_from_the_environment_is_kept_as_its_reference(tmp_path
     """Not called like a secret, it still is in no file; as a setting it says which run it is."""
     monkeypatch.setattr(secrets, "_seen", set())
     monkeypatch.setenv("SERVICE_TOKEN", IN_ENVIRONMENT)
-    monkeypatch.setenv("SIM_AUTH", "hunter2-very-private")
-    words = (*LEAKY, "env.kwargs={who: '${oc.env:SIM_AUTH}', api_key: x}", f"results={tmp_path}")
-    words = (*words, "tracking=disabled", "algo.label='of ${oc.env:SIM_AUTH}'")
+    monkeypatch.setenv("SIM_USER", "hunter2-very-private")
+    words = (*LEAKY, "env.kwargs={who: '${oc.env:SIM_USER}', api_key: x}", f"results={tmp_path}")
+    words = (*words, "tracking=disabled", "algo.label='of ${oc.env:SIM_USER}'")
     monkeypatch.setattr(leaky.Leaky, "__init__", lambda self, api_key, who, render_mode=None: None)
     plan = sweep(words)
     (work,) = plan.jobs
     assert b"hunter2" not in pickle.dumps(work)
-    assert work.spec.record["env"]["kwargs"] == {"who": "${oc.env:SIM_AUTH}", "api_key": "x"}
-    assert work.spec.record["algo"]["label"] == "of ${oc.env:SIM_AUTH}"
+    assert work.spec.record["env"]["kwargs"] == {"who": "${oc.env:SIM_USER}", "api_key": "x"}
+    assert work.spec.record["algo"]["label"] == "of ${oc.env:SIM_USER}"
     assert from_dict(work.spec.record["env"]).kwargs["who"] == "hunter2-very-private"
     write_plan(plan)
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
     protocol = identity.protocol(work.spec)[0]
     assert clean_text("a path: hunter2-very-private") == "a path: hunter2-very-private"
-    monkeypatch.setenv("SIM_AUTH", "another-of-them")
+    monkeypatch.setenv("SIM_USER", "another-of-them")
     (other,) = sweep(words).jobs
     assert other.spec == work.spec and other.run_ids != work.run_ids
     assert identity.protocol(other.spec)[0] != protocol
@@ -207,12 +263,28 @@ def test_numbers_of_the_environment_are_numbers(monkeypatch):
     assert work.spec.algo.lr == 0.5
 
 
-@pytest.mark.parametrize("name", ["WANDB_API_KEY", "hf_token", "apiKey", "db.password", "SECRET"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "WANDB_API_KEY",
+        "hf_token",
+        "apiKey",
+        "db.password",
+        "SECRET",
+        "DB_PW",
+        "dbPwd",
+        "X_DSN",
+        "P_AUTH",
+    ],
+)
 def test_names_of_secrets(name):
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["key", "max_tokens", "tokenizer", "keyboard", "algo.lr", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["key", "max_tokens", "tokenizer", "keyboard", "algo.lr", "", "PWD", "OLDPWD", "SSH_AUTH_SOCK"],
+)
 def test_names_of_what_is_none(name):
     assert not is_secret(name)
 

@@ -11,13 +11,25 @@ import pytest
 
 from prism.analysis.errors import AnalysisError
 from prism.analysis.load.data import load
+from prism.analysis.load.run_folder import read_run
 from prism.analysis.questions import curves
 from prism.analysis.questions.scores import score_runs
 from prism.benchmark.store import schema
 
+CONFIG = {
+    **{"algo": {}, "env": {}, "evaluation": {}, "budget": 10_000, "log_every": None},
+    **{"checkpoint_every": 60.0, "device": "cpu", "threads": 1},
+}
+
 
 def row_of(data, run_id):
     return data.runs.set_index("run_id").loc[run_id]
+
+
+def old_status(path: Path) -> dict:
+    status: dict = json.loads((path / "status.json").read_text())
+    del status["digest"]
+    return status
 
 
 def edit(path: Path, **changes) -> None:
@@ -69,14 +81,22 @@ def test_lines_and_table_give_the_same_frame(writer):
     pd.testing.assert_frame_equal(*frames)
 
 
-def test_an_incomplete_table_is_not_believed(writer):
+def test_a_table_that_has_changed_is_not_believed(writer):
     study = writer("short")
     path = study.run(study.variant("DQN"), "lake", 0, 50)
     frame = pd.read_parquet(path / "metrics.parquet")
-    frame.iloc[:5].to_parquet(path / "metrics.parquet")
+    study.seal()
+    frame.assign(**{schema.FINAL_RETURN: 7.0}).to_parquet(path / "metrics.parquet")
     data = load(study.plan())
-    assert data.runs["rows"][0] == len(frame)
-    assert any("differ in length" in note for note in data.notes)
+    assert data.runs.final[0] == frame[schema.FINAL_RETURN].iloc[-1] != 7
+    note = r"dqn-lake-s0: metrics.parquet has .*: metrics.jsonl was read"
+    assert [bool(re.match(note, said)) for said in data.notes] == [True]
+    (path / "status.json").write_text(json.dumps({**old_status(path), "digests": None}))
+    data = load(study.folder)
+    assert data.runs.final[0] == frame[schema.FINAL_RETURN].iloc[-1]
+    assert data.notes == [
+        "no digests: 1 finished run; changes of their files are not seen",
+    ]
 
 
 def drop_rows(path):
@@ -171,7 +191,7 @@ def test_a_finished_run_has_the_rows_that_it_ended_with(writer, damage, reason):
         ({"protocol": "p2"}, "protocol", "protocol p2, most runs of lake have p1"),
         ({"budget": 5_000}, "budget", "budget 5000, most runs of lake have 10000"),
         (
-            {"config": {"algo": {"lr": 1}, "env": {}}},
+            {"config": {**CONFIG, "algo": {"lr": 1}}},
             "configuration",
             "most runs of DQN on lake have",
         ),
@@ -440,9 +460,12 @@ def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_p
         load(empty)
     for content, message in (
         ("{", "cannot be read"),
-        ('{"schema": 9, "runs": [1]}', "has schema 9; this version reads schema 2"),
-        ('{"schema": 2, "runs": []}', "contains no run"),
-        ('{"schema": 2, "runs": [{"run_id": "x", "algo": "a"}]}', "run 1 has no key 'variant'"),
+        ('{"schema": 9, "runs": [1]}', "has schema 9, this version reads 2"),
+        ('{"schema": 2, "study": "s", "runs": [], "cells": {}, "skipped": []}', "contains no run"),
+        (
+            '{"schema": 2, "study": "s", "runs": [{"run_id": "x", "job_id": "j"}]}',
+            "runs.0 has no key 'variant'",
+        ),
     ):
         (empty / "plan.json").write_text(content)
         with pytest.raises(AnalysisError, match=message):
@@ -453,3 +476,124 @@ def test_missing_values_are_nan_never_zero(rainbow):
     first = load(rainbow).metrics.groupby("run_id", observed=True).first(skipna=False)
     assert first["loss/td"].isna().all()
     assert np.isfinite(first["train/return"]).all()
+
+
+BROKEN_RECORDS = {
+    "config is a list": {"config": [1]},
+    "config.algo is a text": {"config": {"algo": "dqn", "env": {}}},
+    "a score is a text": {"scores": {"random": "abc", "reference": 1}},
+    "a score is no number": {"scores": {"random": float("nan"), "reference": 1}},
+    "scores are a list": {"scores": [0, 1]},
+    "the code is a number": {"code": 5},
+    "the protocol is a list": {"protocol": ["p1"]},
+    "the variant is null": {"variant": None},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_RECORDS)
+def test_a_record_of_other_types_is_its_runs_fault(writer, name):
+    study = writer("types")
+    paths = [study.run(study.variant("DQN"), "lake", seed, 50) for seed in range(3)]
+    edit(paths[0] / "run.json", **BROKEN_RECORDS[name])
+    data = load(study.plan())
+    assert data.runs.fault[0].startswith("run.json: ") and list(data.scored.seed) == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '"a"', "[" * 100_000, "null", "1e999", "9" * 5000])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timing.jsonl"])
+def test_reading_a_run_raises_nothing(writer, name, line):
+    path = writer("lines").run(writer("lines").variant("DQN"), "lake", 0, 50, parquet=False)
+    (path / name).write_text(
+        f'{line}\n{{"global_step": {line}}}\n{{"global_step": 1, "wall": {line}}}\n'
+    )
+    run = read_run(path)
+    assert run.fault if name == "metrics.jsonl" else (run.notes and not run.fault)
+
+
+@pytest.mark.parametrize("value", ["-30", "", "NaN", True, [1], {}, 10**400])
+def test_only_a_number_is_a_score(writer, value):
+    study = writer("texts")
+    path = study.run(study.variant("DQN"), "lake", 0, 50, parquet=False)
+    last_row(**{schema.FINAL_RETURN: value})(path)
+    data = load(study.plan())
+    assert data.scored.empty == (value is not True)
+    if value is not True:
+        assert "a value is not a number" in data.runs.fault[0]
+
+
+def nth_row(n, **changes):
+    def mutate(path):
+        lines = (path / "metrics.jsonl").read_text().splitlines()
+        lines[n] = json.dumps(json.loads(lines[n]) | changes)
+        (path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+    return mutate
+
+
+def test_an_infinite_evaluation_is_its_runs_fault_and_ranks_nowhere(writer):
+    study = writer("infinite")
+    for seed in range(3):
+        path = study.run(study.variant("DQN"), "lake", seed, 50, parquet=False)
+    nth_row(3, **{schema.EVAL_RETURN: float("inf")})(path)
+    data = load(study.plan())
+    assert data.runs.fault[2] == "eval/return is not finite at step 2000"
+    assert list(data.scored.seed) == [0, 1]
+    frame = curves.learning_curves(data, schema.EVAL_RETURN)
+    assert np.isfinite(frame["mean"]).all()
+
+
+def test_a_final_score_that_is_not_of_the_end_does_not_count(writer):
+    study = writer("early")
+    paths = [study.run(study.variant("DQN"), "lake", seed, 50, parquet=False) for seed in range(2)]
+    nth_row(3, **{schema.FINAL_RETURN: 99.0})(paths[0])
+    last_row(**{schema.FINAL_RETURN: None})(paths[0])
+    data = load(study.plan())
+    assert data.runs.excluded[0] == "finished, but its score is from step 2000 of 10000"
+    assert list(data.scored.seed) == [1]
+
+
+def test_a_curve_of_two_evaluations_among_full_ones_is_told(writer):
+    study = writer("thin")
+    for seed in range(3):
+        path = study.run(study.variant("DQN"), "lake", seed, 50, parquet=False)
+    for n in range(1, 19):
+        nth_row(n, **{schema.EVAL_RETURN: None})(path)
+    told = [note for note in load(study.plan()).notes if "thin curve" in note]
+    assert told == [
+        "DQN on lake, 1 run: thin curve, dqn-lake-s2 has 2 values of eval/return, others have 20"
+    ]
+
+
+def test_an_edit_of_either_row_file_is_seen_and_names_its_run(writer):
+    study = writer("edited")
+    paths = [study.run(study.variant("DQN"), "lake", seed, 50) for seed in range(4)]
+    study.seal()
+    text = (paths[0] / "metrics.jsonl").read_text()
+    cut = text.rindex(".") + 1
+    (paths[0] / "metrics.jsonl").write_text(text[:cut] + str(9 - int(text[cut])) + text[cut + 1 :])
+    for name in ("metrics.jsonl", "metrics.parquet", "run.json", "status.json"):
+        (paths[1] / name).rename(paths[1] / f"{name}.kept")
+        (paths[2] / name).rename(paths[1] / name)
+        (paths[1] / f"{name}.kept").rename(paths[2] / name)
+    data = load(study.plan())
+    assert list(data.runs.fault) == [
+        "metrics.jsonl has changed since the run finished",
+        "status.json is that of dqn-lake-s2",
+        "status.json is that of dqn-lake-s1",
+        "",
+    ]
+    assert list(data.scored.seed) == [3]
+
+
+def test_times_that_have_changed_are_left_out_and_told(writer):
+    study = writer("times")
+    path = study.run(study.variant("DQN"), "lake", 0, 50)
+    (path / "timing.jsonl").write_text('{"global_step": 500, "wall": 1.0, "cpu": 1.0}\n')
+    study.seal()
+    assert "time/wall" in load(study.plan()).metrics
+    (path / "timing.jsonl").write_text('{"global_step": 500, "wall": 9.0, "cpu": 1.0}\n')
+    data = load(study.folder)
+    assert "time/wall" not in data.metrics and len(data.scored) == 1
+    assert data.notes == [
+        "dqn-lake-s0: timing.jsonl has changed since the run finished: no clock times"
+    ]

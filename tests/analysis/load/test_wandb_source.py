@@ -34,6 +34,7 @@ def study(wandb_server, writer, tmp_path, monkeypatch) -> Path:
         with (run / "timing.jsonl").open("w") as file:
             for step in (row["global_step"] for row in rows):
                 file.write(json.dumps({"global_step": step, "wall": step / 7, "cpu": 0.5}) + "\n")
+    study.seal()
     assert benchmark_cli.main(["wandb-push", str(folder), "--rate", "1e9"]) == 0
     return folder
 

@@ -174,3 +174,27 @@ def test_the_analysis_loads_no_agent_and_no_torch(rainbow):
     command = [sys.executable, "-c", "import json; " + code]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+ODD = ["# a `b` | [c](javascript:d) <e>", "$\\frac$ $", "a_b*c*", "ä", "ö"]
+
+
+def test_odd_names_are_text_in_markdown_latex_figures_and_file_names(writer):
+    study = writer("odd")
+    for label in ODD:
+        for env in ODD[2:]:
+            for seed in range(2):
+                path = study.run(study.variant(label, base=label, full=label), env, seed, 50)
+                grid = {"grid": [1, 2], "q": np.ones((2, 1)), "moves": [[0, 1]]}
+                (path / "arrays").mkdir()
+                np.savez(path / "arrays" / "result.npz", reachable=[1, 1], **grid)
+    folder = study.plan()
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report" / "report.md").read_text()
+    for text in ("](javascript:", "<e>", "`b`", "*c*"):
+        assert re.search(rf"(?<!\\){re.escape(text)}", page) is None
+    assert not re.search(r"^# a", page, re.M)
+    names = [path.name for path in folder.glob("report/*/*")]
+    assert all(re.fullmatch(r"[a-z0-9-]+\.\w+", name) for name in names)
+    assert sum(name.startswith("values-") for name in names) == 9  # three files an environment
+    assert "\\frac" not in (folder / "report" / "tables" / "scores.tex").read_text()
