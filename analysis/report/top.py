@@ -151,7 +151,7 @@ def _answer(headline: Headline) -> Iterator[Part]:
             most = " most" if len(effects) > 1 else ""
             yield f" {verb}{most}: {_amount(headline, effects[0])}. ", False
         if len(effects) > 1:
-            yield from _listed(effects[1:])
+            yield from _listed(effects[1:], capital=True)
             yield f" {verb if len(effects) == 2 else verb[:-1]} too. ", False
     yield from _suggestive(headline, groups[SUGGESTIVE], f"{action} ", (costs[:-1], gains[:-1]))
     if groups[UNCLEAR] and not (groups[SHOWN] or groups[SUGGESTIVE]):
@@ -160,7 +160,7 @@ def _answer(headline: Headline) -> Iterator[Part]:
         yield from _listed(groups[UNCLEAR], strong=False, capital=True)
         yield ": not told apart from no effect. ", False
     if groups[IDLE]:
-        yield from _listed(groups[IDLE])
+        yield from _listed(groups[IDLE], capital=True)
         yield " never acted: the runs are identical. ", False
     for effect in headline.effects:
         if effect.mixed:
