@@ -15,12 +15,11 @@ from ..questions.scores import NORMALISERS, REFERENCE
 FIRST = """\
 The analysis reads the results of runs. Start with one of these:
 
+  prism list results                   the studies there, with their scores
   prism report results/quickstart      a page with tables, figures and conclusions
-  prism table results/quickstart       scores with intervals
   prism ablation results/quickstart    what each component contributes, with tests
   prism compare results/new --against results/old      is the new code worse?
   prism power results/pilot            how many seeds does a study need?
-  prism list results                   which studies are there?
 
 prism --help lists every command.
 """

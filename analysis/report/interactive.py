@@ -19,7 +19,7 @@ from ..questions import curves
 from .links import run_anchor
 from .style import Style, styles
 
-_POINTS = 300_000  # points of single runs per page; with many runs, each has fewer
+_POINTS = 100_000  # points of single runs per page; with many runs, each has fewer
 _MOST, _LEAST = 200, 20  # points per run
 
 

@@ -30,6 +30,8 @@ from .table import Table, markdown
 from .top import Top
 
 _NAMED = 8  # environments in the line at the top
+_LISTED = 40  # tables of single environments; more are files that the page links to
+_EMBEDDED = 400_000  # bytes of a figure; a larger one is a file that the page shows
 _CONTENTS = (
     *(("curves-section", "Curves"), ("in-words", "In words"), ("tables", "Tables")),
     *(("figures", "Figures"), ("completeness", "Completeness"), ("runs-behind", "Runs")),
@@ -48,6 +50,7 @@ class Content:
         metric: metric of the learning curves.
         ablation: the frame of ``ablation.ablate``.
         choice: test and correction of the ablation.
+        overall: tables of the effects over all environments.
         main: tables of the ablation and of factorials.
         per_env: tables of scores per environment.
         completeness: table of scored and planned runs.
@@ -64,6 +67,7 @@ class Content:
     metric: str
     ablation: pd.DataFrame
     choice: Choice
+    overall: list[Table]
     main: list[Table]
     per_env: list[Table]
     completeness: Table
@@ -94,6 +98,8 @@ def _facts(content: Content) -> dict[str, Any]:
         "contents": _CONTENTS,
         "sentences": content.sentences,
         "many": MANY,
+        "listed": _LISTED,
+        "overall": content.overall,
         "main": content.main,
         "scores": content.per_env,
         "completeness": content.completeness,
@@ -159,6 +165,8 @@ def _templates(folder: Path, template: str) -> jinja2.Environment:
 
     def picture(name: str) -> str:
         content = (folder / "figures" / f"{name}.svg").read_bytes()
+        if len(content) > _EMBEDDED:
+            return f"figures/{name}.png"
         return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
 
     environment.globals["picture"] = picture

@@ -90,7 +90,7 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
     scores = score_runs(data, metric)
     ablation = ablate(data, scores, choice)
     found = headlines(data, scores, choice)
-    main = [*map(headline_table, found), *tables.ablation_tables(ablation)]
+    overall, main = list(map(headline_table, found)), tables.ablation_tables(ablation)
     choices = ((None, FINAL), (REFERENCE, FINAL), (None, BEST))
     per_env = [t for how, name in choices if (t := tables.score_table(data, scores, how, name))]
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
@@ -101,13 +101,16 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
         plot.save(scratch / "figures")
         figure_facts.append({"name": plot.name, "caption": plot.caption})
     main += tables.factorial_tables(factorial.effects(data, scores, choice))
-    _write_tables([*main, *per_env, completeness, *([excluded] if excluded else [])], scratch)
+    _write_tables(
+        [*overall, *main, *per_env, completeness, *([excluded] if excluded else [])], scratch
+    )
     content = page.Content(
         data=data,
         scores=scores,
         metric=metric,
         ablation=ablation,
         choice=choice,
+        overall=overall,
         main=main,
         per_env=per_env,
         completeness=completeness,
@@ -119,7 +122,7 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
         linked=out.parent == Path(data.folders[0]) and len(data.folders) == 1,
     )
     page.render(content, scratch)
-    return Report(out / "index.html", main, content.sentences)
+    return Report(out / "index.html", [*overall, *main], content.sentences)
 
 
 def _write_tables(items: list[Table], out: Path) -> None:

@@ -72,7 +72,8 @@ def lines(page):
 def test_the_page_tells_what_it_holds(page):
     assert "driven" in page.title()
     assert page.get_by_text("The study is still running").is_visible()
-    few = page.locator(".alert", has_text="Few runs").inner_text()
+    page.locator("details.alert > summary").click()
+    few = page.locator("details.alert").inner_text()
     assert (
         "At n = 3 to 4, nominal 95% intervals of a mean cover the true mean in as few as 72%" in few
     )
@@ -80,6 +81,7 @@ def test_the_page_tells_what_it_holds(page):
 
 
 def test_choosing_an_environment_scale_and_single_runs_redraws(page):
+    page.check("#all")
     lake = lines(page)
     assert lake == 2 * 6  # a band and a mean for each of six agents
     page.select_option("#env", "pond")
@@ -92,13 +94,53 @@ def test_choosing_an_environment_scale_and_single_runs_redraws(page):
     assert lines(page) == 2 * 5 + 5 * 4
 
 
+def test_five_agents_are_in_colour_and_another_when_it_is_pointed_at(page):
+    bands = "document.getElementById('curves').data.filter((trace) => trace.fill).length"
+    assert page.evaluate(bands) == 5
+    emit = (
+        "(name) => document.getElementById('curves').emit(name, {points: [{data: "
+        "document.getElementById('curves').data.find((trace) => trace.line.width === 1.2)}]})"
+    )
+    page.evaluate(emit, "plotly_hover")
+    page.wait_for_function(f"{bands} === 6")
+    page.evaluate("document.getElementById('curves').emit('plotly_unhover', {})")
+    page.wait_for_function(f"{bands} === 5")
+
+
+def test_the_first_screen_answers(page):
+    answer = page.locator(".answer").inner_text()
+    assert answer.strip() == "No component's effect can be told from no effect."
+    first = page.locator("table.forest").first
+    assert first.locator("tbody tr").count() == 3
+    box = first.bounding_box()
+    assert box["y"] + box["height"] < 900
+    texts = page.locator("table.matrix").first.locator("thead th").all_inner_texts()
+    assert texts == ["", "lake", "pond"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_both_schemes(browser, made, scheme):
+    page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    page.goto(made.as_uri())
+    page.wait_for_selector("body[data-ready=yes]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    ink, paper = page.evaluate(
+        "['color', 'backgroundColor'].map((key) => getComputedStyle(document.body)[key])"
+    )
+    assert (ink == "rgb(232, 234, 237)") == (scheme == "dark")
+    assert ink != paper
+    legend = page.evaluate("document.getElementById('curves')._fullLayout.legend.orientation")
+    assert legend == "h"
+    page.close()
+
+
 def test_hovering_shows_the_number_and_its_n(page):
     page.locator("#curves").scroll_into_view_if_needed()
     box = page.locator("#curves .nsewdrag").bounding_box()
     x, y = page.evaluate(
         """() => {
             const plot = document.getElementById("curves"), axes = plot._fullLayout;
-            const mean = plot.data.find((trace) => trace.meta !== undefined);
+            const mean = plot.data.find((t) => t.meta !== undefined && t.legendgroup === "Rainbow");
             return [axes.xaxis.l2p(mean.x[10]), axes.yaxis.l2p(mean.y[10])];
         }"""
     )
@@ -129,7 +171,8 @@ def test_a_click_on_a_run_goes_to_its_entry(page):
 
 
 def test_tables_sort_both_ways(page):
-    table = page.locator("figure.table table").first
+    page.evaluate("document.querySelectorAll('details').forEach((box) => (box.open = true))")
+    table = page.locator("figure.table", has_text="one component removed").first.locator("table")
     head = table.locator("thead th").nth(3)
 
     def column():
@@ -144,6 +187,7 @@ def test_tables_sort_both_ways(page):
 
 
 def test_a_number_leads_to_its_runs_and_to_the_command(page):
+    page.evaluate("document.querySelectorAll('details').forEach((box) => (box.open = true))")
     page.locator("figure.table tbody a").first.click()
     cell = page.locator("details.cell:target")
     assert cell.get_attribute("open") is not None

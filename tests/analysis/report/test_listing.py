@@ -69,4 +69,4 @@ def test_published_numbers_of_nothing_are_refused(writer, tmp_path, capsys, valu
     (tmp_path / "numbers.csv").write_text(f"label,env,score,source\nDQN,lake,{value},x\n")
     words = ["compare", str(study.plan()), "--published", str(tmp_path / "numbers.csv")]
     assert read(words) == 2
-    assert "nothing to compare; DQN on lake: only one run of ours" in capsys.readouterr().err
+    assert "nothing to compare; DQN on lake: only 1 run of ours" in capsys.readouterr().err

@@ -38,10 +38,12 @@ def test_page_is_self_contained_and_complete(report):
     page = (report / "index.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert page.count("data:image/svg+xml;base64,") == 7
-    assert "<dd>160</dd>" in page
+    assert "160 of 160 runs scored" in page
     for word in ("c0de", "p1", "Every planned run finished", "prism report"):
         assert word in page
     assert "of the gap from DQN to Rainbow over 2 environments (Holm p &lt; 0.001)" in page
+    assert "Removing <b>multi-step</b> costs most: " in page
+    assert "<b>Noisy</b> costs too." in page
     markdown = (report / "report.md").read_text()
     assert "160 runs planned: 160 scored" in markdown
     assert len(list((report / "tables").glob("*.tex"))) == 9
@@ -128,7 +130,7 @@ def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
     printed = capsys.readouterr().out
     assert printed.count(" is behind agent 7 by ") == 7
     assert printed.count(" below agent 7 (") == 3
-    assert "- agent 7 has the highest mean on pond, significantly above 7 of 7 others." in printed
+    assert "- agent 7 has the highest mean on pond, shown above 7 of 7 others." in printed
     assert "- and 11 more sentences in the report" in printed
     page = (folder / "report" / "index.html").read_text()
     assert page.count(" below agent 7 (") == 14
