@@ -52,7 +52,7 @@ Look at runs
 
 Read results
   prism report results/<study>                     page, tables and figures
-  prism ablation | table | compare | power | curves | profile | export | tensorboard ...
+  prism ablation | table | compare | power | ranks | curves | profile | export | tensorboard
   prism <command> --help tells what a command takes.
 
 Find out

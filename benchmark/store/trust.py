@@ -131,7 +131,8 @@ def foreign(config: Mapping[str, Any]) -> Iterator[Name]:
     for key, text, known in named:
         if not isinstance(text, str):
             raise ConfigError(f"{key}: {text!r} is not a text")
-        if text not in known and text not in known.values():
+        loads = ":" in text or key == "env.imports"  # a bare name is registered, or unknown
+        if loads and text not in known and text not in known.values():
             yield Name(key, text, text.partition(":")[0])
     for part in ("algo", "env"):
         for key, text in references(config[part], part):

@@ -1,12 +1,12 @@
 """evaluate, video and enjoy: of a run, a pattern or a study; analyses of what evaluate found."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 from PIL import Image
 
 from prism.analysis import load
@@ -34,7 +34,6 @@ def runs(made, tmp_path, monkeypatch) -> list[Path]:
     """Return the run folders of a study of four runs, in the order of its plan."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made, tmp_path / "results" / "lake")
-    monkeypatch.setattr(os, "environ", {**os.environ})
     study = Path("results/lake")
     return [study / "runs" / run["run_id"] for run in ledger.read_plan(study)["runs"]]
 
@@ -124,7 +123,7 @@ BAD = {
 @pytest.mark.parametrize("words", BAD)
 def test_bad_words_are_one_line(words, monkeypatch, capsys):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
-        os.environ.pop(name, None)
+        monkeypatch.delenv(name, raising=False)
     assert main(words.split()) == 2
     err = capsys.readouterr().err
     assert BAD[words] in err and err.count("\n") == 1
@@ -156,8 +155,9 @@ def test_enjoy_plays_the_episodes_of_the_evaluation_as_text(runs, capsys):
     assert "episode 2: return" in out and "FHFH" in out
 
 
-def test_enjoy_opens_a_window_where_there_is_a_display(runs, capsys):
-    os.environ["SDL_VIDEODRIVER"] = "dummy"
+def test_enjoy_opens_a_window_where_there_is_a_display(runs, monkeypatch, capsys):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setitem(FrozenLakeEnv.metadata, "render_fps", 10_000)
     assert main(["enjoy", str(runs[0]), "--episodes", "1"]) == 0
     out = capsys.readouterr().out
     assert "episode 1: return" in out and "FHFH" not in out

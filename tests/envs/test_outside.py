@@ -419,12 +419,18 @@ def test_evaluate_prints_the_facts(whole, tmp_path) -> None:
 
 
 def test_evaluate_of_an_environment_that_fails_is_one_line(whole, tmp_path) -> None:
-    folder = Path(shutil.copytree(next(folders(whole())), tmp_path / "run"))
-    record = records.read_json(folder / "run.json")
+    original = next(folders(whole()))
+    folder = Path(shutil.copytree(original, tmp_path / original.name))
+    record = {**records.read_json(folder / "run.json")}
     record["config"]["env"]["kwargs"] = {"tells": "yes"}
+    state = {
+        key: x for key, x in records.read_json(folder / "status.json").items() if key != "digests"
+    }
     records.write_json(folder / "run.json", record)
+    records.write_json(folder / "status.json", state)
     fails = pytest.raises(
-        ConfigError, match=r"^run run: its environment fails: .*env\.record: info"
+        ConfigError,
+        match=rf"^run {original.name}: its environment fails: .*env\.record: info",
     )
     with fails, trust.granted(everything=True):
         evaluate_run(folder, 10)

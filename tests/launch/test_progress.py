@@ -49,6 +49,7 @@ def test_a_sweep_takes_as_long_as_its_slowest_job(tmp_path):
     shown = Progress(planned, planned.jobs, {slow.job_id: slow})
     shown.ended(quick, [], again=False)
     beat = {"global_step": 25, "budget": 100, "wall": 1000.0, "seeds": 1}
+    beat |= {"train_return": None, "eval_return": None}
     records.write_json(records.job_dir(slow) / "heartbeat.json", beat)
     assert shown.head().endswith("ETA 0:50:00")
 

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,19 @@ def record(seed: int, study: str = "quick start") -> Any:
         "versions": {},
         "tuned": None,
         "pack": {},
+    }
+
+
+def plan(envs: Iterable[str] = ("cartpole",), study: str = "quick start") -> dict[str, Any]:
+    """Return the plan of a study of one run for each environment."""
+    runs, shared = [], ("run_id", "job_id", "variant", "algo", "env", "seed", "budget", "protocol")
+    for seed, env in enumerate(envs):
+        run = {key: record(seed)[key] for key in shared}
+        runs.append({**run, "env": env, "cell": "c"})
+    cells = {"c": {"config": record(0)["config"], "tuned": None}}
+    return {
+        **{"schema": schema.SCHEMA_VERSION, "study": study},
+        **{"runs": runs, "cells": cells, "skipped": []},
     }
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from prism.benchmark.cli.main import main
 from prism.benchmark.tracking import push as push_module
 from prism.benchmark.tracking.push import mirror_study
-from tests.tracking.runs import ended_run, own_service, posts
+from tests.tracking.runs import ended_run, own_service, plan, posts
 from tests.tracking.test_wandb import recorded
 
-PLAN = {"study": "quick start", "runs": [], "skipped": []}
+PLAN = plan()
 
 
 def study(root: Path, wandb: str = "offline") -> Path:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from prism.benchmark.cli.main import main
-from prism.benchmark.store import schema
-from tests.tracking.runs import ended_run
+from tests.tracking.runs import ended_run, plan
 from tests.wandb_server import WandbServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style")
@@ -25,15 +24,7 @@ TABLES = {
 def study(wandb_server, tmp_path) -> Path:
     """Return a study of two environments with its report, whose runs are on the server."""
     ended_run(tmp_path)
-    runs = [{"env": env} for env in ("lake", "it's a hill", "lake")]
-    plan = {
-        "schema": schema.SCHEMA_VERSION,
-        "study": "quick start",
-        "runs": runs,
-        "cells": {},
-        "skipped": [],
-    }
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "plan.json").write_text(json.dumps(plan(("lake", "it's a hill", "lake"))))
     folder = tmp_path / "report" / "tables"
     folder.mkdir(parents=True)
     for name, text in TABLES.items():
