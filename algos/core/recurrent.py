@@ -238,13 +238,16 @@ class Memory(HasParts):
         return self._greedy
 
     def acted(self, state: Tensor, explore: bool) -> dict[str, Tensor]:
-        """Keep the states after a step of greedy acting; return those of training as a memo."""
+        """Keep the states after a step of greedy acting; return those of training as a memo.
+
+        The memo is ``[K, N, members, S]``.
+        """
         if explore:
-            return {MEMORY: state}
+            return {MEMORY: state.transpose(1, 2)}
         self._greedy = state
         return {}
 
     def observe(self, step: Step) -> None:
         """Take over the states after a step of training; zero where an episode ended."""
         ended = (step.terminated | step.truncated)[:, None, :, None]
-        self.training = torch.where(ended, 0.0, step.memo[MEMORY])
+        self.training = torch.where(ended, 0.0, step.memo[MEMORY].transpose(1, 2))

@@ -5,6 +5,7 @@ as each would alone, to the bit; that a resumed agent goes on as if it had not s
 evaluations change nothing; that a truncated episode bootstraps, and a terminated one does not.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prism.algos.core.agent import Step
+from prism.algos.core.agent import Agent, HasMemory, Step
 
 from ..envs.table import vector_env
 from ..store.checkpoint import take_seed
@@ -121,8 +122,8 @@ class Life:
         return policy if k is None else take_seed(policy, k)
 
     def greedy(self, obs: Tensor) -> Tensor:
-        """Return the greedy actions for some observations."""
-        return self.agent.act(obs, explore=False)[0].clone()
+        """Return the greedy actions for observations that begin an episode."""
+        return evaluated(self.agent, obs)[0].clone()
 
     def of(self, k: int) -> list[dict[str, Tensor]]:
         """Return the log of one seed; of its metrics, those of updates in which it learned."""
@@ -138,6 +139,13 @@ class Life:
     def close(self) -> None:
         """Close the environments."""
         self.env.close()
+
+
+def evaluated(agent: Agent, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Act as an evaluation does on the first observations of its episodes."""
+    if isinstance(agent, HasMemory):
+        agent.forget()
+    return agent.act(obs, explore=False)
 
 
 class Subject:
@@ -176,7 +184,7 @@ def acts(subject: Subject) -> None:
     if life.agent.interacts:
         life.live(1)
     for wide in (obs, torch.cat([obs, obs, obs], 1)):
-        action, memo = life.agent.act(wide, explore=False)
+        action, memo = evaluated(life.agent, wide)
         wrong = wrong_action(action, wide.shape[:2], life.env.action_space, _CPU)
         wrong = wrong or wrong_memo(memo, wide.shape[:2])
         _demand(wrong and f"with explore=False and {wide.shape[1]} lanes, {wrong}")
@@ -229,6 +237,8 @@ def distinct(subject: Subject) -> None:
         if at := _shared_draws(first[a], first[b]):
             raise Wrong(f"{pair} begin with the same random numbers in {at}")
         if _acted_alike(life, a, b) and not difference(life.policy(a), life.policy(b)):
+            if not life.agent.interacts:
+                raise Skip(f"{pair} learn the same: right only if it draws no random numbers")
             raise Wrong(f"{pair} act alike in the same world and learn the same")
 
 
@@ -276,7 +286,7 @@ def weights(subject: Subject) -> None:
     for k, seed in enumerate(subject.seeds):
         fresh = build_agent(subject.spec, [seed], _CPU)
         fresh.load({"policy": whole.policy(k)})
-        action = fresh.act(wide[k : k + 1], explore=False)[0]
+        action = evaluated(fresh, wide[k : k + 1])[0]
         if not identical(expected[k : k + 1], action):
             raise Wrong(f'loaded from the "policy" of seed {seed} alone, it acts differently')
 
@@ -348,17 +358,28 @@ def _of_successors(subject: Subject, terminated: bool) -> tuple[float, bool]:
     other.live(len(plain.log)).close()
     if not swapped:
         raise Skip("no episode ended in another observation than it began with")
-    has_values = "value" in plain.agent.act(plain.obs, explore=False)[1]
+    has_values = "value" in evaluated(plain.agent, plain.obs)[1]
     return _apart(start, plain.policy(), other.policy()), has_values
 
 
 def _apart(start: Any, a: Any, b: Any) -> float:
-    """Return how far two policies are apart, as a fraction of how far the first one moved."""
-    parts = [torch.cat([x.double().ravel() for x in _floats(policy)]) for policy in (start, a, b)]
+    """Return how far two policies are apart, as a fraction of how far the first one moved.
+
+    A policy may grow, as one that is made of what it has seen: what it lacks at the start is zero.
+    """
+    parts = [_flat(policy) for policy in (start, a, b)]
+    if len(parts[1]) != len(parts[2]):
+        return math.inf
+    if len(parts[0]) != len(parts[1]):
+        parts[0] = torch.zeros_like(parts[1])
     moved = (parts[1] - parts[0]).norm()
     if not moved:
         raise Skip("its policy did not change")
     return float((parts[1] - parts[2]).norm() / moved)
+
+
+def _flat(policy: Any) -> Tensor:
+    return torch.cat([torch.zeros(0).double(), *(x.double().ravel() for x in _floats(policy))])
 
 
 def _floats(policy: Any) -> Iterator[Tensor]:

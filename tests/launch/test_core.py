@@ -51,6 +51,7 @@ def test_workers_stop_when_their_driver_is_killed(tmp_path):
     code = (
         "from tests.launch import fakes, test_core\n"
         "from pathlib import Path\n"
+        "from prism.benchmark.plan.executors import LocalOptions\n"
         "if __name__ == '__main__':\n"
         f"    planned = test_core.plan(Path({str(tmp_path)!r}), [fakes.FINISH])\n"
         "    test_core.launch(planned, LocalOptions(), fakes.wait_for_ever)\n"

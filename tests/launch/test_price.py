@@ -189,7 +189,7 @@ def test_jobs_fill_the_slots_in_their_order():
 @pytest.mark.slow
 def test_a_real_sweep_costs_what_was_said(tmp_path):
     """CPU time and disk within a quarter; the clock depends on what else the machine does."""
-    words = ("algo=dqn,c51,ppo", "env=cartpole,acrobot", "tracking=disabled", "budget=8000")
+    words = ("algo=dqn,c51,ppo", "env=mountaincar,acrobot", "tracking=disabled", "budget=8000")
     first = sweep((*words, "seed=range(0,4)", f"results={tmp_path / 'one'}", "name=first"))
     said = price.of(first.jobs, tmp_path / "one", slots=1)
     assert said.trials == 6

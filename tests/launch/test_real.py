@@ -81,6 +81,7 @@ def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path):
     code = (
         "from prism.benchmark.plan.grid import sweep\n"
         "from prism.benchmark.launch.core import launch\n"
+        "from prism.benchmark.plan.executors import LocalOptions\n"
         "from tests.launch import fakes\n"
         "if __name__ == '__main__':\n"
         f"    planned = sweep(('algo=dqn', 'env=cartpole', 'results={tmp_path}'))\n"

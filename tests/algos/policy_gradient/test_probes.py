@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from prism.algos.core.agent import HasMemory
 from tests.algos.policy_gradient.agents import config, train
 
 R, T, GAMMA = 1.0, 10, 0.9
@@ -48,9 +49,11 @@ def trained(option: str, probe: str, changes: dict[str, Any] | None = None, **kw
 
 
 def values(learner: Any, *obs: Any) -> np.ndarray:
-    """Return the greedy values of some observations, ``[K, len(obs)]``."""
-    rows = torch.tensor([np.atleast_1d(o).tolist() for o in obs]).float()
-    return learner.act(rows.expand(2, -1, -1), explore=False)[1]["value"].numpy()
+    """Return the greedy values of observations in the order of an episode, ``[K, len(obs)]``."""
+    if isinstance(learner, HasMemory):
+        learner.forget()
+    each = (torch.tensor(np.atleast_1d(o)).float().expand(2, 1, -1) for o in obs)
+    return torch.cat([learner.act(o, explore=False)[1]["value"] for o in each], 1).numpy()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_a_truncation_bootstraps(option: str) -> None:
 def test_a_termination_does_not(option: str) -> None:
     """The sum is finite: 6.5 at the start and 1 at the end, where a bootstrap would say 10."""
     learner = trained(option, "ConstantTerminated", r=R, T=T)
-    at = np.array([0, 3, 6, 9])
+    at = np.arange(T)
     expected = R * (1 - GAMMA ** (T - at)) / (1 - GAMMA)
     assert values(learner, *(at / T)) == pytest.approx(np.tile(expected, (2, 1)), abs=0.7)
 

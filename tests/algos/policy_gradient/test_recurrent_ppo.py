@@ -136,7 +136,7 @@ def test_what_is_learned_from_is_what_acted(kind: str) -> None:
         data = learner.experience.take()
         ac = learner.actor_critic
         _, _, states = ac.net.recall(data.obs, learner.start, data.begins)
-        torch.testing.assert_close(states.transpose(1, 2), torch.stack(seen, 1))
+        torch.testing.assert_close(states.permute(0, 2, 3, 1, 4), torch.stack(seen, 1))
         learner.update()
 
 
