@@ -79,7 +79,7 @@ def told(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "mine.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", ["mine", "prism_mine:Mine"])
+@pytest.mark.parametrize("name", ["mine", pytest.param("prism_mine:Mine", marks=pytest.mark.slow)])
 def test_a_tracker_of_ones_own_works_from_the_command_line(mine, tmp_path, name):
     """In a process of its own, whose jobs are others still."""
     words = [*RUN, *QUICK, "seed=1,2", "hydra/launcher=local", f"results={tmp_path}"]

@@ -94,7 +94,7 @@ def bound(level, count):
     return level + 3.1 * np.sqrt(level * (1 - level) / count)
 
 
-@pytest.mark.parametrize(("environments", "count"), [(1, 60), (5, 30)])
+@pytest.mark.parametrize(("environments", "count"), [(1, 60), (3, 20)])
 def test_family_wise_error(environments, count):
     pooled, cells = alarms(studies(count, environments, rng=environments))
     assert pooled <= bound(0.05, count)
@@ -102,7 +102,7 @@ def test_family_wise_error(environments, count):
 
 
 def test_power_for_a_drop_on_all_environments():
-    pooled, _ = alarms(studies(40, 5, drop=0.7, rng=1), part="part 0")
+    pooled, _ = alarms(studies(20, 5, drop=0.7, rng=1), part="part 0")
     assert pooled >= 0.65  # 0.80 in full
 
 
