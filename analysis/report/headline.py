@@ -63,7 +63,7 @@ def _environments(headline: Headline) -> str:
 
 
 def _short(headline: Headline) -> str:
-    return {GAP: "% of gap", REFERENCE: "of random to reference"}.get(headline.unit, "in sd")
+    return {GAP: "% of gap", REFERENCE: "random to reference = 1"}.get(headline.unit, "in sd")
 
 
 def _n(effect: Effect) -> str:

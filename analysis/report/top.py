@@ -20,6 +20,7 @@ from ..load.data import Data
 from ..questions.design import COMPARISON
 from ..questions.pooled import GAP, IDLE, SHOWN, SUGGESTIVE, UNCLEAR, Effect, Headline
 from ..questions.pooled import REFERENCE as TO_REFERENCE
+from ..questions.sameness import Flags
 from ..questions.scores import FINAL, NAMES
 from .sentences import interval, number
 
@@ -116,12 +117,31 @@ class Top:
     front: list[str]
 
 
-def top(data: Data, headlines: Sequence[Headline], ablation: pd.DataFrame) -> Top:
-    """Return the first screen of a report; the first headline gives the answer."""
+def top(data: Data, headlines: Sequence[Headline], ablation: pd.DataFrame, flags: Flags) -> Top:
+    """Return the first screen of a report; the first headline gives the answer.
+
+    Args:
+        flags: why a label on an environment never learned, as ``sameness.unlearned`` says.
+    """
     answer = list(_answer(headlines[0])) if headlines else [_nothing(data)]
-    return Top(
-        answer, _best(data, ablation), list(map(_forest, headlines)), _front(data, headlines)
-    )
+    plots = list(map(_forest, headlines))
+    best = [_best(data, ablation), *_warnings(data, flags)]
+    return Top(answer, " ".join(filter(None, best)), plots, _front(data, headlines))
+
+
+def _warnings(data: Data, flags: Flags) -> Iterator[str]:
+    """Yield whose scores say nothing of learning, by reason."""
+    by_flag: dict[str, dict[str, list[str]]] = {}
+    for (label, env), flag in flags.items():
+        by_flag.setdefault(flag, {}).setdefault(label, []).append(env)
+    for flag, labels in by_flag.items():
+        names = [
+            label if len(data.envs) == 1 else f"{label} on {len(envs)} of {len(data.envs)}"
+            for label, envs in labels.items()
+        ]
+        more = f" and {len(names) - _NAMED + 1} more" if len(names) > _NAMED else ""
+        named = names[: _NAMED - 1] if more else names
+        yield f"{flag[0].upper()}{flag[1:]}: {', '.join(named)}{more}."
 
 
 def _nothing(data: Data) -> Part:
@@ -146,13 +166,17 @@ def _answer(headline: Headline) -> Iterator[Part]:
     costs, gains = ("costs", "gains") if removed else ("gains", "costs")
     for effects, verb in ((above, costs), (below, gains)):
         if effects:
+            amount = _amount(headline, effects[0])
+            first = [e for e in effects if _amount(headline, e) == amount]
+            rest = effects[len(first) :]
             yield f"{action} ", False
-            yield _name(effects[0]), True
-            most = " most" if len(effects) > 1 else ""
-            yield f" {verb}{most}: {_amount(headline, effects[0])}. ", False
-        if len(effects) > 1:
-            yield from _listed(effects[1:], capital=True)
-            yield f" {verb if len(effects) == 2 else verb[:-1]} too. ", False
+            yield from _listed(first, last=" or ")
+            each = " each" if len(first) > 1 else ""
+            largest = ", the largest estimate" if rest else ""
+            yield f" {verb} {amount}{each}{largest}. ", False
+            if rest:
+                yield from _listed(rest, capital=True)
+                yield f" {verb if len(rest) == 1 else verb[:-1]} too. ", False
     yield from _suggestive(headline, groups[SUGGESTIVE], f"{action} ", (costs[:-1], gains[:-1]))
     if groups[UNCLEAR] and not (groups[SHOWN] or groups[SUGGESTIVE]):
         yield "No component's effect can be told from no effect. ", False
@@ -217,15 +241,15 @@ def _suggestive(
 
 
 def _listed(
-    effects: Sequence[Effect], strong: bool = True, capital: bool = False
+    effects: Sequence[Effect], strong: bool = True, capital: bool = False, last: str = " and "
 ) -> Iterator[Part]:
-    """Yield "A, B and C"."""
+    """Yield "A, B and C"; ``last`` stands before the last one."""
     names = [_name(effect) for effect in effects]
     if len(names) > _NAMED:
         names = [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
     for i, name in enumerate(names):
         if i:
-            yield (" and " if i == len(names) - 1 else ", "), False
+            yield (last if i == len(names) - 1 else ", "), False
         yield (name[0].upper() + name[1:] if capital and not i else name), strong
 
 

@@ -15,6 +15,7 @@ from ..questions.ablation import ablate
 from ..questions.curves import curve_metric
 from ..questions.design import Choice
 from ..questions.pooled import headlines
+from ..questions.sameness import unlearned
 from ..questions.scores import BEST, FINAL, REFERENCE, score_runs
 from . import page, tables
 from .headline import headline_table
@@ -116,7 +117,7 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
         completeness=completeness,
         excluded=excluded,
         figures=figure_facts,
-        top=top(data, found, ablation),
+        top=top(data, found, ablation, unlearned(data, scores)),
         sentences=sentences(ablation, found),
         command=command,
         linked=out.parent == Path(data.folders[0]) and len(data.folders) == 1,
