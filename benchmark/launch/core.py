@@ -226,9 +226,8 @@ class _Drive:
             job = self.elsewhere[0]
             rest = ledger.due(job)
             others = leases.of(self.sweep.study_dir)
-            running = [
-                c for c in others if set(c["runs"]) & set(job.run_ids) and self.watch.alive(c)
-            ]
+            mine = [lease for lease in others if set(lease["runs"]) & set(job.run_ids)]
+            running = [x for x in mine if self.watch.alive(x, self.sweep.study_dir)]
             self.elsewhere.popleft()
             if running:
                 self.elsewhere.append(job)

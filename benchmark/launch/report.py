@@ -64,7 +64,8 @@ def _statuses(study_dir: Path, runs: list[schema.PlannedRun]) -> dict[str, schem
     reads it, and by ``prism resume``.
     """
     watch = leases.Watch()
-    leased = {run for lease in leases.of(study_dir) if watch.alive(lease) for run in lease["runs"]}
+    live = (lease for lease in leases.of(study_dir) if watch.alive(lease, study_dir))
+    leased = {run for lease in live for run in lease["runs"]}
     statuses: dict[str, schema.Status | None] = {}
     for run in runs:
         name = run["run_id"]

@@ -2,7 +2,9 @@
 
 A lease is a file that its owner's watchdog renews. For an owner on this machine, the system knows
 whether its process is alive. An owner on another machine counts as alive while its beat changes,
-timed by our own clock because clocks differ between machines.
+timed by our own clock because clocks differ between machines. Who has just begun to look cannot
+have seen it change: to him, an owner is dead whose lease is older than ``SILENCE`` by the clock of
+the file system.
 
 A suspended machine or a stalled network disk can wake an owner whose runs another has taken over.
 Such an owner must change nothing any more. No clock tells it, as that may have stood still too, but
@@ -39,6 +41,7 @@ from .schema import Lease
 _QUEUE_PERIOD = 2.0  # seconds between two looks at a cluster's queue
 TOKEN_VARIABLE = "PRISM_STOP_TOKEN"  # what stop_token was when a launch was submitted
 EXPIRY = 60.0  # seconds without a beat after which an owner on another machine is dead
+SILENCE = 3 * EXPIRY  # the same for who has just begun to look; file systems show some times late
 
 
 class Lost(Exception):
@@ -63,8 +66,8 @@ class Watch:
         self._queue: tuple[frozenset[str] | None, float] = (None, -math.inf)
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def alive(self, lease: Lease) -> bool:
-        """Return whether a lease's owner is still running."""
+    def alive(self, lease: Lease, study_dir: Path) -> bool:
+        """Return whether the owner of a study's lease is still running."""
         if lease["engine"] is not None and self._waits(lease["engine"]):
             return True
         if lease["host"] == socket.gethostname():
@@ -72,6 +75,8 @@ class Watch:
         if not lease["runs"]:  # a launch has no beat; its jobs have
             return False
         beat, since = self._seen.get(lease["mark"], (-1, 0.0))
+        if beat == -1 and _age(study_dir, lease) > SILENCE:
+            return False
         if beat != lease["beat"]:
             self._seen[lease["mark"]] = lease["beat"], time.monotonic()
             return True
@@ -93,7 +98,7 @@ class Watch:
         with atomic.mutex(Path(job.study_dir)):
             for lease in of(Path(job.study_dir)):
                 if set(lease["runs"]) & set(job.run_ids):
-                    if self.alive(lease):
+                    if self.alive(lease, Path(job.study_dir)):
                         return None
                     path_of(replace(job, job_id=lease["job_id"])).unlink(missing_ok=True)
             leased = replace(job, mark=secrets.token_hex(8))
@@ -191,7 +196,7 @@ def ask_to_stop(study_dir: Path) -> int:
     """Ask a study's jobs on every machine to save and stop; return how many are running."""
     atomic.write(study_dir / "stop", secrets.token_hex(8).encode())
     watch = Watch()
-    return sum(watch.alive(lease) for lease in of(study_dir) if lease["runs"])
+    return sum(watch.alive(lease, study_dir) for lease in of(study_dir) if lease["runs"])
 
 
 def release(job: Job) -> None:
@@ -200,6 +205,19 @@ def release(job: Job) -> None:
         lease: Lease | None = records.read_passing(path_of(job))
         if lease is not None and lease["mark"] == job.mark:
             path_of(job).unlink(missing_ok=True)
+
+
+def _age(study_dir: Path, lease: Lease) -> float:
+    """Return for how many seconds a lease has not been renewed, by the file system's clock."""
+    clock = study_dir / ".mutex"
+    with suppress(OSError):
+        last = (study_dir / "leases" / f"{lease['job_id']}.json").stat().st_mtime
+        try:
+            os.utime(clock)
+            return clock.stat().st_mtime - last
+        except OSError:  # a folder that is only read
+            return time.time() - last
+    return 0.0
 
 
 def _is_ours(job: Job) -> bool:

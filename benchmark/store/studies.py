@@ -47,7 +47,7 @@ def idle(study_dir: Path) -> Iterator[schema.Plan]:
 def _refuse_running(study_dir: Path) -> None:
     watch = leases.Watch()
     for lease in leases.of(study_dir):
-        if watch.alive(lease):
+        if watch.alive(lease, study_dir):
             who = f"process {lease['pid']} on {lease['host']}"
             raise ConfigError(f"{study_dir} is running ({who}): stop it first")
 

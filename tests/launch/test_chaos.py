@@ -128,6 +128,9 @@ class Chaos:
         signal_all(asleep, signal.SIGCONT)
         if self.rng.random() < 0.5:
             other.kill()
+            for path in self.study.glob("leases/*.json"):  # its machine is silent for long
+                if (records.read_passing(path) or {}).get("host") == "elsewhere":
+                    os.utime(path, (0, 0))
         assert other.wait(300) in (0, -signal.SIGKILL)
         self._count("sleep")
 

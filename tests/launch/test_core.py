@@ -347,7 +347,7 @@ def test_what_others_run_is_awaited_and_what_they_leave_is_taken_over(tmp_path, 
         records.write_json(leases.path_of(job), lease)
     looks = []
 
-    def look(watch, lease):
+    def look(watch, lease, _):
         looks.append(lease["job_id"])
         if len(looks) == 4:  # the other launch has finished one job, and dies
             fakes.finish(done)

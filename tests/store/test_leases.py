@@ -61,10 +61,10 @@ def test_a_launch_holds_a_study_but_no_runs(job: Job) -> None:
     mine = leases.hold(study, os.getpid())
     assert mine.exists() and not old.exists()  # that launch is over
     (lease,) = leases.of(study)
-    assert leases.Watch().alive(lease)
+    assert leases.Watch().alive(lease, study)
     assert leases.Watch().take(job) is not None
     assert leases.ask_to_stop(study) == 1  # the job
-    assert not leases.Watch().alive({**lease, "host": "elsewhere"})  # where nobody can tell
+    assert not leases.Watch().alive({**lease, "host": "elsewhere"}, study)  # where nobody can tell
 
 
 def test_a_process_id_used_again_is_not_the_owner(job: Job) -> None:
@@ -92,6 +92,19 @@ def test_an_owner_elsewhere_lives_as_long_as_it_beats(
     assert watch.take(job) is None
     now[0] += 2
     assert watch.take(job) is not None
+
+
+def test_who_begins_to_look_knows_an_owner_elsewhere_by_the_age_of_its_lease(job: Job) -> None:
+    first = leases.Watch().take(job)
+    assert first is not None
+    change(first, host="elsewhere")
+    study, path = Path(job.study_dir), leases.path_of(first)
+    now = path.stat().st_mtime
+    for age, alive in ((0, True), (leases.SILENCE - 5, True), (leases.SILENCE + 5, False)):
+        os.utime(path, (now - age, now - age))
+        (lease,) = leases.of(study)
+        assert leases.Watch().alive(lease, study) is alive
+    assert leases.Watch().take(job) is not None
 
 
 def test_what_waits_in_a_queue_is_alive(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
