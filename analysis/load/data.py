@@ -252,9 +252,11 @@ def _read(place: Where, names: dict[str, Any], scores: str | None) -> Frames:
         frames.notes.append(f"scored by {scores}, in place of the final evaluation")
         return complete(frames, str(place))
     if isinstance(place, pd.DataFrame):
-        return complete(from_frame(place, "the frame", "frame"), "the frame")
+        frames = complete(from_frame(place, "the frame", "frame"), "the frame")
+        return sources.named(frames, "the frame")
     if isinstance(place, Mapping):
-        return complete(from_arrays(place, "the arrays", "arrays", **names), "the arrays")
+        frames = complete(from_arrays(place, "the arrays", "arrays", **names), "the arrays")
+        return sources.named(frames, "the arrays")
     return sources.read(str(place))
 
 

@@ -10,6 +10,7 @@ from scipy import special
 
 from .. import stats
 from ..errors import AnalysisError, count, nearest
+from ..load.cells import read_csv
 from ..load.data import Data
 from ..load.frames import names_of
 from .scores import FINAL
@@ -189,7 +190,7 @@ def read_published(path: str) -> pd.DataFrame:
     if not Path(path).is_file():
         raise AnalysisError(f"{path}: no such file")
     try:
-        frame = pd.read_csv(path, comment="#")
+        frame, _ = read_csv(Path(path), comment="#")
     except ValueError as error:
         raise AnalysisError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     for column in ("label", "env", "score", "source"):
