@@ -41,7 +41,9 @@ LIMITED = {  # third-party package -> modules that may import it
     "wandb": ["benchmark.tracking*", "analysis.load.wandb"],
     "wandb_workspaces": ["benchmark.tracking*"],
     "trackio": ["benchmark.tracking.trackio"],
-    "tensorboard": ["benchmark.store.events", "analysis.report.tensorboard"],
+    "tensorboard": [
+        *("benchmark.store.events", "analysis.report.tensorboard", "analysis.load.logs.events"),
+    ],
 }
 GLOBAL_RANDOM = ("np.random.seed", "numpy.random.seed", "torch.manual_seed", "random.")
 DRAWS = ("bernoulli", "dropout", "multinomial", "normal", "rand", "randint", "randn", "randperm")

@@ -1,7 +1,9 @@
 """Source: arrays ``[runs, tasks]`` or ``[runs, tasks, steps]`` per label, in rliable's layout.
 
-An ``.npz`` file holds one array per label. Optional arrays are ``tasks`` (names), ``steps`` (of the
-last axis), ``random`` and ``reference`` (one score per task). NaN marks a missing value: a run
+An ``.npz`` file holds one array per label, an ``.npy`` file one array, and its name is the label.
+Files with Python objects are refused: to read them would run what they say. Optional arrays are
+``tasks`` (names), ``steps`` (of the last axis), ``random`` and ``reference`` (one score per task).
+NaN marks a missing value: a run
 whose values for a task are all NaN is missing; a run whose last values are NaN ends before them.
 """
 
@@ -18,35 +20,39 @@ from numpy.typing import NDArray
 from prism.benchmark.store import schema
 
 from ..errors import AnalysisError
-from .frames import MISSING, Frames, unknown_path
+from .frames import MISSING, Frames, first_line
 
 _EXTRA = ("tasks", "steps", "random", "reference")
 
 
 def accepts(where: str) -> bool:
-    """Accept ``.npz`` files."""
-    return where.endswith(".npz")
+    """Accept ``.npz`` and ``.npy`` files."""
+    return where.lower().endswith((".npz", ".npy")) and Path(where).is_file()
 
 
 def read(where: str) -> Frames:
-    """Read one ``.npz`` file."""
+    """Read one file."""
     path = Path(where)
-    if not path.is_file():
-        raise unknown_path(where, [str(p) for p in path.parent.glob("*.npz")])
+    notes = []
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
-            raise AnalysisError(
-                f"{where}: one array without a label; save it with numpy.savez(path, label=array)"
-            )
-        with file:
-            content = dict(file)
-    except AnalysisError:
-        raise
+            content = {path.stem: file}
+            notes = [f"{where}: one array without a label is called {path.stem}"]
+        else:
+            with file:
+                content = dict(file)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise AnalysisError(f"{where}: cannot be read ({str(error).splitlines()[0]})") from None
+        if "allow_pickle" in str(error):
+            raise AnalysisError(
+                f"{where}: holds Python objects, which are not read; "
+                "save the arrays with numpy.savez(path, **scores)"
+            ) from None
+        raise AnalysisError(f"{where}: cannot be read ({first_line(error)})") from None
     extra = {key: content.pop(key) for key in _EXTRA if key in content}
-    return from_arrays(content, where, path.stem, **extra)
+    frames = from_arrays(content, where, path.stem, **extra)
+    frames.notes += notes
+    return frames
 
 
 def from_arrays(
@@ -100,18 +106,29 @@ def from_arrays(
                      "final": values[-1], **{key: ends[key][task] for key in ends}}
                 )  # fmt: skip
                 parts.append((run_id, grid[valid], values[valid]))
+    metrics = _rows(parts)
+    notes = _missing_names(where, tasks is None, bool(length) and steps is None)
+    return Frames(pd.DataFrame(rows), metrics, notes=notes)
+
+
+def _rows(parts: list[tuple[str, NDArray[Any], NDArray[Any]]]) -> pd.DataFrame:
     sizes = [len(steps) for _, steps, _ in parts]
     owners = pd.Categorical.from_codes(
         np.repeat(np.arange(len(parts)), sizes), pd.Index([p[0] for p in parts])
     )
-    metrics = pd.DataFrame(
+    return pd.DataFrame(
         {
             "run_id": owners,
             schema.STEP: np.concatenate([p[1] for p in parts]).astype(np.int64),
             schema.EVAL_RETURN: np.concatenate([p[2] for p in parts]),
         }
     )
-    return Frames(pd.DataFrame(rows), metrics)
+
+
+def _missing_names(where: str, tasks: bool, steps: bool) -> list[str]:
+    notes = [f"{where}: the environments have no names (tasks): they are numbered"] * tasks
+    why = "it counts values, not environment steps"
+    return notes + [f"{where}: the last axis has no steps: {why}"] * steps
 
 
 def _numbers(values: Any, name: str, where: str) -> NDArray[np.float64]:

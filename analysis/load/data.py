@@ -49,6 +49,7 @@ MAJORITY = (
     ("configuration", "config", ["label", "env"]),
 )
 FLAGS = (UNFINISHED, OVER_LONG, *dict.fromkeys(flag for flag, *_ in MAJORITY), DUPLICATE)
+_NAMED = 8  # seeds that a note names
 _THIN = 0.5  # share of the usual number of values below which a curve is called thin
 STATES = (schema.FINISHED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING, MISSING)
 Where = str | Path | Mapping[str, Any] | pd.DataFrame
@@ -69,6 +70,7 @@ class Data:
         skipped: incompatible pairs of algorithm and environment that a plan skipped.
         unplanned: run folders that are in no plan; they are ignored.
         notes: remarks that qualify the numbers.
+        planned: whether the sources know every planned run; else nobody knows what is missing.
         include: the flags that are allowed.
         order: labels that come first in every table and figure.
     """
@@ -81,6 +83,7 @@ class Data:
     skipped: list[schema.Skipped]
     unplanned: list[str]
     notes: list[str]
+    planned: bool = True
     include: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
 
@@ -152,8 +155,15 @@ class Data:
         return bool((self.runs.state == schema.RUNNING).any())
 
     def counts(self) -> dict[str, int]:
-        """Return the number of runs: planned, in each state, and scored."""
+        """Return the number of runs: planned, in each state, and scored.
+
+        Where the plan is not known: those that were read and are not finished, and scored.
+        """
         states = self.runs.state.value_counts()
+        if not self.planned:
+            others = {str(state): int(n) for state, n in states.items() if state != schema.FINISHED}
+            read = {"read": len(self.runs)} if len(self.scored) < len(self.runs) else {}
+            return read | others | {"scored": len(self.scored)}
         counts = {"planned": len(self.runs)} | {
             state: int(states.get(state, 0)) for state in STATES
         }
@@ -163,6 +173,10 @@ class Data:
     def size(self, label: str, env: str) -> tuple[int, int]:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""
         return self._sizes.get((label, env), (0, 0))
+
+    def planned_of(self, label: str, env: str) -> float:
+        """Return how many runs of a cell were planned; NaN if nobody knows."""
+        return self.size(label, env)[1] if self.planned else np.nan
 
     def never_learned(self) -> dict[tuple[str, str], int]:
         """Return how many scored runs of a cell made no update, where there are any."""
@@ -236,6 +250,7 @@ def _data(parts: list[Frames], folders: tuple[str, ...], include: tuple[str, ...
         skipped=frames.skipped,
         unplanned=frames.unplanned,
         notes=frames.notes,
+        planned=frames.planned,
         include=include,
     )
     data.notes.extend(_remarks(data))
@@ -252,9 +267,11 @@ def _read(place: Where, names: dict[str, Any], scores: str | None) -> Frames:
         frames.notes.append(f"scored by {scores}, in place of the final evaluation")
         return complete(frames, str(place))
     if isinstance(place, pd.DataFrame):
-        return complete(from_frame(place, "the frame", "frame"), "the frame")
+        frames = complete(from_frame(place, "the frame", "frame"), "the frame")
+        return sources.named(frames, "the frame")
     if isinstance(place, Mapping):
-        return complete(from_arrays(place, "the arrays", "arrays", **names), "the arrays")
+        frames = complete(from_arrays(place, "the arrays", "arrays", **names), "the arrays")
+        return sources.named(frames, "the arrays")
     return sources.read(str(place))
 
 
@@ -373,6 +390,7 @@ def _remarks(data: Data) -> Iterator[str]:
         first = runs.iloc[0]
         yield f"{first.label} on {first.env}, {count(len(runs), 'run')}: {first.reason}"
     yield from _thin_curves(data)
+    yield from _lone_seeds(data)
     for (label, place), idle in data.never_learned().items():
         yield f"{label} on {place}: {idle}/{data.size(label, place)[0]} never learned: no update"
     for env, runs in data.scored.groupby("env", sort=False):
@@ -395,6 +413,23 @@ def _remarks(data: Data) -> Iterator[str]:
     references = scored.groupby("env", sort=False)[["random", "reference"]].nunique().max(axis=1)
     for env in references.index[references > 1]:
         yield f"{env}: the random or reference scores differ between runs"
+
+
+def _lone_seeds(data: Data) -> Iterator[str]:
+    """Yield which seeds of other labels a label lacks, where no plan tells what is missing."""
+    if data.planned:
+        return
+    for env, runs in data.scored.groupby("env", sort=False):
+        seeds = {str(label): set(group.seed) for label, group in runs.groupby("label", sort=False)}
+        every = sorted(set().union(*seeds.values()))
+        lacking: dict[tuple[int, ...], list[str]] = {}
+        for label, own in seeds.items():
+            lacking.setdefault(tuple(x for x in every if x not in own), []).append(label)
+        for missing, labels in lacking.items():
+            if missing and len(missing) < len(every) and max(map(len, seeds.values())) > 1:
+                more = ", ..." if len(missing) > _NAMED else ""
+                names = ", ".join(map(str, missing[:_NAMED])) + more
+                yield f"{env}: {', '.join(labels)} without seeds that other labels have: {names}"
 
 
 def _thin_curves(data: Data) -> Iterator[str]:

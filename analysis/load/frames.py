@@ -39,7 +39,7 @@ import pandas as pd
 from prism.benchmark.store import schema
 from prism.benchmark.util.text import shown
 
-from ..errors import AnalysisError, nearest
+from ..errors import AnalysisError
 
 MISSING = "missing"  # planned and never started; not a state that a run writes
 WALL, CPU = "time/wall", "time/cpu"
@@ -81,6 +81,7 @@ class Frames:
         skipped: incompatible pairs of algorithm and environment that a plan skipped.
         unplanned: run folders that are not in the plan; they are ignored.
         notes: remarks that qualify the numbers.
+        planned: whether the source knows every planned run, also those that failed or never began.
     """
 
     runs: pd.DataFrame
@@ -89,6 +90,7 @@ class Frames:
     skipped: list[schema.Skipped] = field(default_factory=list)
     unplanned: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    planned: bool = False
 
 
 def complete(frames: Frames, name: str) -> Frames:
@@ -113,13 +115,10 @@ def complete(frames: Frames, name: str) -> Frames:
         runs[column] = runs[column].fillna("").astype(str)
         if column != "run_id":  # it is a key
             runs[column] = runs[column].map(shown)
-    seeds = pd.to_numeric(runs.seed, errors="coerce").astype(float)
-    for run_id, seed in zip(runs.run_id[seeds % 1 != 0], runs.seed[seeds % 1 != 0], strict=True):
-        raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is not an integer")
-    runs["seed"] = seeds.astype(np.int64)
+    runs["seed"] = _seeds(runs, name)
     ends = metrics.groupby("run_id", observed=True)[schema.STEP].agg(["last", "size"])
     ends = ends.reindex(runs.run_id).fillna(0).astype(np.int64)
-    runs["updates"] = np.nan
+    runs["updates"] = runs.get("updates", np.nan)
     if schema.UPDATES in metrics:
         made = metrics.groupby("run_id", observed=True)[schema.UPDATES].last()
         runs["updates"] = made.reindex(runs.run_id).to_numpy(float)
@@ -129,6 +128,21 @@ def complete(frames: Frames, name: str) -> Frames:
     runs["fault"] = _not_finite(runs, metrics)
     frames.runs = runs.reset_index(drop=True)
     return frames
+
+
+def _seeds(runs: pd.DataFrame, name: str) -> pd.Series:
+    """Return the seeds as integers, also those that no column of 64 bits holds."""
+    seeds = []
+    for run_id, seed in zip(runs.run_id, runs.seed, strict=True):
+        try:
+            whole = int(seed)
+        except (TypeError, ValueError, OverflowError):
+            whole = None
+        if whole is None or (not isinstance(seed, str) and whole != seed):
+            raise AnalysisError(f"{name}: seed {seed!r} of {run_id} is not an integer")
+        seeds.append(whole)
+    fits = all(-(2**63) <= seed < 2**63 for seed in seeds)
+    return pd.Series(seeds, runs.index, dtype=np.int64 if fits else object)
 
 
 def _not_finite(runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.Series:
@@ -168,7 +182,6 @@ def names_of(frame: pd.DataFrame) -> str:
     return ", ".join(map(str, frame))
 
 
-def unknown_path(path: str, names: list[str]) -> AnalysisError:
-    """Return the error for a place that does not exist."""
-    hint = f"; {nearest(path, names)}" if names else ""
-    return AnalysisError(f"{path}: no such file or folder{hint}")
+def first_line(error: Exception) -> str:
+    """Return what an error says in one line, for a message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

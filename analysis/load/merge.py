@@ -72,6 +72,7 @@ def join(frames: list[Frames], places: Sequence[str]) -> Frames:
         skipped=[pair for one in frames for pair in one.skipped],
         unplanned=[name for one in frames for name in one.unplanned],
         notes=notes,
+        planned=all(one.planned for one in frames),
     )
 
 

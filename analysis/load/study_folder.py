@@ -1,7 +1,4 @@
-"""Source: a study folder ``results/<study>``. Every planned run has a row, also if it is missing.
-
-This source comes last: a place that no other source accepts is treated as a study folder.
-"""
+"""Source: a study folder ``results/<study>``. A planned run has a row, also if it is missing."""
 
 import hashlib
 import json
@@ -14,17 +11,15 @@ import pandas as pd
 
 from prism.benchmark.store import digests, schema
 
-from ..errors import AnalysisError, count, nearest
+from ..errors import AnalysisError, count
 from . import evaluation
 from .frames import Frames, stack
 from .run_folder import Run, read_json, read_run
 
-_FILES = (".csv", ".gz", ".npz", ".parquet", ".wandb")  # what the other sources read
-
 
 def accepts(where: str) -> bool:
-    """Accept everything: this source comes last."""
-    return True
+    """Accept folders with a ``plan.json``."""
+    return (Path(where) / "plan.json").is_file()
 
 
 def read(where: str, only: Collection[str] | None = None, scores: str | None = None) -> Frames:
@@ -66,20 +61,13 @@ def read(where: str, only: Collection[str] | None = None, scores: str | None = N
         skipped=plan["skipped"],
         unplanned=unplanned,
         notes=notes,
+        planned=True,
     )
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
     if not (folder / "plan.json").is_file():
-        names = sorted(path.parent.name for path in folder.parent.glob("*/plan.json"))
-        names += [path.name for path in sorted(folder.parent.glob("*")) if path.suffix in _FILES]
-        hint = f"; {nearest(folder.name, names)}" if names else ""
-        problem = "no such study folder or file"
-        if folder.exists():
-            problem = (
-                "contains no plan.json" if folder.is_dir() else "is not a file that can be read"
-            )
-        raise AnalysisError(f"{folder}: {problem}{hint}")
+        raise AnalysisError(f"{folder}: contains no plan.json")
     return read_json(folder / "plan.json")
 
 

@@ -202,6 +202,7 @@ def _ours(
         skipped=[pair for plan in plans for pair in plan["skipped"]],
         unplanned=unplanned,
         notes=notes,
+        planned=True,
     )
 
 

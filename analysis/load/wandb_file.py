@@ -20,15 +20,14 @@ from .frames import Frames
 
 def accepts(where: str) -> bool:
     """Accept ``.wandb`` files, and folders that contain W&B's run folders."""
-    return where.endswith(".wandb") or bool(_files(Path(where)))
+    path = Path(where)
+    return (path.is_file() and where.endswith(".wandb")) or bool(_files(path))
 
 
 def read(where: str) -> Frames:
     """Read every file."""
     path = Path(where)
     files = [path] if path.is_file() else _files(path)
-    if not files:
-        raise AnalysisError(f"{where}: no such file")
     return frames([_read_file(file) for file in files], path.stem, {}, where)
 
 

@@ -53,7 +53,7 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
     rows = []
     for metric in METRICS:
         for family in families(data, scores, metric, choice or Choice()):
-            for cell in family.cells:
+            for cell in (x for x in family.cells if x.means or metric == FINAL):
                 rows += list(_Rows(data, family, cell, metric).rows())
     place = {env: i for i, env in enumerate(data.envs)}
     rows.sort(key=lambda row: place[str(row["env"])])  # stable: sections keep their order
@@ -164,7 +164,7 @@ class _Rows:
             "label": label,
             "component": section.components.get(label, ""),
             "n": len(groups[label]),
-            "planned": self.data.size(label, section.env)[1],
+            "planned": self.data.planned_of(label, section.env),
             "mean": score.value,
             "low": score.low,
             "high": score.high,

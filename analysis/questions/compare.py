@@ -10,6 +10,7 @@ from scipy import special
 
 from .. import stats
 from ..errors import AnalysisError, count, nearest
+from ..load.cells import read_csv
 from ..load.data import Data
 from ..load.frames import names_of
 from .scores import FINAL
@@ -132,9 +133,9 @@ def _cell(
         "label": label,
         "env": env,
         "n_new": len(x),
-        "planned_new": new.size(label, env)[1],
+        "planned_new": new.planned_of(label, env),
         "n_old": len(y),
-        "planned_old": old.size(label, env)[1],
+        "planned_old": old.planned_of(label, env),
         "new": x.mean() if len(x) else np.nan,
         "old": y.mean() if len(y) else np.nan,
         "difference": difference.value,
@@ -189,7 +190,7 @@ def read_published(path: str) -> pd.DataFrame:
     if not Path(path).is_file():
         raise AnalysisError(f"{path}: no such file")
     try:
-        frame = pd.read_csv(path, comment="#")
+        frame, _ = read_csv(Path(path), comment="#")
     except ValueError as error:
         raise AnalysisError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     for column in ("label", "env", "score", "source"):
@@ -244,7 +245,7 @@ def _published_row(data: Data, row: dict, margin: float) -> dict[str, object]:
     x = runs[FINAL].to_numpy(float)
     scale = abs(runs.reference.iloc[0] - runs.random.iloc[0]) if len(runs) else np.nan
     size = margin * (abs(row["score"]) if np.isnan(scale) else scale)
-    out = {"label": label, "env": env, "n": len(x), "planned": data.size(label, env)[1]}
+    out = {"label": label, "env": env, "n": len(x), "planned": data.planned_of(label, env)}
     out |= {"ours": x.mean() if len(x) else np.nan, "published": row["score"]}
     if len(x) < stats.LEAST_N:
         note = f"only {count(len(x), 'run')} of ours" if len(x) else _why_no_run(data, label, env)
@@ -280,4 +281,4 @@ def _why_no_run(data: Data, label: str, env: str) -> str:
         if name not in names:
             return f"no {kind} {name!r}; {nearest(name, names)}"
     scored, planned = data.size(label, env)
-    return f"{scored} of our {planned} planned runs are scored"
+    return f"{scored} of our {planned} runs are scored"

@@ -55,7 +55,9 @@ def score_runs(data: Data, metric: str) -> pd.DataFrame:
             f"whose {metric} spans less than {_COVERED:.0%} of the budget",
         ),
     ):
-        if len(runs):
+        if len(runs) and what.startswith("without") and len(runs) == len(frame):
+            data.note(f"no AUC: no run has a curve of {metric}")
+        elif len(runs):
             examples = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
             data.note(f"no AUC for {count(len(runs), 'run')} {what}: {examples}")
     for note in Sameness(data).repeats():

@@ -13,8 +13,8 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
     columns = {
         "agent": list(frame.label),
         "environment": list(frame.env),
-        "n new": _counts(frame.n_new, frame.planned_new),
-        "n old": _counts(frame.n_old, frame.planned_old),
+        "n new": table.counts(frame.n_new, frame.planned_new),
+        "n old": table.counts(frame.n_old, frame.planned_old),
         "new": table.numbers(frame.new),
         "old": table.numbers(frame.old),
         "new - old": table.spans(frame.difference, frame.low, frame.high),
@@ -27,7 +27,7 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
     family = int(frame.p.notna().sum())
     tests = [name for name in dict.fromkeys(frame.test) if name]
     note = (
-        f"n: scored/planned runs. new, old: means. new - old: {stats.LEVEL:.0%} interval, not "
+        f"n: {table.counted([*frame.planned_new, *frame.planned_old])}. new, old: means. new - old: {stats.LEVEL:.0%} interval, not "
         "corrected. p of 0: of no difference; p of margin: of a loss of the margin; "
         f"{' and '.join(tests) or 'no'} test, Holm correction over {count(family, 'cell')}. "
         f"Verdict, the first that holds: {IDENTICAL}: equal to the bit, seed by seed, not tested; "
@@ -45,7 +45,7 @@ def published_table(frame: pd.DataFrame, path: str, margin: float) -> table.Tabl
     columns = {
         "agent": list(frame.label),
         "environment": list(frame.env),
-        "n": _counts(frame.n, frame.planned),
+        "n": table.counts(frame.n, frame.planned),
         "ours": table.numbers(frame.ours),
         "published": table.numbers(frame.published),
         "ours - published": table.spans(frame.difference, frame.low, frame.high),
@@ -57,7 +57,7 @@ def published_table(frame: pd.DataFrame, path: str, margin: float) -> table.Tabl
         "note": list(frame.note),
     }
     note = (
-        f"n: our scored/planned runs. ours: mean. ours - published: {stats.LEVEL:.0%} interval, "
+        f"n: our {table.counted(frame.planned)}. ours: mean. ours - published: {stats.LEVEL:.0%} interval, "
         "not corrected (Welch's; a t-interval if the published number is treated as exact). "
         f"agrees: the interval lies inside the margin, {margin:.0%} of the distance from random to "
         "reference score, or of the published number where there are none. differs: p < 0.05, "
@@ -78,7 +78,3 @@ def _table(
 ) -> table.Table:
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return table.Table(name, title, list(columns), rows, frame, words=words, notes=[note])
-
-
-def _counts(scored: pd.Series, planned: pd.Series) -> list[str]:
-    return [f"{n}/{total}" for n, total in zip(scored, planned, strict=True)]

@@ -137,7 +137,7 @@ def _lead(content: Content) -> str:
         f"{seeds} runs of each",
     ]
     counts = data.counts()
-    return f"{', '.join(facts)} · {counts['scored']:,} of {counts['planned']:,} runs scored"
+    return f"{', '.join(facts)} · {counts['scored']:,} of {len(data.runs):,} runs scored"
 
 
 def _few(content: Content) -> str:

@@ -213,6 +213,17 @@ def numbers(values: Iterable[float]) -> list[str]:
     return [entry(x) for x in values]
 
 
+def counts(scored: Iterable[float], planned: Iterable[float]) -> list[str]:
+    """Return "scored/planned", or only the first where the plan is not known."""
+    pairs = zip(scored, planned, strict=True)
+    return [f"{n}" if math.isnan(total) else f"{n}/{total:.0f}" for n, total in pairs]
+
+
+def counted(planned: Iterable[float]) -> str:
+    """Return what ``counts`` shows."""
+    return "scored runs" if all(map(math.isnan, planned)) else "scored/planned runs"
+
+
 def p_value(p: float) -> str:
     """Return a p-value with three decimals; empty for NaN."""
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"

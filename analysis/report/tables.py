@@ -28,7 +28,7 @@ from ..questions.scores import (
     profiles,
     with_forms,
 )
-from .table import DASH, MARK, Table, p_value, slug, spans
+from .table import DASH, MARK, Table, counted, counts, p_value, slug, spans
 
 _LISTED = 6  # cells that a note lists
 
@@ -51,7 +51,7 @@ def _ablation_table(rows: pd.DataFrame) -> Table:
     }[first.section]
     columns = {
         "agent": list(rows.label),
-        "n": [f"{n}/{planned}" for n, planned in zip(rows.n, rows.planned, strict=True)],
+        "n": counts(rows.n, rows.planned),
         "rank": _ranks(rows),
         NAMES[first.metric]: spans(rows["mean"], rows.low, rows.high),
         word: spans(rows.effect, rows.effect_low, rows.effect_high),
@@ -118,7 +118,7 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
         "behind": f"{first.reference} minus the agent",
     }
     notes = [
-        f"n: scored/planned runs. {NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
+        f"n: {counted(rows.planned)}. {NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
         f"{word.capitalize()}: {sides[word]} [{level} {first.interval} interval, not corrected]. "
         f"p: {_test(rows)}. Rank: by mean [ranks consistent with the data at {level}, by Welch's "
         "tests of all pairs, Holm correction]."
@@ -411,9 +411,9 @@ def completeness_table(data: Data) -> Table:
         for j, env in enumerate(data.envs)
         if sizes[label, env][0] < sizes[label, env][1] or (label, env) in idle
     }
-    title = "Scored runs / planned runs"
+    title = f"Scored runs / {'planned runs' if data.planned else 'runs in the files'}"
     what = "are not scored or made no update" if idle else "are not scored"
-    notes = [f"{MARK} some planned runs {what}."] if gaps else []
+    notes = [f"{MARK} some runs {what}."] if gaps else []
     header = ["agent", *data.envs]
     about = {
         (i, j): (label, env)
@@ -441,7 +441,8 @@ def excluded_table(data: Data) -> Table | None:
         for run, reason, flag in zip(runs.itertuples(), runs.excluded, runs.flag, strict=True)
     ]
     unfinished = int((runs.state != FINISHED).sum())
-    title = f"Planned runs that are not scored: {len(runs)}, of which {unfinished} did not finish"
+    what = "Planned runs" if data.planned else "Runs"
+    title = f"{what} that are not scored: {len(runs)}, of which {unfinished} did not finish"
     header = ["run", "agent", "environment", "seed", "steps", "reason", "allow with"]
     columns = [
         "run_id",

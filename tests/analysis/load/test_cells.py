@@ -18,7 +18,7 @@ def test_a_text_is_no_formula_and_comes_back(tmp_path, text):
     cells = pd.read_csv(path, keep_default_na=False)
     assert not str(cells.label[0]).startswith(("=", "+", "-", "@", "\t", "\r"))
     assert not str(cells.columns[1]).startswith(("=", "+", "-", "@", "\t", "\r"))
-    again = read_csv(path)
+    again, _ = read_csv(path)
     assert list(again.columns) == list(frame.columns)
     assert again.label.fillna("").tolist() == frame.label.tolist()
     assert again.iloc[:, 1:].equals(frame.iloc[:, 1:])
@@ -39,7 +39,7 @@ def test_an_exported_study_reads_as_the_study(writer, tmp_path, capsys):
     lines = (tmp_path / "out" / "runs.csv").read_text().splitlines()[1:]
     assert len(lines) == 9 and not any(",=" in line or ",+" in line for line in lines)
     capsys.readouterr()
-    exported = read_csv(tmp_path / "out" / "runs.csv")
+    exported, _ = read_csv(tmp_path / "out" / "runs.csv")
     plain = tmp_path / "scores.csv"
     plain.write_text(to_csv(exported[["label", "env", "seed", "final"]]))
     tables = []

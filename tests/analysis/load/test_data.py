@@ -450,13 +450,13 @@ def test_order_of_labels(writer):
 
 
 def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_path):
-    with pytest.raises(
-        AnalysisError, match=r"rainbo: no such study folder or file; nearest: rainbow$"
-    ):
+    with pytest.raises(AnalysisError, match=r"rainbo: no such file or folder; nearest: rainbow$"):
         load(rainbow.parent / "rainbo")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(AnalysisError, match=r"contains no plan\.json"):
+    with pytest.raises(
+        AnalysisError, match=r"a folder without a format that is read: .*plan\.json"
+    ):
         load(empty)
     for content, message in (
         ("{", "cannot be read"),

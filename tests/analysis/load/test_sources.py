@@ -110,7 +110,7 @@ ROW = {"label": ["A", "A"], "env": ["e", "e"], "seed": [0, 1], "final": [1.0, 2.
         ({"final": None}, "no score: one column must be called final"),
         ({"seed": [0, 0]}, "has two rows with the same global_step"),
         ({"seed": [0, np.nan]}, "row 3 has no seed"),
-        ({"loss": ["x", "y"]}, "column 'loss' holds a value that is not a number"),
+        ({"eval/return": ["x", "y"]}, "column 'eval/return' holds a value that is not a number"),
         (
             {"seed": [0, 0], "global_step": [1, 2], "final": 1.0, "random": [1, 2]},
             "random changes within a run",
@@ -134,16 +134,10 @@ def spoil(path):
     path.write_bytes(path.read_bytes()[:200])
 
 
-def unnamed(path):
-    with path.open("wb") as file:
-        np.save(file, np.ones((5, 3)))
-
-
 @pytest.mark.parametrize(
     ("write", "message"),
     [
         (spoil, r"x.npz: cannot be read \("),
-        (unnamed, "x.npz: one array without a label; save it with numpy.savez"),
         (lambda path: np.savez(path, A=[["a", "b"]]), "x.npz: A holds a value that is not a num"),
         (lambda path: np.savez(path, A=np.ones((2, 0))), "x.npz: A is empty"),
         (lambda path: np.savez(path, A=[1.0, 2]), r"every array must be \[runs, tasks\]"),
@@ -183,7 +177,7 @@ def test_one_more_source_is_one_more_module(monkeypatch):
             steps = pd.DataFrame({"run_id": pd.Categorical(["x"]), schema.STEP: [7]})
             return Frames(runs, steps)
 
-    monkeypatch.setattr(sources, "SOURCES", (Mine, *sources.SOURCES))
+    monkeypatch.setattr(sources, "SOURCES", {"mine": Mine, **sources.SOURCES})
     data = load("mine:somewhere")
     assert data.scored.iloc[0][["budget", "state", "base"]].tolist() == [7, "finished", "A"]
     for column in REQUIRED:
@@ -193,4 +187,4 @@ def test_one_more_source_is_one_more_module(monkeypatch):
         with pytest.raises(AnalysisError, match=f"no column '{column}'"):
             load("mine:")
         monkeypatch.undo()
-        monkeypatch.setattr(sources, "SOURCES", (Mine, *sources.SOURCES))
+        monkeypatch.setattr(sources, "SOURCES", {"mine": Mine, **sources.SOURCES})

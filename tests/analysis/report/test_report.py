@@ -143,7 +143,7 @@ def test_many_sentences_fold_and_the_terminal_prints_a_dozen(writer, capsys):
     [
         (
             ["{0}/rainbo"],
-            "error: {0}/rainbo: no such study folder or file; nearest: rainbow",
+            "error: {0}/rainbo: no such file or folder; nearest: rainbow",
         ),
         (["{0}/rainbow", "{0}/rainbow"], "error: report: several places need --out DIR"),
     ],
