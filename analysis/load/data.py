@@ -22,7 +22,7 @@ equally frequent, loading fails unless ``include`` names "protocol".
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Data:
         notes: remarks that qualify the numbers.
         include: the flags that are allowed.
         order: labels that come first in every table and figure.
+        merged: runs of labels that equal another label to the bit; not in ``runs``, but counted.
     """
 
     studies: tuple[str, ...]
@@ -83,6 +84,12 @@ class Data:
     notes: list[str]
     include: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    merged: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def all_runs(self) -> pd.DataFrame:
+        """The runs, and the merged ones after them."""
+        return pd.concat([self.runs, self.merged]) if len(self.merged) else self.runs
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -153,12 +160,11 @@ class Data:
 
     def counts(self) -> dict[str, int]:
         """Return the number of runs: planned, in each state, and scored."""
-        states = self.runs.state.value_counts()
-        counts = {"planned": len(self.runs)} | {
-            state: int(states.get(state, 0)) for state in STATES
-        }
+        runs = self.all_runs
+        states = runs.state.value_counts()
+        counts = {"planned": len(runs)} | {state: int(states.get(state, 0)) for state in STATES}
         counts |= {str(state): int(n) for state, n in states.items() if state not in counts}
-        return counts | {"scored": len(self.scored)}
+        return counts | {"scored": len(self.scored) + len(self.merged)}
 
     def size(self, label: str, env: str) -> tuple[int, int]:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""
