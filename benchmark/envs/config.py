@@ -86,6 +86,11 @@ class EnvConfig:
         True,
         "step all lanes at once with the tabular model, if there is one (a table P, Blackjack)",
     )
+    native: bool = setting(
+        True,
+        "step CartPole, MountainCar, Acrobot and Pendulum for all lanes at once; the bits are the"
+        " same",
+    )
     fresh: bool | None = setting(
         None,
         "rebuild the environment and its extra wrappers at every reset, for those that keep state"

@@ -23,6 +23,7 @@ from . import outside
 from .config import EnvConfig
 from .episodes import TRAINING
 from .make import horizon_of, make_env, tabular_facts
+from .native import FEWEST, NativeVecEnv, physics_of
 from .vector import RESETS, SeedVecEnv, VecStep
 from .wrappers import TrainingReward, close
 
@@ -280,11 +281,11 @@ def vector_env(
     reset: str = "each",
     purpose: str = TRAINING,
 ) -> TableVecEnv | SeedVecEnv:
-    """Return K seeds x N lanes of an environment, stepped by its tabular model if possible.
+    """Return K seeds x N lanes of an environment, stepped all at once if possible.
 
-    ``SeedVecEnv``, whose arguments these are, runs everything else: environments without a model
-    or with wrappers that stack observations, change the training reward or come from other
-    packages.
+    That is by its tabular model, or in its native form. ``SeedVecEnv``, whose arguments these are,
+    runs everything else: environments without either, or with wrappers that stack observations,
+    change the training reward or come from other packages.
     """
     extra = outside.applied(config.wrappers.extra, training)
     if config.table and not extra and not (training and TrainingReward.wanted(config.wrappers)):
@@ -303,6 +304,11 @@ def vector_env(
                 purpose=purpose,
                 masked=config.masks,
             )
+    physics = physics_of(config, training)
+    if physics is not None and len(seeds) * lanes >= FEWEST:
+        return NativeVecEnv(
+            physics, config, seeds, lanes, training=training, reset=reset, purpose=purpose
+        )
     return SeedVecEnv(
         config, seeds, lanes, gamma=gamma, training=training, reset=reset, purpose=purpose
     )

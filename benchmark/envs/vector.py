@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -25,7 +26,7 @@ from .repeats import not_repeating
 from .wrappers import RAW_REWARD, TrainingReward, check_reward, close
 
 RESETS = ("each", "wait", "shared")
-_Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
+Ended = tuple[int, bool, tuple[float, ...]]  # lane, whether terminated, values of env.record
 _SHORT = 50  # steps of an episode that shows whether an environment repeats
 _REASON_BYTES = 400  # of a failure's reason in a saved state
 _LARGEST = float(np.finfo(np.float32).max)
@@ -80,7 +81,8 @@ class SeedVecEnv:
             raise ConfigError(f"algo.reset: {reset!r} is not one of {', '.join(RESETS)}")
         self.seeds, self.lanes, self.mode, self.purpose = tuple(seeds), lanes, reset, purpose
         self._build = partial(make_env, config, gamma=gamma, training=training)
-        self._envs = [self._build() for _ in range(len(seeds) * lanes)]
+        self._total = len(seeds) * lanes
+        self._envs = self._built()
         self._steps: list[Callable[[Any], Any]] = [env.step for env in self._envs]
         space, self.action_space = self._envs[0].observation_space, self._envs[0].action_space
         assert isinstance(space, spaces.Box)  # by make_env
@@ -91,8 +93,11 @@ class SeedVecEnv:
         self._record = tuple(config.record)
         self._clear()
 
+    def _built(self) -> list[gymnasium.Env]:
+        return [self._build() for _ in range(self._total)]
+
     def _clear(self) -> None:
-        total = len(self._envs)
+        total = self._total
         self.failed: dict[int, str] = {}
         self.anew: set[int] = set()
         self._out: set[int] = set()  # indices of seeds that are not stepped
@@ -149,23 +154,12 @@ class SeedVecEnv:
             for lane in [lane for lane in self._live if not np.isfinite(actions[lane]).all()]:
                 self.fail(lane // self.lanes, "the agent's action is not finite")
         self._log.append(actions)
-        reshaped, steps = self._reshaped, self._steps
         next_obs = self._obs.copy() if self._waiting else np.empty_like(self._obs)
-        reward = np.zeros(len(steps))
-        raw = np.zeros(len(steps)) if reshaped else reward
-        ended: list[_Ended] = []
+        reward = np.zeros(self._total)
+        raw = np.zeros(self._total) if self._reshaped else reward
         broken: dict[int, str] = {}
         rows = _rows(next_obs)
-        for lane in self._live:
-            try:
-                obs, reward[lane], terminated, truncated, info = steps[lane](actions[lane])
-                rows[lane] = obs
-                if reshaped:
-                    raw[lane] = info[RAW_REWARD]
-                if terminated or truncated:
-                    ended.append((lane, bool(terminated), facts.of(info, self._record)))
-            except Exception as error:
-                broken[lane] = _reason(error)
+        ended = self._advance(actions, rows, reward, raw, broken)
         self._length += self._live_ones
         self._return += raw
         if broken or not (_finite(next_obs) and _finite(self._return) and _in_float32(reward)):
@@ -182,6 +176,34 @@ class SeedVecEnv:
             truncations,
             valid,
         )
+
+    def _advance(
+        self,
+        actions: np.ndarray,
+        rows: np.ndarray,
+        reward: np.ndarray,
+        raw: np.ndarray,
+        broken: dict[int, str],
+    ) -> list[Ended]:
+        """Step every live lane; returns those that ended.
+
+        Args:
+            actions: ``[L, ...]``.
+            rows, reward, raw: ``[L, ...]``; filled with observations, rewards and raw rewards.
+            broken: filled with lanes whose environment failed, and why.
+        """
+        reshaped, steps, ended = self._reshaped, self._steps, []
+        for lane in self._live:
+            try:
+                obs, reward[lane], terminated, truncated, info = steps[lane](actions[lane])
+                rows[lane] = obs
+                if reshaped:
+                    raw[lane] = info[RAW_REWARD]
+                if terminated or truncated:
+                    ended.append((lane, bool(terminated), facts.of(info, self._record)))
+            except Exception as error:
+                broken[lane] = _reason(error)
+        return ended
 
     def drain(self, due: np.ndarray | None = None) -> list[list[tuple[float, ...]]]:
         """Return, per seed, the episodes that ended since the last call.
@@ -281,14 +303,13 @@ class SeedVecEnv:
 
     def _replay(self, lane: int, actions: np.ndarray) -> None:
         """Replay a lane's running episode, and check that it ends where it was."""
-        obs, info = self._envs[lane].reset(seed=self._seed_of(lane))
+        obs = self._first(lane)
         total, ended = 0.0, False
-        for action in actions:
+        for count, action in enumerate(actions, 1):
             if ended:
                 break  # too early: it does not repeat
-            obs, reward, terminated, truncated, info = self._steps[lane](action)
-            total += float(info[RAW_REWARD] if self._reshaped else reward)
-            ended = terminated or truncated
+            obs, reward, ended = self._again(lane, action, count)
+            total += reward
         if total == self._return[lane] and np.array_equal(obs, _rows(self._obs)[lane]):
             self._ended[lane] = ended
         elif self._repeats:
@@ -300,6 +321,20 @@ class SeedVecEnv:
             self.anew.add(lane // self.lanes)
             self._length[lane], self._return[lane] = 0, 0.0
 
+    def _first(self, lane: int) -> Any:
+        """Begin the lane's running episode; returns its first observation."""
+        return self._envs[lane].reset(seed=self._seed_of(lane))[0]
+
+    def _again(self, lane: int, action: Any, count: int) -> tuple[Any, float, bool]:
+        """Take a step of one lane, the ``count``-th of its episode.
+
+        Returns:
+            Its observation, its raw reward and whether the episode has ended.
+        """
+        obs, reward, terminated, truncated, info = self._steps[lane](action)
+        raw = float(info[RAW_REWARD] if self._reshaped else reward)
+        return obs, raw, terminated or truncated
+
     @cached_property
     def _repeats(self) -> bool:
         """Return whether two new environments play the same episode from one seed."""
@@ -310,7 +345,7 @@ class SeedVecEnv:
             return  # another lane's reset may have failed the seed
         self._episode[lane] += 1
         try:
-            obs, _ = self._envs[lane].reset(seed=self._seed_of(lane))
+            obs = self._first(lane)
             self._check_shape(obs, "the first observation")
             if not _finite(obs):
                 raise FloatingPointError("the environment's first observation is not finite")
@@ -318,9 +353,12 @@ class SeedVecEnv:
             self.fail(lane // self.lanes, _reason(error))
             return
         _rows(self._obs)[lane] = obs
-        self._steps[lane] = partial(self._first_step, lane)
+        self._begun(lane)
         self._length[lane], self._return[lane], self._ended[lane] = 0, 0.0, False
         self._log.begin(lane)
+
+    def _begun(self, lane: int) -> None:
+        self._steps[lane] = partial(self._first_step, lane)
 
     def _first_step(self, lane: int, action: Any) -> Any:
         """Take the first step of an episode, and check what is not checked at every step."""
@@ -345,7 +383,7 @@ class SeedVecEnv:
             self._drawn[lane] = (block, seeds)
         return int(self._drawn[lane][1][offset])
 
-    def _finish(self, ended: list[_Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
+    def _finish(self, ended: list[Ended], terminated: np.ndarray, truncated: np.ndarray) -> None:
         """Record ended episodes and set the ``[K, N]`` flags; termination takes precedence."""
         for lane, by_termination, recorded in ended:
             k, n = divmod(lane, self.lanes)
@@ -369,8 +407,8 @@ class SeedVecEnv:
             if self.mode == "each" or len(over) == lanes:
                 self._due += over
             self._live += [lane for lane in mine if not self._ended[lane]] if over else mine
-        self._waiting = len(self._live) < len(self._envs)
-        self._live_ones = np.zeros(len(self._envs), np.int64)
+        self._waiting = len(self._live) < self._total
+        self._live_ones = np.zeros(self._total, np.int64)
         self._live_ones[self._live] = 1
         self._valid = self._live_ones.astype(bool).reshape(self._grid)
 

@@ -21,7 +21,7 @@ from .spec import EvaluationConfig, RunSpec
 # These keys do not change what is computed.
 NOT_IDENTITY = {
     *("name", "label", "random_score", "reference_score", "score_source", "budget", "ends"),
-    *("record", "lowest_score", "highest_score"),
+    *("record", "lowest_score", "highest_score", "native"),
 }
 
 
