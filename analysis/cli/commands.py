@@ -344,6 +344,8 @@ def export(options: argparse.Namespace) -> None:
     (options.out / "runs.csv").write_text(to_csv(results.runs))
     columns = ["run_id", "label", "env", "seed", "budget", "random", "reference", "final"]
     rows = results.metrics.astype({"run_id": str}).merge(results.runs[columns], on="run_id")
+    if rows.seed.dtype == object:  # integers of more than 64 bits
+        rows["seed"] = rows.seed.astype(str)
     rows.to_parquet(options.out / "metrics.parquet", index=False)
     for line in (f"runs: {_counts(results)}", *_remarks(results, options)):
         print(line)

@@ -178,8 +178,8 @@ def _doubts(
     early = [run.run_id for run, _, ends_early in by_place if ends_early]
     if early:
         yield (
-            f"no budget is known: {count(len(early), 'run')} that end before the longest of the "
-            f"environment count as whole: {', '.join(early[:_LISTED])}"
+            f"no budget is known, so runs count as whole that end before the longest of their "
+            f"environment: {', '.join(early[:_LISTED])}"
         )
 
 

@@ -29,12 +29,13 @@ import pyarrow as pa
 
 from prism.benchmark.store import schema
 
-from ..errors import AnalysisError, count
-from .cells import read_csv
+from ..errors import AnalysisError
+from .cells import layout, read_csv
 from .frames import Frames, first_line, names_of
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet")
 EXPORT = ("runs.csv", "metrics.parquet")  # of ``prism export``
+_OWN = {"label", "algo", "env", "seed"}  # a CSV file with none of them is foreign
 _NEAR = 0.05  # of the budget
 _OF_RUN = [
     *("run_id", "study", "label", "algo", "env", "seed", "kind", "base", "full", "component", "on"),
@@ -47,11 +48,17 @@ _SCORES = (schema.FINAL_RETURN, schema.EVAL_RETURN, schema.TRAIN_RETURN)
 
 
 def accepts(where: str) -> bool:
-    """Accept files whose names end like a table's, and folders of ``prism export``."""
+    """Accept tables with a column of their own, and folders of ``prism export``."""
     path = Path(where)
     if path.is_dir():
         return all((path / name).is_file() for name in EXPORT)
-    return path.is_file() and path.name.lower().endswith(ENDINGS)
+    if not path.is_file() or not path.name.lower().endswith(ENDINGS):
+        return False
+    try:
+        names = [] if path.suffix.lower() == ".parquet" else list(filter(None, layout(path)[2]))
+    except (OSError, ValueError, EOFError):
+        names = []
+    return not names or not _OWN.isdisjoint(names)
 
 
 def read(where: str) -> Frames:
@@ -211,8 +218,8 @@ def _end_together(frames: Frames, where: str) -> None:
     if whole.empty:
         return
     frames.notes.append(
-        f"{where}: {count(len(whole), 'run')} end less than {_NEAR:.0%} of the steps, or one row, "
-        "before the longest of the environment, and count as whole"
+        f"{where}: runs that end less than {_NEAR:.0%} of the steps, or one row, "
+        f"before the longest of the environment count as whole: {len(whole)}"
     )
     order = frames.metrics.run_id.cat.categories
     metrics = pd.concat(

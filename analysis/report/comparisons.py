@@ -27,9 +27,9 @@ def against_table(frame: pd.DataFrame, margin: float) -> table.Table:
     family = int(frame.p.notna().sum())
     tests = [name for name in dict.fromkeys(frame.test) if name]
     note = (
-        f"n: {table.counted([*frame.planned_new, *frame.planned_old])}. new, old: means. "
-        f"new - old: {stats.LEVEL:.0%} interval, not corrected. p of 0: of no difference; "
-        "p of margin: of a loss of the margin; "
+        f"n: {table.counted([*frame.planned_new, *frame.planned_old])}. "
+        f"new, old: means. new - old: {stats.LEVEL:.0%} interval, not "
+        "corrected. p of 0: of no difference; p of margin: of a loss of the margin; "
         f"{' and '.join(tests) or 'no'} test, Holm correction over {count(family, 'cell')}. "
         f"Verdict, the first that holds: {IDENTICAL}: equal to the bit, seed by seed, not tested; "
         "better: p of 0 < 0.05 and the difference is above 0; worse: p of margin < 0.05 and the "
@@ -58,9 +58,9 @@ def published_table(frame: pd.DataFrame, path: str, margin: float) -> table.Tabl
         "note": list(frame.note),
     }
     note = (
-        f"n: our {table.counted(frame.planned)}. ours: mean. ours - published: {stats.LEVEL:.0%} "
-        "interval, not corrected (Welch's; a t-interval if the published number is treated as "
-        "exact). "
+        f"n: our {table.counted(frame.planned)}. "
+        f"ours: mean. ours - published: {stats.LEVEL:.0%} interval, "
+        "not corrected (Welch's; a t-interval if the published number is treated as exact). "
         f"agrees: the interval lies inside the margin, {margin:.0%} of the distance from random to "
         "reference score, or of the published number where there are none. differs: p < 0.05, "
         f"Holm correction over {count(int(frame.p.notna().sum()), 'number')}. not told apart: "

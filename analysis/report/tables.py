@@ -118,8 +118,8 @@ def _ablation_notes(rows: pd.DataFrame, word: str) -> list[str]:
         "behind": f"{first.reference} minus the agent",
     }
     notes = [
-        f"n: {counted(rows.planned)}. {NAMES[first.metric].capitalize()}: mean [{level} "
-        "t-interval]. "
+        f"n: {counted(rows.planned)}. "
+        f"{NAMES[first.metric].capitalize()}: mean [{level} t-interval]. "
         f"{word.capitalize()}: {sides[word]} [{level} {first.interval} interval, not corrected]. "
         f"p: {_test(rows)}. Rank: by mean [ranks consistent with the data at {level}, by Welch's "
         "tests of all pairs, Holm correction]."

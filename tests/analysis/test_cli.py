@@ -162,8 +162,8 @@ def flat(tmp_path):
 
 def test_arrays_without_steps_make_a_report(capsys, flat, tmp_path):
     text = out(capsys, "report", flat, "--out", tmp_path / "report")
-    assert "30 planned, 30 finished, 30 scored" in text
-    assert "without a curve of eval/return" in text
+    assert "runs: 30 scored" in text
+    assert "no run has a curve of eval/return" in text
     assert not list((tmp_path / "report" / "figures").glob("curves*"))
 
 

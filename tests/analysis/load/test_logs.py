@@ -84,7 +84,7 @@ def test_runs_that_count_episodes_end_at_different_steps_and_are_whole(tmp_path)
         monitor(tmp_path / f"ppo_seed{seed}" / "monitor.csv", [length] * 20)
     data = load(f"{tmp_path}?label=ppo")
     assert facts(data) == [("ppo", "cartpole", 0, 10.0), ("ppo", "cartpole", 1, 30.0)]
-    assert "no budget is known: 1 run that end before the longest" in told(data)
+    assert "count as whole that end before the longest of their environment: ppo_" in told(data)
 
 
 def test_sb3s_table_needs_an_environment_and_takes_it(tmp_path):
@@ -222,6 +222,7 @@ def png(folder):
     [
         ("x.csv", lambda p: p.write_text(""), "cannot be read"),
         ("x.csv", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n\0\0"), "cannot be read"),
+        ("x.csv", lambda p: p.write_text("a,b\n1,2\n"), "not a format that is read: W&B"),
         ("x.json", lambda p: p.write_text("{"), "cannot be read"),
         ("x.json", lambda p: p.write_text('{"name": "package"}'), "no scores in the layout"),
         ("x.npy", lambda p: p.write_bytes(b""), "cannot be read"),

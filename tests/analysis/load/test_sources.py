@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prism.analysis.cli import main
 from prism.analysis.errors import AnalysisError
 from prism.analysis.load import sources
 from prism.analysis.load.data import load
@@ -188,3 +189,81 @@ def test_one_more_source_is_one_more_module(monkeypatch):
             load("mine:")
         monkeypatch.undo()
         monkeypatch.setattr(sources, "SOURCES", {"mine": Mine, **sources.SOURCES})
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A"])
+def test_words_for_nothing_are_names(tmp_path, word):
+    path = tmp_path / "x.csv"
+    path.write_text(f"label,env,seed,final\n{word},{word},0,1\nDQN,{word},0,NaN\n")
+    data = load(path)
+    assert data.labels == [word, "DQN"] and data.envs == [word]
+    assert data.runs.excluded.tolist() == ["", "finished without final/return"]
+
+
+@pytest.mark.parametrize("first", [0, 2**53, 2**64])
+def test_seeds_of_any_size_are_told_apart(tmp_path, first):
+    path = tmp_path / "x.csv"
+    rows = [f"{label},e,{first + k},{k}" for label in "AB" for k in range(4)]
+    path.write_text("\n".join(["label,env,seed,final", *rows]))
+    data = load(path)
+    assert data.runs.seed.tolist() == [first + k for k in range(4)] * 2
+    assert main(["table", str(path)]) == 0 and main(["export", str(path), "--out", f"{path}-"]) == 0
+    assert load(f"{path}-").runs.seed.tolist() == data.runs.seed.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "text"),
+    [
+        ("x.CSV", "utf-8-sig", "label,env,seed,final\nDQNé,e,0,1.5\n"),
+        ("x.csv", "utf-16", "label,env,seed,final\nDQNé,e,0,1.5\n"),
+        ("x.csv", "latin-1", "label,env,seed,final\nDQNé,e,0,1.5\n"),
+        ("x.csv", "utf-8", "label;env;seed;final\nDQNé;e;0;1,5\n"),
+        ("x.csv", "utf-8", "label;env;seed;final\nDQNé;e;0;1.5\n"),
+        ("x.csv", "utf-8", "label\tenv\tseed\tfinal\nDQNé\te\t0\t1.5\n"),
+    ],
+)
+def test_spreadsheets_write_csv_in_many_ways(tmp_path, name, encoding, text):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    runs = load(tmp_path / name).scored
+    assert runs[["label", "env", "seed", "final"]].to_numpy().tolist() == [["DQNé", "e", 0, 1.5]]
+
+
+def test_text_that_is_not_needed_is_left_out_and_told(tmp_path):
+    frame = pd.DataFrame(ROW | {"host": "node", "state": ["Finished", "crashed"], "loss": [1, 2]})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    data = load(tmp_path / "x.csv")
+    assert any("columns of text are left out: host" in note for note in data.notes)
+    assert data.runs.excluded.tolist() == ["", "crashed"] and "loss" in data.metrics
+
+
+def test_without_a_plan_only_n_is_told_and_the_seeds_that_others_have():
+    rows = [("A", seed) for seed in range(3)] + [("B", seed) for seed in (0, 7)]
+    frame = pd.DataFrame(rows, columns=["label", "seed"]).assign(env="e", final=1.0)
+    data = load(frame)
+    assert data.counts() == {"scored": 5}
+    assert "e: A without seeds that other labels have: 7" in data.notes
+    assert "e: B without seeds that other labels have: 1, 2" in data.notes
+
+
+def test_what_export_writes_is_read_back_equal(writer, tmp_path, capsys):
+    study = writer("mixed")
+    study.rainbow(seeds=3, parts=1)
+    full = study.variant("Rainbow")
+    study.run(full, "lake", 3, 100, state=schema.FAILED, until=0.5)
+    study.run(full, "lake", 4, 100, state="missing")
+    study.run(full, "lake", 5, 100, budget=5_000)
+    folder = str(study.plan())
+    assert main(["export", folder, "--out", str(tmp_path / "out")]) == 0
+    printed = {}
+    for where in (folder, str(tmp_path / "out"), str(tmp_path / "out" / "runs.csv")):
+        capsys.readouterr()
+        assert main(["table", where]) == 0
+        printed[where] = capsys.readouterr().out
+    one, *others = (text.splitlines() for text in printed.values())
+    assert all([x for x in one if "digests" not in x] == other for other in others)
+    assert sum("excluded:" in line for line in one) == 3
+    ours, theirs = load(folder), load(tmp_path / "out")
+    pd.testing.assert_frame_equal(
+        ours.runs.fillna("").astype(str), theirs.runs[ours.runs.columns].fillna("").astype(str)
+    )
+    assert len(ours.metrics) == len(theirs.metrics)
