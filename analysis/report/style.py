@@ -27,7 +27,7 @@ from .table import slug
 
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {"text": 7.0, "column": 3.4}  # inches
-_NARROW = 5.0  # inches; below this, panels are in one column
+NARROW = 5.0  # inches; below this, panels are in one column
 _SIDE = 0.4  # largest share of the width for a legend at the side
 _SPARE = 0.5  # inches of the height that are kept for a legend
 # Every colour has a contrast of 3 or more with white and with the dark page (WCAG 2.2, 1.4.11). Any
@@ -60,9 +60,6 @@ RC: dict[Any, Any] = {
 }
 
 
-DOLLAR = r"\$"  # in names that are drawn: a bare one would begin a formula
-
-
 @dataclass(frozen=True)
 class Style:
     """The line style of one label, in every figure."""
@@ -81,7 +78,7 @@ class Plot:
     caption: str
 
     def __post_init__(self) -> None:
-        self.name, self.caption = slug(self.name), self.caption.replace(DOLLAR, "$")
+        self.name = slug(self.name)
 
     def lay_out(self) -> None:
         """Compute the layout once for all formats."""
@@ -123,7 +120,7 @@ def styles(data: Data) -> dict[str, Style]:
 
 def columns(count: int, most: int = 3) -> int:
     """Return how many of ``count`` panels are side by side."""
-    if mpl.rcParams["figure.figsize"][0] < _NARROW:
+    if mpl.rcParams["figure.figsize"][0] < NARROW:
         return 1
     return 2 if count == 4 else min(count, most)
 
@@ -169,7 +166,7 @@ def legend(figure: Figure, count: int) -> None:
     if not names:
         return
     width = figure.get_figwidth() * figure.dpi
-    if count == 1 and figure.get_figwidth() >= _NARROW:
+    if count == 1 and figure.get_figwidth() >= NARROW:
         box = figure.legend(lines, names, loc="outside right center", frameon=False)
         if box.get_window_extent().width <= _SIDE * width:
             return

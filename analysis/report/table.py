@@ -5,7 +5,7 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -216,6 +216,12 @@ def numbers(values: Iterable[float]) -> list[str]:
 def p_value(p: float) -> str:
     """Return a p-value with three decimals; empty for NaN."""
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def between(sizes: Collection[int]) -> str:
+    """Return "5" or "3 to 5": the smallest and the largest size; "0" for none."""
+    low, high = min(sizes, default=0), max(sizes, default=0)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def slug(*parts: str) -> str:
