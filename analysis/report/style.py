@@ -83,7 +83,7 @@ class Plot:
     def lay_out(self) -> None:
         """Compute the layout once for all formats."""
         self.figure.draw_without_rendering()
-        if _wrap_titles(self.figure):
+        if _wrap_titles(self.figure) | _wrap_axes(self.figure):
             self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
@@ -200,5 +200,17 @@ def _wrap_titles(figure: Figure) -> bool:
         share = panel.get_window_extent().width / max(width, 1.0)
         if share < 1:
             panel.set_title(_wrapped(text, share), loc="left")
+            wrapped = True
+    return wrapped
+
+
+def _wrap_axes(figure: Figure) -> bool:
+    """Wrap names of x axes that leave the figure; return whether there were any."""
+    wrapped, inside = False, figure.bbox
+    for panel in figure.axes:
+        box = panel.xaxis.label.get_window_extent()
+        if panel.get_xlabel() and (box.x0 < inside.x0 or box.x1 > inside.x1):
+            share = panel.get_window_extent().width / box.width
+            panel.set_xlabel(_wrapped(panel.get_xlabel(), share))
             wrapped = True
     return wrapped

@@ -127,6 +127,9 @@ def test_labels_are_drawn_as_they_are_and_do_not_overlap(width):
         ]
         seen |= {x.get_text() for x in texts}
         boxes = [(x.get_text(), x.get_window_extent()) for x in texts]
+        for axis in plot.figure.axes:
+            box = axis.xaxis.label.get_window_extent()
+            assert plot.figure.bbox.x0 <= box.x0 <= box.x1 <= plot.figure.bbox.x1, plot.name
         for (one, a), (other, b) in combinations(boxes, 2):
             across = min(a.x1, b.x1) - max(a.x0, b.x0)
             along = min(a.y1, b.y1) - max(a.y0, b.y0)
