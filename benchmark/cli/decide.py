@@ -112,13 +112,11 @@ def _record(study: Path, options: dict[str, str]) -> "Record":
 
     path, reference = study / FILE, options.get("reference")
     last = int(options["max_seeds"])
-    if path.exists():
-        try:
-            record = adaptive.checked(json.loads(path.read_text()))
-        except (ValueError, AnalysisError) as error:
-            raise ConfigError(
-                f"{path}: {error}; without the file, a new error budget begins"
-            ) from None
+    try:
+        record = adaptive.checked(json.loads(path.read_text())) if path.exists() else None
+    except (ValueError, AnalysisError) as error:
+        raise ConfigError(f"{path}: {error}; without the file, a new error budget begins") from None
+    if record and record["looks"]:
         seeds = record["seeds"]
         step = int(options.get("step", seeds[1] - seeds[0] if len(seeds) > 1 else last))
         if seeds != _looks(seeds[0], last, step) or record["reference"] != reference:
