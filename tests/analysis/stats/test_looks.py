@@ -55,7 +55,7 @@ def test_what_is_decided_stays_decided():
 
 
 def test_family_wise_error_over_all_looks():
-    """2.6 % in full; looking eight times without a budget errs in 17 %."""
+    """2.7 % in full; looking eight times without a budget errs in 17 %."""
     p = looks(400)
     assert alarms(p) <= 0.05
     unspent = np.mean([(stats.adjust(list(s.min(0))) < 0.05).any() for s in p])
