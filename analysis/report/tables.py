@@ -34,12 +34,17 @@ _LISTED = 6  # cells that a note lists
 
 
 def ablation_tables(ablation: pd.DataFrame) -> list[Table]:
-    """Return one table per environment, section and metric of the frame of ``ablation.ablate``."""
+    """Return one table per environment, section and metric of the frame of ``ablation.ablate``.
+
+    Metrics that no run has, such as the area under curves that a CSV file of scores lacks, are left
+    out.
+    """
     if ablation.empty:
         return []
     keys = ["env", "section", "base", "full", "metric"]
-    groups = ablation.groupby(keys, sort=False, dropna=False)
-    return [_ablation_table(group.reset_index(drop=True)) for _, group in groups]
+    groups = [group for _, group in ablation.groupby(keys, sort=False, dropna=False)]
+    told = [group for group in groups if group.n.any() or (group.metric == FINAL).all()]
+    return [_ablation_table(group.reset_index(drop=True)) for group in told]
 
 
 def _ablation_table(rows: pd.DataFrame) -> Table:
