@@ -20,6 +20,7 @@ from .questions import curves, factorial, power
 from .questions.ablation import ablate
 from .questions.design import Choice
 from .questions.pooled import Headline, headlines
+from .questions.sameness import merged
 from .questions.scores import FINAL, REFERENCE, aggregates, profiles, score_runs
 from .questions.standing import standing
 from .report.sentences import Sentence, sentences
@@ -30,10 +31,14 @@ CORRECTIONS = (stats.HOLM, stats.BH, stats.NONE)
 
 
 class Study:
-    """The runs of one or more studies, and what can be computed from them as pandas frames."""
+    """The runs of one or more studies, and what can be computed from them as pandas frames.
+
+    An agent without its components that equals the base agent to the bit stands once in ``data``
+    and what follows from it; ``whole`` has all labels.
+    """
 
     def __init__(self, data: Data) -> None:
-        self.data = data
+        self.data, self.whole = merged(data), data
 
     def __repr__(self) -> str:
         """Return what it holds, and the final scores as text."""
@@ -53,7 +58,7 @@ class Study:
     @property
     def runs(self) -> pd.DataFrame:
         """One row per planned run; ``excluded`` is the reason why a run is not scored."""
-        return self.data.runs
+        return self.data.all_runs
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -115,7 +120,7 @@ class Study:
         """Return the comparison with older runs: worse, not worse, better or undecided per cell."""
         if not 0 <= margin < np.inf:
             raise AnalysisError(f"margin: {margin} is not a share; 0.05 means 5%")
-        return comparison.against(self.data, old.data, margin)
+        return comparison.against(self.whole, old.whole, margin)
 
     def power(
         self,

@@ -61,7 +61,7 @@ def _load(options: argparse.Namespace) -> Study:
     results = load(options.where, include=options.include, scores=options.scores)
     if getattr(options, "rename", None) or getattr(options, "order", None):
         pairs = dict(map(_pair, options.rename))
-        results = Study(results.data.presented(pairs, options.order or []))
+        results = Study(results.whole.presented(pairs, options.order or []))
     return _scored(results)
 
 
@@ -95,7 +95,8 @@ def _remarks(results: Study, options: argparse.Namespace) -> Iterator[str]:
     if len(groups) > _GROUPS:
         rest = sum(len(group) for _, group in groups[_GROUPS:])
         yield f"excluded: {count(rest, 'more run')}; the report lists each"
-    for note in results.data.notes:
+    whole = options.command in ("compare", "export")
+    for note in (results.whole if whole else results.data).notes:
         yield f"note: {note}"
 
 
@@ -228,7 +229,7 @@ def compare(options: argparse.Namespace) -> None:
         raise AnalysisError("compare: give --against WHERE or --published CSV")
     results = _load(options)
     if options.published:
-        frame = with_published(results.data, read_published(options.published), options.margin)
+        frame = with_published(results.whole, read_published(options.published), options.margin)
         _check_compared(frame)
         found = published_table(frame, options.published, options.margin)
         _print(options, [found], runs=results)
@@ -360,7 +361,7 @@ def tensorboard(options: argparse.Namespace) -> None:
     if len(options.where) > 1 and not options.out:
         raise AnalysisError("tensorboard: several places need --out DIR")
     out = options.out or _beside(Path(options.where[0]), "tensorboard")
-    number = write(load(options.where).data, out)
+    number = write(load(options.where).whole, out)
     print(f"written: {count(number, 'run')}; tensorboard --logdir {shlex.quote(str(out))}")
 
 

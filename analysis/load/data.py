@@ -22,7 +22,7 @@ equally frequent, loading fails unless ``include`` names "protocol".
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Data:
         planned: whether the sources know every planned run; else nobody knows what is missing.
         include: the flags that are allowed.
         order: labels that come first in every table and figure.
+        merged: runs of labels that equal another label to the bit; not in ``runs``, but counted.
     """
 
     studies: tuple[str, ...]
@@ -86,6 +87,12 @@ class Data:
     planned: bool = True
     include: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    merged: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def all_runs(self) -> pd.DataFrame:
+        """The runs, and the merged ones after them."""
+        return pd.concat([self.runs, self.merged]) if len(self.merged) else self.runs
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -159,16 +166,15 @@ class Data:
 
         Where the plan is not known: those that were read and are not finished, and scored.
         """
-        states = self.runs.state.value_counts()
+        runs, scored = self.all_runs, len(self.scored) + len(self.merged)
+        states = runs.state.value_counts()
         if not self.planned:
             others = {str(state): int(n) for state, n in states.items() if state != schema.FINISHED}
-            read = {"read": len(self.runs)} if len(self.scored) < len(self.runs) else {}
-            return read | others | {"scored": len(self.scored)}
-        counts = {"planned": len(self.runs)} | {
-            state: int(states.get(state, 0)) for state in STATES
-        }
+            read = {"read": len(runs)} if scored < len(runs) else {}
+            return read | others | {"scored": scored}
+        counts = {"planned": len(runs)} | {state: int(states.get(state, 0)) for state in STATES}
         counts |= {str(state): int(n) for state, n in states.items() if state not in counts}
-        return counts | {"scored": len(self.scored)}
+        return counts | {"scored": scored}
 
     def size(self, label: str, env: str) -> tuple[int, int]:
         """Return how many runs of a cell (a label on an environment) are scored, and planned."""

@@ -136,6 +136,7 @@ class Headline:
         family: comparisons that are corrected for.
         family_cells: comparisons that the effects per environment are corrected for.
         environments: those in the pooled effects.
+        scales: points of the score per unit on each of them.
         left_out: environments that are not, and why.
         effects: largest first; labels without an effect last.
     """
@@ -151,6 +152,7 @@ class Headline:
     family: int
     family_cells: int
     environments: tuple[str, ...]
+    scales: dict[str, float]
     left_out: dict[str, str]
     effects: tuple[Effect, ...]
 
@@ -313,6 +315,7 @@ class _Pool:
             family=int(np.isfinite(list(p_adjusted.values())).sum()),
             family_cells=family.size,
             environments=tuple(cell.section.env for cell in self.cells),
+            scales=self.scales,
             left_out=self.left_out,
             effects=tuple(effects),
         )

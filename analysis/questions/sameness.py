@@ -1,6 +1,7 @@
 """Runs that are equal to the bit, and agents that never learned: what no test should be made of."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -90,6 +91,55 @@ class Sameness:
                     f"{label} on {env}: seeds {seeds} have the same rows to the bit, so that they "
                     "count as more runs than they are"
                 )
+
+
+def merged(data: Data) -> Data:
+    """Return the data in which an agent without its components is not told twice.
+
+    "Rainbow - all" has no rows of its own if it equals the base agent to the bit, seed by seed, on
+    all environments, and all its runs are scored. A note says so; its runs are in ``Data.merged``.
+    """
+    runs = data.runs
+    bare = runs[(runs.kind == schema.LEAVE_ONE_OUT) & runs.component.isna()]
+    pairs = bare[["label", "base"]].drop_duplicates()
+    pairs = pairs[(pairs.label != pairs.base) & pairs.base.isin(data.labels)]
+    if pairs.empty:
+        return data
+    sameness = Sameness(data)
+    same = {str(x): str(base) for x, base in pairs.to_numpy() if _all_same(sameness, x, base)}
+    if not same:
+        return data
+    found = replace(
+        data,
+        runs=runs[~runs.label.isin(same)],
+        merged=runs[runs.label.isin(same)],
+        order=tuple(label for label in data.order if label not in same),
+        notes=[*data.notes],
+    )
+    found.notes.extend(merged_notes(found))
+    return found
+
+
+def merged_notes(data: Data) -> list[str]:
+    """Return which labels have no rows of their own, and which have theirs."""
+    if data.merged.empty:
+        return []
+    pairs = data.merged[["label", "base"]].drop_duplicates().to_numpy()
+    return [f"{x} is {base}, run by run to the bit: it has no row of its own" for x, base in pairs]
+
+
+def _all_same(sameness: Sameness, label: str, other: str) -> bool:
+    runs = sameness.data.runs
+    mine, theirs = (runs[runs.label == x] for x in (label, other))
+    if (mine.excluded != "").any():
+        return False
+    theirs = theirs[theirs.excluded == ""]
+    return all(
+        sameness.same(
+            group.set_index("seed").run_id, theirs[theirs.env == env].set_index("seed").run_id
+        )
+        for env, group in mine.groupby("env", sort=False)
+    )
 
 
 def unlearned(data: Data, scores: pd.DataFrame) -> Flags:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import AnalysisError
 from ..load.data import load_runs
+from ..questions.sameness import merged, merged_notes
 from .table import spans
 from .tables import score_tables
 
@@ -29,13 +30,16 @@ def brief(folder: Path, only: Collection[str] | None = None) -> str:
         return f"score    none: {error}"
     if data.scored.empty:
         return ""
+    data = merged(data)
     lines = []
     for table in score_tables(data, data.scored):
         single = len(table.frame) == 1
         lines.append(
             _line(table.title, table.frame.to_dict("records")[0]) if single else table.text()
         )
-    finished, scored = data.counts()["finished"], len(data.scored)
+    lines += merged_notes(data)
+    counts = data.counts()
+    finished, scored = counts["finished"], counts["scored"]
     if scored < finished:
         lines.append(f"{finished - scored} finished runs are not scored: see prism table {folder}")
     return "\n".join(lines)

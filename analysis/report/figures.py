@@ -6,14 +6,13 @@ A caption states n, the interval and its method, and what is not drawn.
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter
 
 from prism.benchmark.store.schema import ADD_ONE_IN, LEAVE_ONE_OUT, PRESET, STEP, SWEEP
 
@@ -22,7 +21,8 @@ from ..load.data import Data
 from ..questions import curves
 from ..questions.scores import AUC, FINAL, NAMES
 from . import gridworlds
-from .style import DOLLAR, Plot, Style, edges, legend, panels, styles, theme
+from .style import Plot, Style, edges, legend, panels, styles, theme
+from .table import between
 
 
 def figures(
@@ -30,7 +30,6 @@ def figures(
 ) -> Iterator[Plot]:
     """Yield every figure for which there is data; note which are missing in ``data.notes``."""
     theme(width)
-    data, scores, ablation = _drawn(data), _plain(scores), _plain(ablation)
     look, by_env = styles(data), curves.learning_curves(data, metric)
     kinds = data.runs.drop_duplicates("label").set_index("label").kind
     ends = {name for pair in data.ablations for name in pair}
@@ -60,7 +59,7 @@ def figures(
             "with reference scores"
         )
     else:
-        yield _above(curves.above_reference(data, metric), agents, look)
+        yield from _above(data, curves.above_reference(data, metric), agents, look)
     if (ablation.component != "").any():
         yield _contributions(data, ablation, look)
         yield from _shares(data, ablation, look)
@@ -72,7 +71,6 @@ def figures(
 def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "text") -> Plot:
     """Return the learning curves of all labels, over steps or over wall-clock seconds."""
     theme(width)
-    data = _drawn(data)
     frame = curves.learning_curves(data, metric, axis)
     plot = _curves(data, frame, data.labels, styles(data), metric, "curves", "all agents")
     if axis != STEP:
@@ -82,18 +80,6 @@ def learning_curves(data: Data, metric: str, axis: str = STEP, width: str = "tex
             " Seconds are wall-clock time of the job, which trains several seeds at once."
         )
     return plot
-
-
-def _drawn(data: Data) -> Data:
-    """Return data whose names are drawn as they are."""
-    order = tuple(label.replace("$", DOLLAR) for label in data.order)
-    return replace(data, runs=_plain(data.runs), order=order)
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    names = [c for c in ("label", "base", "full", "algo", "env", "overrides") if c in frame]
-    columns = {name: frame[name].str.replace("$", DOLLAR, regex=False) for name in names}
-    return frame.assign(**columns) if len(frame) else frame
 
 
 def _line(axis: Axes, frame: pd.DataFrame, keys: Sequence[str], style: Style, name: str) -> None:
@@ -161,12 +147,7 @@ def _twins(frame: pd.DataFrame, labels: list[str], keys: list[str]) -> dict[str,
 def _sizes(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No run."
-    return f"n = {_range(frame.groupby(['env', 'label']).n.max())} runs per curve."
-
-
-def _range(sizes: pd.Series) -> str:
-    low, high = int(sizes.min()), int(sizes.max())
-    return str(low) if low == high else f"{low} to {high}"
+    return f"n = {between(frame.groupby(['env', 'label']).n.max())} runs per curve."
 
 
 def _aggregate(
@@ -193,11 +174,24 @@ def _aggregate(
     return Plot(f"aggregate-{name}", figure, caption)
 
 
-def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Plot:
-    """Draw how many environments exceed a share of the reference score (Rainbow's figure 2)."""
-    total = frame["of"].iloc[0]
-    figure, axes = panels(len(curves.THRESHOLDS), height=2.2, most=2)
-    for axis, threshold in zip(axes, curves.THRESHOLDS, strict=True):
+def _above(
+    data: Data, frame: pd.DataFrame, labels: list[str], look: dict[str, Style]
+) -> Iterator[Plot]:
+    """Draw how many environments exceed a share of the reference score (Rainbow's figure 2).
+
+    Shares that no agent ever exceeds have no panel.
+    """
+    frame, total = frame[frame.label.isin(labels)], frame["of"].iloc[0]
+    most = frame.groupby("threshold")["count"].max()
+    reached = [x for x in curves.THRESHOLDS if most.get(x, 0) > 0]
+    if not reached:
+        data.note(
+            f"no figure of environments above the reference: no agent exceeds "
+            f"{min(curves.THRESHOLDS):.0%} of it on any"
+        )
+        return
+    figure, axes = panels(len(reached), height=2.2)
+    for axis, threshold in zip(axes, reached, strict=True):
         for label in labels:
             rows = frame[(frame.label == label) & (frame.threshold == threshold)]
             if len(rows):
@@ -207,7 +201,7 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
         axis.set_title(f"above {threshold:.0%} of the reference", loc="left")
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylim(-0.04 * total, 1.04 * total)
-    first, last = edges(axes, most=2)
+    first, last = edges(axes)
     for axis in last:
         axis.set_xlabel("share of the budget")
     for axis in first:
@@ -217,21 +211,28 @@ def _above(frame: pd.DataFrame, labels: list[str], look: dict[str, Style]) -> Pl
         f"Number of environments, of {total}, on which the mean normalised score of an agent "
         "exceeds a share of the reference score (0 random, 1 reference), over time."
     )
-    return Plot("environments-above", figure, caption)
+    left_out = [f"{x:.0%}" for x in curves.THRESHOLDS if x not in reached]
+    if left_out:
+        caption += f" Left out: {' and '.join(left_out)}, which no agent exceeds on any."
+    yield Plot("environments-above", figure, caption)
 
 
 def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Plot:
     """Draw the drop or gain of every component per environment (Rainbow's figure 4)."""
     rows = ablation[ablation.component != ""]
     labels = [label for label in data.labels if label in set(rows.label)]
-    panel_keys = [(env, metric) for env in data.envs for metric in (FINAL, AUC)]
+    there = set(rows.metric[rows.effect.notna()]) or {FINAL}
+    metrics = [metric for metric in (FINAL, AUC) if metric in there]
+    panel_keys = [(env, metric) for env in data.envs for metric in metrics]
     figure, axes = panels(len(panel_keys), height=0.27 * len(labels) + 0.7, most=2)
+    cut = False
     first, last = edges(axes, most=2)
     for axis, (env, metric) in zip(axes, panel_keys, strict=True):
         here = rows[(rows.env == env) & (rows.metric == metric)].set_index("label")
         for y, label in enumerate(labels):
             if label in here.index and math.isfinite(here.effect[label]):
-                _bar(axis, y, here.loc[label], look[label])
+                low, high = data.bounds[env]
+                cut |= _bar(axis, y, here.loc[label], look[label], high - low)
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(range(len(labels)), labels if axis in first else [])
         axis.set_ylim(len(labels) - 0.4, -0.6)
@@ -249,6 +250,8 @@ def _contributions(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -
         f"Filled bars: significant by the {' or '.join(dict.fromkeys(effects.test))} test, "
         f"{'uncorrected' if how == stats.NONE else f'after {how} correction'}."
     )
+    if cut:
+        caption += " Intervals end where the bounds of the score do."
     return Plot("contributions", figure, caption)
 
 
@@ -257,9 +260,9 @@ def _sides(rows: pd.DataFrame) -> str:
     apart, pairs = rows[~rows.paired], rows[rows.paired]
     parts = []
     if len(apart):
-        parts.append(f"n = {_range(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
+        parts.append(f"n = {between(pd.concat([apart.n_of, apart.n_against]))} runs per agent")
     if len(pairs):
-        parts.append(f"{_range(pairs.n_of)} pairs of seeds")
+        parts.append(f"{between(pairs.n_of)} pairs of seeds")
     return " or ".join(parts) or "no effect"
 
 
@@ -289,7 +292,7 @@ def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Itera
     caption = (
         "Drop in area under the curve without each component, as a share of the gap between base "
         f"and full agent. Dots: environments (from the top: {', '.join(envs)}). Bars: their mean. "
-        f"n = {_range(runs.n)} runs per agent."
+        f"n = {between(runs.n)} runs per agent."
     )
     if omissions:
         caption += (
@@ -299,7 +302,8 @@ def _shares(data: Data, ablation: pd.DataFrame, look: dict[str, Style]) -> Itera
     yield Plot("contributions-normalised", figure, caption)
 
 
-def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
+def _bar(axis: Axes, y: int, row: Any, style: Style, most: float) -> bool:
+    """Draw an effect and its interval; return whether that goes beyond ``most``, and is cut."""
     significant = row.p_adjusted < 1 - stats.LEVEL
     axis.barh(
         y,
@@ -310,7 +314,9 @@ def _bar(axis: Axes, y: int, row: Any, style: Style) -> None:
         lw=1.2,
     )
     if math.isfinite(row.effect_low):
-        axis.plot([row.effect_low, row.effect_high], [y, y], color="#333333", lw=1.2)
+        span = stats.cut(row.effect_low, row.effect_high, (-most, most))
+        axis.plot(span, [y, y], color="#333333", lw=1.2)
+    return bool(max(-row.effect_low, row.effect_high) > most)
 
 
 def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
@@ -332,7 +338,7 @@ def _runs(data: Data, scores: pd.DataFrame, look: dict[str, Style]) -> Plot:
         axis.set_ylim(len(data.labels) - 0.4, -0.6)
         axis.set_title(env, loc="left")
         axis.set_xlabel(NAMES[FINAL])
-    sizes = _range(scores.groupby(["env", "label"]).size())
+    sizes = between(scores.groupby(["env", "label"]).size())
     caption = (
         f"Final score of every scored run (n = {sizes} per agent), with the mean and its "
         f"{stats.LEVEL:.0%} t-interval."
@@ -391,6 +397,7 @@ def _sensitivity_plot(data: Data, rows: pd.DataFrame, key: str) -> Plot:
         if rows.x.min() > 0 and rows.x.max() / rows.x.min() >= 10:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(f"{env}: {NAMES[metric]}", loc="left")
     for axis in edges(axes, most=2)[1]:
         axis.set_xlabel(key)

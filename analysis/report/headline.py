@@ -48,7 +48,7 @@ def headline_table(headline: Headline) -> Table:
     }[headline.section]
     return Table(
         name=slug("headline", headline.section, headline.base, headline.full, headline.metric),
-        title=f"{title}: {NAMES[headline.metric]} over {_environments(headline)}",
+        title=f"{title}: {NAMES[headline.metric]} over {environments(headline)}",
         header=list(columns),
         rows=[list(row) for row in zip(*columns.values(), strict=True)],
         frame=headline.frame(),
@@ -57,7 +57,8 @@ def headline_table(headline: Headline) -> Table:
     )
 
 
-def _environments(headline: Headline) -> str:
+def environments(headline: Headline) -> str:
+    """Return the environment's name, or how many there are."""
     names = headline.environments
     return f"{len(names)} environments" if len(names) > 1 else "".join(names)
 
@@ -114,7 +115,7 @@ def effect_text(headline: Headline, effect: Effect) -> str:
         LEAVE_ONE_OUT: f"Removing {effect.component}",
         ADD_ONE_IN: f"Adding {effect.component} to {headline.base}",
     }.get(headline.section, effect.label)
-    where = f"over {_environments(headline)}"
+    where = f"over {environments(headline)}"
     if effect.verdict == IDLE and headline.section == COMPARISON:
         return f"{effect.label} and {effect.reference} are one agent {where}: {effect.note}"
     if effect.verdict == IDLE:

@@ -27,7 +27,7 @@ from .table import slug
 
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {"text": 7.0, "column": 3.4}  # inches
-_NARROW = 5.0  # inches; below this, panels are in one column
+NARROW = 5.0  # inches; below this, panels are in one column
 _SIDE = 0.4  # largest share of the width for a legend at the side
 _SPARE = 0.5  # inches of the height that are kept for a legend
 # Every colour has a contrast of 3 or more with white and with the dark page (WCAG 2.2, 1.4.11). Any
@@ -60,9 +60,6 @@ RC: dict[Any, Any] = {
 }
 
 
-DOLLAR = r"\$"  # in names that are drawn: a bare one would begin a formula
-
-
 @dataclass(frozen=True)
 class Style:
     """The line style of one label, in every figure."""
@@ -81,12 +78,12 @@ class Plot:
     caption: str
 
     def __post_init__(self) -> None:
-        self.name, self.caption = slug(self.name), self.caption.replace(DOLLAR, "$")
+        self.name = slug(self.name)
 
     def lay_out(self) -> None:
         """Compute the layout once for all formats."""
         self.figure.draw_without_rendering()
-        if _wrap_titles(self.figure):
+        if _wrap_titles(self.figure) | _wrap_axes(self.figure):
             self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
@@ -123,7 +120,7 @@ def styles(data: Data) -> dict[str, Style]:
 
 def columns(count: int, most: int = 3) -> int:
     """Return how many of ``count`` panels are side by side."""
-    if mpl.rcParams["figure.figsize"][0] < _NARROW:
+    if mpl.rcParams["figure.figsize"][0] < NARROW:
         return 1
     return 2 if count == 4 else min(count, most)
 
@@ -169,7 +166,7 @@ def legend(figure: Figure, count: int) -> None:
     if not names:
         return
     width = figure.get_figwidth() * figure.dpi
-    if count == 1 and figure.get_figwidth() >= _NARROW:
+    if count == 1 and figure.get_figwidth() >= NARROW:
         box = figure.legend(lines, names, loc="outside right center", frameon=False)
         if box.get_window_extent().width <= _SIDE * width:
             return
@@ -203,5 +200,17 @@ def _wrap_titles(figure: Figure) -> bool:
         share = panel.get_window_extent().width / max(width, 1.0)
         if share < 1:
             panel.set_title(_wrapped(text, share), loc="left")
+            wrapped = True
+    return wrapped
+
+
+def _wrap_axes(figure: Figure) -> bool:
+    """Wrap names of x axes that leave the figure; return whether there were any."""
+    wrapped, inside = False, figure.bbox
+    for panel in figure.axes:
+        box = panel.xaxis.label.get_window_extent()
+        if panel.get_xlabel() and (box.x0 < inside.x0 or box.x1 > inside.x1):
+            share = panel.get_window_extent().width / box.width
+            panel.set_xlabel(_wrapped(panel.get_xlabel(), share))
             wrapped = True
     return wrapped

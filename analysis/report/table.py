@@ -5,8 +5,9 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -21,7 +22,9 @@ MARK = "†"
 _WIDTH = 100  # of notes in a terminal
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {DASH: "--", MARK: r"\dag", "<": r"\textless{}", ">": r"\textgreater{}"}
+_LATEX |= {DASH: "--", MARK: r"\dag{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+_LATEX |= {"²": r"\textsuperscript{2}"}
+_LATIN = 0x17F  # the last letter that pdfLaTeX knows without more packages
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ class Table:
         return "\n".join([f"**{markdown(self.title)}**", "", *lines, "", *notes])
 
     def latex(self) -> str:
-        """Render as a booktabs table: a short caption, a label to refer to, notes below."""
+        """Render as a booktabs table: a short caption, a label to refer to, notes below.
+
+        A table that is wider than the text is shrunk to it.
+        """
 
         def entry(text: str, i: int, j: int) -> str:
             text = _latex(text.strip(), numeric=j not in self.words) + _latex(
@@ -97,20 +103,23 @@ class Table:
             rf"\par\medskip\begin{{minipage}}{{\linewidth}}\footnotesize {notes}\end{{minipage}}"
         ]
         align = "".join("l" if j in self.words else "r" for j in range(len(self.header)))
+        text = "".join([self.title, *self.header, *chain(*self.rows), *self.notes])
+        beyond = any(ord(letter) > _LATIN and letter not in _LATEX for letter in text)
         return "\n".join(
             [
-                r"% needs \usepackage{booktabs}",
+                r"% needs \usepackage{booktabs,graphicx}" + ", and XeLaTeX or LuaLaTeX" * beyond,
                 r"\begin{table}",
                 r"\centering",
                 rf"\caption{{{_latex(self.title)}.}}",
                 rf"\label{{tab:{self.name}}}",
+                r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"\begin{{tabular}}{{{align}}}",
                 r"\toprule",
                 " & ".join(map(_latex, self.header)) + r" \\",
                 r"\midrule",
                 *rows,
                 r"\bottomrule",
-                r"\end{tabular}",
+                r"\end{tabular}}",
                 *(below if notes else []),
                 r"\end{table}",
                 "",
@@ -227,6 +236,12 @@ def counted(planned: Iterable[float]) -> str:
 def p_value(p: float) -> str:
     """Return a p-value with three decimals; empty for NaN."""
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def between(sizes: Collection[int]) -> str:
+    """Return "5" or "3 to 5": the smallest and the largest size; "0" for none."""
+    low, high = min(sizes, default=0), max(sizes, default=0)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def slug(*parts: str) -> str:

@@ -28,7 +28,7 @@ from ..questions.scores import (
     profiles,
     with_forms,
 )
-from .table import DASH, MARK, Table, counted, counts, p_value, slug, spans
+from .table import DASH, MARK, Table, between, counted, counts, p_value, slug, spans
 
 _LISTED = 6  # cells that a note lists
 
@@ -36,15 +36,17 @@ _LISTED = 6  # cells that a note lists
 def ablation_tables(ablation: pd.DataFrame) -> list[Table]:
     """Return one table per environment, section and metric of the frame of ``ablation.ablate``.
 
-    Metrics that no run has, such as the area under curves that a CSV file of scores lacks, are left
-    out.
+    Without a learning curve there is none of the area under it.
     """
     if ablation.empty:
         return []
     keys = ["env", "section", "base", "full", "metric"]
-    groups = [group for _, group in ablation.groupby(keys, sort=False, dropna=False)]
-    told = [group for group in groups if group.n.any() or (group.metric == FINAL).all()]
-    return [_ablation_table(group.reset_index(drop=True)) for group in told]
+    groups = ablation.groupby(keys, sort=False, dropna=False)
+    return [
+        _ablation_table(group.reset_index(drop=True))
+        for (*_, metric), group in groups
+        if metric == FINAL or group.n.any()
+    ]
 
 
 def _ablation_table(rows: pd.DataFrame) -> Table:
@@ -226,14 +228,9 @@ def score_tables(data: Data, scores: pd.DataFrame, how: str | None = None) -> li
 def _with_runs(column: list[stats.Estimate]) -> list[str]:
     """Return "value [low, high] (n)" entries; "(n to m)" if environments differ in n."""
     entries = spans([e.value for e in column], [e.low for e in column], [e.high for e in column])
-    sizes = ["" if not e.n or max(e.n) == 0 else f" ({_range(e.n)})" for e in column]
+    sizes = ["" if not e.n or max(e.n) == 0 else f" ({between(e.n)})" for e in column]
     width = max(map(len, sizes), default=0)
     return [entry + size.rjust(width) for entry, size in zip(entries, sizes, strict=True)]
-
-
-def _range(sizes: Sequence[int]) -> str:
-    low, high = min(sizes), max(sizes)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _remarks(labels: list[str], estimates: dict[str, list[stats.Estimate]]) -> Iterator[str]:
@@ -373,7 +370,7 @@ def _factorial_table(rows: pd.DataFrame) -> Table:
     }
     notes = [
         f"Contrasts of the means of {first.cells} agents [{stats.LEVEL:.0%} {first.method} "
-        f"interval, not corrected], n = {_range([first.n, first.n_most])} runs per agent. p: "
+        f"interval, not corrected], n = {between([first.n, first.n_most])} runs per agent. p: "
         f"{first.correction} correction over the effects of one kind. Interaction: half the change "
         "that one component makes to the effect of the other. Shapley values add up to the "
         "difference between all components and none."

@@ -6,7 +6,7 @@ unit of the headline.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,8 @@ class Forest:
         title: what is compared.
         axis: what the numbers are, with their unit.
         bars: the effects, largest first.
+        spans: effect, low and high of each, as drawn: within what the bounds of the score allow.
+        cut: whether an interval goes beyond that.
         ticks: lines of the grid.
         key: what the marks mean, as (kind, text).
         envs: columns of the matrix.
@@ -93,6 +95,8 @@ class Forest:
     title: str
     axis: str
     bars: list[Bar]
+    spans: list[tuple[float, float, float]]
+    cut: bool
     ticks: list[Tick]
     key: list[tuple[str, str]]
     envs: list[str]
@@ -124,7 +128,7 @@ def top(data: Data, headlines: Sequence[Headline], ablation: pd.DataFrame, flags
         flags: why a label on an environment never learned, as ``sameness.unlearned`` says.
     """
     answer = list(_answer(headlines[0])) if headlines else [_nothing(data)]
-    plots = list(map(_forest, headlines))
+    plots = [forest(headline, data.bounds) for headline in headlines]
     best = [_best(data, ablation), *_warnings(data, flags)]
     return Top(answer, " ".join(filter(None, best)), plots, _front(data, headlines))
 
@@ -315,11 +319,34 @@ def _front(data: Data, headlines: Sequence[Headline]) -> list[str]:
     return names[:FRONT]
 
 
-def _forest(headline: Headline) -> Forest:
+def _most(headline: Headline, bounds: Mapping[str, tuple[float, float]]) -> float:
+    """Return the largest effect that the bounds of the score allow, as drawn; NaN if not known."""
+    ranges = {env: bounds[env][1] - bounds[env][0] for env in headline.environments}
+    if len(ranges) == 1:
+        return next(iter(ranges.values()))
+    scale = 100 if headline.unit == GAP else 1
+    shares = [points / headline.scales[env] for env, points in ranges.items()]
+    return scale * sum(shares) / len(shares) if shares else math.nan
+
+
+def _cut(low: float, high: float, most: float) -> tuple[float, float]:
+    least, largest = stats.cut(low, high, (-most, most))
+    return float(least), float(largest)
+
+
+def forest(headline: Headline, bounds: Mapping[str, tuple[float, float]]) -> Forest:
+    """Return the forest plot of a headline.
+
+    Args:
+        headline: the effects.
+        bounds: environment -> least and largest score that are possible; NaN if not known.
+    """
     removed, one = headline.section == LEAVE_ONE_OUT, len(headline.environments) == 1
     percent = headline.unit == GAP and not one
     spans = [_span(headline, e) for e in headline.effects]
-    limits = _limits(spans)
+    most = _most(headline, bounds)
+    drawn = [(x, *_cut(low, high, most)) for x, low, high in spans]
+    limits = _limits(drawn)
     reference = headline.effects[0].reference
     title, what, above, below = {
         LEAVE_ONE_OUT: (
@@ -349,8 +376,11 @@ def _forest(headline: Headline) -> Forest:
         title=title,
         axis=f"{what}, {unit}",
         bars=[
-            _bar(e, span, limits, percent) for e, span in zip(headline.effects, spans, strict=True)
+            _bar(e, span, ends, limits, percent)
+            for e, span, ends in zip(headline.effects, spans, drawn, strict=True)
         ],
+        spans=drawn,
+        cut=any(abs(x) > most for _, *span in spans for x in span),
         ticks=_ticks(*limits, "%" if percent else ""),
         key=key,
         envs=[] if one else list(headline.environments),
@@ -399,8 +429,13 @@ def _ticks(low: float, high: float, unit: str) -> list[Tick]:
 
 
 def _bar(
-    effect: Effect, span: tuple[float, float, float], limits: tuple[float, float], percent: bool
+    effect: Effect,
+    span: tuple[float, float, float],
+    drawn: tuple[float, float, float],
+    limits: tuple[float, float],
+    percent: bool,
 ) -> Bar:
+    """Return a line of the plot; its text has the whole interval, also where less is drawn."""
     kind = {SHOWN: "shown", SUGGESTIVE: "suggestive"}.get(effect.verdict, "unknown")
     (value, left, right), (low, high) = span, limits
 
@@ -415,5 +450,5 @@ def _bar(
     if not (math.isfinite(left) and math.isfinite(right)):
         return Bar(_name(effect), kind, text, place(value), None, None)
     text += f" [{left:.0f}, {right:.0f}]" if percent else f" {interval(left, right)}"
-    width = round(place(right) - place(left), 2)
-    return Bar(_name(effect), kind, text, place(value), place(left), width)
+    start, end = place(drawn[1]), place(drawn[2])
+    return Bar(_name(effect), kind, text, place(value), start, round(end - start, 2))

@@ -5,6 +5,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from ..questions.design import Choice
 from ..questions.pooled import headlines
 from ..questions.sameness import unlearned
 from ..questions.scores import BEST, FINAL, REFERENCE, score_runs
+from ..questions.standing import standing
 from . import page, tables
 from .headline import headline_table
 from .sentences import Sentence, sentences
@@ -85,7 +87,7 @@ def _publish(scratch: Path, out: Path) -> None:
 
 def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, width: str) -> Report:
     """Write a report into ``scratch``; it will be moved to ``out``."""
-    from . import figures  # seaborn takes a second to import
+    from . import figures, paper  # seaborn takes a second to import
 
     metric = curve_metric(data)
     scores = score_runs(data, metric)
@@ -93,12 +95,18 @@ def _make(data: Data, scratch: Path, out: Path, command: str, choice: Choice, wi
     found = headlines(data, scores, choice)
     overall, main = list(map(headline_table, found)), tables.ablation_tables(ablation)
     choices = ((None, FINAL), (REFERENCE, FINAL), (None, BEST))
+    ranks = standing(data, scores, choice.reference)
     per_env = [t for how, name in choices if (t := tables.score_table(data, scores, how, name))]
+    if len(ranks) and len(data.envs) > 1:
+        per_env.append(tables.standing_table(ranks))
     completeness, excluded = tables.completeness_table(data), tables.excluded_table(data)
     for name in ("tables", "figures"):
         (scratch / name).mkdir()
     figure_facts = []
-    for plot in figures.figures(data, scores, ablation, metric, width):
+    for plot in chain(
+        paper.figures(data, scores, found, ranks, width),
+        figures.figures(data, scores, ablation, metric, width),
+    ):
         plot.save(scratch / "figures")
         figure_facts.append({"name": plot.name, "caption": plot.caption})
     main += tables.factorial_tables(factorial.effects(data, scores, choice))

@@ -163,3 +163,55 @@ def test_an_agent_that_never_learned_is_flagged_everywhere(metric, tmp_path, cap
     for command in ("table", "ablation"):
         assert main([command, str(tmp_path / "runs.csv")]) == 0
         assert flag in " ".join(capsys.readouterr().out.split())
+
+
+def bare(same=True, envs=("lake", "pond"), seeds=6, **columns):
+    """Return a frame of base, full, one part off, and all parts off, which repeats the base."""
+    rng, found = np.random.default_rng(1), []
+    for env in envs:
+        base = rng.normal(size=(6, 4))
+        found += rows(base, "base", env=env) + rows(rng.normal(size=(6, 4)) + 2, "full", env=env)
+        found += rows(rng.normal(size=(6, 4)), "full - noisy", "noisy", env=env)
+        twin = base if same or env == "lake" else rng.normal(size=(6, 4))
+        found += rows(twin[:seeds], "full - all", env=env, kind=LEAVE_ONE_OUT, **columns)
+    return pd.DataFrame(found)
+
+
+def test_all_parts_off_that_is_the_base_agent_has_one_row_everywhere(tmp_path, capsys):
+    found = analysis.load(bare())
+    (note,) = [x for x in found.data.notes if "full - all" in x]
+    assert note == "full - all is base, run by run to the bit: it has no row of its own"
+    labels = {"base", "full", "full - noisy"}
+    for frame in (found.scores, found.ablation(), found.curves(), found.standing()):
+        assert set(frame.label) == labels
+    assert set(found.runs.label) == {*labels, "full - all"}
+    assert found.data.counts() == {"scored": 48}
+    page = found.report(tmp_path / "report")
+    tables = "".join(x.read_text() for x in (page.parent / "tables").iterdir())
+    assert "full - all" not in tables
+    assert (page.parent / "report.md").read_text().count("full - all") == 1
+    same = found.compare(found)
+    assert set(same.label) == {*labels, "full - all"}  # every run is compared with its older self
+
+
+@pytest.mark.parametrize("change", [{"same": False}, {"seeds": 5}])
+def test_all_parts_off_that_differs_somewhere_keeps_its_rows(change):
+    found = analysis.load(bare(**change))
+    assert "full - all" in set(found.scores.label)
+    assert not any("row of its own" in note for note in found.data.notes)
+
+
+def test_a_twin_does_not_make_the_seeds_matter():
+    """Copies of the base agent's scores would correlate by seed."""
+    with_twin = analysis.load(bare()).ablation()
+    without = bare()
+    alone = analysis.load(without[without.label != "full - all"]).ablation()
+    pd.testing.assert_frame_equal(with_twin, alone)
+
+
+def test_the_names_of_a_twin_and_the_order_of_labels(tmp_path, capsys):
+    bare().to_csv(tmp_path / "runs.csv", index=False)
+    words = ["report", str(tmp_path / "runs.csv"), "--out", str(tmp_path / "out")]
+    more = ["--rename", "base=plain", "--order", "full - all", "plain"]
+    assert main([*words, *more]) == 0
+    assert "full - all is plain, run by run" in capsys.readouterr().out

@@ -28,7 +28,8 @@ def test_rainbows_figures_are_all_there(report):
     names = {path.stem for path in (report / "figures").iterdir()}
     assert names == {
         "aggregate-agents", "aggregate-ablations", "curves-per-environment", "environments-above",
-        "contributions", "contributions-normalised", "runs",
+        "contributions", "contributions-normalised", "runs", "aggregate-intervals", "profiles",
+        "improvement", "forest-leave-one-out-dqn-rainbow-final",
     }  # fmt: skip
     for name in names:
         assert all((report / "figures" / f"{name}.{ending}").stat().st_size for ending in FORMATS)
@@ -37,7 +38,7 @@ def test_rainbows_figures_are_all_there(report):
 def test_page_is_self_contained_and_complete(report):
     page = (report / "index.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    assert page.count("data:image/svg+xml;base64,") == 7
+    assert page.count("data:image/svg+xml;base64,") == 11
     assert "160 of 160 runs scored" in page
     for word in ("c0de", "p1", "Every planned run finished", "prism report"):
         assert word in page
@@ -46,7 +47,7 @@ def test_page_is_self_contained_and_complete(report):
     assert "<b>Noisy</b> costs too." in page
     markdown = (report / "report.md").read_text()
     assert "160 runs planned: 160 scored" in markdown
-    assert len(list((report / "tables").glob("*.tex"))) == 9
+    assert len(list((report / "tables").glob("*.tex"))) == 10
 
 
 def test_a_factorial_has_files_and_says_what_its_intervals_are(tmp_path):
