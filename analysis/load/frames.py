@@ -112,7 +112,7 @@ def complete(frames: Frames, name: str) -> Frames:
     defaults = _BLANK | {key: runs.label for key in ("algo", "base", "full")}
     runs = runs.assign(**{key: value for key, value in defaults.items() if key not in runs})
     for column in _TEXTS:
-        runs[column] = runs[column].fillna("").astype(str)
+        runs[column] = runs[column].astype(object).fillna("").astype(str)
         if column != "run_id":  # it is a key
             runs[column] = runs[column].map(shown)
     runs["seed"] = _seeds(runs, name)

@@ -53,7 +53,7 @@ def ablate(data: Data, scores: pd.DataFrame, choice: Choice | None = None) -> pd
     rows = []
     for metric in METRICS:
         for family in families(data, scores, metric, choice or Choice()):
-            for cell in (x for x in family.cells if x.means or metric == FINAL):
+            for cell in family.cells:
                 rows += list(_Rows(data, family, cell, metric).rows())
     place = {env: i for i, env in enumerate(data.envs)}
     rows.sort(key=lambda row: place[str(row["env"])])  # stable: sections keep their order

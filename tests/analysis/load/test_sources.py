@@ -264,6 +264,9 @@ def test_what_export_writes_is_read_back_equal(writer, tmp_path, capsys):
     assert sum("excluded:" in line for line in one) == 3
     ours, theirs = load(folder), load(tmp_path / "out")
     pd.testing.assert_frame_equal(
-        ours.runs.fillna("").astype(str), theirs.runs[ours.runs.columns].fillna("").astype(str)
+        *(
+            x[ours.runs.columns].astype(object).fillna("").astype(str)
+            for x in (ours.runs, theirs.runs)
+        )
     )
     assert len(ours.metrics) == len(theirs.metrics)
