@@ -82,21 +82,20 @@ def sentences(ablation: pd.DataFrame, headlines: Iterable[Headline] = ()) -> lis
         area = section[section.metric == AUC].set_index("label")
         for _, row in final.iterrows():
             if row.component:
-                curve = area.loc[row.label] if row.label in area.index else None
-                result.append(_of_component(row, curve))
+                result.append(_of_component(row, area.loc[row.label]))
             elif row.section == COMPARISON and row.label != row.reference:
                 result.append(_of_comparison(row))
     return result
 
 
-def _of_component(row: Row, area: Row | None) -> Sentence:
+def _of_component(row: Row, area: Row) -> Sentence:
     removed = row.section == LEAVE_ONE_OUT
     action = f"removing {row.component}" if removed else f"adding {row.component} to {row.base}"
     if row.note.startswith(NEVER_ACTED):
         text = f"{action} changes nothing: it {row.note}"
         return Sentence(row.env, row.label, "none", f"{text}{_flag(row)}.")
     text = f"{action} {_clause(row, NAMES[FINAL])}"
-    if area is not None and outcome(area) in ("worse", "better"):
+    if outcome(area) in ("worse", "better"):
         text += f"; it {_clause(area, NAMES[AUC])}"
     return Sentence(row.env, row.label, outcome(row), f"{text}{_flag(row)}.")
 
