@@ -18,6 +18,7 @@ ALLOWED = {
     "algos.core*": ["algos.formulas"],
     "algos.*": ["algos.core", "algos.formulas"],
     "benchmark.cli.ending": ["analysis.report.brief"],
+    "benchmark.cli.decide": ["analysis.errors", "analysis.questions.adaptive"],
     "benchmark*": [
         *("algos.core.agent", "algos.core.mdp", "algos.core.rng", "algos.core.settings"),
         "algos.core.states",

@@ -17,6 +17,7 @@ best agent is the reference, the family is all pairs of agents.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,16 @@ class Effect:
         return bool(self.costs_on and self.helps_on)
 
 
+class Test(NamedTuple):
+    """One comparison of a family: the pooled effect of ``one - other``, and its uncorrected p."""
+
+    one: str
+    other: str
+    effect: float
+    p: float
+    note: str
+
+
 @dataclass(frozen=True)
 class Headline:
     """The effects of one section over all environments, largest first.
@@ -139,6 +150,7 @@ class Headline:
         scales: points of the score per unit on each of them.
         left_out: environments that are not, and why.
         effects: largest first; labels without an effect last.
+        tests: the comparisons that ``p_adjusted`` is corrected for, and those without a p.
     """
 
     section: str
@@ -155,6 +167,7 @@ class Headline:
     scales: dict[str, float]
     left_out: dict[str, str]
     effects: tuple[Effect, ...]
+    tests: tuple[Test, ...]
 
     @property
     def per_unit(self) -> str:
@@ -289,8 +302,12 @@ class _Pool:
         family = self.family
         labels = list(family.components) or [x for x in family.labels if x != self.reference]
         chosen = family.chosen
-        pairs = combinations(family.labels, 2) if chosen else [self._pair(x) for x in labels]
+        pairs = [*(combinations(family.labels, 2) if chosen else map(self._pair, labels))]
         pooled = {frozenset(pair): self._pooled(*pair) for pair in pairs}
+        tests = []
+        for one, other in pairs:
+            found = pooled[frozenset((one, other))]
+            tests.append(Test(one or "", other or "", found.value, found.p, found.note))
         p_adjusted = dict(
             zip(
                 pooled, stats.adjust([x.p for x in pooled.values()], family.correction), strict=True
@@ -318,6 +335,7 @@ class _Pool:
             scales=self.scales,
             left_out=self.left_out,
             effects=tuple(effects),
+            tests=tuple(tests),
         )
 
     def _pair(self, label: str) -> tuple[str | None, str | None]:

@@ -33,6 +33,7 @@ from .intervals import (
     student_quantile,
     welch,
 )
+from .looks import over_looks
 from .pooled import Pooled, permuted, pool, ratio_shift
 from .power import POWER, Decision, power, runs_needed, sequential, spread_above, visible_effect
 from .tests import (
@@ -106,6 +107,7 @@ __all__ = [
     "median",
     "normalise",
     "optimality_gap",
+    "over_looks",
     "paired",
     "permutation",
     "permuted",

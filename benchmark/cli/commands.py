@@ -16,6 +16,7 @@ from ..store import intents, leases, ledger, records, schema, studies
 from ..store.job import Job, Sweep
 from ..util.errors import ConfigError
 from ..util.text import plural, table, tail
+from .decide import UNTIL
 from .ending import print_scores
 from .parser import OneLine, folder
 
@@ -139,9 +140,11 @@ def _logs(words: list[str]) -> int:
 
 
 def _extend(words: list[str]) -> int:
-    parser = _parser("extend", "Plan more seeds for every cell of a study.")
+    parser = _parser(
+        "extend", "Plan more seeds for every cell, or run them until its comparisons are decided."
+    )
     parser.add_argument("study_dir", type=str)
-    parser.add_argument("seeds", type=str, help="seeds=+8")
+    parser.add_argument("seeds", type=str, help=f"seeds=+8, or {UNTIL}")
     args = parser.parse_args(words)
     key, _, count = args.seeds.partition("=+")
     if key != "seeds" or not count.isdigit() or int(count) < 1:

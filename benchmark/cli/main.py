@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..launch.core import launch
 from ..plan.executors import InlineOptions, Options
@@ -20,7 +21,7 @@ from ..util.boundary import answered
 from ..util.errors import ConfigError, unknown
 from ..util.pipes import lasting_output
 from ..util.versions import version
-from . import check, ending, inform, play, texts
+from . import check, decide, ending, inform, play, texts
 from .commands import COMMANDS, listing, priced, resumed
 from .parser import OneLine, add_config_dir, parsed
 
@@ -163,6 +164,18 @@ def _resume(words: list[str]) -> int:
     return _sweep(resumed(words))
 
 
+def _extend(words: list[str]) -> int:
+    if not any(word.startswith("until=") for word in words):
+        return COMMANDS["extend"](words)
+
+    def run(study: Path, more: list[str]) -> bool:
+        plan, options = _planned(_flags(resumed([str(study), *more])))
+        return launch(plan, options)
+
+    with lasting_output():
+        return decide.until(words, run)
+
+
 def _submit(words: list[str]) -> int:
     """Start a sweep in the background; it survives the terminal."""
     if words[:1] in ([], ["-h"], ["--help"]):
@@ -198,6 +211,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **inform.COMMANDS,
     **check.COMMANDS,
     **play.COMMANDS,
+    "extend": _extend,
     "help": _help,
     "resume": _resume,
     "run": _run,

@@ -39,6 +39,7 @@ Look after a study
   prism logs results/<study> dqn-cartpole          what jobs printed, and why runs failed
   prism stop results/<study>                       save and stop, from anywhere
   prism extend results/<study> seeds=+8            plan more seeds of every cell
+  prism extend results/<study> until=decided max_seeds=40      run more seeds, where they decide
   prism merge results/<study> other/results/<study>      join the folders of two machines
   prism prune | rename | delete results/<study>    checkpoints; the name; everything
 

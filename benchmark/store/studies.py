@@ -6,7 +6,7 @@ completes what a killed one has left (``intents``).
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +52,13 @@ def _refuse_running(study_dir: Path) -> None:
             raise ConfigError(f"{study_dir} is running ({who}): stop it first")
 
 
-def extend(study_dir: Path, count: int) -> int:
+def extend(study_dir: Path, count: int, only: Collection[str] | None = None) -> int:
     """Plan ``count`` more seeds, the same for every cell; return the number of new runs.
+
+    Args:
+        study_dir: ``results/<study>``.
+        count: seeds to add.
+        only: labels of the cells that get them; None: all.
 
     Raises:
         ConfigError: the folder is no study, is not trusted, or holds a link that leads out of it.
@@ -63,7 +68,11 @@ def extend(study_dir: Path, count: int) -> int:
         before = len(plan["runs"])
         first = 1 + max(run["seed"] for run in plan["runs"])
         seeds = list(range(first, first + count))
-        one_of = {run["cell"]: run for run in plan["runs"]}
+        one_of = {
+            run["cell"]: run
+            for run in plan["runs"]
+            if only is None or run["variant"]["label"] in only
+        }
         for job in ledger.planned_jobs(study_dir, {**plan, "runs": list(one_of.values())}):
             size = job.spec.agent.max_seeds or count
             for start in range(0, count, size):
