@@ -59,4 +59,4 @@ def _unread(where: str) -> AnalysisError:
     if studies:
         return AnalysisError(f"{where}: holds studies, name one: {nearest(path.name, studies)}")
     what = "a folder without" if path.is_dir() else "not"
-    return AnalysisError(f"{where}: {what} a format that is read: {'; '.join(SOURCES)}")
+    return AnalysisError(f"{where}: {what} a format that is read; these are: {'; '.join(SOURCES)}")

@@ -455,7 +455,7 @@ def test_bad_folders_give_one_line_with_the_nearest_names(rainbow, writer, tmp_p
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(
-        AnalysisError, match=r"a folder without a format that is read: .*plan\.json"
+        AnalysisError, match=r"a folder without a format that is read; these are: .*plan\.json"
     ):
         load(empty)
     for content, message in (
