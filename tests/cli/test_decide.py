@@ -43,6 +43,7 @@ def three(monkeypatch):
     return answers
 
 
+@pytest.mark.slow
 def test_agents_without_a_difference_run_to_the_last_look(capsys):
     assert main([*LAKE, "algo=q_learning,sarsa", "seed=0,1"]) == 0
     assert main([*UNTIL, "max_seeds=3", "step=1", "hydra/launcher=inline"]) == 0

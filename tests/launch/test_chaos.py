@@ -253,6 +253,7 @@ def survive(
     return chaos
 
 
+@pytest.mark.slow
 def test_three_kills_change_no_byte(tmp_path):
     chaos = survive(tmp_path, TWO, [("job",), ("parent",), ("group",)], "inline")
     runs = [records.read_status(p) for p in sorted(chaos.study.glob("runs/*"))]

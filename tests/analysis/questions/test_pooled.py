@@ -223,6 +223,7 @@ def test_units_do_not_depend_on_the_scale_of_an_environment():
     assert (one.effect, one.low, one.p) == pytest.approx((other.effect, other.low, other.p))
 
 
+@pytest.mark.slow
 def test_the_bias_of_a_mean_of_gaps_is_removed():
     """Lucky runs of the full agent are in the drop and in the gap, on all of many environments."""
     found = studies(6, 30, gap=3.0, rng=5).headlines()
